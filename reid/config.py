@@ -1,0 +1,275 @@
+"""Typed configuration: base.yaml < the config file < key=value on the command line.
+
+Unknown keys and wrong types raise :class:`InputError` naming the file and the key. The schema holds no defaults: every
+default stands, with its comment, in configs/base.yaml.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, NoReturn
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
+
+from reid.errors import InputError
+from reid.paths import resolve
+
+Probability = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ModelConfig(_Section):
+    backbone: str
+    weights: str
+    width: Positive
+    last_stride: Literal[1, 2]
+    neck_feature: Literal["after", "before"]
+
+
+class DataConfig(_Section):
+    root: str | None
+    sites_root: str
+    source: str
+    height: Annotated[int, Field(ge=16, le=2048)]
+    width: Annotated[int, Field(ge=16, le=2048)]
+    workers: Annotated[int, Field(ge=0)]
+
+    @property
+    def folder(self) -> Path:
+        """Where the data sets lie: ``root``, else ``$REID_DATA``, else ``./data``."""
+        return Path(self.root or os.environ.get("REID_DATA") or "data")
+
+
+class TransformsConfig(_Section):
+    flip: Probability
+    pad: Annotated[int, Field(ge=0)]
+    erasing: Probability
+    jitter: Probability
+    standardise: bool
+
+
+class SamplerConfig(_Section):
+    name: str
+    identities: Count
+    images: Count
+
+
+class OptimConfig(_Section):
+    lr: Positive
+    weight_decay: NonNegative
+    epochs: Count
+    steps: Count | None
+    warmup: NonNegative
+    schedule: Literal["steps", "cosine"]
+    milestones: tuple[NonNegative, ...]
+    gamma: Probability
+
+
+class EvaluationConfig(_Section):
+    batch_size: Count
+    distance: Literal["cosine", "euclidean"]
+    top_k: Annotated[int, Field(ge=50)]
+
+
+class Config(_Section):
+    """A whole experiment. ``name`` is the config file's stem; ``origin`` says which layer set a key."""
+
+    seed: Annotated[int, Field(ge=0)]
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")]
+    precision: Literal["auto", "float32", "bf16"]
+    threads: Count | None
+    output: str
+    run: str | None
+    targets: tuple[str, ...]
+    model: ModelConfig
+    data: DataConfig
+    transforms: TransformsConfig
+    sampler: SamplerConfig
+    losses: dict[str, dict[str, float | None]]
+    optim: OptimConfig
+    evaluation: EvaluationConfig
+
+    _name: str = PrivateAttr(default="config")
+    _origins: dict[str, str] = PrivateAttr(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    def origin(self, key: str) -> str:
+        """The file (or "command line") that set ``key`` (dotted), or the nearest key above it."""
+        return _origin(self._origins, key)
+
+    def fail(self, key: str, problem: str) -> NoReturn:
+        """Raise :class:`InputError` for the value of ``key``, saying where it was set."""
+        raise InputError(f"{self.origin(key)}: {key}: {problem}")
+
+    def training(self) -> dict[str, Any]:
+        """The keys that decide what is trained; a run's folder holds one value of them."""
+        plain = self.model_dump(mode="json")
+        for key in ("device", "output", "run", "targets", "evaluation", "precision", "threads"):
+            del plain[key]
+        for key in ("root", "sites_root", "workers"):
+            del plain["data"][key]
+        del plain["model"]["neck_feature"]
+        return plain
+
+    def hash(self) -> str:
+        """Twelve hexadecimal digits over :meth:`training`."""
+        return hashlib.sha256(json.dumps(self.training(), sort_keys=True).encode()).hexdigest()[:12]
+
+    @property
+    def run_folder(self) -> Path:
+        """``output/run``, where the run's name defaults to file name, seed and a hash of other training overrides."""
+        if self.run:
+            return Path(self.output) / self.run
+        overridden = {
+            key: value
+            for key, value in flatten(self.training()).items()
+            if self._origins.get(key) == COMMAND_LINE and key != "seed"
+        }
+        suffix = hashlib.sha256(json.dumps(overridden, sort_keys=True).encode()).hexdigest()[:6]
+        return Path(self.output) / (f"{self.name}_seed{self.seed}" + (f"_{suffix}" if overridden else ""))
+
+
+COMMAND_LINE = "command line"
+
+
+def load_config(name: str, overrides: Sequence[str] = ()) -> Config:
+    """Read a config file (a path, or the bare name of a bundled one) over base.yaml, then ``key=value`` overrides.
+
+    Raises:
+        InputError: naming the file and key, for a missing file, bad YAML, an unknown key or a value of the wrong type.
+    """
+    base_path, path = resolve("configs", "base.yaml"), resolve("configs", name)
+    layers = [
+        (base_path.name, _read_yaml(base_path)),
+        (str(path), _read_yaml(path)),
+        (COMMAND_LINE, _parse_overrides(overrides)),
+    ]
+    merged: dict[str, Any] = {}
+    origins: dict[str, str] = {}
+    for origin, layer in layers:
+        for key in flatten(layer):
+            origins[key] = origin
+        merged = _merge(merged, layer)
+    return make_config(merged, path.stem, origins)
+
+
+def make_config(values: Mapping[str, Any], name: str, origins: Mapping[str, str]) -> Config:
+    """Validate plain ``values``; ``origins`` maps dotted keys to the files that set them."""
+    try:
+        config = Config.model_validate(values)
+    except ValidationError as error:
+        raise InputError("\n".join(_explain(problem, origins) for problem in error.errors())) from None
+    config._name, config._origins = name, dict(origins)
+    return config
+
+
+def load_resolved(path: Path, overrides: Sequence[str] = ()) -> Config:
+    """Read the resolved config saved with a run (every key stands in it; its name is stored beside them)."""
+    values = _read_yaml(path)
+    name = str(values.pop("name", path.parent.name))
+    extra = _parse_overrides(overrides)
+    origins = {key: str(path) for key in flatten(values)} | {key: COMMAND_LINE for key in flatten(extra)}
+    return make_config(_merge(values, extra), name, origins)
+
+
+def dump_resolved(config: Config) -> str:
+    """YAML text of every key, as :func:`load_resolved` reads it."""
+    return yaml.safe_dump({"name": config.name, **config.model_dump(mode="json")}, sort_keys=False)
+
+
+def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested mappings to one with dotted keys."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            flat.update(flatten(value, f"{prefix}{key}."))
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read: {error}") from None
+    except yaml.YAMLError as error:
+        raise InputError(f"{path}: is not valid YAML: {error}") from None
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        raise InputError(f"{path}: holds a {type(values).__name__}, expected keys and values")
+    return values
+
+
+def _parse_overrides(overrides: Sequence[str]) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for override in overrides:
+        key, equals, text = override.partition("=")
+        if not equals or not key:
+            raise InputError(f"{COMMAND_LINE}: {override!r} is not of the form key=value")
+        try:
+            value = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise InputError(f"{COMMAND_LINE}: {key}: {text!r} is not valid YAML: {error}") from None
+        for part in reversed(key.split(".")):
+            value = {part: value}
+        values = _merge(values, value)
+    return values
+
+
+def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(below)
+    for key, value in above.items():
+        old = merged.get(key)
+        merged[key] = _merge(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
+    return merged
+
+
+def _origin(origins: Mapping[str, str], key: str) -> str:
+    while key:
+        if key in origins:
+            return origins[key]
+        below = [origin for other, origin in origins.items() if other.startswith(f"{key}.")]
+        if below:
+            return below[-1]
+        key = key.rpartition(".")[0]
+    return "configuration"
+
+
+def _explain(problem: Any, origins: Mapping[str, str]) -> str:
+    location = [str(part) for part in problem["loc"]]
+    key = ".".join(location)
+    where = _origin(origins, key)
+    if problem["type"] == "extra_forbidden":
+        choices = _keys_at(location[:-1])
+        close = difflib.get_close_matches(location[-1], choices, n=1)
+        hint = f" Did you mean {close[0]!r}?" if close else ""
+        return f"{where}: unknown key {key!r}; the keys here are {', '.join(choices)}.{hint}"
+    if problem["type"] == "missing":
+        return f"{where}: {key}: is missing"
+    value = problem.get("input")
+    shown = "a section" if isinstance(value, Mapping) else repr(value)
+    return f"{where}: {key}: {problem['msg'][0].lower()}{problem['msg'][1:]}, got {shown}"
+
+
+def _keys_at(location: Sequence[str]) -> list[str]:
+    section: Any = Config
+    for part in location:
+        section = section.model_fields[part].annotation
+    return list(section.model_fields)

@@ -1,0 +1,112 @@
+"""From a list of images to batches of tensors, in any number of processes with the same result."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from reid.data.transforms import Transform
+from reid.errors import InputError
+
+
+class Draw(NamedTuple):
+    """One sample of an epoch: an image's index and the stream of random numbers that augments it."""
+
+    index: int
+    stream: tuple[int, ...]
+
+
+class Batch(NamedTuple):
+    """Images (B, 3, H, W) float32, and the indices (B,) of their rows in the table."""
+
+    images: Tensor
+    indices: Tensor
+
+
+def read_image(path: Path) -> np.ndarray:
+    """Decode to (h, w, 3) uint8 RGB. Pillow refuses truncated files, where OpenCV would fill them with grey.
+
+    Raises:
+        InputError: naming the file, when it is missing or cannot be decoded whole.
+    """
+    try:
+        with Image.open(path) as image:
+            return np.asarray(image.convert("RGB"))
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise InputError(f"{path}: not a readable image: {error}") from None
+
+
+class ImageDataset(Dataset[tuple[np.ndarray, int] | InputError]):
+    """Images by :class:`Draw`. A bad file comes back as the error itself, since a raise would cross the process
+    boundary as a traceback; :func:`batches` raises it."""
+
+    def __init__(self, paths: Sequence[Path], transform: Transform) -> None:
+        self._paths = [str(path) for path in paths]
+        self._transform = transform
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    def __getitem__(self, draw: Draw) -> tuple[np.ndarray, int] | InputError:
+        try:
+            return self._transform(read_image(Path(self._paths[draw.index])), draw.stream), draw.index
+        except InputError as error:
+            return error
+
+
+def training_draws(batches: Sequence[Sequence[int]], seed: int, epoch: int, start: int = 0) -> list[list[Draw]]:
+    """Give each sample of an epoch's batches, from batch ``start`` on, its stream (seed, epoch, position)."""
+    size = len(batches[0])
+    return [
+        [Draw(index, (seed, epoch, place * size + offset)) for offset, index in enumerate(batch)]
+        for place, batch in enumerate(batches)
+        if place >= start
+    ]
+
+
+def evaluation_draws(count: int, size: int) -> list[list[Draw]]:
+    """All ``count`` images in order, ``size`` a batch."""
+    return [[Draw(index, ()) for index in range(low, min(low + size, count))] for low in range(0, count, size)]
+
+
+def batches(dataset: ImageDataset, draws: Sequence[Sequence[Draw]], workers: int) -> Iterator[Batch]:
+    """Load each list of draws as one batch.
+
+    Raises:
+        InputError: naming the first file that cannot be read.
+    """
+    loader: DataLoader = DataLoader(
+        dataset,
+        batch_sampler=draws,  # type: ignore[arg-type]  # typed for indices; any key reaches __getitem__ as it is
+        collate_fn=_collate,
+        num_workers=workers,
+        worker_init_fn=_one_thread,
+        pin_memory=torch.cuda.is_available(),
+    )
+    for batch in loader:
+        if isinstance(batch, InputError):
+            raise batch
+        yield batch
+
+
+def _collate(samples: list[tuple[np.ndarray, int] | InputError]) -> Batch | InputError:
+    loaded = []
+    for sample in samples:
+        if isinstance(sample, InputError):
+            return sample
+        loaded.append(sample)
+    images, indices = zip(*loaded, strict=True)
+    return Batch(torch.from_numpy(np.stack(images)), torch.tensor(indices))
+
+
+def _one_thread(worker: int) -> None:
+    import cv2
+
+    cv2.setNumThreads(1)  # workers are the parallelism

@@ -1,0 +1,96 @@
+"""Which images form a batch. An epoch's batches are a pure function of (seed, epoch), so a run resumes anywhere."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from reid.errors import InputError
+
+
+class PKSampler:
+    """P identities x K images a batch (Hermans et al. 2017, sec. 2).
+
+    An epoch has ``ceil(groups / P)`` batches, where an identity of n images has ``max(1, floor(n / K))`` groups of K.
+    Every identity is used in every epoch; one with fewer than K images repeats them. Identities within a batch are
+    distinct.
+
+    Args:
+        labels: (N,) integer identity of each image.
+        identities: P.
+        images: K.
+        seed: seed of the sampler's own generator.
+
+    Raises:
+        InputError: fewer than P identities.
+    """
+
+    def __init__(self, labels: np.ndarray, identities: int, images: int, seed: int) -> None:
+        self._members = [np.flatnonzero(labels == label) for label in np.unique(labels)]
+        self._p, self._k, self._seed = identities, images, seed
+        if len(self._members) < identities:
+            raise InputError(f"sampler.identities: {identities} a batch, but there are {len(self._members)} to train on")
+        self._groups = [max(1, len(members) // images) for members in self._members]
+
+    def __len__(self) -> int:
+        """Batches in every epoch."""
+        return math.ceil(sum(self._groups) / self._p)
+
+    def epoch(self, epoch: int) -> list[list[int]]:
+        """The image indices of each batch of one epoch, identity after identity."""
+        rng = np.random.default_rng([self._seed, epoch])
+        shuffled = [self._deal(members, groups, rng) for members, groups in zip(self._members, self._groups, strict=True)]
+        # Round r holds each identity that has an r-th group, so that all identities come before any comes twice.
+        queue = [
+            (identity, turn)
+            for turn in range(max(self._groups))
+            for identity in rng.permutation([i for i, groups in enumerate(self._groups) if groups > turn])
+        ]
+        batches = []
+        for _ in range(len(self)):
+            batch: dict[int, np.ndarray] = {}
+            waiting = []
+            for place, (identity, turn) in enumerate(queue):
+                if len(batch) == self._p:
+                    waiting += queue[place:]
+                    break
+                if identity in batch:
+                    waiting.append((identity, turn))
+                else:
+                    batch[identity] = shuffled[identity][turn]
+            queue = waiting
+            others = [i for i in range(len(self._members)) if i not in batch]
+            for identity in rng.permutation(others)[: self._p - len(batch)]:
+                batch[identity] = self._deal(self._members[identity], 1, rng)[0]
+            batches.append([int(index) for group in batch.values() for index in group])
+        return batches
+
+    def _deal(self, members: np.ndarray, groups: int, rng: np.random.Generator) -> np.ndarray:
+        """(groups, K) indices: a shuffle of ``members``, repeated where there are too few."""
+        order = rng.permutation(members)
+        return np.resize(order, groups * self._k).reshape(groups, self._k)
+
+
+class RandomSampler:
+    """P * K images a batch in random order, each image at most once an epoch; an incomplete last batch is dropped.
+
+    For training without a triplet loss. Arguments and errors as for :class:`PKSampler`.
+    """
+
+    def __init__(self, labels: np.ndarray, identities: int, images: int, seed: int) -> None:
+        self._count, self._size, self._seed = len(labels), identities * images, seed
+        if self._count < self._size:
+            raise InputError(f"sampler: {self._size} images a batch, but there are {self._count} to train on")
+
+    def __len__(self) -> int:
+        """Batches in every epoch."""
+        return self._count // self._size
+
+    def epoch(self, epoch: int) -> list[list[int]]:
+        """The image indices of each batch of one epoch."""
+        order = np.random.default_rng([self._seed, epoch]).permutation(self._count)
+        return order[: len(self) * self._size].reshape(len(self), self._size).tolist()
+
+
+SAMPLERS = {"pk": PKSampler, "random": RandomSampler}

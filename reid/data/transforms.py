@@ -1,0 +1,84 @@
+"""What happens to an image between the file and the network, by albumentations.
+
+Training: resize, flip, pad and crop, colour jitter, erasing, normalise. Evaluation: resize, normalise.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Sequence
+
+import numpy as np
+
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # else the import asks the network for a newer version
+import albumentations as A
+import cv2
+
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+class Transform:
+    """``(image (h, w, 3) uint8 RGB, stream) -> (3, height, width) float32``.
+
+    ``stream`` is a sequence of non-negative integers, such as (seed, epoch, position): the same stream gives the same
+    result in any process. All steps draw from one generator; ``Compose.set_random_seed`` would start each step's own
+    from the same seed, so that flip and erasing would always happen together.
+    """
+
+    def __init__(self, steps: Sequence[A.BasicTransform]) -> None:
+        self._compose = A.Compose(list(steps))
+
+    def __call__(self, image: np.ndarray, stream: Sequence[int]) -> np.ndarray:
+        generator = np.random.default_rng(stream)
+        self._compose.set_random_state(generator, random.Random(int(generator.integers(2**63))))
+        channels_last = self._compose(image=image)["image"]
+        return np.ascontiguousarray(channels_last.transpose(2, 0, 1), dtype=np.float32)
+
+
+def training_transform(
+    height: int,
+    width: int,
+    flip: float = 0.5,
+    pad: int = 10,
+    erasing: float = 0.5,
+    jitter: float = 0.0,
+    standardise: bool = False,
+) -> Transform:
+    """The random transform of training.
+
+    Args:
+        height, width: pixels of the result.
+        flip: probability of a horizontal flip.
+        pad: pixels of black added around, before a random crop back to the size.
+        erasing: probability of erasing 2 to 40 % of the image (Zhong et al. 2020), with ImageNet's mean colour.
+        jitter: strength s: brightness, contrast and saturation in 1 +- s, hue in +- s / 5 of the circle; 0 is off.
+        standardise: every image to mean 0, variance 1 per channel, instead of ImageNet's statistics.
+    """
+    steps: list[A.BasicTransform] = [_resize(height, width)]
+    if flip > 0:
+        steps.append(A.HorizontalFlip(p=flip))
+    if pad > 0:
+        steps += [A.Pad(pad, fill=0), A.RandomCrop(height, width)]
+    if jitter > 0:
+        around_one = (1 - jitter, 1 + jitter)
+        steps.append(A.ColorJitter(around_one, around_one, around_one, (-jitter / 5, jitter / 5), p=1.0))
+    if erasing > 0:
+        mean_colour = tuple(round(255 * value) for value in IMAGENET_MEAN)
+        steps.append(A.Erasing(scale=(0.02, 0.4), ratio=(0.3, 3.3), fill=mean_colour, p=erasing))
+    return Transform([*steps, _normalise(standardise)])
+
+
+def evaluation_transform(height: int, width: int, standardise: bool = False) -> Transform:
+    """The transform of testing: nothing random, whatever the stream."""
+    return Transform([_resize(height, width), _normalise(standardise)])
+
+
+def _resize(height: int, width: int) -> A.Resize:
+    return A.Resize(height, width, interpolation=cv2.INTER_LINEAR)
+
+
+def _normalise(standardise: bool) -> A.Normalize:
+    if standardise:
+        return A.Normalize(normalization="image_per_channel")
+    return A.Normalize(mean=IMAGENET_MEAN, std=IMAGENET_STD)

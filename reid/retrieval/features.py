@@ -1,0 +1,110 @@
+"""The record that extraction writes and retrieval reads: features with the identity and camera of each image."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from reid.errors import InputError
+from reid.files import write_atomically
+
+
+@dataclass(frozen=True)
+class Features:
+    """One row an image.
+
+    Attributes:
+        features: (N, D) float32, finite, of any length.
+        pids: (N,) int64 identities; -1 is junk, 0 a distractor.
+        camids: (N,) int64 cameras, numbered across the whole data set.
+        paths: N names, relative to the data set's folder; empty where they are not known.
+        origin: what the features came from, for messages and for finding out whether they are still valid.
+    """
+
+    features: np.ndarray
+    pids: np.ndarray
+    camids: np.ndarray
+    paths: tuple[str, ...] = ()
+    origin: str = "features"
+
+    def __post_init__(self) -> None:
+        """Check what every later step relies on.
+
+        Raises:
+            InputError: naming ``origin`` and the array, for a wrong shape or type, lengths that differ or a NaN.
+        """
+        if self.features.ndim != 2 or self.features.dtype != np.float32 or 0 in self.features.shape:
+            self._fail("features", f"expected float32 (N, D), got {self.features.dtype} {self.features.shape}")
+        for name in ("pids", "camids"):
+            values = getattr(self, name)
+            if values.ndim != 1 or values.dtype != np.int64:
+                self._fail(name, f"expected int64 (N,), got {values.dtype} {values.shape}")
+            if len(values) != len(self):
+                self._fail(name, f"has {len(values)} entries for {len(self)} features")
+        if self.paths and len(self.paths) != len(self):
+            self._fail("paths", f"has {len(self.paths)} entries for {len(self)} features")
+        finite = np.isfinite(self.features).all(axis=1)
+        if not finite.all():
+            rows = np.flatnonzero(~finite)
+            self._fail("features", f"{len(rows)} rows hold NaN or infinity, the first is row {rows[0]}")
+
+    def __len__(self) -> int:
+        return len(self.features)
+
+    def save(self, path: Path) -> None:
+        """Write an .npz with arrays ``features``, ``pids``, ``camids``, ``paths`` and ``origin``; no pickle."""
+        buffer = io.BytesIO()
+        np.savez(
+            buffer,
+            features=self.features,
+            pids=self.pids,
+            camids=self.camids,
+            paths=np.array(self.paths, dtype=np.str_),
+            origin=np.array(self.origin),
+        )
+        write_atomically(path, buffer.getvalue())
+
+    def _fail(self, array: str, problem: str) -> None:
+        raise InputError(f"{self.origin}: {array}: {problem}")
+
+
+def load_features(path: Path) -> Features:
+    """Read an .npz of any origin: ``features`` (N, D) of a float type, ``pids`` and ``camids`` (N,) integers, and
+    optionally ``paths`` (N,) strings.
+
+    Raises:
+        InputError: naming the file and the array at fault.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise InputError(f"{path}: not a readable .npz file: {error}") from None
+    missing = [name for name in ("features", "pids", "camids") if name not in arrays]
+    if missing:
+        raise InputError(f"{path}: has no array {', '.join(missing)}; it holds {', '.join(sorted(arrays)) or 'nothing'}")
+    if not np.issubdtype(arrays["features"].dtype, np.floating):
+        raise InputError(f"{path}: features: expected a float type, got {arrays['features'].dtype}")
+    for name in ("pids", "camids"):
+        if not np.issubdtype(arrays[name].dtype, np.integer):
+            raise InputError(f"{path}: {name}: expected integers, got {arrays[name].dtype}")
+    return Features(
+        arrays["features"].astype(np.float32),
+        arrays["pids"].astype(np.int64),
+        arrays["camids"].astype(np.int64),
+        tuple(str(name) for name in np.atleast_1d(arrays.get("paths", ()))),
+        str(path),
+    )
+
+
+def saved_origin(path: Path) -> str | None:
+    """The ``origin`` in a file that :meth:`Features.save` wrote; None when there is no such file."""
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return str(archive["origin"])
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile):
+        return None
