@@ -1,0 +1,355 @@
+"""A data set by its card: YAML (or a CSV file, or a folder of identities) -> tables of names, identities, cameras."""
+
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import yaml
+from numpy.typing import NDArray
+from pydantic import BaseModel, ValidationError
+
+from reid.data.layouts import Row, Scan, is_image, scan_manifest, scan_split, some
+from reid.data.schema import SPLITS, Card, Drawn, Split, SplitName, Version
+from reid.errors import InputError
+from reid.paths import bundled, resolve
+
+__all__ = ["SPLITS", "Card", "DataSet", "Samples", "Split", "load_card", "matchless", "read_dataset"]
+
+HINT = "datasets/README.md says how to obtain each data set; $REID_DATA names the folder that holds them."
+FOLDER_CAMERA = r"(?i)(?:^|[^a-z])c(?:am)?(?P<cam>\d+)"  # for a folder without a card: c1, cam1, x_c1s3, ...
+
+
+# --- loading a card ---------------------------------------------------------------------------------------------------
+
+
+def load_card(name_or_path: str) -> Card:
+    """A card by bundled name or YAML path (`@version` picks a release), a CSV manifest, or a folder of identities.
+
+    A file that exists wins over a bundled name. A bare word that names a bundled card means the card even where a
+    folder of that name lies in the working directory; write `./word` for the folder.
+    """
+    text, version = str(name_or_path), None
+    path = Path(text).expanduser()
+    if not path.exists() and "@" in text:
+        text, _, version = text.rpartition("@")
+        path = Path(text).expanduser()
+    bare = len(path.parts) == 1 and not text.startswith(".")
+    if path.is_dir() and not (bare and (bundled("datasets") / f"{text}.yaml").is_file()):
+        return _no_version(_folder_card(path.resolve()), text, version)
+    if path.suffix.lower() == ".csv":
+        if not path.is_file():
+            raise InputError(f"no manifest {path}")
+        own = path.resolve()
+        return _no_version(Card(name=own.stem, root=str(own.parent), manifest=own.name), text, version)
+    file = resolve("datasets", text)
+    card = _parse(file)
+    if version is None:
+        return card
+    if not card.versions:
+        return _no_version(card, text, version)
+    if version not in card.versions:
+        raise InputError(f"{file}: version {version!r} is not one of {', '.join(sorted(card.versions))}")
+    return card.model_copy(update={"version": version})
+
+
+def _no_version(card: Card, text: str, version: str | None) -> Card:
+    if version is not None:
+        raise InputError(f"{text}@{version}: {card.name} has no versions to choose from")
+    return card
+
+
+def _folder_card(folder: Path) -> Card:
+    """The card of a folder: `train`, `query` and `gallery` of identity folders, or identity folders themselves.
+
+    Without those three every image is a query and a gallery image; none is trained on.
+    """
+    named = [name for name in SPLITS if (folder / name).is_dir()]
+    if named:
+        splits: dict[SplitName, Split] = {name: Split(dir=(name,)) for name in named}
+    else:
+        if not any(path.is_dir() and any(map(is_image, _names(path))) for path in folder.iterdir()):
+            raise InputError(f"{folder}: neither {', '.join(SPLITS)} nor folders of images, one an identity, in it")
+        splits = {"query": Split(), "gallery": Split()}
+    return Card(name=folder.name, root=str(folder), layout="folders", pattern=FOLDER_CAMERA, splits=splits)
+
+
+def _names(folder: Path) -> Iterable[str]:
+    return (path.name for path in folder.iterdir())
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML in which a key given twice is an error: the last one silently winning has cost people days."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        for key, count in Counter(map(str, keys)).items():
+            if count > 1:
+                raise yaml.constructor.ConstructorError(None, None, f"key {key!r} is given twice", node.start_mark)
+        return super().construct_mapping(node, deep)
+
+
+def _parse(path: Path) -> Card:
+    try:
+        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read: {error}") from None
+    except yaml.YAMLError as error:
+        raise InputError(f"{path}: not valid YAML: {error}") from None
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: a card is a mapping of keys to values, not {type(content).__name__}")
+    try:
+        return Card.model_validate(content)
+    except ValidationError as error:
+        raise InputError(_explain(path, error)) from None
+
+
+def _explain(path: Path, error: ValidationError) -> str:
+    """Pydantic's findings as one line each: file, key, value, and the keys there are when one is unknown."""
+    lines = []
+    for finding in error.errors():
+        parts = [str(part) for part in finding["loc"]]
+        key = ".".join(part for part in parts if part != "[key]")
+        if finding["type"] == "extra_forbidden":
+            models: dict[str, type[BaseModel]] = {"splits": Split, "versions": Version, "drawn": Drawn}
+            model = models.get(parts[0], Card) if len(parts) > 1 else Card
+            choices = [str(field.validation_alias or name) for name, field in model.model_fields.items()]
+            lines.append(f"{path}: unknown key {key!r}; choices: {', '.join(choices)}")
+        elif finding["type"] == "missing":
+            lines.append(f"{path}: key {key!r} is missing")
+        elif finding["type"] == "value_error":
+            message = finding["msg"].removeprefix("Value error, ")
+            lines.append(f"{path}: {key + ': ' if key else ''}{message}")
+        else:
+            lines.append(f"{path}: {key}: {finding['input']!r}: {finding['msg']}")
+    return "\n".join(lines)
+
+
+# --- reading the data set that a card describes -----------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """The images of one split, sorted by name; arrays of shape (N,)."""
+
+    root: Path
+    names: tuple[str, ...]  # posix, relative to root
+    pids: NDArray[np.int64]
+    camids: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @cached_property
+    def paths(self) -> tuple[Path, ...]:
+        return tuple(self.root / name for name in self.names)
+
+    @property
+    def identities(self) -> NDArray[np.int64]:
+        """The identities, sorted; distractors (0) are none."""
+        return np.unique(self.pids[self.pids > 0])
+
+    @property
+    def cameras(self) -> NDArray[np.int64]:
+        """The cameras, sorted."""
+        return np.unique(self.camids)
+
+
+@dataclass(frozen=True, eq=False)
+class DataSet:
+    """What was read: the splits asked for, what was left out of them, and what differs from the card."""
+
+    name: str
+    version: str | None
+    root: Path
+    card: Card
+    splits: dict[str, Samples]
+    fingerprint: str  # SHA-256 over (split, name, size, pid, camid) of the splits that were read
+    left_out: dict[str, int]
+    notes: tuple[str, ...]
+    unmatched: dict[str, tuple[str, ...]]  # image files whose names the pattern does not match, by split
+
+
+def read_dataset(card: Card, data_root: Path, sites_root: Path, splits: Sequence[str] | None = None) -> DataSet:
+    """The splits of a data set (None: all that the card has); a drawn site is rendered first where it is not there."""
+    root, version = _root(card, Path(data_root), Path(sites_root))
+    scans = _scan(card, root, version, splits)
+    wanted = tuple(scans) if splits is None else tuple(dict.fromkeys(splits))
+    pid_of = _numbering(card, root, version, scans, "pid")
+    cam_of = _numbering(card, root, version, scans, "cam")
+    tables: dict[str, Samples] = {}
+    left_out: dict[str, int] = {}
+    notes: list[str] = []
+    digest = hashlib.sha256()
+    for name in sorted(wanted):
+        rows, pids, camids = _select(card, name, scans[name].rows, pid_of, cam_of)
+        notes += _differences(card, name, rows, pids)
+        if scans[name].unmatched:
+            files = scans[name].unmatched
+            notes.append(f"{name}: {len(files)} image files whose names do not match the pattern: {some(files)}")
+        keep, reason = _kept(card, name, pids)
+        if not keep.all():
+            left_out[f"{name} {reason}"] = int((~keep).sum())
+        rows = [row for row, kept in zip(rows, keep, strict=True) if kept]
+        if not rows:
+            raise InputError(f"card {card.name}, split {name}: empty in {root}: {reason} only")
+        tables[name] = Samples(root, tuple(row.name for row in rows), pids[keep], camids[keep])
+        for row, pid, camid in zip(rows, pids[keep], camids[keep], strict=True):
+            digest.update(f"{name}\0{row.name}\0{row.size}\0{pid}\0{camid}\n".encode())
+    if "query" in tables and "gallery" in tables and matchless(tables["query"], tables["gallery"], card).all():
+        where = " from another camera" if card.cross_camera_only else ""
+        raise InputError(
+            f"card {card.name}: none of the {len(tables['query'])} queries has a gallery image of the same identity"
+            f"{where} in {root}; check the groups pid and cam of the pattern {card.pattern!r}"
+        )
+    ordered = {name: tables[name] for name in wanted}
+    return DataSet(
+        name=card.name,
+        version=version,
+        root=root,
+        card=card,
+        splits=ordered,
+        fingerprint=digest.hexdigest(),
+        left_out=left_out,
+        notes=tuple(notes),
+        unmatched={name: scans[name].unmatched for name in wanted},
+    )
+
+
+def matchless(query: Samples, gallery: Samples, card: Card) -> NDArray[np.bool_]:
+    """Which queries (N,) have no possible match: no gallery image of the same identity from another camera.
+
+    Where the card sets cross_camera_only to false, another image of the same identity from any camera will do.
+    """
+    same_pid = Counter(gallery.pids.tolist())
+    if card.cross_camera_only:
+        same_cam = Counter(zip(gallery.pids.tolist(), gallery.camids.tolist(), strict=True))
+        excluded = [same_cam[pair] for pair in zip(query.pids.tolist(), query.camids.tolist(), strict=True)]
+    else:
+        itself = set(gallery.names)
+        excluded = [int(name in itself) for name in query.names]
+    total = [same_pid[pid] for pid in query.pids.tolist()]
+    return np.asarray(total) <= np.asarray(excluded)
+
+
+def _root(card: Card, data_root: Path, sites_root: Path) -> tuple[Path, str | None]:
+    """The folder to read from, rendered first for a drawn site, and the version that lies there."""
+    if card.drawn is not None:
+        root = sites_root.expanduser() / card.root
+        _render(card, card.drawn, root)
+        return root, card.version
+    data_root = data_root.expanduser()
+    if not card.versions:
+        root = data_root / card.root
+        if not root.is_dir():
+            raise InputError(f"card {card.name}: no folder {root}. {HINT}")
+        return root, card.version
+    roots = {version: data_root / entry.root for version, entry in card.versions.items()}
+    present = [version for version, root in roots.items() if root.is_dir()]
+    chosen = [card.version] if card.version is not None else present
+    if len(chosen) > 1:
+        ways = " or ".join(f"{card.name}@{version}" for version in chosen)
+        raise InputError(f"card {card.name}: {data_root} holds the versions {', '.join(chosen)}; choose {ways}")
+    if not chosen or chosen[0] not in present:
+        sought = " or ".join(str(roots[version]) for version in (chosen or roots))
+        raise InputError(f"card {card.name}: no folder {sought}. {HINT}")
+    return roots[chosen[0]], chosen[0]
+
+
+def _render(card: Card, drawn: Drawn, folder: Path) -> None:
+    from reid.data.sites import RenderSettings, render_site  # here: the renderer is needed for drawn sites alone
+
+    try:
+        settings = RenderSettings(**drawn.model_dump(exclude_none=True))
+    except (TypeError, ValueError) as error:
+        raise InputError(f"card {card.name}, drawn: {error}") from None
+    render_site(folder, settings)
+
+
+def _scan(card: Card, root: Path, version: str | None, splits: Sequence[str] | None) -> dict[str, Scan]:
+    """The scans of the splits asked for, or of all."""
+    if card.manifest is not None:
+        scans = scan_manifest(card, root, HINT)
+        wanted = tuple(card.splits or scans) if splits is None else splits
+        _require(card, wanted, tuple(scans), f"{root / card.manifest}")
+        return {name: scans[name] for name in SPLITS if name in wanted}
+    wanted = tuple(card.splits) if splits is None else splits
+    _require(card, wanted, tuple(card.splits), f"card {card.name}")
+    named = card.versions[version].dirs if card.versions and version is not None else {}
+    return {
+        name: scan_split(card, name, split, named.get(name, split.dir), root, HINT)
+        for name, split in card.splits.items()
+        if name in wanted
+    }
+
+
+def _require(card: Card, wanted: Iterable[str], there: tuple[str, ...], where: str) -> None:
+    for name in wanted:
+        if name not in there:
+            raise InputError(f"{where}: no split {name!r} of {card.name}; choices: {', '.join(there)}")
+
+
+def _numbering(card: Card, root: Path, version: str | None, scans: dict[str, Scan], field: str) -> dict[str, int]:
+    """The number of each identity or camera as written: itself where all are whole numbers, else its place from 1.
+
+    Words are numbered over all of the card's splits, so that a number means the same whichever splits are read.
+    """
+    words = _words(scans, field)
+    if all(re.fullmatch(r"-?[0-9]+", word) for word in words):
+        return {word: int(word) for word in words}
+    words |= _words(_scan(card, root, version, None), field)
+    return {word: place for place, word in enumerate(sorted(words), 1)}
+
+
+def _words(scans: dict[str, Scan], field: str) -> set[str]:
+    return {getattr(row, field) for scan in scans.values() for row in scan.rows}
+
+
+def _select(
+    card: Card, name: str, rows: tuple[Row, ...], pid_of: dict[str, int], cam_of: dict[str, int]
+) -> tuple[list[Row], NDArray[np.int64], NDArray[np.int64]]:
+    """The rows that the split's own keys keep (cameras, first_ids, skip_ids), junk included, with their numbers."""
+    split = next((split for key, split in card.splits.items() if key == name), Split())
+    offset = card.pid_offset if split.pid_offset is None else split.pid_offset
+    pids = np.array([pid_of[row.pid] for row in rows], dtype=np.int64) + offset
+    camids = np.array([cam_of[row.cam] for row in rows], dtype=np.int64)
+    keep = np.ones(len(rows), dtype=bool)
+    if split.skip_ids is not None or split.first_ids is not None:
+        real = np.setdiff1d(pids[pids > 0], card.junk_pids)
+        chosen = real[split.skip_ids or 0 :][: split.first_ids]
+        keep &= np.isin(pids, chosen)
+    if split.cameras is not None:
+        keep &= np.isin(camids, split.cameras)
+    if not keep.any():
+        raise InputError(
+            f"card {card.name}, split {name}: the keys cameras, first_ids and skip_ids leave none of {len(rows)} "
+            f"images (cameras {np.unique(camids).tolist()}, {len(np.unique(pids[pids > 0]))} identities)"
+        )
+    return [row for row, kept in zip(rows, keep, strict=True) if kept], pids[keep], camids[keep]
+
+
+def _kept(card: Card, name: str, pids: NDArray[np.int64]) -> tuple[NDArray[np.bool_], str]:
+    """Which images stay, and what those that do not are: distractors (identity 0) stay in the gallery alone."""
+    junk = np.isin(pids, card.junk_pids)
+    if name == "gallery":
+        return ~junk, "junk"
+    return ~junk & (pids > 0), "junk or distractor"
+
+
+def _differences(card: Card, name: str, rows: list[Row], pids: NDArray[np.int64]) -> list[str]:
+    """Where the counts of files and identities differ from the card's: both numbers."""
+    expected = next((split for key, split in card.splits.items() if key == name), Split())
+    people = len(np.setdiff1d(pids[pids > 0], card.junk_pids))
+    notes = []
+    if expected.images is not None and expected.images != len(rows):
+        notes.append(f"{name}: the card says {expected.images} images, found {len(rows)}")
+    if expected.ids is not None and expected.ids != people:
+        notes.append(f"{name}: the card says {expected.ids} identities, found {people}")
+    if card.layout == "folders" and (pids <= 0).any():
+        numbers = np.unique(pids[pids <= 0]).tolist()
+        notes.append(f"{name}: folders numbered {numbers} are read as junk (-1) or distractors (0), not as people")
+    return notes

@@ -1,0 +1,147 @@
+"""The typed schema of a card: what a data set's YAML file may say."""
+
+import re
+from pathlib import PurePosixPath
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+SplitName = Literal["train", "val", "query", "gallery"]
+SPLITS: tuple[SplitName, ...] = ("train", "val", "query", "gallery")
+Status = Literal["available", "by request", "withdrawn"]
+
+
+def _as_tuple(value: object) -> object:
+    return value if isinstance(value, list | tuple) else (value,)
+
+
+def _inside(values: tuple[str, ...]) -> tuple[str, ...]:
+    for value in values:
+        if escapes(value):
+            raise ValueError(f"{value!r} leaves the data set's root; give a path below it")
+    return values
+
+
+def escapes(name: str) -> bool:
+    """Whether a relative name could point outside the folder that it is relative to."""
+    path = PurePosixPath(name.replace("\\", "/"))
+    return not name or path.is_absolute() or ".." in path.parts or bool(re.match(r"[A-Za-z]:", name))
+
+
+Names = Annotated[tuple[str, ...], BeforeValidator(_as_tuple)]
+Numbers = Annotated[tuple[int, ...], BeforeValidator(_as_tuple)]
+Count = Annotated[int, Field(ge=0)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+
+class Split(_Strict):
+    """One split: where its files lie, which of them it takes, and how many files there should be."""
+
+    dir: Names = (".",)  # one folder, or several
+    lists: Names | None = Field(
+        default=None, validation_alias="list"
+    )  # list files at the root: "path-below-dir [pid]" a line
+    camera: Numbers | None = None  # this split's camera (one number a folder), for file names that do not tell it
+    cameras: Numbers | None = None  # keep only these cameras
+    first_ids: Annotated[int, Field(ge=1)] | None = None  # keep the first so many identities, in sorted order
+    skip_ids: Count | None = None  # leave the first so many out
+    pid_offset: int | None = None  # instead of the card's
+    images: Count | None = None  # expected count of files, junk included
+    ids: Count | None = None  # expected count of identities, junk and distractors not included
+
+    @model_validator(mode="after")
+    def _check(self) -> "Split":
+        _inside(self.dir)
+        _inside(self.lists or ())
+        if self.camera is not None and len(self.camera) not in (1, len(self.dir)):
+            raise ValueError(f"camera has {len(self.camera)} numbers for {len(self.dir)} folders")
+        if self.lists and len(self.dir) > 1:
+            raise ValueError("a list file goes with one dir, not several")
+        return self
+
+
+class Version(_Strict):
+    """One release of a data set: its root, and the folders that are named otherwise there."""
+
+    root: str
+    dirs: dict[SplitName, Names] = {}
+
+    @model_validator(mode="after")
+    def _check(self) -> "Version":
+        for names in self.dirs.values():
+            _inside(names)
+        return self
+
+
+class Drawn(_Strict):
+    """Settings of a drawn site; the keys left out take the renderer's defaults (`reid.data.sites.RenderSettings`)."""
+
+    site: str
+    seed: int | None = None
+    style: float | None = None
+    degradation: float | None = None
+    train_identities: int | None = None
+    test_identities: int | None = None
+    cameras: int | None = None
+    train_shots: int | None = None
+    test_shots: int | None = None
+    missing: float | None = None
+    splits: tuple[str, ...] | None = None
+
+
+class Card(_Strict):
+    """A data set as data: layout, expected counts, terms. README.md in `datasets/` explains every key."""
+
+    name: Annotated[str, Field(min_length=1)]
+    root: str = "."
+    layout: Literal["names", "folders"] = "names"
+    pattern: str | None = None
+    manifest: str | None = None
+    splits: dict[SplitName, Split] = {}
+    version: str | None = None
+    versions: dict[str, Version] = {}
+    drawn: Drawn | None = None
+    junk_pids: tuple[int, ...] = (-1,)
+    pid_offset: int = 0
+    cross_camera_only: bool = True
+    licence: str | None = None
+    citation: str | None = None
+    status: Status | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> "Card":
+        if self.manifest is not None:
+            _inside((self.manifest,))
+            if self.layout == "folders" or self.pattern is not None:
+                raise ValueError("a manifest names path, pid and camera itself; leave layout and pattern out")
+        elif not self.splits:
+            raise ValueError("splits: none given; a card without a manifest needs at least one of " + ", ".join(SPLITS))
+        if self.version is not None and self.versions and self.version not in self.versions:
+            raise ValueError(f"version {self.version!r} is not one of {', '.join(sorted(self.versions))}")
+        if self.drawn is not None and self.versions:
+            raise ValueError("drawn and versions exclude each other")
+        if self.manifest is None:
+            self._check_pattern()
+        return self
+
+    def _check_pattern(self) -> None:
+        splits = self.splits.values()
+        needs = []
+        if self.layout == "names" and not all(split.lists for split in splits):
+            needs.append("pid")  # a list file may still lack its pid column: the reader says so
+        if not all(split.camera for split in splits):
+            needs.append("cam")
+        if self.pattern is None:
+            if needs:
+                raise ValueError(f"pattern: missing; file names must tell {' and '.join(needs)}")
+            return
+        try:
+            groups = re.compile(self.pattern).groupindex
+        except re.error as error:
+            raise ValueError(f"pattern: {self.pattern!r} is not a regular expression: {error}") from None
+        missing = [f"(?P<{name}>…)" for name in needs if name not in groups]
+        if missing:
+            raise ValueError(f"pattern: {self.pattern!r} lacks the named group {' and '.join(missing)}")

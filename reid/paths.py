@@ -1,0 +1,42 @@
+"""Where the bundled YAML lies: beside the package's modules in a wheel, beside the package in a checkout."""
+
+import difflib
+from pathlib import Path
+from typing import Literal
+
+import reid
+from reid.errors import InputError
+
+Kind = Literal["configs", "datasets"]
+
+
+def bundled(kind: Kind) -> Path:
+    """The folder of the bundled YAML files; found by path and never imported, so no `datasets` package is shadowed."""
+    package = Path(reid.__file__).resolve().parent
+    candidates = (package / kind, package.parent / kind)
+    for folder in candidates:
+        if folder.is_dir():
+            return folder
+    raise InputError(f"no bundled {kind} folder: neither {candidates[0]} nor {candidates[1]} exists")
+
+
+def bundled_names(kind: Kind) -> list[str]:
+    """Names that resolve from any folder, without their suffix; files in sub-folders carry the folder's name."""
+    folder = bundled(kind)
+    return sorted(path.relative_to(folder).with_suffix("").as_posix() for path in folder.rglob("*.yaml"))
+
+
+def resolve(kind: Kind, name: str) -> Path:
+    """A file that exists wins; then the bundled folder, with or without `.yaml`."""
+    own = Path(name).expanduser()
+    if own.is_file():
+        return own
+    folder = bundled(kind)
+    if name and not own.is_absolute() and ".." not in own.parts:
+        for candidate in (folder / name, folder / f"{name}.yaml"):
+            if candidate.is_file():
+                return candidate
+    choices = bundled_names(kind)
+    close = difflib.get_close_matches(Path(name).name.removesuffix(".yaml"), choices, n=1)
+    hint = f" did you mean {close[0]!r}?" if close else ""
+    raise InputError(f"{name!r} is neither a file nor one of the bundled {kind};{hint} choices: {', '.join(choices)}")
