@@ -1,0 +1,33 @@
+"""Identity classification: cross-entropy with label smoothing.
+
+Szegedy et al., "Rethinking the Inception Architecture for Computer Vision", CVPR 2016, section 7; for re-ID Luo et
+al., "Bag of Tricks and a Strong Baseline for Deep Person Re-identification", CVPR Workshops 2019, section 3.3.
+"""
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from reid.errors import InputError
+
+
+class IdentityLoss(nn.Module):
+    """Cross-entropy against (1 - smoothing) * onehot + smoothing / K over K identities, mean over the batch.
+
+    Raises InputError for a smoothing outside [0, 1).
+    """
+
+    input: ClassVar[str] = "logits"
+
+    def __init__(self, smoothing: float = 0.1) -> None:
+        super().__init__()
+        if not 0 <= smoothing < 1:
+            raise InputError(f"identity smoothing {smoothing!r}: wanted a number in [0, 1)")
+        self.smoothing = smoothing
+
+    def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Loss, a scalar, of logits (N, K) and identities (N,) in 0..K-1; float32, or the logits' wider type."""
+        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        return F.cross_entropy(logits, labels, label_smoothing=self.smoothing)
