@@ -1,0 +1,194 @@
+"""Backbone weights by `model.weights`: none, imagenet (the published files) or a local file.
+
+Nothing in a file is executed and a backbone is changed only when every tensor fits.
+"""
+
+import hashlib
+import http.client
+import re
+import zipfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from reid.errors import InputError
+from reid.models.resnet import BACKBONES, ResNet
+
+_TORCHVISION = "https://download.pytorch.org/models"  # IMAGENET1K_V1, the weights that the papers used
+_IBN_NET = "https://github.com/XingangPan/IBN-Net/releases/download/v1.0"
+
+# The hexadecimal digits in a file name are the first of its SHA-256.
+PUBLISHED: dict[str, str] = {
+    "resnet18": f"{_TORCHVISION}/resnet18-f37072fd.pth",
+    "resnet34": f"{_TORCHVISION}/resnet34-b627a593.pth",
+    "resnet50": f"{_TORCHVISION}/resnet50-0676ba61.pth",
+    "resnet101": f"{_TORCHVISION}/resnet101-63fe2227.pth",
+    "resnet152": f"{_TORCHVISION}/resnet152-394f9c45.pth",
+    "resnext50_32x4d": f"{_TORCHVISION}/resnext50_32x4d-7cdf4587.pth",
+    "resnext101_32x8d": f"{_TORCHVISION}/resnext101_32x8d-8ba56ff5.pth",
+    "resnet18_ibn_a": f"{_IBN_NET}/resnet18_ibn_a-2f571257.pth",
+    "resnet34_ibn_a": f"{_IBN_NET}/resnet34_ibn_a-94bc1577.pth",
+    "resnet50_ibn_a": f"{_IBN_NET}/resnet50_ibn_a-d9d0bb7b.pth",
+    "resnet101_ibn_a": f"{_IBN_NET}/resnet101_ibn_a-59ea0ac6.pth",
+    "resnet18_ibn_b": f"{_IBN_NET}/resnet18_ibn_b-bc2f3c11.pth",
+    "resnet34_ibn_b": f"{_IBN_NET}/resnet34_ibn_b-04134c37.pth",
+    "resnet50_ibn_b": f"{_IBN_NET}/resnet50_ibn_b-9ca61e85.pth",
+    "resnet101_ibn_b": f"{_IBN_NET}/resnet101_ibn_b-c55f6dba.pth",
+    "resnext101_ibn_a": f"{_IBN_NET}/resnext101_ibn_a-6ace051d.pth",
+}
+
+SUFFIXES = (".pth", ".pt", ".safetensors")
+
+
+@dataclass(frozen=True)
+class WeightsReport:
+    """Where a backbone's weights came from and which tensors, by name, that concerned."""
+
+    origin: str  # "none", a URL or a path
+    sha256: str = ""  # of the file, in hexadecimal
+    loaded: list[str] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)  # only batch counters may be: files before torch 0.4.1 lack them
+    unused: list[str] = field(default_factory=list)  # in the file, not of the backbone: classifiers, necks
+
+    def summary(self) -> str:
+        """One line for a log."""
+        if not self.loaded:
+            return f"weights {self.origin}: the backbone starts from its random initialisation"
+        unused = f" ({', '.join(self.unused[:4])}{', …' if len(self.unused) > 4 else ''})" if self.unused else ""
+        return (
+            f"weights {self.origin} (sha256 {self.sha256[:8]}): {len(self.loaded)} tensors loaded, "
+            f"{len(self.missing)} batch counters missing, {len(self.unused)} unused{unused}"
+        )
+
+
+def check_weights(name: str, width: float, weights: str) -> None:
+    """Raise InputError where `weights` cannot suit the backbone `name` of that width; downloads and reads nothing."""
+    if name not in BACKBONES:
+        raise InputError(f"backbone {name!r} is not one of {sorted(BACKBONES)}")
+    if weights == "none":
+        return
+    if weights == "imagenet":
+        if name not in PUBLISHED:
+            raise InputError(f"weights imagenet: none published for {name!r}, only for {sorted(PUBLISHED)}")
+        if width != 1:
+            raise InputError(f"weights imagenet: published for width 1, not {width}; choices: none, or a file's path")
+        return
+    path = Path(weights)
+    if path.suffix not in SUFFIXES:
+        raise InputError(f"weights {weights!r}: choices are none, imagenet, or a path that ends in {SUFFIXES}")
+    if not path.is_file():
+        raise InputError(f"weights {weights!r}: no such file")
+
+
+def load_weights(backbone: ResNet, name: str, weights: str) -> WeightsReport:
+    """Load `weights` (none, imagenet or a path) into `backbone`, which is BACKBONES[name].
+
+    A file may hold the bare state dict or keep it under `state_dict` or `model`; prefixes `module.` and `backbone.`
+    are taken off. Tensors of the file outside the backbone are reported as unused.
+
+    Raises InputError, with the backbone unchanged, for what `check_weights` refuses, a failed download or a wrong
+    hash, a file that is damaged or holds more than plain data, and for a file of another architecture: a tensor
+    of the backbone missing, of another shape or type or not finite, or a stage's tensor left over.
+    """
+    check_weights(name, backbone.width, weights)
+    if weights == "none":
+        return WeightsReport(origin="none")
+    path = _published_file(PUBLISHED[name]) if weights == "imagenet" else Path(weights)
+    source = _state_dict(_read(path), path)
+    target = backbone.state_dict()
+
+    misfits = _misfits(source, target)
+    if misfits:
+        shown = "; ".join(misfits[:4]) + ("; …" if len(misfits) > 4 else "")
+        raise InputError(f"{path}: not the weights of {name}, {len(misfits)} tensors do not fit: {shown}")
+    loaded = [key for key in target if key in source]
+    backbone.load_state_dict({key: source[key] for key in loaded}, strict=False)
+    return WeightsReport(
+        origin=PUBLISHED[name] if weights == "imagenet" else weights,
+        sha256=_sha256(path),
+        loaded=loaded,
+        missing=[key for key in target if key not in source],
+        unused=[key for key in source if key not in target],
+    )
+
+
+def _misfits(source: dict[str, Any], target: dict[str, Tensor]) -> list[str]:
+    """What keeps `source` from being the weights of a backbone with state dict `target`, a phrase per tensor."""
+    misfits = []
+    for key, wanted in target.items():
+        found = source.get(key)
+        if found is None:
+            if not key.endswith("num_batches_tracked"):
+                misfits.append(f"{key} is missing")
+        elif not isinstance(found, Tensor) or found.shape != wanted.shape:
+            misfits.append(f"{key} is {_describe(found)}, the backbone's is {_describe(wanted)}")
+        elif found.is_floating_point() != wanted.is_floating_point():
+            misfits.append(f"{key} is {found.dtype}, the backbone's is {wanted.dtype}")
+        elif not found.isfinite().all():
+            misfits.append(f"{key} is not finite")
+    # A deeper network, or other norms: every tensor of the backbone is there, and more.
+    parts = {key.split(".")[0] for key in target} - {"fc"}
+    return misfits + [f"{key} is left over" for key in source if key not in target and key.split(".")[0] in parts]
+
+
+def _describe(value: Any) -> str:
+    return str(tuple(value.shape)) if isinstance(value, Tensor) else f"a {type(value).__name__}"
+
+
+def _state_dict(content: Any, path: Path) -> dict[str, Any]:
+    """The names and tensors in a file's content, out of the usual nesting and prefixes."""
+    for key in ("model", "state_dict"):
+        content = content.get(key, content) if isinstance(content, dict) else content
+    if not isinstance(content, dict) or not any(isinstance(value, Tensor) for value in content.values()):
+        raise InputError(f"{path}: no state dict in it (named tensors, bare or under 'state_dict' or 'model')")
+    names = {key: re.sub(r"^(module\.|backbone\.)+", "", str(key)) for key in content}
+    if len(set(names.values())) < len(names):
+        raise InputError(f"{path}: holds some tensors twice, with and without a prefix 'module.' or 'backbone.'")
+    return {names[key]: value for key, value in content.items()}
+
+
+def _read(path: Path) -> Any:
+    """Content of a weights file, tensors and plain containers only; InputError if damaged or if it holds code."""
+    try:
+        if path.suffix == ".safetensors":
+            return safetensors.torch.load_file(path)
+        archive = zipfile.is_zipfile(path)  # files before torch 1.6 are no archives: no checksums, no mapping
+        if archive:
+            with zipfile.ZipFile(path) as file:  # torch.load does not look at the checksums
+                if damaged := file.testzip():
+                    raise zipfile.BadZipFile(f"checksum of {damaged}")
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=archive)
+    except Exception as error:  # a damaged file raises nearly anything
+        # Of torch's own message only the offending name: the rest advises to load the file unsafely.
+        wanted = re.search(r"GLOBAL (\S+)", str(error))
+        reason = f"it asks for {wanted[1]}" if wanted else type(error).__name__
+        raise InputError(
+            f"{path}: damaged, or holds more than tensors and plain containers ({reason}); nothing in it was run"
+        ) from error
+
+
+def _published_file(url: str) -> Path:
+    """Path of the file at `url` in torch's hub folder, downloaded if it is not there; its hash is checked always."""
+    path = Path(torch.hub.get_dir(), "checkpoints", url.rsplit("/", 1)[1])
+    prefix = path.stem.rsplit("-", 1)[1]
+    if not path.exists():
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            torch.hub.download_url_to_file(url, str(path), hash_prefix=prefix)
+        except (OSError, RuntimeError, http.client.HTTPException) as error:
+            raise InputError(
+                f"weights imagenet: could not get {url} into {path.parent} ({error});"
+                " get the file another way and give its path instead of 'imagenet'"
+            ) from error
+    elif not (found := _sha256(path)).startswith(prefix):
+        raise InputError(f"{path}: its SHA-256 starts with {found[: len(prefix)]}, not {prefix}; delete it and retry")
+    return path
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
