@@ -170,7 +170,8 @@ class DataSet:
     splits: dict[str, Samples]
     fingerprint: str  # SHA-256 over (split, name, size, pid, camid) of the splits that were read
     left_out: dict[str, int]
-    notes: tuple[str, ...]
+    differences: tuple[str, ...]  # from the card's counts, with both numbers
+    notes: tuple[str, ...]  # the differences, and whatever else a reader of the numbers should know
     unmatched: dict[str, tuple[str, ...]]  # image files whose names the pattern does not match, by split
 
 
@@ -183,11 +184,15 @@ def read_dataset(card: Card, data_root: Path, sites_root: Path, splits: Sequence
     cam_of = _numbering(card, root, version, scans, "cam")
     tables: dict[str, Samples] = {}
     left_out: dict[str, int] = {}
+    differences: list[str] = []
     notes: list[str] = []
-    digest = hashlib.sha256()
-    for name in sorted(wanted):
+    sizes: dict[str, list[int]] = {}
+    for name in wanted:
         rows, pids, camids = _select(card, name, scans[name].rows, pid_of, cam_of)
-        notes += _differences(card, name, rows, pids)
+        differences += _differences(card, name, rows, pids)
+        if card.layout == "folders" and (pids <= 0).any():
+            numbers = np.unique(pids[pids <= 0]).tolist()
+            notes.append(f"{name}: folders numbered {numbers} are read as junk (-1) or distractors (0), not as people")
         if scans[name].unmatched:
             files = scans[name].unmatched
             notes.append(f"{name}: {len(files)} image files whose names do not match the pattern: {some(files)}")
@@ -198,26 +203,35 @@ def read_dataset(card: Card, data_root: Path, sites_root: Path, splits: Sequence
         if not rows:
             raise InputError(f"card {card.name}, split {name}: empty in {root}: {reason} only")
         tables[name] = Samples(root, tuple(row.name for row in rows), pids[keep], camids[keep])
-        for row, pid, camid in zip(rows, pids[keep], camids[keep], strict=True):
-            digest.update(f"{name}\0{row.name}\0{row.size}\0{pid}\0{camid}\n".encode())
+        sizes[name] = [row.size for row in rows]
     if "query" in tables and "gallery" in tables and matchless(tables["query"], tables["gallery"], card).all():
         where = " from another camera" if card.cross_camera_only else ""
         raise InputError(
             f"card {card.name}: none of the {len(tables['query'])} queries has a gallery image of the same identity"
             f"{where} in {root}; check the groups pid and cam of the pattern {card.pattern!r}"
         )
-    ordered = {name: tables[name] for name in wanted}
     return DataSet(
         name=card.name,
         version=version,
         root=root,
         card=card,
-        splits=ordered,
-        fingerprint=digest.hexdigest(),
+        splits=tables,
+        fingerprint=_fingerprint(tables, sizes),
         left_out=left_out,
-        notes=tuple(notes),
+        differences=tuple(differences),
+        notes=(*differences, *notes),
         unmatched={name: scans[name].unmatched for name in wanted},
     )
+
+
+def _fingerprint(tables: dict[str, Samples], sizes: dict[str, list[int]]) -> str:
+    digest = hashlib.sha256()
+    for split in sorted(tables):
+        table = tables[split]
+        columns = (table.names, sizes[split], table.pids.tolist(), table.camids.tolist())
+        for name, size, pid, camid in zip(*columns, strict=True):
+            digest.update(f"{split}\0{name}\0{size}\0{pid}\0{camid}\n".encode())
+    return digest.hexdigest()
 
 
 def matchless(query: Samples, gallery: Samples, card: Card) -> NDArray[np.bool_]:
@@ -344,12 +358,9 @@ def _differences(card: Card, name: str, rows: list[Row], pids: NDArray[np.int64]
     """Where the counts of files and identities differ from the card's: both numbers."""
     expected = next((split for key, split in card.splits.items() if key == name), Split())
     people = len(np.setdiff1d(pids[pids > 0], card.junk_pids))
-    notes = []
+    lines = []
     if expected.images is not None and expected.images != len(rows):
-        notes.append(f"{name}: the card says {expected.images} images, found {len(rows)}")
+        lines.append(f"{name}: the card says {expected.images} images, found {len(rows)}")
     if expected.ids is not None and expected.ids != people:
-        notes.append(f"{name}: the card says {expected.ids} identities, found {people}")
-    if card.layout == "folders" and (pids <= 0).any():
-        numbers = np.unique(pids[pids <= 0]).tolist()
-        notes.append(f"{name}: folders numbered {numbers} are read as junk (-1) or distractors (0), not as people")
-    return notes
+        lines.append(f"{name}: the card says {expected.ids} identities, found {people}")
+    return lines

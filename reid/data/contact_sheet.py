@@ -1,0 +1,107 @@
+"""A contact sheet: a few identities as rows, the data set's cameras as columns, one panel a split."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont, ImageOps
+
+from reid.data.card import DataSet, Samples
+from reid.errors import InputError
+
+MARGIN, GAP, HEADER, LABEL = 16, 6, 48, 64  # pixels
+PAPER, EMPTY, INK, FAINT = (255, 255, 255), (238, 238, 238), (30, 30, 30), (120, 120, 120)
+WIDE = 6  # with more cameras than this the panels stand below each other
+
+
+@dataclass(frozen=True)
+class _Panel:
+    split: str
+    samples: Samples
+    pids: list[int]
+
+
+def contact_sheet(dataset: DataSet, path: Path, identities: int = 6, cell: tuple[int, int] = (128, 64)) -> None:
+    """Write a PNG: identities spread evenly over each split's, the first image (by name) of each and each camera.
+
+    Query and gallery show the same people, so that a wrong identity or camera meets the eye. cell: (height, width).
+    """
+    cameras = sorted({int(camera) for samples in dataset.splits.values() for camera in samples.cameras})
+    panels = [_Panel(name, samples, _rows(dataset, name, identities)) for name, samples in dataset.splits.items()]
+    width = LABEL + len(cameras) * (cell[1] + GAP)
+    heights = [HEADER + len(panel.pids) * (cell[0] + GAP) for panel in panels]
+    stacked = len(cameras) > WIDE
+    across, down = (1, len(panels)) if stacked else (len(panels), 1)
+    title = dataset.name + (f" {dataset.version}" if dataset.version else "")
+    top = MARGIN + 28
+    sheet_width = MARGIN + across * (width + MARGIN)
+    sheet_height = top + (sum(heights) if stacked else max(heights)) + down * MARGIN
+    sheet = Image.new("RGB", (max(sheet_width, 320), sheet_height), PAPER)
+    draw = ImageDraw.Draw(sheet)
+    draw.text((MARGIN, MARGIN - 4), title, fill=INK, font=ImageFont.load_default(18))
+    left = MARGIN
+    for panel, height in zip(panels, heights, strict=True):
+        _draw_panel(sheet, draw, panel, (left, top), cameras, cell)
+        if stacked:
+            top += height + MARGIN
+        else:
+            left += width + MARGIN
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        sheet.save(path, format="PNG")
+    except OSError as error:
+        raise InputError(f"{path}: the contact sheet cannot be written: {error.strerror or error}") from None
+
+
+def _rows(dataset: DataSet, split: str, limit: int) -> list[int]:
+    """Evenly spread identities; the gallery's are the query's, and 0 (the distractors) after them."""
+    samples = dataset.splits[split]
+    source = dataset.splits.get("query", samples) if split == "gallery" else samples
+    pids = source.identities.tolist()
+    places = np.unique(np.linspace(0, len(pids) - 1, min(limit, len(pids))).round().astype(int))
+    distractors = [0] if split == "gallery" and (samples.pids == 0).any() else []
+    return [pids[place] for place in places] + distractors
+
+
+def _draw_panel(
+    sheet: Image.Image,
+    draw: ImageDraw.ImageDraw,
+    panel: _Panel,
+    corner: tuple[int, int],
+    cameras: list[int],
+    cell: tuple[int, int],
+) -> None:
+    left, top = corner
+    height, width = cell
+    samples, small = panel.samples, ImageFont.load_default(11)
+    people = len(samples.identities)
+    caption = f"{panel.split}: {len(samples):,} images, {people:,} people"
+    draw.text((left, top), caption, fill=INK, font=ImageFont.load_default(13))
+    for column, camera in enumerate(cameras):
+        here = left + LABEL + column * (width + GAP)
+        draw.text((here, top + 24), f"camera {camera}", fill=FAINT, font=small)
+    for row, pid in enumerate(panel.pids):
+        y = top + HEADER + row * (height + GAP)
+        draw.text((left, y), "distractor" if pid == 0 else f"id {pid}", fill=INK, font=small)
+        shots = int((samples.pids == pid).sum())
+        draw.text((left, y + 15), f"{shots:,} image{'' if shots == 1 else 's'}", fill=FAINT, font=small)
+        for column, camera in enumerate(cameras):
+            x = left + LABEL + column * (width + GAP)
+            draw.rectangle((x, y, x + width - 1, y + height - 1), fill=EMPTY)
+            found = np.flatnonzero((samples.pids == pid) & (samples.camids == camera))
+            if len(found):
+                _paste(sheet, draw, samples.paths[found[0]], (x, y), cell)
+
+
+def _paste(
+    sheet: Image.Image, draw: ImageDraw.ImageDraw, path: Path, corner: tuple[int, int], cell: tuple[int, int]
+) -> None:
+    """The image, shrunk or enlarged to fit its cell with its own proportions; a word where it cannot be decoded."""
+    height, width = cell
+    try:
+        with Image.open(path) as image:
+            fitted = ImageOps.contain(image.convert("RGB"), (width, height))
+    except (OSError, SyntaxError, ValueError):
+        draw.text((corner[0] + 4, corner[1] + 4), "unreadable", fill=(170, 0, 0), font=ImageFont.load_default(11))
+        return
+    sheet.paste(fitted, (corner[0] + (width - fitted.width) // 2, corner[1] + (height - fitted.height) // 2))
