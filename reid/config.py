@@ -1,4 +1,4 @@
-"""Typed configuration: base.yaml < the config file < key=value on the command line.
+"""Typed configuration: base.yaml < what the config file extends < the config file < key=value on the command line.
 
 Unknown keys and wrong types raise :class:`InputError` naming the file and the key. The schema holds no defaults: every
 default stands, with its comment, in configs/base.yaml.
@@ -154,11 +154,7 @@ def load_config(name: str, overrides: Sequence[str] = ()) -> Config:
         InputError: naming the file and key, for a missing file, bad YAML, an unknown key or a value of the wrong type.
     """
     base_path, path = resolve("configs", "base.yaml"), resolve("configs", name)
-    layers = [
-        (base_path.name, _read_yaml(base_path)),
-        (str(path), _read_yaml(path)),
-        (COMMAND_LINE, _parse_overrides(overrides)),
-    ]
+    layers = [(base_path.name, _read_yaml(base_path)), *_read_chain(path, ()), (COMMAND_LINE, _parse_overrides(overrides))]
     merged: dict[str, Any] = {}
     origins: dict[str, str] = {}
     for origin, layer in layers:
@@ -215,6 +211,23 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise InputError(f"{path}: holds a {type(values).__name__}, expected keys and values")
     return values
+
+
+def _read_chain(path: Path, above: tuple[Path, ...]) -> list[tuple[str, dict[str, Any]]]:
+    """The file's keys, after those of the file that it names under ``extends`` (beside it, or bundled)."""
+    if path in above:
+        raise InputError(f"{path}: extends: goes round in a circle: {' -> '.join(p.name for p in (*above, path))}")
+    values = _read_yaml(path)
+    parent = values.pop("extends", None)
+    if parent is None:
+        return [(str(path), values)]
+    if not isinstance(parent, str):
+        raise InputError(f"{path}: extends: expected a file's name, got {parent!r}")
+    beside = path.parent / parent
+    return [
+        *_read_chain(beside if beside.is_file() else resolve("configs", parent), (*above, path)),
+        (str(path), values),
+    ]
 
 
 def _parse_overrides(overrides: Sequence[str]) -> dict[str, Any]:

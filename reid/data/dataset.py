@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 import torch
 from PIL import Image
@@ -87,7 +89,7 @@ def batches(dataset: ImageDataset, draws: Sequence[Sequence[Draw]], workers: int
         batch_sampler=draws,  # type: ignore[arg-type]  # typed for indices; any key reaches __getitem__ as it is
         collate_fn=_collate,
         num_workers=workers,
-        worker_init_fn=_one_thread,
+        worker_init_fn=_prepare_worker,
         pin_memory=torch.cuda.is_available(),
     )
     for batch in loader:
@@ -106,7 +108,7 @@ def _collate(samples: list[tuple[np.ndarray, int] | InputError]) -> Batch | Inpu
     return Batch(torch.from_numpy(np.stack(images)), torch.tensor(indices))
 
 
-def _one_thread(worker: int) -> None:
-    import cv2
-
+def _prepare_worker(worker: int) -> None:
     cv2.setNumThreads(1)  # workers are the parallelism
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the main process ends its workers
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)

@@ -1,7 +1,7 @@
 """Exact CMC, mAP and mINP over the whole gallery, by the Market-1501 evaluator's rules (Zheng et al. 2015).
 
 A gallery image with the query's identity *and* camera is left out, and so are junk images (pid -1). Queries without a
-match left are left out and counted. Ties keep gallery order: the smaller index comes first.
+match left are left out and counted, so are queries with pid <= 0 (junk, distractor). Ties keep gallery order: the smaller index comes first.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ DEFINITIONS = {
     "cosine": "1 - cosine of the features",
     "euclidean": "euclidean distance of the features",
     "ties": "stable: the smaller gallery index first",
-    "left_out": "gallery images of the query's identity and camera; junk (pid -1); queries without a match",
+    "left_out": "gallery images of the query's identity and camera; junk (pid -1); queries without a match or with pid <= 0",
     "AP": "mean over the matches of (matches so far / rank); mAP its mean over valid queries",
     "mINP": "mean over valid queries of (matches / rank of the last match)",
     "CMC": "share of valid queries whose first match is within rank k",
@@ -147,7 +147,7 @@ def evaluate(
             ((gallery.pids == query.pids[within, None]) & (gallery.camids == query.camids[within, None]))
             | (gallery.pids == JUNK)
         )
-        matches = kept & (gallery.pids == query.pids[within, None])
+        matches = kept & (gallery.pids == query.pids[within, None]) & (query.pids[within, None] > 0)
         for row, number in enumerate(range(within.start, within.stop)):
             if matches[row].any():
                 ap[number], inp[number], first_rank[number] = _rank_one(distances[row], kept[row], matches[row])

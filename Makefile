@@ -1,0 +1,19 @@
+PYTHON ?= python3
+.PHONY: demo test lint types
+
+.venv/installed: setup.cfg pyproject.toml
+	test -x .venv/bin/python || $(PYTHON) -m venv .venv
+	.venv/bin/python -m pip install --quiet --editable '.[dev]'
+	touch $@
+
+demo: .venv/installed  ## train BN, BN on standardised input, IBN-a and IBN-b on one drawn site, test on both
+	.venv/bin/python tools/cross_domain.py --cfgs sites_bn.yaml sites_bn_standardised.yaml sites_ibn_a.yaml sites_ibn_b.yaml --targets plaza station --output runs/demo
+
+test: .venv/installed
+	.venv/bin/python -m pytest
+
+lint: .venv/installed
+	.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/lint-imports
+
+types: .venv/installed
+	.venv/bin/mypy

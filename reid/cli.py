@@ -1,0 +1,258 @@
+"""The ``reid`` command; the files in tools/ call the same functions.
+
+Bad input ends with one message and exit code 2, an interrupt with 130 or 143. Imports stand in the functions that need
+them, so that ``--help`` and ``score`` start without loading the network's packages.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from reid.errors import InputError
+from reid.files import write_atomically
+
+if TYPE_CHECKING:
+    from reid.config import Config
+
+
+@dataclass(frozen=True)
+class Command:
+    """One sub-command; ``tool`` is the file in tools/ that runs it alone."""
+
+    tool: str
+    help: str
+    example: str
+    arguments: Callable[[argparse.ArgumentParser], None]
+    run: Callable[[argparse.Namespace], None]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point of ``reid``; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="reid", description="Person re-identification across camera domains.")
+    subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
+    for name, command in COMMANDS.items():
+        _fill(subparsers.add_parser(name, help=command.help, formatter_class=argparse.RawDescriptionHelpFormatter),
+              command, f"reid {name}")
+    return _run(parser, arguments)
+
+
+def tool(name: str) -> int:
+    """Entry point of one file in tools/; returns the exit code."""
+    command = COMMANDS[name]
+    parser = argparse.ArgumentParser(prog=command.tool, formatter_class=argparse.RawDescriptionHelpFormatter)
+    _fill(parser, command, f"python tools/{command.tool}")
+    return _run(parser, None)
+
+
+def _fill(parser: argparse.ArgumentParser, command: Command, prefix: str) -> None:
+    parser.description = command.help
+    parser.epilog = f"example:\n  {prefix} {command.example}"
+    command.arguments(parser)
+    parser.set_defaults(run=command.run)
+
+
+def _run(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> int:
+    parsed = parser.parse_args(arguments)
+    try:
+        parsed.run(parsed)
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt as stop:
+        print(f"\n{stop or 'interrupted'}", file=sys.stderr)
+        return getattr(stop, "code", 130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader (head, less) has seen enough
+        return 141
+    return 0
+
+
+# train
+
+
+def _train_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--cfg", required=True, metavar="FILE", help="config file: a path, or a bundled one's name")
+    _add_overrides(parser)
+
+
+def _train(arguments: argparse.Namespace) -> None:
+    from reid.config import load_config
+    from reid.engine.train import train
+    from reid.evaluation.evaluate import RESULTS_FILE, evaluate_run
+    from reid.report.table import rows_of, target_table
+
+    config = load_config(arguments.cfg, arguments.overrides)
+    targets = list(dict.fromkeys((config.data.source, *config.targets)))
+    _check_targets(config, targets)
+    folder = train(config)
+    results = evaluate_run(config, folder, targets)
+    print(target_table(rows_of(results)))
+    print(f"written: {folder / RESULTS_FILE}")
+
+
+# evaluate
+
+
+def _evaluate_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--run", required=True, type=Path, metavar="DIR", dest="folder", help="folder of a trained run")
+    parser.add_argument("--targets", required=True, nargs="+", metavar="NAME", help="data sets: names, cards, folders")
+    _add_overrides(parser)
+
+
+def _evaluate(arguments: argparse.Namespace) -> None:
+    from reid.config import load_resolved
+    from reid.engine.train import CONFIG_FILE
+    from reid.evaluation.evaluate import RESULTS_FILE, evaluate_run
+    from reid.report.table import rows_of, target_table
+
+    targets, overrides = _split_overrides(arguments.targets, arguments.overrides)
+    if not (arguments.folder / CONFIG_FILE).is_file():
+        raise InputError(f"{arguments.folder}: is not a run's folder: it holds no {CONFIG_FILE}")
+    config = load_resolved(arguments.folder / CONFIG_FILE, overrides)
+    trained = load_resolved(arguments.folder / CONFIG_FILE)
+    if config.training() != trained.training():
+        raise InputError(f"command line: {' '.join(overrides)}: would change what was trained, not how it is tested")
+    results = evaluate_run(config, arguments.folder, targets)
+    print(target_table(rows_of(results)))
+    print(f"written: {arguments.folder / RESULTS_FILE}")
+
+
+# cross-domain
+
+
+def _cross_domain_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--cfgs", required=True, nargs="+", metavar="FILE", help="config files, one a model and source")
+    parser.add_argument("--targets", required=True, nargs="+", metavar="NAME", help="data sets to test all of them on")
+    parser.add_argument("--output", type=Path, default=Path("runs/cross_domain"), metavar="DIR",
+                        help="folder of table.md, results.csv and gap.png (default: %(default)s)")
+    _add_overrides(parser)
+
+
+def _cross_domain(arguments: argparse.Namespace) -> None:
+    from reid.config import load_config
+    from reid.engine.train import is_trained, train
+    from reid.evaluation.evaluate import evaluate_run
+    from reid.report.plots import gap_plot
+    from reid.report.table import Row, gap_table, rows_of
+
+    targets, overrides = _split_overrides(arguments.targets, arguments.overrides)
+    configs = [load_config(name, overrides) for name in arguments.cfgs]
+    for config in configs:
+        _check_targets(config, [config.data.source, *targets])
+    missing = [config for config in configs if not is_trained(config)]
+    print(f"{len(configs)} runs, {len(missing)} to train; targets: {', '.join(targets)}", flush=True)
+    rows: list[Row] = []
+    for config in configs:
+        wanted = list(dict.fromkeys((config.data.source, *targets)))
+        folder = config.run_folder if is_trained(config) else train(config)
+        rows += [row for row in rows_of(evaluate_run(config, folder, wanted)) if row.target in wanted]
+    table = gap_table(rows)
+    print(table)
+    content = io.StringIO()
+    writer = csv.DictWriter(content, [field.name for field in fields(Row)], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(asdict(row) for row in rows)
+    write_atomically(arguments.output / "table.md", table + "\n")
+    write_atomically(arguments.output / "results.csv", content.getvalue())
+    gap_plot(rows, arguments.output / "gap.png")
+    print(f"written: {arguments.output}/table.md, results.csv, gap.png")
+
+
+# score
+
+
+def _score_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--query", required=True, type=Path, metavar="NPZ",
+                        help="arrays features (N, D), pids (N,), camids (N,) and optionally paths (N,)")
+    parser.add_argument("--gallery", required=True, type=Path, metavar="NPZ", help="the same for the gallery")
+    parser.add_argument("--distance", choices=("cosine", "euclidean"), default="cosine", help="default: %(default)s")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures here as fractions")
+
+
+def _score(arguments: argparse.Namespace) -> None:
+    from reid.report.table import align
+    from reid.retrieval.features import load_features
+    from reid.retrieval.ranking import definitions, evaluate
+
+    query, gallery = load_features(arguments.query), load_features(arguments.gallery)
+    evaluation = evaluate(query, gallery, arguments.distance, progress=True)
+    cmc = evaluation.cmc
+    summary = {**evaluation.summary(), "definitions": definitions(arguments.distance)}
+    figures = [evaluation.mAP, evaluation.mINP, *(cmc[rank - 1] for rank in (1, 5, 10))]
+    print(align([["in %", "mAP", "mINP", "rank-1", "rank-5", "rank-10", "valid queries", "queries", "gallery"],
+                 [arguments.distance, *(f"{100 * figure:.2f}" for figure in figures),
+                  *(str(summary[key]) for key in ("num_valid_queries", "num_queries", "num_gallery"))]]))
+    if arguments.json:
+        write_atomically(arguments.json, json.dumps(summary, indent=1) + "\n")
+
+
+# check-data
+
+
+def _check_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", metavar="NAME_OR_CARD", help="bundled card's name, a card, a .csv manifest or a folder")
+    parser.add_argument("--root", type=Path, metavar="DIR", help="where the data sets lie (default: $REID_DATA, else data)")
+    parser.add_argument("--sites-root", type=Path, default=Path("data/sites"), metavar="DIR",
+                        help="where the drawn sites lie (default: %(default)s)")
+    parser.add_argument("--sheet", type=Path, metavar="PNG", help="contact sheet (default: runs/check/NAME.png)")
+
+
+def _check_data(arguments: argparse.Namespace) -> None:
+    from reid.data.check import check
+
+    root = arguments.root or Path(os.environ.get("REID_DATA") or "data")
+    sheet = arguments.sheet or Path("runs/check") / f"{Path(arguments.name).stem}.png"
+    report = check(arguments.name, root, arguments.sites_root, sheet)
+    print(report.text())
+    print(f"written: {sheet}")
+    if not report.ok:
+        raise InputError(f"{arguments.name}: the data set has the problems listed above")
+
+
+# shared
+
+
+def _add_overrides(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="override a key of configs/base.yaml")
+
+
+def _split_overrides(values: Sequence[str], overrides: Sequence[str]) -> tuple[list[str], list[str]]:
+    """``--targets A B key=value`` takes the override for a target; a data set's name holds no equals sign."""
+    return [value for value in values if "=" not in value], [value for value in (*values, *overrides) if "=" in value]
+
+
+def _check_targets(config: Config, targets: Sequence[str]) -> None:
+    """Read every table before the training whose result they test."""
+    from reid.engine import build
+
+    build.check(config)
+    for target in targets:
+        build.dataset(config, target, ["query", "gallery"])
+
+
+COMMANDS = {
+    "train": Command("train.py", "Train on the source, then test on it and on the config's targets.",
+                     "--cfg sites_ibn_b.yaml seed=1", _train_arguments, _train),
+    "evaluate": Command("evaluate.py", "Test a trained run on any data sets.",
+                        "--run runs/sites_ibn_b_seed0 --targets station street", _evaluate_arguments, _evaluate),
+    "cross-domain": Command("cross_domain.py", "Train what is missing, test every model on every target, show the gap.",
+                            "--cfgs sites_bn.yaml sites_ibn_b.yaml --targets plaza station",
+                            _cross_domain_arguments, _cross_domain),
+    "score": Command("score.py", "CMC, mAP and mINP of features of any origin.",
+                     "--query query.npz --gallery gallery.npz --json figures.json", _score_arguments, _score),
+    "check-data": Command("check_data.py", "Count a data set, compare with its card, find bad files, draw a contact sheet.",
+                          "plaza", _check_arguments, _check_data),
+}  # fmt: skip
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,156 @@
+"""The only place where configuration becomes objects. Everything below takes plain values."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from reid.config import Config
+from reid.data.card import DataSet, load_card, read_dataset
+from reid.data.samplers import SAMPLERS, PKSampler, RandomSampler
+from reid.data.transforms import Transform, evaluation_transform, training_transform
+from reid.errors import InputError
+from reid.losses import LOSSES
+from reid.models import BACKBONES, Embedder
+from reid.models.weights import check_weights, load_weights
+
+
+def check(config: Config) -> None:
+    """Check every name and value that the schema cannot, before anything is rendered, downloaded or trained.
+
+    Raises:
+        InputError: naming the file, the key, the value and the choices.
+    """
+    model = config.model
+    if model.backbone not in BACKBONES:
+        config.fail("model.backbone", f"{model.backbone!r} is not one of {', '.join(BACKBONES)}")
+    if config.sampler.name not in SAMPLERS:
+        config.fail("sampler.name", f"{config.sampler.name!r} is not one of {', '.join(SAMPLERS)}")
+    _naming(config, "model.weights", lambda: check_weights(model.backbone, model.width, model.weights))
+    _naming(config, "losses", lambda: _losses(config))
+    _naming(config, "device", lambda: device(config))
+    _naming(config, "data.source", lambda: load_card(config.data.source))
+    for target in config.targets:
+        _naming(config, "targets", lambda target=target: load_card(target))  # type: ignore[misc]
+
+
+def dataset(config: Config, name: str, splits: Sequence[str]) -> DataSet:
+    """Read the tables of a data set by name; a drawn site is rendered first."""
+    return read_dataset(load_card(name), config.data.folder, Path(config.data.sites_root), splits)
+
+
+def embedder(config: Config, num_classes: int) -> Embedder:
+    """A new network, its weights drawn from torch's generator; :func:`pretrained` replaces the backbone's."""
+    model = config.model
+    backbone = BACKBONES[model.backbone](num_classes=None, last_stride=model.last_stride, width=model.width)
+    return Embedder(backbone, num_classes, model.neck_feature)
+
+
+def pretrained(config: Config, network: Embedder) -> str:
+    """Load ``model.weights`` into the backbone; returns what was loaded, missing and unused in a line."""
+    report = load_weights(network.backbone, config.model.backbone, config.model.weights)
+    return report.summary()
+
+
+@dataclass(frozen=True)
+class WeightedLoss:
+    """One term of the total loss; ``input`` is the field of the network's output that it reads."""
+
+    name: str
+    weight: float
+    loss: nn.Module
+    input: str
+
+
+def losses(config: Config) -> list[WeightedLoss]:
+    """The losses with a weight above 0."""
+    return _losses(config)
+
+
+def sampler(config: Config, labels: np.ndarray) -> PKSampler | RandomSampler:
+    """Which images form a batch, for (N,) ``labels``."""
+    return SAMPLERS[config.sampler.name](labels, config.sampler.identities, config.sampler.images, config.seed)
+
+
+def train_transform(config: Config) -> Transform:
+    """The random transform of training."""
+    own = config.transforms
+    return training_transform(
+        config.data.height, config.data.width, own.flip, own.pad, own.erasing, own.jitter, own.standardise
+    )
+
+
+def test_transform(config: Config) -> Transform:
+    """The transform of testing, standardising as the run was trained."""
+    return evaluation_transform(config.data.height, config.data.width, config.transforms.standardise)
+
+
+test_transform.__test__ = False  # type: ignore[attr-defined]  # not a test, whatever its name looks like to pytest
+
+
+def device(config: Config) -> torch.device:
+    """The configured device; ``auto`` is CUDA when there is one.
+
+    Raises:
+        InputError: CUDA asked for where there is none.
+    """
+    if config.device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    chosen = torch.device(config.device)
+    if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
+        raise InputError(f"{config.device!r}: this machine has {torch.cuda.device_count()} CUDA devices")
+    return chosen
+
+
+def autocast_dtype(config: Config, on: torch.device) -> torch.dtype | None:
+    """bf16 or None (float32). ``auto`` takes bf16 only where the hardware has it: emulation is many times slower."""
+    if config.precision == "auto":
+        has_bf16 = torch.cuda.is_bf16_supported() if on.type == "cuda" else _cpu_has_bf16()
+        return torch.bfloat16 if has_bf16 else None
+    return torch.bfloat16 if config.precision == "bf16" else None
+
+
+def _cpu_has_bf16() -> bool:
+    capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+    return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16"))
+
+
+def _losses(config: Config) -> list[WeightedLoss]:
+    built = []
+    for name, parameters in config.losses.items():
+        if name not in LOSSES:
+            raise InputError(f"{name!r} is not one of {', '.join(LOSSES)}")
+        choices = [p for p in inspect.signature(LOSSES[name]).parameters]
+        unknown = sorted(set(parameters) - {"weight", *choices})
+        if unknown:
+            raise InputError(f"{name}: unknown key {unknown[0]!r}; the keys here are weight, {', '.join(choices)}")
+        weight = parameters.get("weight", 1.0)
+        if weight is None or weight < 0:
+            raise InputError(f"{name}.weight: expected a number of at least 0, got {weight!r}")
+        loss = LOSSES[name](**{key: value for key, value in parameters.items() if key != "weight"})
+        if weight > 0:
+            built.append(WeightedLoss(name, weight, loss, loss.input))
+    if not built:
+        raise InputError("every loss has weight 0; nothing is left to train with")
+    return built
+
+
+def total_loss(terms: Sequence[WeightedLoss], output: Any, labels: Tensor) -> tuple[Tensor, Mapping[str, Tensor]]:
+    """Weighted sum, and each term before its weight."""
+    values = {term.name: term.loss(getattr(output, term.input), labels) for term in terms}
+    total = torch.stack([term.weight * values[term.name] for term in terms]).sum()
+    return total, values
+
+
+def _naming(config: Config, key: str, build: Callable[[], object]) -> None:
+    try:
+        build()
+    except InputError as error:
+        config.fail(key, str(error))

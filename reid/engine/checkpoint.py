@@ -1,0 +1,129 @@
+"""Checkpoints: one safetensors file with every tensor of the run, and plain JSON beside them in its header.
+
+Nothing in such a file can be executed on loading, a truncated one is recognised, and it is replaced atomically.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from reid.errors import InputError
+from reid.files import write_atomically
+
+FILE = "checkpoint.safetensors"
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a run stands, and what it must find again to go on bit for bit.
+
+    Attributes:
+        step: optimiser steps done.
+        total_steps: steps of the whole run; it is finished when they are equal.
+        num_classes: identities trained on.
+        data: fingerprint of the source's data.
+        threads, device, precision, torch, cpu: what the arithmetic ran on.
+        seconds: training time so far.
+        weights: what was loaded into the backbone at the start.
+    """
+
+    step: int
+    total_steps: int
+    num_classes: int
+    config_hash: str
+    data: str
+    threads: int
+    device: str
+    precision: str
+    torch: str
+    cpu: str
+    seconds: float
+    weights: str
+
+    @property
+    def finished(self) -> bool:
+        return self.step >= self.total_steps
+
+
+def save_checkpoint(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress) -> None:
+    """Write model, optimiser state and torch's random state.
+
+    Raises:
+        InputError: naming the path, when it cannot be written (a full disk); the old checkpoint then still stands.
+    """
+    tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
+    for number, parameter in enumerate(_parameters(optimizer)):
+        for key, value in optimizer.state[parameter].items():
+            tensors[f"optimizer.{number}.{key}"] = value
+    tensors["random"] = torch.get_rng_state()
+    stored = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+    write_atomically(path, save(stored, metadata={"progress": json.dumps(asdict(progress))}))
+
+
+def read_progress(path: Path) -> Progress:
+    """The header alone.
+
+    Raises:
+        InputError: naming the file, when it is missing, truncated or not a checkpoint of this project.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            return Progress(**json.loads((file.metadata() or {})["progress"]))
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{path}: not a readable checkpoint (truncated, or of another origin): {error}") from None
+
+
+def load_model(path: Path, model: nn.Module) -> None:
+    """Copy the stored model tensors into ``model``, all of them and no others.
+
+    Raises:
+        InputError: naming the file.
+    """
+    stored = _read(path)
+    state = {name.removeprefix("model."): value for name, value in stored.items() if name.startswith("model.")}
+    try:
+        model.load_state_dict(state)
+    except RuntimeError as error:
+        raise InputError(f"{path}: does not fit the network of its config: {error}") from None
+
+
+def load_training(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    """Restore model, optimiser state and torch's random state.
+
+    Raises:
+        InputError: naming the file.
+    """
+    load_model(path, model)
+    stored = _read(path)
+    for number, parameter in enumerate(_parameters(optimizer)):
+        prefix = f"optimizer.{number}."
+        optimizer.state[parameter] = {
+            name.removeprefix(prefix): _like(value, parameter) for name, value in stored.items() if name.startswith(prefix)
+        }
+    torch.set_rng_state(stored["random"])
+
+
+def _parameters(optimizer: torch.optim.Optimizer) -> list[Tensor]:
+    return [parameter for group in optimizer.param_groups for parameter in group["params"]]
+
+
+def _like(value: Tensor, parameter: Tensor) -> Tensor:
+    """``value`` where and how the parameter lies in memory: fused steps need channels_last beside channels_last."""
+    if value.shape != parameter.shape:
+        return value.to(parameter.device)
+    return torch.empty_like(parameter, dtype=value.dtype, requires_grad=False).copy_(value)
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a dict
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"{path}: not a readable checkpoint (truncated, or of another origin): {error}") from None

@@ -1,0 +1,55 @@
+"""From a trained run and a list of images to a :class:`Features` record."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from reid.config import Config
+from reid.data.card import Samples
+from reid.data.dataset import ImageDataset, batches, evaluation_draws
+from reid.engine import build
+from reid.engine.checkpoint import FILE, load_model, read_progress
+from reid.errors import InputError
+from reid.models import Embedder
+from reid.retrieval.features import Features
+
+
+def load_network(config: Config, folder: Path) -> Embedder:
+    """The network of a finished run, in evaluation mode on the configured device.
+
+    Raises:
+        InputError: no checkpoint, an unfinished or a damaged one.
+    """
+    checkpoint = folder / FILE
+    if not checkpoint.exists():
+        raise InputError(f"{folder}: holds no {FILE}; train it first")
+    progress = read_progress(checkpoint)
+    if not progress.finished:
+        raise InputError(f"{folder}: stopped at step {progress.step} of {progress.total_steps}; train it to the end first")
+    network = build.embedder(config, progress.num_classes)
+    load_model(checkpoint, network)
+    return network.to(build.device(config), memory_format=torch.channels_last).eval()
+
+
+@torch.inference_mode()
+def extract(network: Embedder, samples: Samples, config: Config, origin: str, progress_bar: bool = True) -> Features:
+    """Embed every image, in order, as float32.
+
+    Raises:
+        InputError: an image that cannot be read, or a feature that is no number, with the origin named.
+    """
+    device = build.device(config)
+    dtype = build.autocast_dtype(config, device)
+    images = ImageDataset(samples.paths, build.test_transform(config))
+    draws = evaluation_draws(len(samples), config.evaluation.batch_size)
+    rows = []
+    loaded = batches(images, draws, config.data.workers)
+    for batch in tqdm(loaded, total=len(draws), desc="features", unit="batch", disable=not progress_bar, leave=False):
+        inputs = batch.images.to(device, non_blocking=True, memory_format=torch.channels_last)
+        with torch.autocast(device.type, dtype, enabled=dtype is not None):
+            rows.append(network(inputs).float().cpu().numpy())
+    return Features(np.concatenate(rows), samples.pids, samples.camids, samples.names, origin)

@@ -1,0 +1,229 @@
+"""Train one network on one domain. Reads downward: checks, data, network, optimiser, loop.
+
+A run's folder holds config.yaml (resolved), log.jsonl (a line a step) and checkpoint.safetensors. The same call goes
+on where an interrupted run stopped: batches and augmentation are functions of (seed, epoch, position), so on a CPU
+the result equals that of a run never interrupted, bit for bit.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from reid.config import Config, OptimConfig, dump_resolved, flatten, load_resolved
+from reid.data.dataset import ImageDataset, batches, training_draws
+from reid.engine import build
+from reid.engine.checkpoint import FILE, Progress, load_training, read_progress, save_checkpoint
+from reid.errors import InputError
+from reid.files import write_atomically
+from reid.losses.triplet import hardest_pairs
+
+CONFIG_FILE, LOG_FILE = "config.yaml", "log.jsonl"
+
+
+class Interrupted(KeyboardInterrupt):
+    """A signal ended the run between two steps, after a checkpoint was written. ``code`` is the exit code to use."""
+
+    def __init__(self, signal_number: int, path: Path, step: int) -> None:
+        super().__init__(f"stopped by {signal.Signals(signal_number).name} after step {step}; saved {path}, same command goes on")
+        self.code = 128 + signal_number
+
+
+def is_trained(config: Config) -> bool:
+    """Whether the run's folder holds this config's finished run.
+
+    Raises:
+        InputError: the folder holds a run of another config, or its files cannot be read.
+    """
+    folder = config.run_folder
+    if not (folder / FILE).exists():
+        return False
+    _check_same_config(config, folder)
+    return read_progress(folder / FILE).finished
+
+
+def train(config: Config, progress_bar: bool = True) -> Path:
+    """Train to the end, or go on from the checkpoint in the run's folder; returns the folder.
+
+    Raises:
+        InputError: a bad value, file or data set; a loss that is no number; a checkpoint that cannot be gone on with.
+        Interrupted: on Ctrl-C or SIGTERM, with a checkpoint written.
+    """
+    build.check(config)
+    source = build.dataset(config, config.data.source, ["train"])
+    folder = config.run_folder
+    samples = source.splits["train"]
+    identities, labels = np.unique(samples.pids, return_inverse=True)
+    sampler = build.sampler(config, labels)
+    steps_per_epoch = len(sampler)
+    total_steps = config.optim.steps or config.optim.epochs * steps_per_epoch
+
+    device = build.device(config)
+    dtype = build.autocast_dtype(config, device)
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    begun = Progress(
+        step=0,
+        total_steps=total_steps,
+        num_classes=len(identities),
+        config_hash=config.hash(),
+        data=source.fingerprint,
+        threads=torch.get_num_threads(),
+        device=device.type,
+        precision="bf16" if dtype else "float32",
+        torch=torch.__version__,
+        cpu=torch.backends.cpu.get_cpu_capability(),
+        seconds=0.0,
+        weights="none",
+    )
+
+    torch.manual_seed(config.seed)
+    network = build.embedder(config, len(identities))
+    checkpoint = folder / FILE
+    resuming = checkpoint.exists()
+    if resuming:
+        _check_same_config(config, folder)
+        begun = _check_resumable(checkpoint, begun)
+        torch.set_num_threads(begun.threads)
+    else:
+        begun = replace(begun, weights=build.pretrained(config, network))
+        write_atomically(folder / CONFIG_FILE, dump_resolved(config))
+    network = network.to(device, memory_format=torch.channels_last).train()
+    optimizer = torch.optim.Adam(
+        [parameter for parameter in network.parameters() if parameter.requires_grad],
+        lr=config.optim.lr,
+        weight_decay=config.optim.weight_decay,
+        fused=True,
+    )
+    if resuming:
+        load_training(checkpoint, network, optimizer)
+    _cut_log(folder / LOG_FILE, begun.step)
+
+    terms = build.losses(config)
+    images = ImageDataset(samples.paths, build.train_transform(config))
+    targets = torch.from_numpy(labels)
+    step, started, last_batch = begun.step, time.monotonic(), ""
+
+    def save() -> None:
+        seconds = begun.seconds + time.monotonic() - started
+        save_checkpoint(checkpoint, network, optimizer, replace(begun, step=step, seconds=seconds))
+
+    bar = tqdm(total=total_steps, initial=step, desc=folder.name, unit="step", disable=not progress_bar)
+    with (folder / LOG_FILE).open("a", encoding="utf-8") as log, _signals() as received, bar:
+        while step < total_steps:
+            epoch, within = divmod(step, steps_per_epoch)
+            draws = training_draws(sampler.epoch(epoch), config.seed, epoch, within)[: total_steps - step]
+            for batch in batches(images, draws, config.data.workers):
+                before = time.monotonic()
+                learning_rate = learning_rate_at(config.optim, step, steps_per_epoch, total_steps)
+                for group in optimizer.param_groups:
+                    group["lr"] = learning_rate
+                inputs = batch.images.to(device, non_blocking=True, memory_format=torch.channels_last)
+                wanted = targets[batch.indices].to(device)
+                with torch.autocast(device.type, dtype, enabled=dtype is not None):
+                    output = network(inputs)
+                    loss, values = build.total_loss(terms, output, wanted)
+                optimizer.zero_grad(set_to_none=True)
+                loss.backward()
+
+                with torch.no_grad():
+                    positive, negative = hardest_pairs(output.features, wanted)
+                    accuracy = (output.logits.argmax(1) == wanted).float().mean()
+                    shown = torch.stack([loss, accuracy, positive.mean(), negative.mean(), *values.values()]).tolist()
+                last_batch = f"epoch {epoch + 1}, batch {step - epoch * steps_per_epoch + 1}"
+                if not math.isfinite(shown[0]):
+                    names = ", ".join(samples.names[i] for i in batch.indices[:4].tolist())
+                    raise InputError(
+                        f"{folder}: the loss is {shown[0]} in {last_batch} (images {names}, ...); "
+                        f"the last checkpoint stands. A lower optim.lr may help"
+                    )
+                optimizer.step()
+                step += 1
+                images_per_second = len(inputs) / (time.monotonic() - before)
+                named = dict(zip(("loss", "accuracy", "hardest_positive", "hardest_negative", *values), shown, strict=True))
+                log.write(json.dumps({"step": step, "epoch": epoch + 1, "lr": learning_rate, **named,
+                                      "images_per_second": round(images_per_second, 1)}) + "\n")
+                bar.update()
+                bar.set_postfix_str(
+                    f"loss {shown[0]:.2f}, accuracy {shown[1]:.0%}, hardest pair +{shown[2]:.1f} -{shown[3]:.1f}, "
+                    f"{images_per_second:.0f} images/s",
+                    refresh=False,
+                )
+                if received:
+                    log.flush()
+                    save()
+                    raise Interrupted(received[0], checkpoint, step)
+            log.flush()
+            save()
+    return folder
+
+
+def learning_rate_at(optim: OptimConfig, step: int, steps_per_epoch: int, total_steps: int) -> float:
+    """Linear warm-up from a tenth of ``lr``, then steps (Luo et al. 2019, sec. 3.1) or half a cosine down to 0."""
+    position = step / steps_per_epoch
+    if position < optim.warmup:
+        return optim.lr * (0.1 + 0.9 * position / optim.warmup)
+    if optim.schedule == "steps":
+        return optim.lr * optim.gamma ** sum(position >= milestone for milestone in optim.milestones)
+    warm = optim.warmup * steps_per_epoch
+    return optim.lr * 0.5 * (1 + math.cos(math.pi * (step - warm) / max(total_steps - warm, 1)))
+
+
+def _check_same_config(config: Config, folder: Path) -> None:
+    old, new = flatten(load_resolved(folder / CONFIG_FILE).training()), flatten(config.training())
+    differing = [key for key in sorted(old.keys() | new.keys()) if old.get(key) != new.get(key)]
+    if differing:
+        shown = "; ".join(f"{key} was {old.get(key)!r}, is {new.get(key)!r}" for key in differing[:5])
+        raise InputError(f"{folder}: holds a run of another config ({shown}). Choose another run=NAME, or delete it")
+
+
+def _check_resumable(checkpoint: Path, now: Progress) -> Progress:
+    """The stored progress, if this machine and data can go on with it bit for bit."""
+    stored = read_progress(checkpoint)
+    for key, why in {
+        "data": "the source's files changed",
+        "device": "arithmetic differs between devices",
+        "precision": "arithmetic differs between precisions",
+        "torch": "kernels differ between torch versions",
+        "cpu": "kernels differ between instruction sets",
+        "total_steps": "the schedule differs",
+        "num_classes": "the source's identities changed",
+    }.items():
+        was, is_now = getattr(stored, key), getattr(now, key)
+        if was != is_now and not stored.finished:
+            raise InputError(f"{checkpoint}: cannot be resumed: {key} was {was!r}, is {is_now!r} ({why})")
+    return stored
+
+
+def _cut_log(path: Path, steps: int) -> None:
+    """Drop lines after the checkpoint: a killed run may have logged steps that are now done again."""
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
+    write_atomically(path, "".join(lines[:steps]))
+
+
+@contextmanager
+def _signals() -> Iterator[list[int]]:
+    """Collect SIGINT and SIGTERM so that the step in progress can end; a second one interrupts at once."""
+    received: list[int] = []
+
+    def handler(number: int, frame: object) -> None:
+        if received:
+            raise KeyboardInterrupt
+        received.append(number)
+
+    old = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield received
+    finally:
+        for number, previous in old.items():
+            signal.signal(number, previous)

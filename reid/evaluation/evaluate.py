@@ -1,0 +1,219 @@
+"""A trained run on any number of targets: features, ranked lists, exact figures, results.json.
+
+Each target leaves query.npz, gallery.npz and ranks.parquet in the run's folder under ``targets/NAME``. Features that
+are still valid (same checkpoint, same images, same settings) are not computed again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import platform
+import subprocess
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+import reid
+from reid.config import Config
+from reid.data.card import DataSet, Samples
+from reid.engine import build
+from reid.engine.checkpoint import FILE, read_progress
+from reid.engine.extract import extract, load_network
+from reid.errors import InputError
+from reid.files import write_atomically
+from reid.models import Embedder
+from reid.retrieval import ranking
+from reid.retrieval.features import Features, load_features, saved_origin
+from reid.retrieval.index import FlatIndex
+
+RESULTS_FILE = "results.json"
+PACKAGES = ("torch", "torchvision", "faiss-cpu", "albumentations", "opencv-python-headless", "numpy", "pandas", "pillow")
+
+
+def evaluate_run(config: Config, folder: Path, targets: Sequence[str], progress_bar: bool = True) -> dict[str, Any]:
+    """Test the run in ``folder`` on ``targets``; returns and writes results.json, keeping other targets' figures.
+
+    Raises:
+        InputError: a target that cannot be read, a run that is not finished, images that the run was trained on.
+    """
+    build.check(config)
+    sets = {target: build.dataset(config, target, ["query", "gallery"]) for target in targets}
+    _refuse_training_images(config, sets)
+    network = load_network(config, folder)
+    results = read_results(folder) if (folder / RESULTS_FILE).exists() else {"targets": {}}
+    checkpoint = checkpoint_digest(folder)
+    if results.get("run", {}).get("checkpoint") != checkpoint:
+        results["targets"] = {}  # figures of an earlier network in this folder
+    results["run"] = _describe_run(config, folder, checkpoint)
+    for target, data in sets.items():
+        results["targets"][data.name] = _evaluate_target(config, folder, network, target, data, checkpoint, progress_bar)
+        write_atomically(folder / RESULTS_FILE, json.dumps(results, indent=1))
+    return results
+
+
+def read_results(folder: Path) -> dict[str, Any]:
+    """The run's results.json.
+
+    Raises:
+        InputError: naming the file, when it is missing or damaged.
+    """
+    path = folder / RESULTS_FILE
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: cannot be read: {error}") from None
+
+
+def checkpoint_digest(folder: Path) -> str:
+    """Sixteen hexadecimal digits of the checkpoint's sha256.
+
+    Raises:
+        InputError: there is none.
+    """
+    try:
+        with (folder / FILE).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+    except OSError as error:
+        raise InputError(f"{folder}: holds no checkpoint; train it first: {error}") from None
+
+
+def _evaluate_target(
+    config: Config, folder: Path, network: Embedder, target: str, data: DataSet, checkpoint: str, progress_bar: bool
+) -> dict[str, Any]:
+    started = time.monotonic()
+    own = folder / "targets" / data.name
+    query, gallery = (
+        _features(config, network, own / f"{split}.npz", data.splits[split], f"{checkpoint} {data.fingerprint}", progress_bar)
+        for split in ("query", "gallery")
+    )
+    index = FlatIndex(gallery, config.evaluation.distance)
+    evaluation = ranking.evaluate(
+        query, gallery, config.evaluation.distance, index, config.evaluation.top_k, progress=progress_bar
+    )
+    _write_ranks(own / "ranks.parquet", query, gallery, evaluation)
+    return {
+        **evaluation.summary(),
+        "left_out": {**data.left_out, "queries without a match": int((~evaluation.valid).sum())},
+        "definitions": ranking.definitions(config.evaluation.distance),
+        "neck_feature": config.model.neck_feature,
+        "dataset": {
+            "name": data.name,
+            "asked_as": target,
+            "version": data.version,
+            "fingerprint": data.fingerprint,
+            "notes": list(data.notes),
+        },
+        "seed": config.seed,
+        "config_hash": config.hash(),
+        "checkpoint": checkpoint,
+        "code": code_version(),
+        "packages": package_versions(),
+        "device": _device(config),
+        "precision": _precision(config),
+        "seconds": round(time.monotonic() - started, 2),
+    }
+
+
+def _features(
+    config: Config, network: Embedder, path: Path, samples: Samples, sources: str, progress_bar: bool
+) -> Features:
+    settings = json.dumps([sources, _precision(config), _device(config), config.model.neck_feature, config.data.height,
+                           config.data.width, config.transforms.standardise])
+    origin = f"{path.stem} {hashlib.sha256(settings.encode()).hexdigest()[:16]}"
+    if saved_origin(path) == origin:
+        return load_features(path)
+    features = extract(network, samples, config, origin, progress_bar)
+    features.save(path)
+    return features
+
+
+def _write_ranks(path: Path, query: Features, gallery: Features, evaluation: ranking.Evaluation) -> None:
+    lists = evaluation.lists
+    assert lists is not None
+    rows, places = np.nonzero(lists.indices >= 0)
+    found = lists.indices[rows, places]
+    table = pd.DataFrame(
+        {
+            "query_path": np.array(query.paths)[rows],
+            "query_pid": query.pids[rows],
+            "query_camid": query.camids[rows],
+            "rank": places + 1,
+            "gallery_path": np.array(gallery.paths)[found],
+            "gallery_pid": gallery.pids[found],
+            "gallery_camid": gallery.camids[found],
+            "distance": lists.distances[rows, places],
+            "match": lists.matches[rows, places],
+        }
+    )
+    write_atomically(path, table.to_parquet(index=False))
+
+
+def _refuse_training_images(config: Config, sets: dict[str, DataSet]) -> None:
+    """A target whose images were trained on would be no test."""
+    source = build.dataset(config, config.data.source, ["train"])
+    trained = set(source.splits["train"].names)
+    for target, data in sets.items():
+        if data.root.resolve() == source.root.resolve():
+            names = sorted(trained & {*data.splits["query"].names, *data.splits["gallery"].names})
+            if names:
+                raise InputError(
+                    f"target {target!r}: {len(names)} of its images were trained on (source {config.data.source!r}), "
+                    f"the first is {names[0]}"
+                )
+
+
+def _describe_run(config: Config, folder: Path, checkpoint: str) -> dict[str, Any]:
+    progress = read_progress(folder / FILE)
+    return {
+        "name": folder.name,
+        "model": config.name,
+        "backbone": config.model.backbone,
+        "source": config.data.source,
+        "source_fingerprint": progress.data,
+        "seed": config.seed,
+        "config_hash": config.hash(),
+        "checkpoint": checkpoint,
+        "steps": progress.step,
+        "epoch_choice": "the last; no target is looked at",
+        "training_seconds": round(progress.seconds, 1),
+        "training_precision": progress.precision,
+        "training_device": progress.device,
+        "threads": progress.threads,
+        "weights": progress.weights,
+        "standardise": config.transforms.standardise,
+    }
+
+
+def code_version() -> str:
+    """Package version, and the commit where the package lies in a git checkout."""
+    folder = Path(reid.__file__).resolve().parent
+    command = ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
+    tracked = ["git", "-C", str(folder), "ls-files", "--error-unmatch", "__init__.py"]  # not some other repository
+    try:
+        subprocess.run(tracked, capture_output=True, check=True)
+        commit = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return reid.__version__
+    return f"{reid.__version__} {commit}"
+
+
+def package_versions() -> dict[str, str]:
+    """Versions of Python and of the packages that figures depend on."""
+    return {"python": platform.python_version(), **{name: importlib.metadata.version(name) for name in PACKAGES}}
+
+
+def _device(config: Config) -> str:
+    import torch
+
+    device = build.device(config)
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else f"cpu ({torch.backends.cpu.get_cpu_capability()})"
+
+
+def _precision(config: Config) -> str:
+    return "bf16" if build.autocast_dtype(config, build.device(config)) else "float32"

@@ -1,0 +1,73 @@
+"""Tables of figures: plain text for a terminal and a README."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Row:
+    """One model on one target. Figures are fractions."""
+
+    model: str
+    source: str
+    target: str
+    seed: int
+    mAP: float  # noqa: N815  # the field's name
+    rank1: float
+    rank5: float
+    mINP: float  # noqa: N815
+    queries: int
+    gallery: int
+
+
+def rows_of(results: dict[str, Any]) -> list[Row]:
+    """One row a target of a results.json."""
+    run = results["run"]
+    return [
+        Row(
+            run["model"], run["source"], target, run["seed"], own["mAP"], own["cmc"][0], own["cmc"][4], own["mINP"],
+            own["num_valid_queries"], own["num_gallery"],
+        )
+        for target, own in results["targets"].items()
+    ]
+
+
+def target_table(rows: Sequence[Row]) -> str:
+    """All figures of one run, a line a target."""
+    lines = [["target", "mAP", "rank-1", "rank-5", "mINP", "queries", "gallery"]]
+    for row in rows:
+        lines.append([row.target + (" (in-domain)" if row.target == row.source else ""),
+                      *(f"{100 * value:.1f}" for value in (row.mAP, row.rank1, row.rank5, row.mINP)),
+                      str(row.queries), str(row.gallery)])
+    return align(lines)
+
+
+def gap_table(rows: Sequence[Row]) -> str:
+    """Models as lines, targets as columns: mAP, and behind it the drop against the source's own test split."""
+    targets = list(dict.fromkeys(row.target for row in rows))
+    lines = [["mAP in % (drop)", "trained on", *targets]]
+    for (model, source, seed) in dict.fromkeys((row.model, row.source, row.seed) for row in rows):
+        own = {row.target: row.mAP for row in rows if (row.model, row.source, row.seed) == (model, source, seed)}
+        cells = []
+        for target in targets:
+            if target not in own:
+                cells.append("-")
+            elif target == source or source not in own:
+                cells.append(f"{100 * own[target]:.1f}")
+            else:
+                cells.append(f"{100 * own[target]:.1f} ({100 * (own[target] - own[source]):+.1f})")
+        lines.append([model, source, *cells])
+    return align(lines)
+
+
+def align(lines: Sequence[Sequence[str]]) -> str:
+    """Columns of equal width as a Markdown table; the first is left-aligned, the others right-aligned."""
+    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
+    def render(line: Sequence[str]) -> str:
+        cells = [line[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True))]
+        return "| " + " | ".join(cells) + " |"
+    rule = "| " + " | ".join(["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]) + " |"
+    return "\n".join([render(lines[0]), rule, *map(render, lines[1:])])
