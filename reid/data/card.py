@@ -39,7 +39,7 @@ def load_card(name_or_path: str) -> Card:
         text, _, version = text.rpartition("@")
         path = Path(text).expanduser()
     bare = len(path.parts) == 1 and not text.startswith(".")
-    if path.is_dir() and not (bare and (bundled("datasets") / f"{text}.yaml").is_file()):
+    if text and path.is_dir() and not (bare and (bundled("datasets") / f"{text}.yaml").is_file()):
         return _no_version(_folder_card(path.resolve()), text, version)
     if path.suffix.lower() == ".csv":
         if not path.is_file():
@@ -244,8 +244,8 @@ def matchless(query: Samples, gallery: Samples, card: Card) -> NDArray[np.bool_]
         same_cam = Counter(zip(gallery.pids.tolist(), gallery.camids.tolist(), strict=True))
         excluded = [same_cam[pair] for pair in zip(query.pids.tolist(), query.camids.tolist(), strict=True)]
     else:
-        itself = set(gallery.names)
-        excluded = [int(name in itself) for name in query.names]
+        itself = set(zip(gallery.names, gallery.pids.tolist(), strict=True))
+        excluded = [int(pair in itself) for pair in zip(query.names, query.pids.tolist(), strict=True)]
     total = [same_pid[pid] for pid in query.pids.tolist()]
     return np.asarray(total) <= np.asarray(excluded)
 

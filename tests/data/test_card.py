@@ -1,0 +1,505 @@
+"""Cards: each public data set on a small tree in its official layout, each layout, and each mistake a user can make."""
+
+import hashlib
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from trees import PLACE, clutter, cuhk_tree, folder_tree, manifest_tree, market_tree, msmt_tree, pku_tree, write_image
+
+import reid.data.sites
+from reid.data.card import Card, DataSet, Samples, load_card, matchless, read_dataset
+from reid.errors import InputError
+from reid.paths import bundled, bundled_names
+
+SHARED = Path(os.environ.get("REID_SHARED", Path(__file__).parents[2] / ".." / "shared" / "data"))
+
+
+def read(card: Card | str, root: Path, splits: list[str] | None = None) -> DataSet:
+    return read_dataset(load_card(card) if isinstance(card, str) else card, root, root / "sites", splits)
+
+
+def sizes(dataset: DataSet) -> dict[str, tuple[int, int]]:
+    return {name: (len(samples), len(samples.identities)) for name, samples in dataset.splits.items()}
+
+
+def write_card(folder: Path, text: str) -> str:
+    path = folder / "own.yaml"
+    path.write_text(text)
+    return str(path)
+
+
+MARKET_CARD = r"""
+name: own
+root: .
+pattern: '^(?P<pid>-?\d+)_c(?P<cam>\d)'
+splits:
+  train: {dir: bounding_box_train}
+  query: {dir: query}
+  gallery: {dir: bounding_box_test}
+"""
+
+
+# --- the public data sets ---------------------------------------------------------------------------------------------
+
+
+def test_every_bundled_card_loads_and_says_its_terms() -> None:
+    for name in bundled_names("datasets"):
+        card = load_card(name)
+        assert card.name == name
+        assert card.licence and card.status
+
+
+def test_market1501(tmp_path: Path) -> None:
+    market_tree(tmp_path / PLACE)
+    dataset = read("market1501", tmp_path)
+    assert sizes(dataset) == {"train": (32, 4), "query": (8, 4), "gallery": (25, 4)}
+    assert dataset.version == "v15.09.15"
+    assert dataset.left_out == {"gallery junk": 1}
+    gallery = dataset.splits["gallery"]
+    assert (gallery.pids == 0).sum() == 1, "distractors stay in the gallery"
+    assert not any(name.endswith("Thumbs.db") or "/." in name for name in gallery.names)
+    assert "bounding_box_train/0001_c1s1_000001_01.JPG" in dataset.splits["train"].names
+    assert "gallery: the card says 19732 images, found 26" in dataset.notes, "counts are of files, junk included"
+    assert "train: the card says 751 identities, found 4" in dataset.notes
+    assert all(path.is_file() for path in gallery.paths)
+    assert gallery.pids.dtype == gallery.camids.dtype == np.int64
+
+
+def test_market1501_junk_and_distractors_outside_the_gallery_are_left_out_and_counted(tmp_path: Path) -> None:
+    root = market_tree(tmp_path / PLACE)
+    write_image(root / "query" / "0000_c1s1_000001_00.jpg", 0, 1)
+    write_image(root / "query" / "-1_c1s1_000001_00.jpg", -1, 1)
+    write_image(root / "bounding_box_train" / "0000_c1s1_000001_00.jpg", 0, 1)
+    dataset = read("market1501", tmp_path)
+    expected = {"train junk or distractor": 1, "query junk or distractor": 2, "gallery junk": 1}
+    assert dataset.left_out == expected
+    assert (dataset.splits["query"].pids > 0).all() and (dataset.splits["train"].pids > 0).all()
+
+
+@pytest.mark.parametrize(("version", "folder"), [("V1", "test"), ("V2", "mask_test_v2")])
+def test_msmt17(tmp_path: Path, version: str, folder: str) -> None:
+    msmt_tree(tmp_path, version)
+    dataset = read("msmt17", tmp_path)
+    assert dataset.version == version
+    assert sizes(dataset) == {"train": (18, 3), "val": (6, 3), "query": (6, 3), "gallery": (18, 3)}
+    assert dataset.left_out == {}, "identity 0 is a real person here"
+    query = dataset.splits["query"]
+    assert query.names[0] == f"{folder}/0000/0000_000_01_0303morning_0000_0.jpg"
+    assert query.cameras.tolist() == [1, 2], "the third number of the name, not the second"
+    assert dataset.splits["train"].identities.tolist() == dataset.splits["val"].identities.tolist() == [1, 2, 3]
+    train_people, test_people = set(dataset.splits["train"].identities), set(query.identities)
+    assert not train_people & test_people, "0 in the test half is another person than 0 in the training half"
+    assert not set(dataset.splits["train"].names) & set(dataset.splits["val"].names)
+
+
+def test_msmt17_with_both_versions_asks_which(tmp_path: Path) -> None:
+    msmt_tree(tmp_path, "V1")
+    msmt_tree(tmp_path, "V2")
+    with pytest.raises(InputError, match="msmt17@V1 or msmt17@V2"):
+        read("msmt17", tmp_path)
+    assert read("msmt17@V2", tmp_path).root.name == "MSMT17_V2"
+    assert read("msmt17@V1", tmp_path).version == "V1"
+    with pytest.raises(InputError, match="'V3' is not one of V1, V2"):
+        load_card("msmt17@V3")
+    with pytest.raises(InputError, match="no versions"):
+        load_card("market1501@V1")
+
+
+def test_msmt17_absent_version_names_its_folder(tmp_path: Path) -> None:
+    msmt_tree(tmp_path, "V1")
+    with pytest.raises(InputError, match=re.escape(str(tmp_path / "MSMT17_V2"))):
+        read("msmt17@V2", tmp_path)
+    with pytest.raises(InputError, match=r"MSMT17_V1 or .*MSMT17_V2.*REID_DATA"):
+        read("msmt17", tmp_path / "elsewhere")
+
+
+def test_msmt17_training_on_train_and_val(tmp_path: Path) -> None:
+    msmt_tree(tmp_path)
+    card = write_card(
+        tmp_path,
+        "name: both\nroot: MSMT17_V1\npattern: '^\\d+_\\d+_(?P<cam>\\d+)_'\n"
+        "splits: {train: {dir: train, list: [list_train.txt, list_val.txt], pid_offset: 1}}\n",
+    )
+    assert sizes(read(card, tmp_path)) == {"train": (24, 3)}
+
+
+@pytest.mark.parametrize("boxes", ["detected", "labeled"])
+def test_cuhk03np(tmp_path: Path, boxes: str) -> None:
+    cuhk_tree(tmp_path, boxes)
+    dataset = read(f"cuhk03np_{boxes}", tmp_path)
+    assert sizes(dataset) == {"train": (18, 3), "query": (6, 3), "gallery": (12, 3)}
+    assert dataset.splits["query"].names[0] == "query/0004_c1_1.png"
+    assert dataset.splits["gallery"].cameras.tolist() == [1, 2]
+
+
+def test_pku_reid_small(tmp_path: Path) -> None:
+    pku_tree(tmp_path, identities=40)
+    dataset = read("pku_reid", tmp_path)
+    assert sizes(dataset) == {"train": (37 * 4, 37), "query": (3 * 2, 3), "gallery": (3 * 2, 3)}
+    train, query, gallery = (dataset.splits[name] for name in ("train", "query", "gallery"))
+    assert train.identities.max() < query.identities.min(), "the first 37 of the sorted numbers, gaps and all"
+    assert query.identities.tolist() == gallery.identities.tolist()
+    assert (train.cameras.tolist(), query.cameras.tolist(), gallery.cameras.tolist()) == ([1, 2], [1], [2])
+    everyone = read("pku_reid_all", tmp_path)
+    assert sizes(everyone) == {"query": (80, 40), "gallery": (80, 40)}
+
+
+@pytest.mark.skipif(not (SHARED / "pku_reid").is_dir(), reason="the real PKU-Reid images are not on this machine")
+def test_pku_reid_real() -> None:
+    dataset = read("pku_reid", SHARED)
+    assert sizes(dataset) == {"train": (592, 37), "query": (296, 37), "gallery": (296, 37)}
+    assert dataset.notes == () and dataset.left_out == {}
+    everyone = read("pku_reid_all", SHARED)
+    assert sizes(everyone) == {"query": (592, 74), "gallery": (592, 74)}
+    assert everyone.notes == ()
+
+
+# --- other layouts ----------------------------------------------------------------------------------------------------
+
+
+def test_manifest_is_a_data_set_by_itself(tmp_path: Path) -> None:
+    path = manifest_tree(tmp_path / "mine")
+    dataset = read(str(path), tmp_path)
+    assert dataset.name == "people"
+    assert sizes(dataset) == {"train": (12, 3), "query": (6, 3), "gallery": (6, 3)}
+    assert dataset.splits["query"].root == path.parent.resolve()
+    assert sizes(read(str(path), tmp_path, ["query"])) == {"query": (6, 3)}
+
+
+def test_manifest_card_with_counts(tmp_path: Path) -> None:
+    manifest_tree(tmp_path / "mine")
+    card = write_card(
+        tmp_path, "name: m\nroot: mine\nmanifest: people.csv\nsplits: {query: {images: 7}, gallery: {images: 6}}\n"
+    )
+    dataset = read(card, tmp_path)
+    assert list(dataset.splits) == ["query", "gallery"]
+    assert dataset.notes == ("query: the card says 7 images, found 6",)
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ("../x.jpg,1,1,query", "leaves the data set's root"),
+        ("/etc/x.jpg,1,1,query", "leaves the data set's root"),
+        ("images/none.jpg,1,1,query", "1 files that it lists are not in .*images/none.jpg"),
+        ("images/none.txt,1,1,query", "no image file; suffixes"),
+        ("images/1.jpg,1,1,test", "split 'test' is not one of train, val, query, gallery"),
+        ("images/1.jpg,,1,query", "line 2: pid is empty"),
+    ],
+)
+def test_manifest_mistakes(tmp_path: Path, row: str, message: str) -> None:
+    write_image(tmp_path / "images" / "1.jpg", 1, 1)
+    (tmp_path / "bad.csv").write_text(f"path,pid,camid,split\n{row}\n")
+    with pytest.raises(InputError, match=message):
+        read(str(tmp_path / "bad.csv"), tmp_path)
+
+
+def test_manifest_without_a_column_row_or_file(tmp_path: Path) -> None:
+    path = tmp_path / "bad.csv"
+    with pytest.raises(InputError, match=r"no manifest .*bad\.csv"):
+        load_card(str(path))
+    path.write_text("path,pid,camera,split\n")
+    with pytest.raises(InputError, match="no column camid; it needs path, pid, camid, split, has path, pid, camera"):
+        read(str(path), tmp_path)
+    path.write_text("path,pid,camid,split\n")
+    with pytest.raises(InputError, match="no rows"):
+        read(str(path), tmp_path)
+    write_image(tmp_path / "1.jpg", 1, 1)
+    path.write_text("path,pid,camid,split\n1.jpg,1,1,query\n./1.jpg,1,1,query\n")
+    with pytest.raises(InputError, match=r"line 3: './1\.jpg' is listed twice"):
+        read(str(path), tmp_path)
+
+
+def test_folder_of_splits(tmp_path: Path) -> None:
+    folder_tree(tmp_path / "mine")
+    dataset = read(str(tmp_path / "mine"), tmp_path)
+    assert sizes(dataset) == {"train": (12, 3), "query": (6, 3), "gallery": (6, 3)}
+    assert dataset.splits["query"].cameras.tolist() == [1, 2]
+    # words are numbered over all splits: a number means the same person whichever splits are read
+    alone = read(str(tmp_path / "mine"), tmp_path, ["query", "gallery"])
+    assert alone.splits["query"].pids.tolist() == dataset.splits["query"].pids.tolist()
+    assert not set(dataset.splits["train"].identities) & set(dataset.splits["query"].identities)
+
+
+def test_folder_of_identities_is_query_and_gallery(tmp_path: Path) -> None:
+    folder_tree(tmp_path / "mine", names=("0001", "0007"), splits=False)
+    dataset = read(str(tmp_path / "mine"), tmp_path)
+    assert sizes(dataset) == {"query": (8, 2), "gallery": (8, 2)}
+    assert dataset.splits["query"].identities.tolist() == [1, 7]
+
+
+def test_folder_numbered_zero_is_a_distractor_and_says_so(tmp_path: Path) -> None:
+    folder_tree(tmp_path / "mine", names=("0", "1"), splits=False)
+    dataset = read(str(tmp_path / "mine"), tmp_path)
+    assert dataset.left_out == {"query junk or distractor": 4}
+    assert any("folders numbered [0]" in note for note in dataset.notes)
+
+
+def test_folder_without_cameras_or_images(tmp_path: Path) -> None:
+    write_image(tmp_path / "mine" / "ann" / "1.jpg", 1, 1)
+    with pytest.raises(InputError, match=r"matches none of the 1 image files .*ann/1\.jpg"):
+        read(str(tmp_path / "mine"), tmp_path)
+    clutter(tmp_path / "other" / "ann")
+    with pytest.raises(InputError, match="nor folders of images"):
+        load_card(str(tmp_path / "other"))
+
+
+def test_bundled_name_wins_over_a_folder_of_that_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder_tree(tmp_path / "market1501")
+    monkeypatch.chdir(tmp_path)
+    assert load_card("market1501").layout == "names"
+    assert load_card("./market1501").layout == "folders"
+
+
+def test_a_card_file_wins_over_a_bundled_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "market1501.yaml").write_text(MARKET_CARD)
+    monkeypatch.chdir(tmp_path)
+    assert load_card("market1501.yaml").name == "own"
+    assert load_card("market1501").name == "market1501"
+
+
+def test_two_folders_a_camera_pair(tmp_path: Path) -> None:
+    for pid in range(1, 7):
+        for camera, folder in ((1, "cam_a"), (2, "cam_b")):
+            write_image(tmp_path / folder / f"{pid:03d}_{45 * pid}.bmp", pid, camera, size=(16, 8))
+    card = write_card(
+        tmp_path,
+        r"""
+name: pair
+root: .
+pattern: '^(?P<pid>\d+)_'
+splits:
+  train: {dir: [cam_a, cam_b], camera: [1, 2], first_ids: 2}
+  query: {dir: cam_a, camera: 1, skip_ids: 2, first_ids: 3}
+  gallery: {dir: cam_b, camera: 2, skip_ids: 2}
+""",
+    )
+    dataset = read(card, tmp_path)
+    assert sizes(dataset) == {"train": (4, 2), "query": (3, 3), "gallery": (4, 4)}
+    assert dataset.splits["train"].camids.tolist() == [1, 1, 2, 2]
+    assert dataset.splits["query"].identities.tolist() == [3, 4, 5]
+
+
+@dataclass(frozen=True)
+class FakeSettings:
+    site: str
+    seed: int = 0
+    style: float = 0.75
+    degradation: float = 0.4
+    cameras: int = 5
+
+    def __post_init__(self) -> None:
+        if self.site not in ("plaza", "station", "street"):
+            raise ValueError(f"site {self.site!r} is not one of plaza, station, street")
+
+
+def test_drawn_card_renders_below_the_sites_root_with_its_settings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = []
+
+    def render(folder: Path, settings: FakeSettings) -> str:
+        calls.append((folder, settings))
+        market_tree(folder, identities=2, images=2, size=(16, 8))
+        return "fingerprint"
+
+    monkeypatch.setattr("reid.data.sites.RenderSettings", FakeSettings, raising=False)
+    monkeypatch.setattr("reid.data.sites.render_site", render, raising=False)
+    dataset = read("station_neutral", tmp_path)
+    assert sizes(dataset) == {"train": (8, 2), "query": (4, 2), "gallery": (5, 2)}
+    assert calls == [(tmp_path / "sites" / "station_neutral", FakeSettings("station", style=0.0))]
+    card = load_card("plaza")
+    assert card.drawn is not None
+    with pytest.raises(InputError, match="card plaza, drawn: site 'moon' is not one of"):
+        read(card.model_copy(update={"drawn": card.drawn.model_copy(update={"site": "moon"})}), tmp_path)
+
+
+@pytest.mark.skipif(not hasattr(reid.data.sites, "render_site"), reason="this build has no renderer")
+def test_drawn_site_for_real(tmp_path: Path) -> None:
+    small = "train_identities: 3, test_identities: 3, cameras: 2, train_shots: 2, test_shots: 2, missing: 0.0"
+    text = (bundled("datasets") / "plaza.yaml").read_text().replace("site: plaza,", f"site: plaza, {small},")
+    card = write_card(tmp_path, text)
+    first = read(card, tmp_path)
+    assert len(first.splits["train"].identities) == 3
+    assert first.root == tmp_path / "sites" / "plaza"
+    assert read(card, tmp_path).fingerprint == first.fingerprint
+
+
+# --- mistakes in a card -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("name: own", "", "key 'name' is missing"),
+        ("root: .", "rot: .", "unknown key 'rot'; choices: name, root"),
+        ("{dir: query}", "{folder: query}", "unknown key 'splits.query.folder'; choices: dir, list"),
+        ("{dir: query}", "{dir: query, images: many}", r"splits\.query\.images: 'many'"),
+        ("{dir: query}", "{dir: ../query}", r"splits\.query: '\.\./query' leaves the data set's root"),
+        ("{dir: query}", "{dir: query, camera: [1, 2]}", "2 numbers for 1 folders"),
+        ("  query:", "  probe:", "splits.probe.*'train', 'val', 'query' or 'gallery'"),
+        (r"(?P<cam>\d)", r"\d", r"lacks the named group \(\?P<cam>"),
+        (r"(?P<cam>\d)", r"(?P<cam>\d", "is not a regular expression: missing \\)"),
+        ("root: .", "root: .\nroot: ..", "key 'root' is given twice"),
+        ("root: .", "root: [", "not valid YAML"),
+        ("root: .", "root: .\nstatus: gone", "status: 'gone'.*'available', 'by request' or 'withdrawn'"),
+        ("root: .", "root: .\nmanifest: a.csv", "leave layout and pattern out"),
+    ],
+)
+def test_card_mistakes(tmp_path: Path, old: str, new: str, message: str) -> None:
+    path = write_card(tmp_path, MARKET_CARD.replace(old, new))
+    with pytest.raises(InputError, match=message) as caught:
+        load_card(path)
+    assert path in str(caught.value)
+    assert "validation error" not in str(caught.value)
+
+
+@pytest.mark.parametrize("content", ["", "- a\n", "just words\n", "{}"])
+def test_card_of_the_wrong_kind(tmp_path: Path, content: str) -> None:
+    with pytest.raises(InputError, match=r"own\.yaml"):
+        load_card(write_card(tmp_path, content))
+
+
+def test_card_not_utf8(tmp_path: Path) -> None:
+    (tmp_path / "own.yaml").write_bytes(b"name: \xff\xfe\n")
+    with pytest.raises(InputError, match="cannot be read"):
+        load_card(str(tmp_path / "own.yaml"))
+
+
+def test_unknown_name_lists_the_choices() -> None:
+    with pytest.raises(InputError, match=r"did you mean 'market1501'.*choices: cuhk03np_detected, "):
+        load_card("market1510")
+
+
+# --- mistakes on disk -------------------------------------------------------------------------------------------------
+
+
+def test_missing_root_folder_and_split(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=re.escape(str(tmp_path / PLACE)) + ".*README.*REID_DATA"):
+        read("market1501", tmp_path)
+    (tmp_path / PLACE).mkdir()
+    with pytest.raises(InputError, match=r"split train: no folder .*bounding_box_train\. .*REID_DATA"):
+        read("market1501", tmp_path)
+    clutter(tmp_path / PLACE / "query")
+    with pytest.raises(InputError, match=r"split query: no image file \(\.jpg"):
+        read("market1501", tmp_path, ["query"])
+    with pytest.raises(InputError, match="no split 'probe' of market1501; choices: train, query, gallery"):
+        read("market1501", tmp_path, ["probe"])
+
+
+def test_only_the_splits_asked_for_must_be_there(tmp_path: Path) -> None:
+    root = market_tree(tmp_path / PLACE)
+    for path in (root / "bounding_box_train").iterdir():
+        path.unlink()
+    (root / "bounding_box_train").rmdir()
+    assert list(read("market1501", tmp_path, ["query", "gallery"]).splits) == ["query", "gallery"]
+
+
+def test_names_that_do_not_match_are_named(tmp_path: Path) -> None:
+    root = market_tree(tmp_path / PLACE)
+    write_image(root / "query" / "portrait.jpg", 1, 1)
+    dataset = read("market1501", tmp_path)
+    assert dataset.unmatched == {"train": (), "query": ("query/portrait.jpg",), "gallery": ()}
+    assert any("query/portrait.jpg" in note for note in dataset.notes)
+    assert len(dataset.splits["query"]) == 8
+
+
+def test_all_junk_is_an_empty_split(tmp_path: Path) -> None:
+    write_image(tmp_path / "bounding_box_train" / "-1_c1.jpg", -1, 1)
+    with pytest.raises(InputError, match=r"split train: empty .*junk or distractor only"):
+        read(write_card(tmp_path, MARKET_CARD), tmp_path, ["train"])
+
+
+def test_no_query_with_a_match_is_an_error_not_a_zero(tmp_path: Path) -> None:
+    write_image(tmp_path / "query" / "0001_c1.jpg", 1, 1)
+    write_image(tmp_path / "bounding_box_test" / "0001_c1_2.jpg", 1, 1)
+    card = write_card(tmp_path, MARKET_CARD)
+    with pytest.raises(InputError, match="none of the 1 queries has a gallery image"):
+        read(card, tmp_path, ["query", "gallery"])
+    anywhere = write_card(tmp_path, MARKET_CARD + "cross_camera_only: false\n")
+    assert len(read(anywhere, tmp_path, ["query", "gallery"]).splits["query"]) == 1
+
+
+def test_selection_that_leaves_nothing(tmp_path: Path) -> None:
+    market_tree(tmp_path, identities=2, images=2, size=(16, 8))
+    card = write_card(tmp_path, MARKET_CARD.replace("{dir: query}", "{dir: query, cameras: [9]}"))
+    with pytest.raises(InputError, match=r"leave none of 4 images \(cameras \[1, 2\], 2 identities\)"):
+        read(card, tmp_path, ["query"])
+
+
+def test_list_file_mistakes(tmp_path: Path) -> None:
+    root = msmt_tree(tmp_path)
+    listing = root / "list_query.txt"
+    good = listing.read_text()
+    listing.write_text(good + "".join(f"0000/gone_00_01_{n}.jpg 0\n" for n in range(5)))
+    with pytest.raises(InputError, match=r"5 files that list_query\.txt lists .*gone_00_01_0.*and 2 more"):
+        read("msmt17", tmp_path, ["query"])
+    listing.write_text(good + "../../secret.jpg 0\n")
+    with pytest.raises(InputError, match=r"list_query\.txt, line 7: .* leaves the data set's root"):
+        read("msmt17", tmp_path, ["query"])
+    listing.write_text(good + good)
+    with pytest.raises(InputError, match="listed twice"):
+        read("msmt17", tmp_path, ["query"])
+    listing.write_text("\n")
+    with pytest.raises(InputError, match="split query"):
+        read("msmt17", tmp_path, ["query"])
+    listing.unlink()
+    with pytest.raises(InputError, match=r"no list file .*list_query\.txt"):
+        read("msmt17", tmp_path, ["query"])
+
+
+# --- what every reader relies on --------------------------------------------------------------------------------------
+
+
+def test_order_and_fingerprint(tmp_path: Path) -> None:
+    market_tree(tmp_path / PLACE, identities=2, images=2, size=(16, 8))
+    dataset = read("market1501", tmp_path)
+    digest = hashlib.sha256()
+    for split in sorted(dataset.splits):
+        samples = dataset.splits[split]
+        assert list(samples.names) == sorted(samples.names)
+        for name, path, pid, cam in zip(samples.names, samples.paths, samples.pids, samples.camids, strict=True):
+            digest.update(f"{split}\0{name}\0{path.stat().st_size}\0{pid}\0{cam}\n".encode())
+    assert dataset.fingerprint == digest.hexdigest()
+    assert read("market1501", tmp_path, ["gallery", "train", "query"]).fingerprint == dataset.fingerprint
+    with dataset.splits["query"].paths[0].open("ab") as file:
+        file.write(b"\0")
+    assert read("market1501", tmp_path).fingerprint != dataset.fingerprint
+
+
+@st.composite
+def tables(draw: st.DrawFn) -> Samples:
+    pairs = draw(st.lists(st.tuples(st.integers(0, 3), st.integers(1, 3)), min_size=1, max_size=12))
+    names = tuple(f"{draw(st.integers(0, 5))}_{place}.jpg" for place in range(len(pairs)))
+    pids, camids = np.array(pairs, dtype=np.int64).T
+    return Samples(Path(), names, pids, camids)
+
+
+@settings(max_examples=60, deadline=None)
+@given(tables(), tables(), st.booleans())
+def test_matchless_against_plain_loops(query: Samples, gallery: Samples, cross_camera_only: bool) -> None:
+    card = Card(name="x", manifest="x.csv", cross_camera_only=cross_camera_only)
+    expected = []
+    for name, pid, cam in zip(query.names, query.pids, query.camids, strict=True):
+        rest = zip(gallery.names, gallery.pids, gallery.camids, strict=True)
+        if cross_camera_only:
+            expected.append(not any(p == pid and c != cam for _, p, c in rest))
+        else:
+            expected.append(not any(p == pid and n != name for n, p, _ in rest))
+    assert matchless(query, gallery, card).tolist() == expected
+
+
+def test_the_readme_s_example_card_loads_and_every_card_is_in_its_table(tmp_path: Path) -> None:
+    readme = (bundled("datasets") / "README.md").read_text()
+    example = re.search(r"```yaml\n(.*?)```", readme, re.DOTALL)
+    assert example is not None
+    card = load_card(write_card(tmp_path, example[1]))
+    assert card.name == "shop" and card.splits["train"].images == 4210
+    for name in bundled_names("datasets"):
+        assert f"`{name}`" in readme

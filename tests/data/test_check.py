@@ -1,0 +1,134 @@
+"""check_data: everything that can be wrong with files on disk is found, named, and makes the report not ok."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from trees import PLACE, folder_tree, market_tree, msmt_tree, write_image
+
+from reid.data.card import load_card, read_dataset
+from reid.data.check import CheckReport, check, check_dataset, undecodable_reason
+from reid.data.contact_sheet import contact_sheet
+from reid.errors import InputError
+
+CARD = r"""
+name: own
+root: .
+pattern: '^(?P<pid>-?\d+)_c(?P<cam>\d)'
+splits:
+  train: {dir: bounding_box_train, images: 8, ids: 2}
+  query: {dir: query, images: 4}
+  gallery: {dir: bounding_box_test, images: 6}
+"""
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    market_tree(tmp_path, identities=2, images=2, size=(32, 16))
+    (tmp_path / "own.yaml").write_text(CARD)
+    return tmp_path
+
+
+def report(root: Path) -> CheckReport:
+    return check_dataset(load_card(str(root / "own.yaml")), root, root / "sites", progress=False)
+
+
+def test_a_sound_data_set_is_ok(tree: Path) -> None:
+    found = report(tree)
+    assert found.ok and found.problems == []
+    assert found.counts["train"].images_per_identity == (4, 4.0, 4)
+    assert found.counts["gallery"].distractors == 1 and found.counts["gallery"].cameras == (1, 2)
+    text = found.text()
+    assert "left out: 1 gallery junk" in text and "ok:" in text and "PROBLEM" not in text
+
+
+def test_truncated_and_foreign_files(tree: Path) -> None:
+    victim = tree / "query" / "0003_c1s1_000000_01.jpg"
+    victim.write_bytes(victim.read_bytes()[:-60])
+    (tree / "bounding_box_train" / "0001_c1s1_000000_01.jpg").write_text("<html>not found</html>")
+    found = report(tree)
+    assert [name for name, _ in found.undecodable] == [
+        "bounding_box_train/0001_c1s1_000000_01.jpg",
+        "query/0003_c1s1_000000_01.jpg",
+    ]
+    assert "truncated" in dict(found.undecodable)["query/0003_c1s1_000000_01.jpg"]
+    assert not found.ok and "2 files cannot be decoded" in found.text()
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".bmp"])
+def test_every_truncation_is_found(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"a{suffix}"
+    write_image(path, 1, 1, size=(32, 16))
+    content = path.read_bytes()
+    assert undecodable_reason(content) is None
+    for part in (0.0, 0.1, 0.5, 0.9):
+        assert undecodable_reason(content[: int(len(content) * part)]) is not None
+
+
+def test_counts_names_duplicates_and_overlap(tree: Path) -> None:
+    write_image(tree / "query" / "portrait.jpg", 1, 1)
+    shutil.copy(tree / "query" / "0003_c1s1_000000_01.jpg", tree / "bounding_box_train" / "0003_c1s1_000000_01.jpg")
+    found = report(tree)
+    assert found.differences == (
+        "train: the card says 8 images, found 9",
+        "train: the card says 2 identities, found 3",
+    )
+    assert found.unmatched["query"] == ("query/portrait.jpg",)
+    assert found.duplicates == (
+        ("train: bounding_box_train/0003_c1s1_000000_01.jpg", "query: query/0003_c1s1_000000_01.jpg"),
+    )
+    assert found.shared_identities == (3,)
+    assert len(found.problems) == 5 and not found.ok
+
+
+def test_queries_without_a_match_are_named_but_no_problem(tree: Path) -> None:
+    for path in (tree / "bounding_box_test").glob("0003_c2*"):
+        path.rename(path.with_name("0000_" + path.name.partition("_")[2]))
+    found = report(tree)
+    assert found.matchless_queries == ("query/0003_c1s1_000000_01.jpg",)
+    assert found.ok and "1 queries have no possible match" in found.text()
+
+
+def test_one_file_in_two_splits_is_no_duplicate(tmp_path: Path) -> None:
+    folder_tree(tmp_path / "mine", splits=False)
+    found = check_dataset(load_card(str(tmp_path / "mine")), tmp_path, tmp_path, progress=False)
+    assert found.ok, found.text()
+
+
+def test_msmt17_train_and_val_share_people_and_nothing_is_wrong(tmp_path: Path) -> None:
+    msmt_tree(tmp_path)
+    found = check_dataset(load_card("msmt17"), tmp_path, tmp_path, progress=False)
+    assert found.shared_identities == () and found.duplicates == ()
+    assert found.version == "V1" and found.text().startswith("msmt17 V1\n")
+
+
+def test_check_by_name_writes_the_sheet(tmp_path: Path) -> None:
+    market_tree(tmp_path / PLACE, identities=2, images=2, size=(32, 16))
+    sheet = tmp_path / "out" / "sheet.png"
+    found = check("market1501", tmp_path, tmp_path, sheet, progress=False)
+    assert found.sheet == sheet and str(sheet) in found.text()
+    with Image.open(sheet) as image:
+        assert image.format == "PNG"
+
+
+def test_contact_sheet_is_deterministic_and_shows_the_right_images(tree: Path) -> None:
+    dataset = read_dataset(load_card(str(tree / "own.yaml")), tree, tree)
+    contact_sheet(dataset, tree / "a.png")
+    contact_sheet(dataset, tree / "b.png")
+    assert (tree / "a.png").read_bytes() == (tree / "b.png").read_bytes()
+    with Image.open(tree / "a.png") as image:
+        pixels = np.asarray(image).astype(float)
+    with Image.open(tree / "bounding_box_train" / "0001_c1s1_000000_01.jpg") as image:
+        upper = np.asarray(image.convert("RGB"))[:12].mean(axis=(0, 1))
+    top, left = 16 + 28 + 48, 16 + 64  # the first cell: margins, header, label
+    assert np.abs(pixels[top + 8 : top + 48, left + 8 : left + 56].mean(axis=(0, 1)) - upper).max() < 6
+
+
+def test_contact_sheet_of_unreadable_images_and_places(tree: Path) -> None:
+    (tree / "query" / "0003_c1s1_000000_01.jpg").write_text("no image")
+    dataset = read_dataset(load_card(str(tree / "own.yaml")), tree, tree)
+    contact_sheet(dataset, tree / "a.png", identities=1)
+    with pytest.raises(InputError, match="cannot be written"):
+        contact_sheet(dataset, tree / "own.yaml" / "a.png")
