@@ -1,0 +1,155 @@
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pytorch_metric_learning.distances import LpDistance
+from pytorch_metric_learning.losses import TripletMarginLoss
+from pytorch_metric_learning.miners import BatchHardMiner
+from pytorch_metric_learning.reducers import MeanReducer
+from torch import Tensor
+
+from reid.errors import InputError
+from reid.losses import LOSSES, TripletLoss
+from reid.losses.triplet import hardest_pairs
+
+GOLDEN = np.load(Path(__file__).parents[1] / "data" / "losses.npz")
+MARGINS = [0.0, 0.3, None]
+
+
+def batch(identities: int = 5, images: int = 3, dimension: int = 7, seed: int = 0) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    features = torch.randn(identities * images, dimension, dtype=torch.float64, generator=generator)
+    return features, torch.arange(identities).repeat_interleave(images)
+
+
+def triplet_by_loops(features: Tensor, labels: Tensor, margin: float | None) -> float:
+    losses = []
+    for a, label in enumerate(labels):
+        others = [j for j in range(len(labels)) if j != a]
+        positive = [math.dist(features[a], features[j]) for j in others if labels[j] == label]
+        negative = [math.dist(features[a], features[j]) for j in others if labels[j] != label]
+        if positive and negative:
+            gap = max(positive) - min(negative)
+            losses.append(math.log1p(math.exp(gap)) if margin is None else max(0.0, margin + gap))
+    return sum(losses) / len(losses) if losses else 0.0
+
+
+@pytest.mark.parametrize(("key", "margin"), [("triplet_margin0.3", 0.3), ("triplet_soft_margin", None)])
+def test_values_and_gradients_equal_the_published_ones(key: str, margin: float | None) -> None:
+    features = torch.tensor(GOLDEN["features"], requires_grad=True)
+    labels = torch.tensor(GOLDEN["labels"])
+    loss = TripletLoss(margin)(features, labels)
+    loss.backward()
+    positive, negative = hardest_pairs(features, labels)
+    for found, name in ((loss, "loss"), (features.grad, "grad"), (positive, "dist_ap"), (negative, "dist_an")):
+        assert found is not None
+        torch.testing.assert_close(found.detach(), torch.tensor(GOLDEN[f"{key}/{name}"]), rtol=0, atol=1e-9)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    labels=st.lists(st.integers(0, 3), min_size=1, max_size=10),
+    margin=st.sampled_from(MARGINS),
+    seed=st.integers(0, 1000),
+)
+def test_equals_plain_loops_for_any_labels(labels: list[int], margin: float | None, seed: int) -> None:
+    features = torch.randn(len(labels), 4, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+    found = TripletLoss(margin)(features, torch.tensor(labels)).item()
+    assert found == pytest.approx(triplet_by_loops(features, torch.tensor(labels), margin), abs=1e-12)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_equals_pytorch_metric_learning(seed: int) -> None:
+    ours, labels = batch(seed=seed)
+    theirs = ours.clone().requires_grad_()
+    ours.requires_grad_()
+    distance = LpDistance(normalize_embeddings=False)
+    miner = BatchHardMiner(distance=distance)
+    oracle = TripletMarginLoss(margin=0.3, distance=distance, reducer=MeanReducer())
+    expected = oracle(theirs, labels, miner(theirs, labels))
+    loss = TripletLoss(0.3)(ours, labels)
+    torch.testing.assert_close(loss, expected, rtol=0, atol=1e-9)
+    loss.backward()
+    expected.backward()
+    torch.testing.assert_close(ours.grad, theirs.grad, rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("margin", MARGINS)
+def test_gradient_by_finite_differences(margin: float | None) -> None:
+    features, labels = batch(3, 3, 4)
+    assert torch.autograd.gradcheck(lambda x: TripletLoss(margin)(x, labels), (features.requires_grad_(),))
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 1000), margin=st.sampled_from(MARGINS))
+def test_order_translation_and_rotation_do_not_matter(seed: int, margin: float | None) -> None:
+    features, labels = batch(4, 3, 5, seed)
+    generator = torch.Generator().manual_seed(seed)
+    order = torch.randperm(len(labels), generator=generator)
+    rotation = torch.linalg.qr(torch.randn(5, 5, dtype=torch.float64, generator=generator)).Q
+    loss = TripletLoss(margin)
+    moved = loss((features @ rotation + 3.0)[order], labels[order])
+    torch.testing.assert_close(moved, loss(features, labels), rtol=0, atol=1e-9)
+
+
+def test_anchor_without_positive_or_negative_is_left_out() -> None:
+    features = torch.tensor([[0.0, 0.0], [3.0, 4.0], [0.0, 1.0]])
+    positive, negative = hardest_pairs(features, torch.tensor([7, 7, 9]))  # the third has no positive
+    assert positive.tolist() == [5.0, 5.0]
+    assert negative.tolist() == pytest.approx([1.0, 18**0.5])
+
+
+@pytest.mark.parametrize("margin", MARGINS)
+@pytest.mark.parametrize("labels", [[0, 1, 2], [4, 4, 4], [1], []])
+def test_batch_without_a_triplet_gives_zero_with_a_gradient(labels: list[int], margin: float | None) -> None:
+    features = torch.randn(len(labels), 4, requires_grad=True)
+    loss = TripletLoss(margin)(features, torch.tensor(labels, dtype=torch.long))
+    loss.backward()
+    assert loss.item() == 0 and features.grad is not None and (features.grad == 0).all()
+
+
+@pytest.mark.parametrize("margin", MARGINS)
+def test_gradient_is_finite_for_duplicates(margin: float | None) -> None:
+    features = torch.ones(6, 4, requires_grad=True)
+    loss = TripletLoss(margin)(features, torch.tensor([0, 0, 1, 1, 2, 2]))
+    loss.backward()
+    assert loss.item() == pytest.approx(math.log(2) if margin is None else margin)
+    assert features.grad is not None and features.grad.isfinite().all()
+
+
+def test_near_ties_far_from_the_origin_are_mined_right() -> None:
+    features = torch.tensor([[1e4, 0.0], [1e4, 1.0], [1e4, -1.01], [1e4, 0.5]])  # products lose these in float32
+    positive, negative = hardest_pairs(features, torch.tensor([0, 0, 0, 1]))
+    torch.testing.assert_close(positive, torch.tensor([1.01, 2.01, 2.01]))
+    torch.testing.assert_close(negative, torch.tensor([0.5, 0.5, 1.51]))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+def test_autocast_keeps_float32_and_float64(dtype: torch.dtype) -> None:
+    features, labels = batch()
+    half = features.to(dtype)
+    with torch.autocast("cpu", torch.bfloat16):
+        loss, wide = TripletLoss()(half, labels), TripletLoss()(features, labels)
+    assert loss.dtype == torch.float32 and wide.dtype == torch.float64
+    torch.testing.assert_close(loss, TripletLoss()(half.float(), labels))
+    torch.testing.assert_close(wide, TripletLoss()(features, labels))
+
+
+@pytest.mark.parametrize("margin", [-0.1, math.nan, math.inf])
+def test_bad_margin_is_named(margin: float) -> None:
+    with pytest.raises(InputError, match=f"margin {margin}"):
+        TripletLoss(margin)
+
+
+@pytest.mark.parametrize(("features", "labels"), [((4,), (4,)), ((4, 2), (3,)), ((4, 2), (4, 1))])
+def test_shapes_that_do_not_belong_together_are_named(features: tuple[int, ...], labels: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match=r"\(N, D\)"):
+        TripletLoss()(torch.zeros(features), torch.zeros(labels, dtype=torch.long))
+
+
+def test_is_found_by_name() -> None:
+    assert LOSSES["triplet"] is TripletLoss and TripletLoss.input == "features"
