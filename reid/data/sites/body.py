@@ -92,8 +92,7 @@ def _draw_leg(layer: Layer, person: Person, hip: _Joint, ankle: _Joint, bend: fl
     if person.lower != "trousers":
         _draw_shoe(layer, person, ankle, profile)
     if far:
-        shade(layer, capsule(hip, knee, 13, 10.5), 0.22)
-        shade(layer, capsule(knee, (ankle[0], ankle[1] + 8), 10.5, 10), 0.22)
+        shade(layer, 0.22, capsule(hip, knee, 13, 10.5), capsule(knee, (ankle[0], ankle[1] + 8), 10.5, 10))
 
 
 def _draw_skirt(layer: Layer, person: Person, half_width: float, feet: tuple[float, float]) -> None:
@@ -110,7 +109,7 @@ def _draw_skirt(layer: Layer, person: Person, half_width: float, feet: tuple[flo
         stroke(layer, polygon((left + 2, hem - 9), (right - 2, hem - 9)), person.stripe, 6)
     for share in (0.3, 0.62):
         x = left + (right - left) * share
-        shade(layer, polygon((x * 0.4, 140), (x - 1.5, hem), (x + 2.5, hem)), 0.16)
+        shade(layer, 0.16, polygon((x * 0.4, 140), (x - 1.5, hem), (x + 2.5, hem)))
 
 
 def _draw_arm(layer: Layer, person: Person, shoulder: _Joint, hand: _Joint, bend: float, far: bool) -> None:
@@ -118,8 +117,7 @@ def _draw_arm(layer: Layer, person: Person, shoulder: _Joint, hand: _Joint, bend
     middle = _between(shoulder, hand, 0.5)
     elbow = (middle[0] + bend, middle[1])
     outline = capsule(shoulder, elbow, 9.5, 8.6), capsule(elbow, hand, 8.6, 6.8)
-    for part in outline:  # sets the arm off from a torso in the same cloth
-        shade(layer, part - (0.0, -1.5), 0.2)
+    shade(layer, 0.2, *(moved(part, 0, 1.5) for part in outline))  # sets it off from a torso in the same cloth
     _limb(layer, (shoulder, elbow, hand), (7.5, 6.2, 4.6), plain_sheet(person.skin))
     fill(layer, ellipse(hand[0], hand[1] + 2, 5.2, 6), darker(person.skin, 0.96))
     cloth = _sleeve_cloth(person)
@@ -128,8 +126,7 @@ def _draw_arm(layer: Layer, person: Person, shoulder: _Joint, hand: _Joint, bend
     elif person.sleeves == "short":
         paint(layer, capsule(shoulder, _between(shoulder, elbow, 0.72), 9.0, 8.6), cloth)
     if far:
-        shade(layer, outline[0], 0.2)
-        shade(layer, outline[1], 0.2)
+        shade(layer, 0.2, *outline)
 
 
 def _sleeve_cloth(person: Person) -> Layer:
@@ -186,7 +183,7 @@ def _draw_jacket_fronts(layer: Layer, person: Person, view: str) -> None:
                 (11, 90),
             )
             paint(layer, panel * (side, 1), cloth)
-            shade(layer, polygon((6, 62), (11, 90), (13.5, 90), (9, 62)) * (side, 1), 0.25)
+            shade(layer, 0.25, polygon((6, 62), (11, 90), (13.5, 90), (9, 62)) * (side, 1))
     elif view == "profile":
         paint(layer, rounded(polygon((-10, 65), (3, 65), (8, 90), (7, 152), (-18, 152), (-16, 90), (-14, 72))), cloth)
 
@@ -195,7 +192,7 @@ def _draw_coat_details(layer: Layer, person: Person, view: str) -> None:
     half = 16.0 if view == "profile" else 22 * person.hips
     fill(layer, polygon((-half, 121), (half, 121), (half, 128), (-half, 128)), person.outer_colour)
     if view == "front":
-        shade(layer, polygon((-1, 76), (1, 76), (1, 178), (-1, 178)), 0.35)
+        shade(layer, 0.35, polygon((-1, 76), (1, 76), (1, 178), (-1, 178)))
         for side in (-1, 1):
             fill(layer, polygon((1 * side, 84), (6 * side, 63), (15 * side, 66), (11 * side, 78)), person.outer_colour)
         for y in (96, 110, 142):
@@ -228,7 +225,7 @@ def _draw_facing(person: Person, pose: Pose) -> Layer:
     else:
         waist = rounded(mirrored((hip - 1, 126), (hip + 1, 140), (hip * 0.6, 156)))
         paint(layer, waist, plain_sheet(person.lower_colour))
-        shade(layer, polygon((-0.8, 150), (0.8, 150), (0.5, 172), (-0.5, 172)), 0.3)
+        shade(layer, 0.3, polygon((-0.8, 150), (0.8, 150), (0.5, 172), (-0.5, 172)))
     fill(layer, capsule((0, 54), (0, 70), 6.8, 7.5), darker(person.skin, 0.86))
     _draw_torso(layer, person, view)
     for side in (-1, 1):

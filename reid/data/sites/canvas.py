@@ -83,16 +83,17 @@ def stroke(layer: Layer, points: Points, colour: Colour, width: int, closed: boo
     cv2.polylines(layer, [_fixed(points)], closed, (*colour, 255), width, cv2.LINE_AA, _SHIFT)
 
 
-def _mask(layer: Layer, points: Points) -> tuple[tuple[slice, slice], NDArray[np.uint16]] | None:
-    """The outline's window in the layer and its coverage (h, w, 1), 0..255; None if it lies outside."""
-    low = np.floor(points.min(axis=0)).astype(int) - 1
-    high = np.ceil(points.max(axis=0)).astype(int) + 2
+def _mask(layer: Layer, *outlines: Points) -> tuple[tuple[slice, slice], NDArray[np.uint16]] | None:
+    """The outlines' window in the layer and their joint coverage (h, w, 1), 0..255; None if they lie outside."""
+    low = np.floor(np.min([points.min(axis=0) for points in outlines], axis=0)).astype(int) - 1
+    high = np.ceil(np.max([points.max(axis=0) for points in outlines], axis=0)).astype(int) + 2
     x0, x1 = max(0, low[0] + AXIS), min(layer.shape[1], high[0] + AXIS)
     y0, y1 = max(0, low[1]), min(layer.shape[0], high[1])
     if x0 >= x1 or y0 >= y1:
         return None
     mask = np.zeros((y1 - y0, x1 - x0), np.uint8)
-    cv2.fillPoly(mask, [_fixed(points, AXIS - x0, -y0)], (255,), cv2.LINE_AA, _SHIFT)
+    for points in outlines:  # one call for all would leave holes where they overlap
+        cv2.fillPoly(mask, [_fixed(points, AXIS - x0, -y0)], (255,), cv2.LINE_AA, _SHIFT)
     return (slice(y0, y1), slice(x0, x1)), mask[..., None].astype(np.uint16)
 
 
@@ -105,9 +106,9 @@ def paint(layer: Layer, points: Points, cloth: Layer) -> None:
     layer[window] = (layer[window] * (255 - mask) + cloth[window] * mask + 127) // 255
 
 
-def shade(layer: Layer, points: Points, amount: float) -> None:
-    """Darken what is drawn inside the outline by `amount` (0..1): folds, and limbs that lie over a body."""
-    found = _mask(layer, points)
+def shade(layer: Layer, amount: float, *outlines: Points) -> None:
+    """Darken what is drawn inside the outlines by `amount` (0..1): folds, and limbs that lie over a body."""
+    found = _mask(layer, *outlines)
     if found is None:
         return
     window, mask = found

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -25,6 +24,19 @@ from reid.data.sites.people import Person
 
 _X, _Y = np.meshgrid(np.arange(LAYER_WIDTH) - AXIS + 0.5, np.arange(LAYER_HEIGHT) - 64.5)  # y from the collar
 _CHEST = 97.0  # where a graphic sits, in layer pixels
+
+
+_DIGITS: dict[int, tuple[tuple[float, float], ...]] = {  # strokes in a box of -1..1
+    1: ((-0.6, -0.6), (0, -1), (0, 1)),
+    2: ((-1, -0.7), (0, -1), (1, -0.6), (-1, 1), (1, 1)),
+    3: ((-1, -1), (1, -1), (0, -0.1), (1, 0.4), (0, 1), (-1, 0.8)),
+    4: ((0.5, 1), (0.5, -1), (-1, 0.4), (1, 0.4)),
+    5: ((1, -1), (-0.9, -1), (-0.9, -0.1), (0.6, -0.1), (1, 0.4), (0.6, 1), (-1, 1)),
+    6: ((0.7, -1), (-0.7, -0.2), (-1, 0.5), (0, 1), (1, 0.5), (0, 0), (-0.9, 0.3)),
+    7: ((-1, -1), (1, -1), (-0.3, 1)),
+    8: ((0, -0.1), (-0.9, -0.5), (0, -1), (0.9, -0.5), (0, -0.1), (-1, 0.5), (0, 1), (1, 0.5), (0, -0.1)),
+    9: ((0.9, -0.3), (0, 0), (-1, -0.5), (0, -1), (1, -0.5), (0.7, 0.3), (-0.5, 1)),
+}
 
 
 def _wave(t: NDArray[np.float64], period: float) -> NDArray[np.float64]:
@@ -95,7 +107,7 @@ def _draw_graphic(sheet: Layer, name: str, colour: Colour, ground: Colour, numbe
         for offset in (-9, 0, 9):
             fill(sheet, capsule((-9, y + offset), (9, y + offset), 2.6, 2.6), colour)
     elif name == "number":
-        cv2.putText(sheet, str(number), (AXIS - 11, int(y) + 12), cv2.FONT_HERSHEY_DUPLEX, 1.1, (*colour, 255), 4)
+        stroke(sheet, polygon(*_DIGITS[number]) * (6, 10) + np.array([0, y]), colour, 5)
     else:
         raise ValueError(f"graphic {name!r} has no drawing")
 

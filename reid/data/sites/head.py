@@ -67,7 +67,7 @@ def _draw_face(layer: Layer, person: Person) -> None:
         fill(layer, _scaled(ellipse(5.5 * side, _Y + 1, 1.7, 2.2), person), dark)
         stroke(layer, _scaled(polygon((3.2 * side, _Y - 4), (8.4 * side, _Y - 4.4)), person), darker(skin, 0.55), 1)
         if person.glasses:
-            stroke(layer, _scaled(ellipse(5.8 * side, _Y + 1, 4.6, 4.2), person), dark, 2, closed=True)
+            stroke(layer, _scaled(ellipse(6 * side, _Y + 1, 4.8, 4.6), person), dark, 1, closed=True)
     stroke(layer, _scaled(polygon((0, _Y + 3), (1, _Y + 6)), person), darker(skin, 0.78), 2)
     stroke(layer, _scaled(arc(0, _Y + 9, 4, 2.4, 20, 160), person), (158, 72, 68), 2)
 
@@ -107,7 +107,8 @@ def _draw_hair_profile(layer: Layer, person: Person) -> None:
     if style == "bald":
         return
     if style == "curly":
-        fill(layer, _scaled(ellipse(-4, _Y - 6, 19, 18), person), hair)
+        for x, y, radius in ((-9, 38, 14), (-3, 29, 13), (6, 27, 8)):
+            fill(layer, _scaled(ellipse(x, y, radius, radius), person), hair)
     crown = arc(-1, _Y - 4, 17, 17.5, 180, 325)
     if style in ("short", "curly"):
         rest = polygon((6, _Y - 9), (2, _Y - 2), (-2, _Y + 1), (-5, _Y + 8), (-12, _Y + 12))
@@ -169,7 +170,7 @@ def _draw_scarf(layer: Layer, person: Person, view: str) -> None:
         stroke(layer, polygon((x - 8, 98), (x + 3, 99)), lighter(person.scarf, 0.45), 2)
     half = 13 if view != "profile" else 11
     fill(layer, capsule((-half, 64), (half, 64), 7, 7), person.scarf)
-    shade(layer, capsule((-half, 69), (half, 69), 2, 2), 0.18)
+    shade(layer, 0.18, capsule((-half, 69), (half, 69), 2, 2))
 
 
 def draw_head(layer: Layer, person: Person, view: str) -> None:
@@ -199,7 +200,7 @@ def draw_head(layer: Layer, person: Person, view: str) -> None:
         fill(layer, _scaled(ellipse(9, _Y + 1, 1.6, 2.2), person), (44, 34, 34))
         if person.glasses:
             stroke(layer, _scaled(polygon((-3, _Y - 1), (6, _Y)), person), (44, 34, 34), 2)
-            stroke(layer, _scaled(ellipse(9, _Y + 1, 3.6, 4), person), (44, 34, 34), 2, closed=True)
+            stroke(layer, _scaled(ellipse(9, _Y + 1, 4, 4.4), person), (44, 34, 34), 1, closed=True)
         stroke(layer, _scaled(polygon((9, _Y + 10), (13.5, _Y + 9.4)), person), (158, 72, 68), 2)
         if not hooded:
             _draw_hair_profile(layer, person)

@@ -101,7 +101,7 @@ def _facade(scene: Scene, rng: np.random.Generator, horizon: float, wall: _Colou
 
 def _plaza(scene: Scene, rng: np.random.Generator) -> None:
     horizon = rng.uniform(60, 170)
-    _facade(scene, rng, horizon, _pick(rng, (204, 184, 160), (196, 196, 186), (202, 168, 146), (186, 190, 194)))
+    _facade(scene, rng, horizon, _pick(rng, (188, 172, 154), (180, 180, 174), (186, 158, 140), (170, 174, 178)))
     if rng.random() < 0.6:  # an awning
         x, stripe = rng.uniform(0, 160), _pick(rng, (186, 96, 86), (100, 136, 120), (96, 120, 160))
         for i in range(8):
@@ -114,7 +114,7 @@ def _plaza(scene: Scene, rng: np.random.Generator) -> None:
                 (left + 16, horizon - 58),
                 (left + 2, horizon - 58),
             )
-    _floor(scene, rng, horizon, _pick(rng, (190, 182, 168), (176, 174, 168), (198, 188, 176)), True)
+    _floor(scene, rng, horizon, _pick(rng, (176, 170, 160), (166, 166, 162), (180, 172, 164)), True)
     for _ in range(int(rng.integers(1, 3))):
         _tree(scene, rng, rng.uniform(10, SCENE_WIDTH - 10), horizon + rng.uniform(4, 20))
     if rng.random() < 0.5:  # a bench
@@ -171,16 +171,16 @@ def _station(scene: Scene, rng: np.random.Generator) -> None:
 
 def _street(scene: Scene, rng: np.random.Generator) -> None:
     horizon = rng.uniform(60, 150)
-    wall = _pick(rng, (164, 116, 100), (150, 146, 144), (178, 164, 146), (132, 124, 122))
+    wall = _pick(rng, (170, 134, 120), (166, 162, 160), (182, 170, 154), (156, 150, 146))
     _facade(scene, rng, horizon, wall)
     for row, y in enumerate(np.arange(0.0, horizon, 9.0)):  # a few courses of brick show
         for x in rng.uniform(0, SCENE_WIDTH, 3):
             _box(scene, x + row % 2 * 5, y, 9, 4, _shift(wall, -10))
-    pavement = _pick(rng, (168, 166, 164), (154, 156, 160))
+    pavement = _pick(rng, (172, 170, 166), (160, 162, 164))
     _floor(scene, rng, horizon, pavement, True)
     if rng.random() < 0.6:  # the carriageway beyond the kerb, with a parked car
         y = horizon + 8
-        _box(scene, 0, y, SCENE_WIDTH, 44, (104, 106, 112))
+        _box(scene, 0, y, SCENE_WIDTH, 44, (128, 130, 134))
         _box(scene, 0, y + 44, SCENE_WIDTH, 5, (190, 188, 184))
         x, paint = rng.uniform(-40, 190), _pick(rng, (150, 66, 62), (72, 96, 132), (196, 196, 196), (66, 70, 76))
         _poly(scene, _shift(paint, -20), (x + 22, y - 12), (x + 36, y - 34), (x + 88, y - 34), (x + 106, y - 12))
