@@ -136,8 +136,8 @@ def degrade(image: Image, degradation: Degradation, rng: np.random.Generator) ->
         )
     if degradation.blur > 0.05:
         image = np.asarray(cv2.GaussianBlur(image, (0, 0), degradation.blur), np.float32)
-    grain = rng.standard_normal((height, width, 3), np.float32)
-    grain = 0.4 * grain + 0.92 * grain[..., :1]  # most sensor noise that survives is noise of brightness
+    draws = rng.standard_normal((height, width, 4), np.float32)
+    grain = 0.6 * draws[..., :3] + 0.8 * draws[..., 3:]  # most noise that survives a camera is noise of brightness
     return np.clip((image + grain * degradation.noise) * 255 + 0.5, 0, 255).astype(np.uint8)
 
 

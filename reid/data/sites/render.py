@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -101,6 +102,7 @@ def _draw_missing(partial: Path, settings: RenderSettings, processes: int, progr
         desc=f"drawing {settings.site}",
         unit="image",
         disable=not progress,
+        mininterval=0.1 if sys.stderr.isatty() else 10,  # a log file wants few lines
     ) as bar:
         if processes <= 1:
             with _one_opencv_thread():
