@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 
 import numpy as np
@@ -44,34 +45,29 @@ def _wave(t: NDArray[np.float64], period: float) -> NDArray[np.float64]:
     return np.abs((t / period) % 1.0 - 0.5) * 2.0
 
 
-def pattern_mask(name: str, pitch: float) -> NDArray[np.bool_]:
-    """Where the pattern shows its figure (LAYER_HEIGHT, LAYER_WIDTH); `pitch` is the period in layer pixels.
+def _dots(pitch: float) -> NDArray[np.bool_]:
+    row = np.floor(_Y / (pitch * 0.6))
+    dx = (_X + row % 2 * pitch / 2) % pitch - pitch / 2
+    dy = _Y % (pitch * 0.6) - pitch * 0.3
+    return np.hypot(dx, dy) < pitch * 0.24
 
-    Raises:
-        ValueError: the pattern has no drawing.
-    """
-    if name == "plain":
-        return np.zeros(_X.shape, np.bool_)
-    if name == "hoops":
-        return _wave(_Y, pitch) < 0.5
-    if name == "pinstripes":
-        return _wave(_X + pitch / 2, pitch * 0.6) < 0.36
-    if name == "check":
-        return (_wave(_X, pitch) < 0.5) ^ (_wave(_Y, pitch) < 0.5)
-    if name == "dots":
-        row = np.floor(_Y / (pitch * 0.6))
-        dx = (_X + row % 2 * pitch / 2) % pitch - pitch / 2
-        dy = _Y % (pitch * 0.6) - pitch * 0.3
-        return np.hypot(dx, dy) < pitch * 0.24
-    if name == "block":
-        return _Y - pitch * 1.2 > 10
-    if name == "band":
-        return np.abs(_Y - 20 - pitch * 0.6) < 9
-    if name == "sash":
-        return np.abs(_X * 1.15 + _Y - 40) < pitch * 0.75
-    if name == "argyle":
-        return _wave(_X, pitch * 1.3) + _wave(_Y, pitch * 1.9) < 0.8
-    raise ValueError(f"pattern {name!r} has no drawing")
+
+_PATTERNS: dict[str, Callable[[float], NDArray[np.bool_]]] = {
+    "plain": lambda pitch: np.zeros(_X.shape, np.bool_),
+    "hoops": lambda pitch: _wave(_Y, pitch) < 0.5,
+    "pinstripes": lambda pitch: _wave(_X + pitch / 2, pitch * 0.6) < 0.36,
+    "check": lambda pitch: (_wave(_X, pitch) < 0.5) ^ (_wave(_Y, pitch) < 0.5),
+    "dots": _dots,
+    "block": lambda pitch: _Y - pitch * 1.2 > 10,
+    "band": lambda pitch: np.abs(_Y - 20 - pitch * 0.6) < 9,
+    "sash": lambda pitch: np.abs(_X * 1.15 + _Y - 40) < pitch * 0.75,
+    "argyle": lambda pitch: _wave(_X, pitch * 1.3) + _wave(_Y, pitch * 1.9) < 0.8,
+}
+
+
+def pattern_mask(name: str, pitch: float) -> NDArray[np.bool_]:
+    """Where a pattern of people.PATTERNS shows its figure (LAYER_HEIGHT, LAYER_WIDTH); `pitch`: period in pixels."""
+    return _PATTERNS[name](pitch)
 
 
 def _star(x: float, y: float, radius: float) -> Points:
@@ -80,36 +76,41 @@ def _star(x: float, y: float, radius: float) -> Points:
     return np.stack([x + radii * np.cos(angles), y + radii * np.sin(angles)], axis=1)
 
 
+def _heart(y: float) -> list[Points]:
+    halves = [ellipse(side * 5.5, y - 4, 6.5, 6.5) for side in (-1, 1)]
+    return [*halves, polygon((-11.5, y - 1), (11.5, y - 1), (0, y + 13))]
+
+
+def _cross(y: float) -> list[Points]:
+    return [
+        polygon((-4, y - 12), (4, y - 12), (4, y + 12), (-4, y + 12)),
+        polygon((-12, y - 4), (12, y - 4), (12, y + 4), (-12, y + 4)),
+    ]
+
+
+_GRAPHICS: dict[str, Callable[[float], list[Points]]] = {  # filled outlines about (0, y)
+    "disc": lambda y: [ellipse(0, y, 11, 11)],
+    "square": lambda y: [polygon((-10, y - 10), (10, y - 10), (10, y + 10), (-10, y + 10))],
+    "triangle": lambda y: [polygon((0, y - 12), (13, y + 9), (-13, y + 9))],
+    "star": lambda y: [_star(0, y, 15)],
+    "heart": _heart,
+    "cross": _cross,
+    "bars": lambda y: [capsule((-9, y + offset), (9, y + offset), 2.6, 2.6) for offset in (-9, 0, 9)],
+}
+
+
 def _draw_graphic(sheet: Layer, name: str, colour: Colour, ground: Colour, number: int) -> None:
-    """Print the graphic on the chest, on a patch of the ground colour so that no pattern hides it."""
+    """Print a graphic of people.GRAPHICS on the chest, on a patch of the ground colour so that no pattern hides it."""
     if name == "none":
         return
-    y = _CHEST
-    fill(sheet, ellipse(0, y, 15, 15), ground)
-    if name == "disc":
-        fill(sheet, ellipse(0, y, 11, 11), colour)
-    elif name == "ring":
-        stroke(sheet, ellipse(0, y, 9, 9), colour, 5, closed=True)
-    elif name == "square":
-        fill(sheet, polygon((-10, y - 10), (10, y - 10), (10, y + 10), (-10, y + 10)), colour)
-    elif name == "triangle":
-        fill(sheet, polygon((0, y - 12), (13, y + 9), (-13, y + 9)), colour)
-    elif name == "star":
-        fill(sheet, _star(0, y, 15), colour)
-    elif name == "heart":
-        fill(sheet, ellipse(-5.5, y - 4, 6.5, 6.5), colour)
-        fill(sheet, ellipse(5.5, y - 4, 6.5, 6.5), colour)
-        fill(sheet, polygon((-11.5, y - 1), (11.5, y - 1), (0, y + 13)), colour)
-    elif name == "cross":
-        fill(sheet, polygon((-4, y - 12), (4, y - 12), (4, y + 12), (-4, y + 12)), colour)
-        fill(sheet, polygon((-12, y - 4), (12, y - 4), (12, y + 4), (-12, y + 4)), colour)
-    elif name == "bars":
-        for offset in (-9, 0, 9):
-            fill(sheet, capsule((-9, y + offset), (9, y + offset), 2.6, 2.6), colour)
+    fill(sheet, ellipse(0, _CHEST, 15, 15), ground)
+    if name == "ring":
+        stroke(sheet, ellipse(0, _CHEST, 9, 9), colour, 5, closed=True)
     elif name == "number":
-        stroke(sheet, polygon(*_DIGITS[number]) * (6, 10) + np.array([0, y]), colour, 5)
+        stroke(sheet, polygon(*_DIGITS[number]) * (6, 10) + np.array([0, _CHEST]), colour, 5)
     else:
-        raise ValueError(f"graphic {name!r} has no drawing")
+        for outline in _GRAPHICS[name](_CHEST):
+            fill(sheet, outline, colour)
 
 
 def _sheet(colour: Colour) -> Layer:

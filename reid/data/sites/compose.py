@@ -25,19 +25,12 @@ from reid.data.sites.canvas import (
     IMAGE_WIDTH,
     SUPERSAMPLE,
     Layer,
-    ellipse,
-    fill,
-    lighter,
-    new_layer,
-    polygon,
-    rounded,
 )
+from reid.data.sites.occluders import OCCLUDERS, draw_occluder
 from reid.data.sites.people import Person, sample_person
 from reid.data.sites.scenes import SCENE_HEIGHT, SCENE_WIDTH, Scene
 
 _HEIGHT, _WIDTH = IMAGE_HEIGHT * SUPERSAMPLE, IMAGE_WIDTH * SUPERSAMPLE
-
-OCCLUDERS = ("bollard", "planter", "post", "railing", "sign")
 
 
 @dataclass(frozen=True)
@@ -72,7 +65,11 @@ def sample_shot(rng: np.random.Generator, season: str) -> Shot:
     scale, dx, dy = rng.uniform(0.95, 1.1), rng.normal(0, 4.5), rng.normal(0, 4)
     lean = rng.normal(0, 0.02)
     window = (int(rng.integers(SCENE_HEIGHT - _HEIGHT + 1)), int(rng.integers(SCENE_WIDTH - _WIDTH + 1)))
-    hidden, kind, occluder_x = rng.random() < 0.18, OCCLUDERS[int(rng.integers(len(OCCLUDERS)))], rng.uniform(-44, 44)
+    hidden, kind, occluder_x = (
+        rng.random() < 0.18,
+        list(OCCLUDERS)[int(rng.integers(len(OCCLUDERS)))],
+        rng.uniform(-44, 44),
+    )
     joined, side = rng.random() < 0.16, rng.choice([-1, 1]) * rng.uniform(44, 66)
     passer_by = sample_person(rng, season), _sample_pose(rng), float(side)
     edge = ShadowEdge(
@@ -95,34 +92,6 @@ def sample_shot(rng: np.random.Generator, season: str) -> Shot:
         exposure=float(rng.normal(0, 0.14)),
         tint=(float(red), float(green), float(blue)),
     )
-
-
-def _draw_occluder(kind: str, x: float) -> Layer:
-    """An object before the person's legs (256, 176, 4), its middle at `x` from the axis."""
-    layer = new_layer()
-    if kind == "bollard":
-        fill(layer, rounded(polygon((x - 11, 176), (x + 11, 176), (x + 12, 262), (x - 12, 262)), 1), (92, 94, 98))
-        fill(layer, polygon((x - 11, 192), (x + 11, 192), (x + 11, 202), (x - 11, 202)), (212, 208, 200))
-    elif kind == "planter":
-        for dx, dy, radius in ((-16, 168, 16), (16, 170, 15), (0, 158, 18)):
-            fill(layer, ellipse(x + dx, dy, radius, radius), lighter((88, 124, 80), 0.05 + 0.06 * (dx == 0)))
-        fill(layer, polygon((x - 30, 180), (x + 30, 180), (x + 25, 262), (x - 25, 262)), (146, 116, 96))
-    elif kind == "post":
-        fill(layer, polygon((x - 6, -4), (x + 6, -4), (x + 6, 262), (x - 6, 262)), (104, 108, 112))
-        fill(layer, polygon((x - 6, -4), (x - 2, -4), (x - 2, 262), (x - 6, 262)), (140, 144, 146))
-    elif kind == "railing":
-        for y in (178, 206, 234):
-            fill(layer, polygon((-88, y), (88, y), (88, y + 6), (-88, y + 6)), (116, 120, 124))
-        for post in (x - 60, x, x + 60):
-            fill(layer, polygon((post - 4, 172), (post + 4, 172), (post + 4, 262), (post - 4, 262)), (100, 104, 108))
-    elif kind == "sign":
-        fill(layer, polygon((x - 20, 160), (x + 20, 160), (x + 26, 258), (x - 26, 258)), (124, 96, 76))
-        fill(layer, polygon((x - 15, 166), (x + 15, 166), (x + 20, 246), (x - 20, 246)), (66, 72, 72))
-        for y in (182, 196, 210):
-            fill(layer, polygon((x - 9, y), (x + 9, y), (x + 9, y + 4), (x - 9, y + 4)), (206, 204, 196))
-    else:
-        raise ValueError(f"occluder {kind!r} is not one of {OCCLUDERS}")
-    return layer
 
 
 def _place(layer: Layer, scale_x: float, scale_y: float, x: float, y: float, lean: float) -> Layer:
@@ -172,7 +141,7 @@ def draw_content(person: Person, shot: Shot, scene: Scene) -> NDArray[np.float32
     _ground_shadow(image, _WIDTH / 2 + shot.dx, GROUND + 4 + shot.dy, 30)
     _over(image, _place_person(person, shot))
     if shot.occluder is not None:
-        _over(image, _place(_draw_occluder(shot.occluder, shot.occluder_x), 1.0, 1.0, _WIDTH / 2, GROUND, 0.0))
+        _over(image, _place(draw_occluder(shot.occluder, shot.occluder_x), 1.0, 1.0, _WIDTH / 2, GROUND, 0.0))
     small = cv2.resize(image, (IMAGE_WIDTH, IMAGE_HEIGHT), interpolation=cv2.INTER_AREA)
     return small.astype(np.float32) / np.float32(255)
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from reid.data.sites.body import VIEWS, Pose, draw_person
 from reid.data.sites.canvas import AXIS, GROUND, capsule, fill, new_layer, shade
 from reid.data.sites.clothes import pattern_mask, upper_sheet
+from reid.data.sites.occluders import OCCLUDERS, draw_occluder
 from reid.data.sites.people import (
     BAGS,
     GRAPHICS,
@@ -121,9 +122,15 @@ def test_drawing_leaves_the_cached_cloth_alone() -> None:
     np.testing.assert_array_equal(upper_sheet(PLAIN, "front"), before)
 
 
-def test_unknown_pattern() -> None:
-    with pytest.raises(ValueError, match="pattern 'tartan'"):
-        pattern_mask("tartan", 20.0)
+@pytest.mark.parametrize("name", PATTERNS)
+def test_pattern_covers_a_part_of_the_chest(name: str) -> None:
+    chest = pattern_mask(name, 20.0)[70:140, AXIS - 22 : AXIS + 22]
+    assert chest.mean() == 0 if name == "plain" else 0.1 < chest.mean() < 0.75
+
+
+@pytest.mark.parametrize("kind", OCCLUDERS)
+def test_occluders_hide_something(kind: str) -> None:
+    assert (draw_occluder(kind, 10.0)[..., 3] == 255).mean() > 0.03
 
 
 def test_person_holds_plain_values() -> None:
