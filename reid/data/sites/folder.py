@@ -14,13 +14,17 @@ import numpy as np
 
 from reid.data.sites.settings import RENDERER, SPLITS, RenderSettings
 from reid.errors import InputError
+from reid.files import write_atomically
 
 _RECORD = "site.json"
 _PARTIAL_RECORD = "settings.json"
 
 
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write a file so that its name never shows half of it."""
+def write_image(path: Path, data: bytes) -> None:
+    """Write a file so that its name never shows half of it.
+
+    Without the sync of `reid.files.write_atomically`: there are thousands, and one that is lost is drawn again.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         temporary.write_bytes(data)
@@ -112,7 +116,7 @@ def open_partial(folder: Path, settings: RenderSettings) -> Path:
             shutil.rmtree(partial)
     for split in settings.splits:
         (partial / SPLITS[split]).mkdir(parents=True, exist_ok=True)
-    write_atomically(record, json.dumps(_recipe(settings), indent=2).encode())
+    write_atomically(record, json.dumps(_recipe(settings), indent=2))
     for left_over in partial.glob("*/.*.tmp"):
         left_over.unlink()
     return partial
@@ -122,7 +126,7 @@ def finish(partial: Path, folder: Path, settings: RenderSettings) -> str:
     """Write site.json, move the complete folder into place and return the fingerprint."""
     fingerprint = fingerprint_of(partial, settings)
     record = {**_recipe(settings), "census": _census(partial, settings), "fingerprint": fingerprint}
-    write_atomically(partial / _RECORD, json.dumps(record, indent=2).encode() + b"\n")
+    write_atomically(partial / _RECORD, json.dumps(record, indent=2) + "\n")
     (partial / _PARTIAL_RECORD).unlink()
     partial.rename(folder)
     return fingerprint

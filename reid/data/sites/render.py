@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import signal
 import sys
 import threading
 from collections.abc import Iterator
@@ -20,7 +21,7 @@ from tqdm import tqdm
 
 from reid.data.sites.camera import Camera, sample_camera
 from reid.data.sites.compose import draw_content, sample_shot, take
-from reid.data.sites.folder import check_finished, finish, open_partial, write_atomically
+from reid.data.sites.folder import check_finished, finish, open_partial, write_image
 from reid.data.sites.people import Person, sample_person
 from reid.data.sites.scenes import Scene, draw_scene
 from reid.data.sites.schedule import (
@@ -58,7 +59,7 @@ def _draw_identity(folder: Path, settings: RenderSettings, images: list[PlannedI
     """Write the images of one identity below `folder`; returns how many."""
     person = sample_person(person_generator(settings, images[0].pid), SITES[settings.site].season)
     for image in images:
-        write_atomically(folder / image.name, draw_image(settings, image, person))
+        write_image(folder / image.name, draw_image(settings, image, person))
     return len(images)
 
 
@@ -71,6 +72,7 @@ def _leave_with_parent() -> None:
 
 def _start_worker() -> None:
     cv2.setNumThreads(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent too, which ends its workers
     # A killed parent closes no queue of its workers: they would wait for ever.
     threading.Thread(target=_leave_with_parent, daemon=True).start()
 

@@ -30,7 +30,7 @@ class SiteStyle:
     season: str  # key of people.SEASONS
     scenery: str  # key of scenes.SCENERIES
     photometry: Photometry
-    spread: float  # of the cameras, in units of the scatter of camera.sample_photometry
+    spread: float  # of the cameras, in units of the scatter of camera.sample_camera
 
 
 SITES: dict[str, SiteStyle] = {
