@@ -40,8 +40,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="reid", description="Person re-identification across camera domains.")
     subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
     for name, command in COMMANDS.items():
-        _fill(subparsers.add_parser(name, help=command.help, formatter_class=argparse.RawDescriptionHelpFormatter),
-              command, f"reid {name}")
+        _fill(
+            subparsers.add_parser(name, help=command.help, formatter_class=argparse.RawDescriptionHelpFormatter),
+            command,
+            f"reid {name}",
+        )
     return _run(parser, arguments)
 
 
@@ -132,8 +135,13 @@ def _evaluate(arguments: argparse.Namespace) -> None:
 def _cross_domain_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--cfgs", required=True, nargs="+", metavar="FILE", help="config files, one a model and source")
     parser.add_argument("--targets", required=True, nargs="+", metavar="NAME", help="data sets to test all of them on")
-    parser.add_argument("--output", type=Path, default=Path("runs/cross_domain"), metavar="DIR",
-                        help="folder of table.md, results.csv and gap.png (default: %(default)s)")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        default=Path("runs/cross_domain"),
+        metavar="DIR",
+        help="folder of table.md, results.csv and gap.png (default: %(default)s)",
+    )
     _add_overrides(parser)
 
 
@@ -171,8 +179,13 @@ def _cross_domain(arguments: argparse.Namespace) -> None:
 
 
 def _score_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--query", required=True, type=Path, metavar="NPZ",
-                        help="arrays features (N, D), pids (N,), camids (N,) and optionally paths (N,)")
+    parser.add_argument(
+        "--query",
+        required=True,
+        type=Path,
+        metavar="NPZ",
+        help="arrays features (N, D), pids (N,), camids (N,) and optionally paths (N,)",
+    )
     parser.add_argument("--gallery", required=True, type=Path, metavar="NPZ", help="the same for the gallery")
     parser.add_argument("--distance", choices=("cosine", "euclidean"), default="cosine", help="default: %(default)s")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures here as fractions")
@@ -188,9 +201,18 @@ def _score(arguments: argparse.Namespace) -> None:
     cmc = evaluation.cmc
     summary = {**evaluation.summary(), "definitions": definitions(arguments.distance)}
     figures = [evaluation.mAP, evaluation.mINP, *(cmc[rank - 1] for rank in (1, 5, 10))]
-    print(align([["in %", "mAP", "mINP", "rank-1", "rank-5", "rank-10", "valid queries", "queries", "gallery"],
-                 [arguments.distance, *(f"{100 * figure:.2f}" for figure in figures),
-                  *(str(summary[key]) for key in ("num_valid_queries", "num_queries", "num_gallery"))]]))
+    print(
+        align(
+            [
+                ["in %", "mAP", "mINP", "rank-1", "rank-5", "rank-10", "valid queries", "queries", "gallery"],
+                [
+                    arguments.distance,
+                    *(f"{100 * figure:.2f}" for figure in figures),
+                    *(str(summary[key]) for key in ("num_valid_queries", "num_queries", "num_gallery")),
+                ],
+            ]
+        )
+    )
     if arguments.json:
         write_atomically(arguments.json, json.dumps(summary, indent=1) + "\n")
 
@@ -199,10 +221,17 @@ def _score(arguments: argparse.Namespace) -> None:
 
 
 def _check_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("name", metavar="NAME_OR_CARD", help="bundled card's name, a card, a .csv manifest or a folder")
-    parser.add_argument("--root", type=Path, metavar="DIR", help="where the data sets lie (default: $REID_DATA, else data)")
-    parser.add_argument("--sites-root", type=Path, default=Path("data/sites"), metavar="DIR",
-                        help="where the drawn sites lie (default: %(default)s)")
+    parser.add_argument("name", metavar="NAME_OR_CARD", help="bundled card's name, a card, a .csv file or a folder")
+    parser.add_argument(
+        "--root", type=Path, metavar="DIR", help="data sets' folder (default: $REID_DATA or data)"
+    )
+    parser.add_argument(
+        "--sites-root",
+        type=Path,
+        default=Path("data/sites"),
+        metavar="DIR",
+        help="where the drawn sites lie (default: %(default)s)",
+    )
     parser.add_argument("--sheet", type=Path, metavar="PNG", help="contact sheet (default: runs/check/NAME.png)")
 
 
@@ -249,7 +278,7 @@ COMMANDS = {
                             _cross_domain_arguments, _cross_domain),
     "score": Command("score.py", "CMC, mAP and mINP of features of any origin.",
                      "--query query.npz --gallery gallery.npz --json figures.json", _score_arguments, _score),
-    "check-data": Command("check_data.py", "Count a data set, compare with its card, find bad files, draw a contact sheet.",
+    "check-data": Command("check_data.py", "Count a data set against its card, find bad files, draw a contact sheet.",
                           "plaza", _check_arguments, _check_data),
 }  # fmt: skip
 

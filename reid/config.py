@@ -154,10 +154,10 @@ def load_config(name: str, overrides: Sequence[str] = ()) -> Config:
         InputError: naming the file and key, for a missing file, bad YAML, an unknown key or a value of the wrong type.
     """
     base_path, path = resolve("configs", "base.yaml"), resolve("configs", name)
-    layers = [(base_path.name, _read_yaml(base_path)), *_read_chain(path, ()), (COMMAND_LINE, _parse_overrides(overrides))]
+    base, own = (base_path.name, _read_yaml(base_path)), _read_chain(path, ())
     merged: dict[str, Any] = {}
     origins: dict[str, str] = {}
-    for origin, layer in layers:
+    for origin, layer in (base, *own, (COMMAND_LINE, _parse_overrides(overrides))):
         for key in flatten(layer):
             origins[key] = origin
         merged = _merge(merged, layer)
@@ -179,7 +179,7 @@ def load_resolved(path: Path, overrides: Sequence[str] = ()) -> Config:
     values = _read_yaml(path)
     name = str(values.pop("name", path.parent.name))
     extra = _parse_overrides(overrides)
-    origins = {key: str(path) for key in flatten(values)} | {key: COMMAND_LINE for key in flatten(extra)}
+    origins = {key: str(path) for key in flatten(values)} | dict.fromkeys(flatten(extra), COMMAND_LINE)
     return make_config(_merge(values, extra), name, origins)
 
 

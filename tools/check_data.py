@@ -4,4 +4,5 @@ import sys
 
 from reid.cli import tool
 
-sys.exit(tool("check-data"))
+if __name__ == "__main__":
+    sys.exit(tool("check-data"))

@@ -4,4 +4,5 @@ import sys
 
 from reid.cli import tool
 
-sys.exit(tool("train"))
+if __name__ == "__main__":
+    sys.exit(tool("train"))

@@ -19,9 +19,9 @@ from reid.errors import InputError
 
 
 class Draw(NamedTuple):
-    """One sample of an epoch: an image's index and the stream of random numbers that augments it."""
+    """One sample of an epoch: an image's row in the table and the stream of random numbers that augments it."""
 
-    index: int
+    row: int
     stream: tuple[int, ...]
 
 
@@ -58,7 +58,7 @@ class ImageDataset(Dataset[tuple[np.ndarray, int] | InputError]):
 
     def __getitem__(self, draw: Draw) -> tuple[np.ndarray, int] | InputError:
         try:
-            return self._transform(read_image(Path(self._paths[draw.index])), draw.stream), draw.index
+            return self._transform(read_image(Path(self._paths[draw.row])), draw.stream), draw.row
         except InputError as error:
             return error
 

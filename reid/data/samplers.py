@@ -30,7 +30,7 @@ class PKSampler:
         self._members = [np.flatnonzero(labels == label) for label in np.unique(labels)]
         self._p, self._k, self._seed = identities, images, seed
         if len(self._members) < identities:
-            raise InputError(f"sampler.identities: {identities} a batch, but there are {len(self._members)} to train on")
+            raise InputError(f"sampler.identities: {identities} a batch, but only {len(self._members)} to train on")
         self._groups = [max(1, len(members) // images) for members in self._members]
 
     def __len__(self) -> int:
@@ -40,7 +40,7 @@ class PKSampler:
     def epoch(self, epoch: int) -> list[list[int]]:
         """The image indices of each batch of one epoch, identity after identity."""
         rng = np.random.default_rng([self._seed, epoch])
-        shuffled = [self._deal(members, groups, rng) for members, groups in zip(self._members, self._groups, strict=True)]
+        shuffled = [self._deal(*dealt, rng) for dealt in zip(self._members, self._groups, strict=True)]
         # Round r holds each identity that has an r-th group, so that all identities come before any comes twice.
         queue = [
             (identity, turn)
@@ -93,4 +93,4 @@ class RandomSampler:
         return order[: len(self) * self._size].reshape(len(self), self._size).tolist()
 
 
-SAMPLERS = {"pk": PKSampler, "random": RandomSampler}
+SAMPLERS: dict[str, type[PKSampler] | type[RandomSampler]] = {"pk": PKSampler, "random": RandomSampler}

@@ -127,7 +127,7 @@ def _losses(config: Config) -> list[WeightedLoss]:
     for name, parameters in config.losses.items():
         if name not in LOSSES:
             raise InputError(f"{name!r} is not one of {', '.join(LOSSES)}")
-        choices = [p for p in inspect.signature(LOSSES[name]).parameters]
+        choices = list(inspect.signature(LOSSES[name]).parameters)
         unknown = sorted(set(parameters) - {"weight", *choices})
         if unknown:
             raise InputError(f"{name}: unknown key {unknown[0]!r}; the keys here are weight, {', '.join(choices)}")
@@ -136,7 +136,7 @@ def _losses(config: Config) -> list[WeightedLoss]:
             raise InputError(f"{name}.weight: expected a number of at least 0, got {weight!r}")
         loss = LOSSES[name](**{key: value for key, value in parameters.items() if key != "weight"})
         if weight > 0:
-            built.append(WeightedLoss(name, weight, loss, loss.input))
+            built.append(WeightedLoss(name, weight, loss, str(loss.input)))
     if not built:
         raise InputError("every loss has weight 0; nothing is left to train with")
     return built

@@ -29,10 +29,10 @@ def load_network(config: Config, folder: Path) -> Embedder:
         raise InputError(f"{folder}: holds no {FILE}; train it first")
     progress = read_progress(checkpoint)
     if not progress.finished:
-        raise InputError(f"{folder}: stopped at step {progress.step} of {progress.total_steps}; train it to the end first")
+        raise InputError(f"{folder}: stopped at step {progress.step} of {progress.total_steps}; train it to the end")
     network = build.embedder(config, progress.num_classes)
     load_model(checkpoint, network)
-    return network.to(build.device(config), memory_format=torch.channels_last).eval()
+    return network.to(build.device(config)).to(memory_format=torch.channels_last).eval()
 
 
 @torch.inference_mode()

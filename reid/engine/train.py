@@ -35,7 +35,8 @@ class Interrupted(KeyboardInterrupt):
     """A signal ended the run between two steps, after a checkpoint was written. ``code`` is the exit code to use."""
 
     def __init__(self, signal_number: int, path: Path, step: int) -> None:
-        super().__init__(f"stopped by {signal.Signals(signal_number).name} after step {step}; saved {path}, same command goes on")
+        name = signal.Signals(signal_number).name
+        super().__init__(f"stopped by {name} after step {step}; saved {path}; the same command goes on from there")
         self.code = 128 + signal_number
 
 
@@ -98,7 +99,7 @@ def train(config: Config, progress_bar: bool = True) -> Path:
     else:
         begun = replace(begun, weights=build.pretrained(config, network))
         write_atomically(folder / CONFIG_FILE, dump_resolved(config))
-    network = network.to(device, memory_format=torch.channels_last).train()
+    network = network.to(device).to(memory_format=torch.channels_last).train()
     optimizer = torch.optim.Adam(
         [parameter for parameter in network.parameters() if parameter.requires_grad],
         lr=config.optim.lr,
@@ -119,7 +120,7 @@ def train(config: Config, progress_bar: bool = True) -> Path:
         save_checkpoint(checkpoint, network, optimizer, replace(begun, step=step, seconds=seconds))
 
     bar = tqdm(total=total_steps, initial=step, desc=folder.name, unit="step", disable=not progress_bar)
-    with (folder / LOG_FILE).open("a", encoding="utf-8") as log, _signals() as received, bar:
+    with (folder / LOG_FILE).open("a", encoding="utf-8", buffering=1) as log, _signals() as received, bar:
         while step < total_steps:
             epoch, within = divmod(step, steps_per_epoch)
             draws = training_draws(sampler.epoch(epoch), config.seed, epoch, within)[: total_steps - step]
@@ -150,9 +151,9 @@ def train(config: Config, progress_bar: bool = True) -> Path:
                 optimizer.step()
                 step += 1
                 images_per_second = len(inputs) / (time.monotonic() - before)
-                named = dict(zip(("loss", "accuracy", "hardest_positive", "hardest_negative", *values), shown, strict=True))
-                log.write(json.dumps({"step": step, "epoch": epoch + 1, "lr": learning_rate, **named,
-                                      "images_per_second": round(images_per_second, 1)}) + "\n")
+                line = {"step": step, "epoch": epoch + 1, "lr": learning_rate}
+                line |= zip(("loss", "accuracy", "hardest_positive", "hardest_negative", *values), shown, strict=True)
+                log.write(json.dumps(line | {"images_per_second": round(images_per_second, 1)}) + "\n")
                 bar.update()
                 bar.set_postfix_str(
                     f"loss {shown[0]:.2f}, accuracy {shown[1]:.0%}, hardest pair +{shown[2]:.1f} -{shown[3]:.1f}, "
@@ -160,10 +161,8 @@ def train(config: Config, progress_bar: bool = True) -> Path:
                     refresh=False,
                 )
                 if received:
-                    log.flush()
                     save()
                     raise Interrupted(received[0], checkpoint, step)
-            log.flush()
             save()
     return folder
 

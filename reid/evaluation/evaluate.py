@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 
 import reid
 from reid.config import Config
@@ -33,7 +34,7 @@ from reid.retrieval.features import Features, load_features, saved_origin
 from reid.retrieval.index import FlatIndex
 
 RESULTS_FILE = "results.json"
-PACKAGES = ("torch", "torchvision", "faiss-cpu", "albumentations", "opencv-python-headless", "numpy", "pandas", "pillow")
+PACKAGES = ("torch", "torchvision", "faiss-cpu", "albumentations", "opencv-python-headless", "numpy", "pillow")
 
 
 def evaluate_run(config: Config, folder: Path, targets: Sequence[str], progress_bar: bool = True) -> dict[str, Any]:
@@ -52,7 +53,8 @@ def evaluate_run(config: Config, folder: Path, targets: Sequence[str], progress_
         results["targets"] = {}  # figures of an earlier network in this folder
     results["run"] = _describe_run(config, folder, checkpoint)
     for target, data in sets.items():
-        results["targets"][data.name] = _evaluate_target(config, folder, network, target, data, checkpoint, progress_bar)
+        figures = _evaluate_target(config, folder, network, data, checkpoint, progress_bar)
+        results["targets"][data.name] = {**figures, "asked_as": target}
         write_atomically(folder / RESULTS_FILE, json.dumps(results, indent=1))
     return results
 
@@ -84,12 +86,13 @@ def checkpoint_digest(folder: Path) -> str:
 
 
 def _evaluate_target(
-    config: Config, folder: Path, network: Embedder, target: str, data: DataSet, checkpoint: str, progress_bar: bool
+    config: Config, folder: Path, network: Embedder, data: DataSet, checkpoint: str, progress_bar: bool
 ) -> dict[str, Any]:
     started = time.monotonic()
     own = folder / "targets" / data.name
+    sources = f"{checkpoint} {data.fingerprint}"
     query, gallery = (
-        _features(config, network, own / f"{split}.npz", data.splits[split], f"{checkpoint} {data.fingerprint}", progress_bar)
+        _features(config, network, own / f"{split}.npz", data.splits[split], sources, progress_bar)
         for split in ("query", "gallery")
     )
     index = FlatIndex(gallery, config.evaluation.distance)
@@ -104,7 +107,6 @@ def _evaluate_target(
         "neck_feature": config.model.neck_feature,
         "dataset": {
             "name": data.name,
-            "asked_as": target,
             "version": data.version,
             "fingerprint": data.fingerprint,
             "notes": list(data.notes),
@@ -123,8 +125,17 @@ def _evaluate_target(
 def _features(
     config: Config, network: Embedder, path: Path, samples: Samples, sources: str, progress_bar: bool
 ) -> Features:
-    settings = json.dumps([sources, _precision(config), _device(config), config.model.neck_feature, config.data.height,
-                           config.data.width, config.transforms.standardise])
+    settings = json.dumps(
+        [
+            sources,
+            _precision(config),
+            _device(config),
+            config.model.neck_feature,
+            config.data.height,
+            config.data.width,
+            config.transforms.standardise,
+        ]
+    )
     origin = f"{path.stem} {hashlib.sha256(settings.encode()).hexdigest()[:16]}"
     if saved_origin(path) == origin:
         return load_features(path)
@@ -209,10 +220,10 @@ def package_versions() -> dict[str, str]:
 
 
 def _device(config: Config) -> str:
-    import torch
-
     device = build.device(config)
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else f"cpu ({torch.backends.cpu.get_cpu_capability()})"
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"cpu ({torch.backends.cpu.get_cpu_capability()})"
 
 
 def _precision(config: Config) -> str:

@@ -30,4 +30,6 @@ class IdentityLoss(nn.Module):
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Loss, a scalar, of logits (N, K) and identities (N,) in 0..K-1; float32, or the logits' wider type."""
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-        return F.cross_entropy(logits, labels, label_smoothing=self.smoothing)
+        # The published implementation's targets are float32 whatever the logits are; in float64 the eighth digit shows.
+        targets = (1 - self.smoothing) * F.one_hot(labels, logits.shape[1]).float() + self.smoothing / logits.shape[1]
+        return F.cross_entropy(logits, targets.to(logits.dtype))

@@ -40,8 +40,14 @@ def gap_plot(rows: Sequence[Row], path: Path) -> None:
                 color=IN_DOMAIN if own else CROSS_DOMAIN[place % len(CROSS_DOMAIN)],
                 label=None if label in labelled else label,
             )
-            axes.annotate(f"{100 * found[0].mAP:.1f}", (100 * found[0].mAP, y), (3, 0), textcoords="offset points",
-                          va="center", fontsize=8)
+            axes.annotate(
+                f"{100 * found[0].mAP:.1f}",
+                (100 * found[0].mAP, y),
+                (3, 0),
+                textcoords="offset points",
+                va="center",
+                fontsize=8,
+            )
             labelled.add(label)
     axes.set_yticks(range(len(runs)), [f"{model}\n(trained on {source})" for model, source, _ in runs], fontsize=9)
     axes.invert_yaxis()

@@ -15,10 +15,10 @@ class Row:
     source: str
     target: str
     seed: int
-    mAP: float  # noqa: N815  # the field's name
+    mAP: float
     rank1: float
     rank5: float
-    mINP: float  # noqa: N815
+    mINP: float
     queries: int
     gallery: int
 
@@ -28,8 +28,16 @@ def rows_of(results: dict[str, Any]) -> list[Row]:
     run = results["run"]
     return [
         Row(
-            run["model"], run["source"], target, run["seed"], own["mAP"], own["cmc"][0], own["cmc"][4], own["mINP"],
-            own["num_valid_queries"], own["num_gallery"],
+            run["model"],
+            run["source"],
+            target,
+            run["seed"],
+            own["mAP"],
+            own["cmc"][0],
+            own["cmc"][4],
+            own["mINP"],
+            own["num_valid_queries"],
+            own["num_gallery"],
         )
         for target, own in results["targets"].items()
     ]
@@ -39,9 +47,14 @@ def target_table(rows: Sequence[Row]) -> str:
     """All figures of one run, a line a target."""
     lines = [["target", "mAP", "rank-1", "rank-5", "mINP", "queries", "gallery"]]
     for row in rows:
-        lines.append([row.target + (" (in-domain)" if row.target == row.source else ""),
-                      *(f"{100 * value:.1f}" for value in (row.mAP, row.rank1, row.rank5, row.mINP)),
-                      str(row.queries), str(row.gallery)])
+        lines.append(
+            [
+                row.target + (" (in-domain)" if row.target == row.source else ""),
+                *(f"{100 * value:.1f}" for value in (row.mAP, row.rank1, row.rank5, row.mINP)),
+                str(row.queries),
+                str(row.gallery),
+            ]
+        )
     return align(lines)
 
 
@@ -49,7 +62,7 @@ def gap_table(rows: Sequence[Row]) -> str:
     """Models as lines, targets as columns: mAP, and behind it the drop against the source's own test split."""
     targets = list(dict.fromkeys(row.target for row in rows))
     lines = [["mAP in % (drop)", "trained on", *targets]]
-    for (model, source, seed) in dict.fromkeys((row.model, row.source, row.seed) for row in rows):
+    for model, source, seed in dict.fromkeys((row.model, row.source, row.seed) for row in rows):
         own = {row.target: row.mAP for row in rows if (row.model, row.source, row.seed) == (model, source, seed)}
         cells = []
         for target in targets:
@@ -66,8 +79,10 @@ def gap_table(rows: Sequence[Row]) -> str:
 def align(lines: Sequence[Sequence[str]]) -> str:
     """Columns of equal width as a Markdown table; the first is left-aligned, the others right-aligned."""
     widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
+
     def render(line: Sequence[str]) -> str:
-        cells = [line[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True))]
-        return "| " + " | ".join(cells) + " |"
+        padded = (cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True))
+        return "| " + " | ".join([line[0].ljust(widths[0]), *padded]) + " |"
+
     rule = "| " + " | ".join(["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]) + " |"
     return "\n".join([render(lines[0]), rule, *map(render, lines[1:])])

@@ -86,7 +86,7 @@ def load_features(path: Path) -> Features:
         raise InputError(f"{path}: not a readable .npz file: {error}") from None
     missing = [name for name in ("features", "pids", "camids") if name not in arrays]
     if missing:
-        raise InputError(f"{path}: has no array {', '.join(missing)}; it holds {', '.join(sorted(arrays)) or 'nothing'}")
+        raise InputError(f"{path}: has no array {', '.join(missing)}; it holds {', '.join(sorted(arrays)) or 'none'}")
     if not np.issubdtype(arrays["features"].dtype, np.floating):
         raise InputError(f"{path}: features: expected a float type, got {arrays['features'].dtype}")
     for name in ("pids", "camids"):

@@ -1,7 +1,8 @@
 """Exact CMC, mAP and mINP over the whole gallery, by the Market-1501 evaluator's rules (Zheng et al. 2015).
 
 A gallery image with the query's identity *and* camera is left out, and so are junk images (pid -1). Queries without a
-match left are left out and counted, so are queries with pid <= 0 (junk, distractor). Ties keep gallery order: the smaller index comes first.
+match left are left out and counted, so are queries with pid <= 0 (junk, distractor). Ties keep gallery order: the
+smaller index comes first.
 """
 
 from __future__ import annotations
@@ -20,11 +21,11 @@ Distance = Literal["cosine", "euclidean"]
 CMC_RANKS = 50
 JUNK = -1
 
+DISTANCES = {"cosine": "1 - cosine of the features", "euclidean": "euclidean distance of the features"}
 DEFINITIONS = {
-    "cosine": "1 - cosine of the features",
-    "euclidean": "euclidean distance of the features",
     "ties": "stable: the smaller gallery index first",
-    "left_out": "gallery images of the query's identity and camera; junk (pid -1); queries without a match or with pid <= 0",
+    "left_out": "gallery images of the query's identity and camera; junk (pid -1); queries without a match; "
+    "queries with pid <= 0",
     "AP": "mean over the matches of (matches so far / rank); mAP its mean over valid queries",
     "mINP": "mean over valid queries of (matches / rank of the last match)",
     "CMC": "share of valid queries whose first match is within rank k",
@@ -33,7 +34,7 @@ DEFINITIONS = {
 
 def definitions(distance: Distance) -> dict[str, str]:
     """What the figures mean, for results files."""
-    return {"distance": DEFINITIONS[distance], **{k: v for k, v in DEFINITIONS.items() if k not in ("cosine", "euclidean")}}
+    return {"distance": DISTANCES[distance], **DEFINITIONS}
 
 
 @dataclass(frozen=True)
@@ -73,11 +74,11 @@ class Evaluation:
         return self.first_rank > 0
 
     @property
-    def mAP(self) -> float:  # noqa: N802  # the field's name
+    def mAP(self) -> float:
         return float(self.ap[self.valid].mean())
 
     @property
-    def mINP(self) -> float:  # noqa: N802
+    def mINP(self) -> float:
         return float(self.inp[self.valid].mean())
 
     @property
@@ -135,9 +136,8 @@ def evaluate(
         )
     ap, inp = np.full(len(query), np.nan), np.full(len(query), np.nan)
     first_rank = np.zeros(len(query), dtype=np.int64)
-    lists = RankedLists(
-        np.full((len(query), top_k), -1), np.full((len(query), top_k), np.nan), np.zeros((len(query), top_k), dtype=bool)
-    )
+    shape = (len(query), top_k)
+    lists = RankedLists(np.full(shape, -1), np.full(shape, np.nan), np.zeros(shape, dtype=bool))
     rows = _DistanceRows(gallery, distance)
     block = 64
     for low in tqdm(range(0, len(query), block), desc="ranking", unit="block", disable=not progress, leave=False):

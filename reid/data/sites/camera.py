@@ -63,8 +63,8 @@ def sample_camera(rng: np.random.Generator, site: SiteStyle) -> Camera:
         shadow=float(np.clip(mean.shadow + 0.05 * around[13], 0, 0.6)),
     )
     degradation = Degradation(
-        blur=float(rng.uniform(0.3, 1.3)),
-        shrink=float(rng.uniform(0.1, 0.7)),
+        blur=float(rng.uniform(0.4, 1.8)),
+        shrink=float(rng.uniform(0.15, 0.8)),
         noise=float(rng.uniform(0.01, 0.06)),
         jpeg_quality=95 - int(rng.integers(20, 50)),
     )

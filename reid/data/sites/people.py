@@ -30,12 +30,12 @@ WARDROBE: dict[str, Colour] = {
     "purple": (114, 82, 144),
 }
 
-_DARK = {"black": 2.4, "charcoal": 1.8, "navy": 2.4, "burgundy": 1.2, "brown": 1.2}
-_LIGHT = {"white": 2.4, "sky": 1.5, "beige": 1.4, "grey": 1.5}
+_DARK = {"black": 6.0, "charcoal": 4.0, "navy": 5.0, "burgundy": 1.2, "brown": 1.4}
+_LIGHT = {"white": 6.0, "sky": 2.5, "beige": 2.5, "grey": 3.0}
 SEASONS: dict[str, dict[str, float]] = {  # weights of the wardrobe's colours; a colour not named weighs 1
-    "summer": {**_LIGHT, "navy": 1.6, "mustard": 1.3, "pink": 1.2, "black": 1.4},
-    "autumn": {**_DARK, "beige": 1.3, "olive": 1.4, "white": 1.4, "mustard": 1.2, "grey": 1.3},
-    "winter": {**_DARK, "grey": 1.6, "white": 1.3, "blue": 1.2},
+    "summer": {**_LIGHT, "navy": 4.0, "blue": 2.0, "black": 3.0, "mustard": 1.2, "pink": 1.2},
+    "autumn": {**_DARK, "beige": 2.0, "olive": 1.6, "white": 2.5, "grey": 3.0},
+    "winter": {**_DARK, "grey": 3.0, "white": 2.0, "blue": 1.5},
 }
 _LOWER = {"black": 3.0, "charcoal": 2.0, "navy": 3.0, "blue": 2.6, "beige": 1.6, "grey": 1.4, "brown": 1.0,
           "olive": 1.0, "white": 0.8, "burgundy": 0.5, "green": 0.4, "red": 0.4, "pink": 0.4}  # fmt: skip
@@ -157,13 +157,13 @@ def sample_person(rng: np.random.Generator, season: str) -> Person:
         scarf=scarf if _chance(rng, 0.08 if warm else 0.26) else None,
         outer=outer,
         outer_colour=outer_colour,
-        pattern=_choose(rng, {name: 3.0 if name == "plain" else 1.0 for name in PATTERNS}),
+        pattern=_choose(rng, {name: 6.0 if name == "plain" else 1.0 for name in PATTERNS}),
         upper=(ground, figure),
         pitch=float(rng.choice([15.0, 20.0, 26.0])),
         sleeves=_choose(rng, {"long": 1.0, "short": 2.0, "none": 0.4} if warm else {"long": 3.0, "short": 0.6}),
-        sleeve_colour=sleeve_colour if _chance(rng, 0.22) else None,
-        front_graphic=_choose(rng, {name: 7.0 if name == "none" else 1.0 for name in GRAPHICS}),
-        back_graphic=_choose(rng, {name: 9.0 if name == "none" else 1.0 for name in GRAPHICS}),
+        sleeve_colour=sleeve_colour if _chance(rng, 0.15) else None,
+        front_graphic=_choose(rng, {name: 14.0 if name == "none" else 1.0 for name in GRAPHICS}),
+        back_graphic=_choose(rng, {name: 16.0 if name == "none" else 1.0 for name in GRAPHICS}),
         graphic_colour=graphic_colour,
         number=int(rng.integers(1, 10)),
         lower=_choose(
@@ -176,12 +176,12 @@ def sample_person(rng: np.random.Generator, season: str) -> Person:
             },
         ),
         lower_colour=lower_colour,
-        stripe=stripe if _chance(rng, 0.25) else None,
+        stripe=stripe if _chance(rng, 0.15) else None,
         socks=WARDROBE["white"] if _chance(rng, 0.4) else None,
         shoes=_colour(rng, {"black": 2.4, "white": 2.4, "brown": 1.6, "grey": 1, "red": 0.8, "navy": 0.8, "blue": 0.5}),
         sole=(236, 236, 232) if _chance(rng, 0.5) else (50, 46, 46),
         boots=_chance(rng, 0.08 if warm else 0.25),
-        bag=_choose(rng, {"none": 3.0, "backpack": 1.5, "crossbody": 1.1, "tote": 1.0, "suitcase": 0.7}),
+        bag=_choose(rng, {"none": 4.5, "backpack": 1.5, "crossbody": 1.1, "tote": 1.0, "suitcase": 0.7}),
         bag_colour=_colour(rng, palette, apart_from=ground),
         bag_side=1 if _chance(rng, 0.5) else -1,
     )

@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from trees import PLACE, market_tree
+
+from reid.config import Config, load_config
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _one_thread():
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def market(tmp_path_factory) -> Path:
+    """Folder that holds a small tree in Market-1501's layout; read only."""
+    root = tmp_path_factory.mktemp("data")
+    market_tree(root / PLACE, identities=6, cameras=2, images=4, size=(64, 32))
+    return root
+
+
+@pytest.fixture
+def tiny(market, tmp_path, monkeypatch):
+    """Overrides (a list, ``key=value``) for a run of seconds on the small tree, in a folder of its own."""
+    monkeypatch.chdir(tmp_path)
+    return [
+        "model.backbone=resnet18_ibn_b", "model.weights=none", "model.width=0.125", f"data.root={market}",
+        "data.height=32", "data.width=16", "data.workers=0", "sampler.identities=3", "sampler.images=2",
+        "optim.epochs=2", "optim.warmup=1", "transforms.pad=2", "device=cpu", "threads=1",
+    ]  # fmt: skip
+
+
+@pytest.fixture
+def tiny_config(tiny) -> Config:
+    return load_config("market_bn.yaml", tiny)

@@ -1,0 +1,71 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from reid.data.dataset import Draw, ImageDataset, batches, evaluation_draws, read_image, training_draws
+from reid.data.transforms import evaluation_transform, training_transform
+from reid.errors import InputError
+
+
+@pytest.fixture
+def paths(tmp_path) -> list[Path]:
+    rng = np.random.default_rng(0)
+    made = [tmp_path / f"{i}.png" for i in range(7)]
+    for path in made:
+        Image.fromarray(rng.integers(0, 256, (40, 20, 3), dtype=np.uint8)).save(path)
+    return made
+
+
+def test_reading_kinds_of_images(tmp_path):
+    for name, image in {
+        "grey.png": Image.new("L", (4, 8), 128),
+        "alpha.png": Image.new("RGBA", (4, 8), (128, 128, 128, 7)),
+        "palette.gif": Image.new("RGB", (4, 8), (128, 128, 128)).quantize(4),
+    }.items():
+        image.save(tmp_path / name)
+        pixels = read_image(tmp_path / name)
+        assert pixels.shape == (8, 4, 3) and pixels.dtype == np.uint8 and abs(int(pixels[0, 0, 0]) - 128) < 2
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\xd8\xff no jpeg", "truncated"])
+def test_unreadable_images_are_named(tmp_path, content):
+    path = tmp_path / "bad.jpg"
+    if content == "truncated":
+        noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+        Image.fromarray(noise).save(path)
+        content = path.read_bytes()[:1500]
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"bad.jpg: not a readable image"):
+        read_image(path)
+
+
+def test_draws():
+    assert training_draws([[5, 3], [4, 9]], seed=1, epoch=2, start=1) == [[Draw(4, (1, 2, 2)), Draw(9, (1, 2, 3))]]
+    assert [[d.row for d in batch] for batch in evaluation_draws(5, 2)] == [[0, 1], [2, 3], [4]]
+
+
+def test_workers_do_not_change_a_batch(paths):
+    images = ImageDataset(paths, training_transform(32, 16, jitter=0.3))
+    draws = training_draws([[0, 1, 2], [3, 4, 5], [6, 0, 3]], seed=3, epoch=1)
+    alone = list(batches(images, draws, workers=0))
+    together = list(batches(images, draws, workers=2))
+    rest = list(batches(images, training_draws([[0, 1, 2], [3, 4, 5], [6, 0, 3]], 3, 1, start=2), workers=1))
+    for a, b in zip(alone, together, strict=True):
+        assert torch.equal(a.images, b.images) and torch.equal(a.indices, b.indices)
+    assert torch.equal(rest[0].images, alone[2].images)
+    assert alone[0].images.shape == (3, 3, 32, 16) and alone[1].indices.tolist() == [3, 4, 5]
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_bad_file_ends_with_its_name_alone(paths, workers):
+    paths[4].write_bytes(b"no image")
+    images = ImageDataset(paths, evaluation_transform(32, 16))
+    loaded = batches(images, evaluation_draws(7, 2), workers)
+    assert next(loaded).indices.tolist() == [0, 1]
+    assert next(loaded).indices.tolist() == [2, 3]
+    with pytest.raises(InputError) as caught:
+        next(loaded)
+    assert str(caught.value).startswith(f"{paths[4]}: not a readable image") and "Traceback" not in str(caught.value)

@@ -1,0 +1,68 @@
+import pytest
+import torch
+
+from reid.config import load_config
+from reid.engine import build
+from reid.engine.train import train
+from reid.errors import InputError
+from reid.models import TrainOutput
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("model.backbone=resnet51", "command line: model.backbone: 'resnet51' is not one of resnet18, .*resnet50_ibn_b"),
+        ("sampler.name=kp", "command line: sampler.name: 'kp' is not one of pk, random"),
+        ("losses.centre={weight: 1}", "losses: 'centre' is not one of identity, triplet"),
+        ("losses.triplet.margn=1", "losses: triplet: unknown key 'margn'; the keys here are weight, margin"),
+        ("losses.triplet.margin=-1", "losses: triplet margin -1"),
+        ("losses.triplet.weight=-1", "losses: triplet.weight: expected a number of at least 0, got -1"),
+        ("losses={identity: {weight: 0}, triplet: {weight: 0}}", "losses: every loss has weight 0"),
+        ("model.weights=none.pth", "command line: model.weights: .*none.pth"),
+        ("data.source=market1502", "command line: data.source: .*market1502.* market1501"),
+        ("targets=[market1502]", "command line: targets: .*market1502"),
+        ("device=cuda:99", "command line: device: 'cuda:99': this machine has"),
+    ],
+)
+def test_names_are_checked_before_anything_starts(tiny, tmp_path, override, message):
+    config = load_config("market_bn.yaml", [*tiny, override])
+    with pytest.raises(InputError, match=message):
+        train(config, progress_bar=False)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_losses_read_their_own_part_of_the_output():
+    config = load_config("market_bn.yaml", ["losses.triplet.weight=2"])
+    output = TrainOutput(torch.randn(8, 5), torch.randn(8, 4))
+    labels = torch.arange(4).repeat(2)
+    terms = build.losses(config)
+    total, values = build.total_loss(terms, output, labels)
+    assert total == pytest.approx(values["identity"] + 2 * values["triplet"])
+    only = build.losses(load_config("market_bn.yaml", ["losses.triplet.weight=0"]))
+    assert [term.name for term in only] == ["identity"]
+
+
+def test_precision_is_a_choice_and_never_emulated_by_itself(tiny, monkeypatch):
+    def chosen(*overrides: str) -> torch.dtype | None:
+        return build.autocast_dtype(load_config("market_bn.yaml", [*tiny, *overrides]), torch.device("cpu"))
+
+    assert chosen("precision=bf16") is torch.bfloat16 and chosen("precision=float32") is None
+    for has in ({"avx512_f": True, "avx512_bf16": False, "amx_bf16": False}, {}):
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda has=has: has, raising=False)
+        assert chosen() is None
+    for name in ("avx512_bf16", "amx_bf16"):
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda name=name: {name: True}, raising=False)
+        assert chosen() is torch.bfloat16
+
+
+def test_bf16_trains(tiny):
+    train(load_config("market_bn.yaml", [*tiny, "precision=bf16", "optim.steps=2"]), progress_bar=False)
+
+
+def test_standardising_is_part_of_the_test_transform(tiny):
+    import numpy as np
+
+    image = np.random.default_rng(0).integers(0, 99, (32, 16, 3), dtype=np.uint8)
+    out = build.test_transform(load_config("market_bn.yaml", [*tiny, "transforms.standardise=true"]))(image, ())
+    assert abs(out.mean()) < 1e-4
+    assert abs(build.test_transform(load_config("market_bn.yaml", tiny))(image, ()).mean()) > 0.1

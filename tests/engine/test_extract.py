@@ -1,0 +1,46 @@
+import numpy as np
+import pytest
+import torch
+
+from reid.config import load_config
+from reid.data.dataset import read_image
+from reid.engine import build
+from reid.engine.extract import extract, load_network
+from reid.engine.train import train
+from reid.errors import InputError
+
+
+@pytest.fixture
+def trained(tiny):
+    config = load_config("market_bn.yaml", [*tiny, "optim.steps=3"])
+    return config, train(config, progress_bar=False)
+
+
+def test_features_are_the_network_of_each_image_alone(trained):
+    config, folder = trained
+    network = load_network(config, folder)
+    query = build.dataset(config, "market1501", ["query", "gallery"]).splits["query"]
+    features = extract(network, query, config, "test", progress_bar=False)
+    assert features.features.shape == (len(query), network.channels) and features.features.dtype == np.float32
+    assert features.paths == query.names and features.origin == "test"
+    transform = build.test_transform(config)
+    for row in (0, len(query) - 1):
+        image = torch.from_numpy(transform(read_image(query.paths[row]), ()))[None]
+        with torch.inference_mode():
+            np.testing.assert_allclose(network(image)[0].numpy(), features.features[row], rtol=1e-4, atol=1e-5)
+
+
+def test_before_the_neck_is_an_option(trained):
+    config, folder = trained
+    before = load_config("market_bn.yaml", ["model.neck_feature=before"])
+    assert load_network(config, folder).neck_feature == "after"
+    del before
+    from reid.config import load_resolved
+
+    changed = load_resolved(folder / "config.yaml", ["model.neck_feature=before"])
+    assert load_network(changed, folder).neck_feature == "before"
+
+
+def test_no_run_or_an_unfinished_one(tiny_config, tmp_path):
+    with pytest.raises(InputError, match=r"holds no checkpoint.safetensors; train it first"):
+        load_network(tiny_config, tmp_path / "nothing")

@@ -1,0 +1,188 @@
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import ROOT
+from safetensors.torch import load_file
+from trees import PLACE, market_tree
+
+from reid.config import OptimConfig, load_config
+from reid.engine.checkpoint import FILE, read_progress
+from reid.engine.train import LOG_FILE, Interrupted, is_trained, learning_rate_at, train
+from reid.errors import InputError
+
+
+def log_of(folder: Path) -> list[dict]:
+    return [json.loads(line) for line in (folder / LOG_FILE).read_text().splitlines()]
+
+
+def tensors_equal(a: Path, b: Path) -> bool:
+    first, second = load_file(a / FILE), load_file(b / FILE)
+    assert first.keys() == second.keys() and len(first) > 100
+    return all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_a_run_leaves_its_files(tiny_config):
+    folder = train(tiny_config, progress_bar=False)
+    progress = read_progress(folder / FILE)
+    assert progress.finished and progress.step == progress.total_steps == len(log_of(folder))
+    assert (progress.threads, progress.device, progress.precision, progress.num_classes) == (1, "cpu", "float32", 6)
+    entry = log_of(folder)[0]
+    assert entry.keys() >= {"step", "epoch", "lr", "loss", "accuracy", "hardest_positive", "hardest_negative",
+                            "identity", "triplet", "images_per_second"}
+    assert entry["loss"] == pytest.approx(entry["identity"] + entry["triplet"], rel=1e-5)
+    assert is_trained(tiny_config)
+    assert sorted(path.name for path in folder.iterdir()) == [FILE, "config.yaml", LOG_FILE]
+
+
+def test_it_learns(tiny):
+    config = load_config("market_bn.yaml", [*tiny, "optim.epochs=12", "optim.lr=3e-3", "transforms.erasing=0"])
+    log = log_of(train(config, progress_bar=False))
+    assert log[-1]["loss"] < 0.7 * log[0]["loss"]
+    assert sum(entry["accuracy"] for entry in log[-4:]) / 4 > 0.6
+
+
+def test_the_same_seed_gives_the_same_run_and_a_finished_run_is_left_alone(tiny):
+    folders = [train(load_config("market_bn.yaml", [*tiny, f"run={name}"]), progress_bar=False) for name in "ab"]
+    other = train(load_config("market_bn.yaml", [*tiny, "run=c", "seed=1"]), progress_bar=False)
+    assert tensors_equal(*folders) and not tensors_equal(folders[0], other)
+    written = (folders[0] / FILE).stat().st_mtime_ns
+    train(load_config("market_bn.yaml", [*tiny, "run=a"]), progress_bar=False)
+    assert (folders[0] / FILE).stat().st_mtime_ns == written
+
+
+def test_killed_in_the_second_epoch_it_ends_as_if_never_interrupted(tiny):
+    """SIGKILL with two workers, erasing and jitter on; resumed without workers: every tensor is the same."""
+    settings = [*tiny, "optim.epochs=3", "transforms.erasing=0.5", "transforms.jitter=0.3", "optim.lr=3e-3"]
+    whole = train(load_config("market_bn.yaml", [*settings, "run=whole"]), progress_bar=False)
+    steps = read_progress(whole / FILE).total_steps // 3
+
+    killed = Path("runs/killed")
+    command = [sys.executable, str(ROOT / "tools" / "train.py"), "--cfg", "market_bn.yaml", *settings]
+    process = subprocess.Popen([*command, "run=killed", "data.workers=2"], stderr=subprocess.PIPE, start_new_session=True)
+    deadline = time.monotonic() + 120
+    while not ((killed / LOG_FILE).exists() and len(log_of_partial(killed)) > steps):
+        assert process.poll() is None, process.stderr.read().decode()
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    stopped = read_progress(killed / FILE)
+    assert stopped.step == steps and not stopped.finished
+    assert steps < len(log_of_partial(killed)) < 3 * steps
+
+    train(load_config("market_bn.yaml", [*settings, "run=killed", "data.workers=0"]), progress_bar=False)
+    assert tensors_equal(whole, killed)
+    shown = [[{k: v for k, v in entry.items() if k != "images_per_second"} for entry in log_of(f)] for f in (whole, killed)]
+    assert shown[0] == shown[1]
+
+
+def log_of_partial(folder: Path) -> list[str]:
+    return [line for line in (folder / LOG_FILE).read_text().splitlines() if line.endswith("}")]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_leaves_a_checkpoint_that_resumes(tiny, number, monkeypatch):
+    whole = train(load_config("market_bn.yaml", [*tiny, "run=whole"]), progress_bar=False)
+    config = load_config("market_bn.yaml", [*tiny, "run=stopped"])
+    from reid.engine import build
+
+    original, calls = build.total_loss, []
+
+    def total_loss(*arguments):
+        calls.append(1)
+        if len(calls) == 3:
+            os.kill(os.getpid(), number)
+        return original(*arguments)
+
+    before = signal.getsignal(number)
+    with monkeypatch.context() as patch, pytest.raises(Interrupted, match="the same command goes on") as caught:
+        patch.setattr(build, "total_loss", total_loss)
+        train(config, progress_bar=False)
+    assert caught.value.code == 128 + number and signal.getsignal(number) is before
+    assert read_progress(config.run_folder / FILE).step == 3
+    assert tensors_equal(whole, train(config, progress_bar=False))
+
+
+@pytest.mark.parametrize("change", ["threads", "device", "precision", "torch", "data", "total_steps"])
+def test_resume_says_why_it_refuses_or_restores(tiny, change, monkeypatch):
+    config = load_config("market_bn.yaml", tiny)
+    from reid.engine import train as module
+
+    real = module.save_checkpoint
+
+    def stop_after_first(path, model, optimizer, progress):
+        other = {"threads": 2, "device": "cuda", "precision": "bf16", "torch": "1.0", "data": "x", "total_steps": 99}
+        real(path, model, optimizer, module.replace(progress, **{change: other[change]}))
+        raise RuntimeError("stop here")
+
+    monkeypatch.setattr(module, "save_checkpoint", stop_after_first)
+    with pytest.raises(RuntimeError, match="stop here"):
+        train(config, progress_bar=False)
+    monkeypatch.setattr(module, "save_checkpoint", real)
+    if change == "threads":
+        train(config, progress_bar=False)
+        restored = torch.get_num_threads()
+        torch.set_num_threads(1)
+        assert restored == 2
+    else:
+        with pytest.raises(InputError, match=rf"cannot be resumed: {change} was .*, is .* \(.+\)"):
+            train(config, progress_bar=False)
+
+
+def test_another_config_in_the_same_folder_is_refused(tiny):
+    train(load_config("market_bn.yaml", [*tiny, "run=a", "optim.steps=1"]), progress_bar=False)
+    with pytest.raises(InputError, match=r"runs/a: holds a run of another config \(optim.lr was 0.00035, is 0.01\)"):
+        train(load_config("market_bn.yaml", [*tiny, "run=a", "optim.steps=1", "optim.lr=0.01"]), progress_bar=False)
+
+
+def test_a_loss_that_is_no_number_stops_and_says_where(tiny):
+    config = load_config("market_bn.yaml", [*tiny, "optim.lr=1e30", "optim.warmup=0"])
+    with pytest.raises(InputError, match=r"the loss is (nan|inf) in epoch \d, batch \d \(images .*jpg"):
+        train(config, progress_bar=False)
+    for path in config.run_folder.glob(FILE):
+        assert read_progress(path).step > 0
+
+
+def test_a_corrupt_image_mid_epoch_is_named_and_what_was_done_stays(tiny, tmp_path):
+    market_tree(tmp_path / "own" / PLACE, identities=6, cameras=2, images=4, size=(64, 32))
+    overrides = [*tiny, f"data.root={tmp_path / 'own'}", "optim.epochs=1"]
+    bad = next((tmp_path / "own" / PLACE / "bounding_box_train").glob("0003_c1*"))
+    good = bad.read_bytes()
+    bad.write_bytes(good[:600])
+    with pytest.raises(InputError, match=rf"{bad.name}: not a readable image"):
+        train(load_config("market_bn.yaml", overrides), progress_bar=False)
+
+
+def test_a_truncated_checkpoint_is_named(tiny_config):
+    folder = train(tiny_config, progress_bar=False)
+    content = (folder / FILE).read_bytes()
+    (folder / FILE).write_bytes(content[: len(content) // 2])
+    with pytest.raises(InputError, match=r"checkpoint.safetensors: not a readable checkpoint"):
+        train(tiny_config, progress_bar=False)
+    assert (folder / FILE).read_bytes() == content[: len(content) // 2]
+
+
+def optim(**changes) -> OptimConfig:
+    plain = {"lr": 1.0, "weight_decay": 0, "epochs": 120, "steps": None, "warmup": 10, "schedule": "steps",
+             "milestones": (40, 70), "gamma": 0.1}
+    return OptimConfig(**(plain | changes))
+
+
+def test_learning_rate_of_the_published_recipe():
+    at = lambda epoch: learning_rate_at(optim(), epoch * 5, 5, 600)  # noqa: E731
+    assert [at(0), at(5), at(10), at(39)] == pytest.approx([0.1, 0.55, 1, 1])
+    assert [at(40), at(69), at(70), at(119)] == pytest.approx([0.1, 0.1, 0.01, 0.01])
+
+
+def test_cosine():
+    rates = [learning_rate_at(optim(schedule="cosine", warmup=2), step, 10, 100) for step in range(100)]
+    assert rates[20] == 1 and rates[60] == pytest.approx(0.5) and 0 < rates[-1] < 1e-3
+    assert all(math.isfinite(rate) for rate in rates) and rates[:20] == sorted(rates[:20])
