@@ -34,6 +34,16 @@ _HEIGHT, _WIDTH = IMAGE_HEIGHT * SUPERSAMPLE, IMAGE_WIDTH * SUPERSAMPLE
 
 
 @dataclass(frozen=True)
+class PasserBy:
+    """Somebody else in the image."""
+
+    person: Person
+    pose: Pose
+    aside: float  # from the middle, in supersampled pixels
+    nearer: bool  # to the camera than the person whom the image shows
+
+
+@dataclass(frozen=True)
 class Shot:
     """Everything drawn by lot for one image, but its noise. Depends on no setting: see render.RenderSettings."""
 
@@ -45,7 +55,7 @@ class Shot:
     window: tuple[int, int]  # row and column of the image in the scene
     occluder: str | None
     occluder_x: float
-    passer_by: tuple[Person, Pose, float] | None  # with the place to the side, in supersampled pixels
+    passer_by: PasserBy | None
     edge: ShadowEdge
     exposure: float  # stops, around the camera's, at strength 1
     tint: tuple[float, float, float]  # log gains, around the camera's, at strength 1
@@ -62,16 +72,16 @@ def _sample_pose(rng: np.random.Generator) -> Pose:
 def sample_shot(rng: np.random.Generator, season: str) -> Shot:
     """Draw the lots of one image. Every draw is made, in one order, whatever the image shows."""
     pose = _sample_pose(rng)
-    scale, dx, dy = rng.uniform(0.95, 1.1), rng.normal(0, 4.5), rng.normal(0, 4)
-    lean = rng.normal(0, 0.02)
+    scale, dx, dy = rng.uniform(0.88, 1.16), rng.normal(0, 7), rng.normal(0, 6)
+    lean = rng.normal(0, 0.03)
     window = (int(rng.integers(SCENE_HEIGHT - _HEIGHT + 1)), int(rng.integers(SCENE_WIDTH - _WIDTH + 1)))
     hidden, kind, occluder_x = (
-        rng.random() < 0.18,
+        rng.random() < 0.25,
         list(OCCLUDERS)[int(rng.integers(len(OCCLUDERS)))],
         rng.uniform(-44, 44),
     )
-    joined, side = rng.random() < 0.16, rng.choice([-1, 1]) * rng.uniform(44, 66)
-    passer_by = sample_person(rng, season), _sample_pose(rng), float(side)
+    joined, side = rng.random() < 0.25, rng.choice([-1, 1]) * rng.uniform(40, 64)
+    passer_by = PasserBy(sample_person(rng, season), _sample_pose(rng), float(side), nearer=bool(rng.random() < 0.4))
     edge = ShadowEdge(
         angle=float(rng.uniform(0, 2 * np.pi)),
         offset=float(rng.uniform(-0.45, 0.3)),
@@ -129,17 +139,22 @@ def _place_person(person: Person, shot: Shot) -> Layer:
     return _place(draw_person(person, shot.pose), width, height, x, y, shot.lean)
 
 
+def _draw_passer_by(image: NDArray[np.uint8], other: PasserBy, scale: float, y: float) -> None:
+    x, width, height = _WIDTH / 2 + other.aside, other.person.width * scale, other.person.height * scale
+    _ground_shadow(image, x, y, 24)
+    _over(image, _place(draw_person(other.person, other.pose), width, height, x, y, 0.0))
+
+
 def draw_content(person: Person, shot: Shot, scene: Scene) -> NDArray[np.float32]:
     """What stands before the camera (128, 64, 3), RGB 0..1, before photometry and degradation."""
     top, left = shot.window
     image = scene[top : top + _HEIGHT, left : left + _WIDTH].copy()
-    if shot.passer_by is not None:
-        other, pose, aside = shot.passer_by
-        x, y = _WIDTH / 2 + aside, GROUND - 4.0
-        _ground_shadow(image, x, y, 24)
-        _over(image, _place(draw_person(other, pose), other.width * 0.96, other.height * 0.96, x, y, 0.0))
+    if shot.passer_by is not None and not shot.passer_by.nearer:
+        _draw_passer_by(image, shot.passer_by, 0.96, GROUND - 4.0)
     _ground_shadow(image, _WIDTH / 2 + shot.dx, GROUND + 4 + shot.dy, 30)
     _over(image, _place_person(person, shot))
+    if shot.passer_by is not None and shot.passer_by.nearer:
+        _draw_passer_by(image, shot.passer_by, 1.06, GROUND + 12.0)
     if shot.occluder is not None:
         _over(image, _place(draw_occluder(shot.occluder, shot.occluder_x), 1.0, 1.0, _WIDTH / 2, GROUND, 0.0))
     small = cv2.resize(image, (IMAGE_WIDTH, IMAGE_HEIGHT), interpolation=cv2.INTER_AREA)

@@ -9,7 +9,7 @@ from typing import Any
 from reid.data.sites.styles import SITES
 from reid.errors import InputError
 
-RENDERER = 2  # raise it with any change that changes an image: old folders are then refused instead of mixed
+RENDERER = 3  # raise it with any change that changes an image: old folders are then refused instead of mixed
 
 SPLITS: dict[str, str] = {  # split: its folder in Market-1501's layout
     "train": "bounding_box_train",
