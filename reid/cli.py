@@ -222,9 +222,7 @@ def _score(arguments: argparse.Namespace) -> None:
 
 def _check_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", metavar="NAME_OR_CARD", help="bundled card's name, a card, a .csv file or a folder")
-    parser.add_argument(
-        "--root", type=Path, metavar="DIR", help="data sets' folder (default: $REID_DATA or data)"
-    )
+    parser.add_argument("--root", type=Path, metavar="DIR", help="data sets' folder (default: $REID_DATA or data)")
     parser.add_argument(
         "--sites-root",
         type=Path,

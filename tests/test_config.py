@@ -42,8 +42,18 @@ def test_the_market_configs_differ_in_one_line():
 
 def test_base_holds_the_bag_of_tricks_recipe():
     config = load_config("market_ibn_b.yaml")
-    assert (config.data.height, config.data.width, config.sampler.identities, config.sampler.images) == (256, 128, 16, 4)
-    assert (config.optim.lr, config.optim.weight_decay, config.optim.warmup, config.optim.epochs) == (3.5e-4, 5e-4, 10, 120)
+    assert (config.data.height, config.data.width, config.sampler.identities, config.sampler.images) == (
+        256,
+        128,
+        16,
+        4,
+    )
+    assert (config.optim.lr, config.optim.weight_decay, config.optim.warmup, config.optim.epochs) == (
+        3.5e-4,
+        5e-4,
+        10,
+        120,
+    )
     assert (config.optim.milestones, config.optim.gamma, config.transforms.erasing) == ((40, 70), 0.1, 0.5)
     assert (config.model.last_stride, config.losses["identity"]["smoothing"]) == (1, 0.1)
 
@@ -51,7 +61,10 @@ def test_base_holds_the_bag_of_tricks_recipe():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("optim: {lrr: 1}", r"x.yaml: unknown key 'optim.lrr'; the keys here are lr, weight_decay, .* Did you mean 'lr'\?"),
+        (
+            "optim: {lrr: 1}",
+            r"x.yaml: unknown key 'optim.lrr'; the keys here are lr, weight_decay, .* Did you mean 'lr'\?",
+        ),
         ("modle: {}", r"x.yaml: unknown key 'modle'; the keys here are seed, .* Did you mean 'model'\?"),
         ("optim: {lr: fast}", "x.yaml: optim.lr: input should be a valid number.*, got 'fast'"),
         ("optim: {lr: 0}", "x.yaml: optim.lr: input should be greater than 0, got 0"),

@@ -204,11 +204,10 @@ def read_dataset(card: Card, data_root: Path, sites_root: Path, splits: Sequence
             raise InputError(f"card {card.name}, split {name}: empty in {root}: {reason} only")
         tables[name] = Samples(root, tuple(row.name for row in rows), pids[keep], camids[keep])
         sizes[name] = [row.size for row in rows]
-    if "query" in tables and "gallery" in tables and matchless(tables["query"], tables["gallery"], card).all():
-        where = " from another camera" if card.cross_camera_only else ""
+    if "query" in tables and "gallery" in tables and matchless(tables["query"], tables["gallery"]).all():
         raise InputError(
-            f"card {card.name}: none of the {len(tables['query'])} queries has a gallery image of the same identity"
-            f"{where} in {root}; check the groups pid and cam of the pattern {card.pattern!r}"
+            f"card {card.name}: none of the {len(tables['query'])} queries has a gallery image of the same identity "
+            f"from another camera in {root}; check the groups pid and cam of the pattern {card.pattern!r}"
         )
     return DataSet(
         name=card.name,
@@ -234,20 +233,12 @@ def _fingerprint(tables: dict[str, Samples], sizes: dict[str, list[int]]) -> str
     return digest.hexdigest()
 
 
-def matchless(query: Samples, gallery: Samples, card: Card) -> NDArray[np.bool_]:
-    """Which queries (N,) have no possible match: no gallery image of the same identity from another camera.
-
-    Where the card sets cross_camera_only to false, another image of the same identity from any camera will do.
-    """
+def matchless(query: Samples, gallery: Samples) -> NDArray[np.bool_]:
+    """Which queries (N,) have no possible match: no gallery image of the same identity from another camera."""
     same_pid = Counter(gallery.pids.tolist())
-    if card.cross_camera_only:
-        same_cam = Counter(zip(gallery.pids.tolist(), gallery.camids.tolist(), strict=True))
-        excluded = [same_cam[pair] for pair in zip(query.pids.tolist(), query.camids.tolist(), strict=True)]
-    else:
-        itself = set(zip(gallery.names, gallery.pids.tolist(), strict=True))
-        excluded = [int(pair in itself) for pair in zip(query.names, query.pids.tolist(), strict=True)]
-    total = [same_pid[pid] for pid in query.pids.tolist()]
-    return np.asarray(total) <= np.asarray(excluded)
+    same_camera = Counter(zip(gallery.pids.tolist(), gallery.camids.tolist(), strict=True))
+    left_out = [same_camera[pair] for pair in zip(query.pids.tolist(), query.camids.tolist(), strict=True)]
+    return np.asarray([same_pid[pid] for pid in query.pids.tolist()]) <= np.asarray(left_out)
 
 
 def _root(card: Card, data_root: Path, sites_root: Path) -> tuple[Path, str | None]:

@@ -90,6 +90,7 @@ def batches(dataset: ImageDataset, draws: Sequence[Sequence[Draw]], workers: int
         collate_fn=_collate,
         num_workers=workers,
         worker_init_fn=_prepare_worker,
+        generator=torch.Generator(),  # else every loader would draw a seed, that nothing needs, from the global one
         pin_memory=torch.cuda.is_available(),
     )
     for batch in loader:

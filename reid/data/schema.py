@@ -106,7 +106,7 @@ class Card(_Strict):
     drawn: Drawn | None = None
     junk_pids: tuple[int, ...] = (-1,)
     pid_offset: int = 0
-    cross_camera_only: bool = True
+    cross_camera_only: Literal[True] = True  # the only rule that the ranking knows; stated for the reader
     licence: str | None = None
     citation: str | None = None
     status: Status | None = None

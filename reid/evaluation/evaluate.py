@@ -13,6 +13,7 @@ import platform
 import subprocess
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +96,9 @@ def _evaluate_target(
         _features(config, network, own / f"{split}.npz", data.splits[split], sources, progress_bar)
         for split in ("query", "gallery")
     )
+    for features, split in ((query, "query"), (gallery, "gallery")):  # only now: a bad gallery leaves both as they were
+        if saved_origin(own / f"{split}.npz") != features.origin:
+            features.save(own / f"{split}.npz")
     index = FlatIndex(gallery, config.evaluation.distance)
     evaluation = ranking.evaluate(
         query, gallery, config.evaluation.distance, index, config.evaluation.top_k, progress=progress_bar
@@ -138,10 +142,8 @@ def _features(
     )
     origin = f"{path.stem} {hashlib.sha256(settings.encode()).hexdigest()[:16]}"
     if saved_origin(path) == origin:
-        return load_features(path)
-    features = extract(network, samples, config, origin, progress_bar)
-    features.save(path)
-    return features
+        return replace(load_features(path), origin=origin)
+    return extract(network, samples, config, origin, progress_bar)
 
 
 def _write_ranks(path: Path, query: Features, gallery: Features, evaluation: ranking.Evaluation) -> None:

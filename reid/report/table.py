@@ -61,7 +61,7 @@ def target_table(rows: Sequence[Row]) -> str:
 def gap_table(rows: Sequence[Row]) -> str:
     """Models as lines, targets as columns: mAP, and behind it the drop against the source's own test split."""
     targets = list(dict.fromkeys(row.target for row in rows))
-    lines = [["mAP in % (drop)", "trained on", *targets]]
+    lines = [["mAP in % (drop)", "trained on", "seed", *targets]]
     for model, source, seed in dict.fromkeys((row.model, row.source, row.seed) for row in rows):
         own = {row.target: row.mAP for row in rows if (row.model, row.source, row.seed) == (model, source, seed)}
         cells = []
@@ -72,7 +72,7 @@ def gap_table(rows: Sequence[Row]) -> str:
                 cells.append(f"{100 * own[target]:.1f}")
             else:
                 cells.append(f"{100 * own[target]:.1f} ({100 * (own[target] - own[source]):+.1f})")
-        lines.append([model, source, *cells])
+        lines.append([model, source, str(seed), *cells])
     return align(lines)
 
 

@@ -43,7 +43,10 @@ def test_flip_and_erasing_are_independent(image):
     for position in range(400):
         out = transform(image, (0, 0, position))
         flipped = (out == small[:, :, ::-1]).mean() > (out == small).mean()
-        both[int(flipped), int(not np.isin(np.abs(out - small).max(), [0]) and not np.array_equal(out, small[:, :, ::-1]))] += 1
+        both[
+            int(flipped),
+            int(not np.isin(np.abs(out - small).max(), [0]) and not np.array_equal(out, small[:, :, ::-1])),
+        ] += 1
     assert both.min() > 60, both  # 100 each expected; a standard deviation is 9
 
 

@@ -11,7 +11,10 @@ from reid.models import TrainOutput
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("model.backbone=resnet51", "command line: model.backbone: 'resnet51' is not one of resnet18, .*resnet50_ibn_b"),
+        (
+            "model.backbone=resnet51",
+            "command line: model.backbone: 'resnet51' is not one of resnet18, .*resnet50_ibn_b",
+        ),
         ("sampler.name=kp", "command line: sampler.name: 'kp' is not one of pk, random"),
         ("losses.centre={weight: 1}", "losses: 'centre' is not one of identity, triplet"),
         ("losses.triplet.margn=1", "losses: triplet: unknown key 'margn'; the keys here are weight, margin"),

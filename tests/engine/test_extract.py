@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from reid.config import load_config
+from reid.config import load_config, load_resolved
 from reid.data.dataset import read_image
 from reid.engine import build
 from reid.engine.extract import extract, load_network
@@ -32,11 +32,7 @@ def test_features_are_the_network_of_each_image_alone(trained):
 
 def test_before_the_neck_is_an_option(trained):
     config, folder = trained
-    before = load_config("market_bn.yaml", ["model.neck_feature=before"])
     assert load_network(config, folder).neck_feature == "after"
-    del before
-    from reid.config import load_resolved
-
     changed = load_resolved(folder / "config.yaml", ["model.neck_feature=before"])
     assert load_network(changed, folder).neck_feature == "before"
 

@@ -35,8 +35,18 @@ def test_a_run_leaves_its_files(tiny_config):
     assert progress.finished and progress.step == progress.total_steps == len(log_of(folder))
     assert (progress.threads, progress.device, progress.precision, progress.num_classes) == (1, "cpu", "float32", 6)
     entry = log_of(folder)[0]
-    assert entry.keys() >= {"step", "epoch", "lr", "loss", "accuracy", "hardest_positive", "hardest_negative",
-                            "identity", "triplet", "images_per_second"}
+    assert entry.keys() >= {
+        "step",
+        "epoch",
+        "lr",
+        "loss",
+        "accuracy",
+        "hardest_positive",
+        "hardest_negative",
+        "identity",
+        "triplet",
+        "images_per_second",
+    }
     assert entry["loss"] == pytest.approx(entry["identity"] + entry["triplet"], rel=1e-5)
     assert is_trained(tiny_config)
     assert sorted(path.name for path in folder.iterdir()) == [FILE, "config.yaml", LOG_FILE]
@@ -66,7 +76,9 @@ def test_killed_in_the_second_epoch_it_ends_as_if_never_interrupted(tiny):
 
     killed = Path("runs/killed")
     command = [sys.executable, str(ROOT / "tools" / "train.py"), "--cfg", "market_bn.yaml", *settings]
-    process = subprocess.Popen([*command, "run=killed", "data.workers=2"], stderr=subprocess.PIPE, start_new_session=True)
+    process = subprocess.Popen(
+        [*command, "run=killed", "data.workers=2"], stderr=subprocess.PIPE, start_new_session=True
+    )
     deadline = time.monotonic() + 120
     while not ((killed / LOG_FILE).exists() and len(log_of_partial(killed)) > steps):
         assert process.poll() is None, process.stderr.read().decode()
@@ -80,7 +92,9 @@ def test_killed_in_the_second_epoch_it_ends_as_if_never_interrupted(tiny):
 
     train(load_config("market_bn.yaml", [*settings, "run=killed", "data.workers=0"]), progress_bar=False)
     assert tensors_equal(whole, killed)
-    shown = [[{k: v for k, v in entry.items() if k != "images_per_second"} for entry in log_of(f)] for f in (whole, killed)]
+    shown = [
+        [{k: v for k, v in entry.items() if k != "images_per_second"} for entry in log_of(f)] for f in (whole, killed)
+    ]
     assert shown[0] == shown[1]
 
 
@@ -171,8 +185,16 @@ def test_a_truncated_checkpoint_is_named(tiny_config):
 
 
 def optim(**changes) -> OptimConfig:
-    plain = {"lr": 1.0, "weight_decay": 0, "epochs": 120, "steps": None, "warmup": 10, "schedule": "steps",
-             "milestones": (40, 70), "gamma": 0.1}
+    plain = {
+        "lr": 1.0,
+        "weight_decay": 0,
+        "epochs": 120,
+        "steps": None,
+        "warmup": 10,
+        "schedule": "steps",
+        "milestones": (40, 70),
+        "gamma": 0.1,
+    }
     return OptimConfig(**(plain | changes))
 
 

@@ -41,7 +41,9 @@ def test_equals_plain_loops(n: int, k: int, smoothing: float, scale: float) -> N
     logits = scale * torch.randn(n, k, dtype=torch.float64, generator=generator)
     labels = torch.randint(k, (n,), generator=generator)
     expected = identity_by_loops(logits, labels, smoothing)
-    assert IdentityLoss(smoothing)(logits, labels).item() == pytest.approx(expected, rel=1e-6, abs=1e-6)  # float32 targets
+    assert IdentityLoss(smoothing)(logits, labels).item() == pytest.approx(
+        expected, rel=1e-6, abs=1e-6
+    )  # float32 targets
 
 
 def test_without_smoothing_it_is_cross_entropy() -> None:

@@ -27,8 +27,12 @@ def test_round_trip(tmp_path):
 
 def test_float64_and_int32_of_other_tools_are_read(tmp_path):
     own = arrays()
-    np.savez(tmp_path / "f.npz", features=own["features"].astype(float), pids=own["pids"].astype(np.int32),
-             camids=own["camids"].astype(np.uint8))
+    np.savez(
+        tmp_path / "f.npz",
+        features=own["features"].astype(float),
+        pids=own["pids"].astype(np.int32),
+        camids=own["camids"].astype(np.uint8),
+    )
     loaded = load_features(tmp_path / "f.npz")
     assert (loaded.features.dtype, loaded.pids.dtype, loaded.camids.dtype) == (np.float32, np.int64, np.int64)
 

@@ -42,8 +42,12 @@ def problems(draw):
 def test_golden_figures(name, distance):
     with np.load(GOLDEN) as golden:
         sides = [
-            Features(*(golden[f"{name}/{side}_{part}"].astype(kind) for part, kind in
-                       (("features", np.float32), ("pids", np.int64), ("camids", np.int64))))
+            Features(
+                *(
+                    golden[f"{name}/{side}_{part}"].astype(kind)
+                    for part, kind in (("features", np.float32), ("pids", np.int64), ("camids", np.int64))
+                )
+            )
             for side in ("query", "gallery")
         ]
         evaluation = evaluate(*sides, distance, FlatIndex(sides[1], distance))
@@ -67,8 +71,11 @@ def test_equals_the_slow_reference_with_ties(problem):
 @given(problems())
 def test_average_precision_is_scikit_learns_without_ties(problem):
     query, gallery = problem
-    gallery = features(gallery.features + np.random.default_rng(0).normal(0, 0.01, gallery.features.shape),
-                       gallery.pids, gallery.camids)
+    gallery = features(
+        gallery.features + np.random.default_rng(0).normal(0, 0.01, gallery.features.shape),
+        gallery.pids,
+        gallery.camids,
+    )
     evaluation = evaluate(query, gallery)
     for q in np.flatnonzero(evaluation.valid):
         kept = (gallery.pids != -1) & ~((gallery.pids == query.pids[q]) & (gallery.camids == query.camids[q]))
@@ -130,7 +137,7 @@ def test_figures_are_means_over_valid_queries():
 @given(st.lists(st.integers(0, 80), min_size=1).filter(any))
 def test_cmc_never_falls(ranks):
     curve = cmc_curve(np.array(ranks))
-    assert (np.diff(curve) >= 0).all() and 0 <= curve[0] and curve[-1] <= 1 and len(curve) == 50
+    assert (np.diff(curve) >= 0).all() and curve[0] >= 0 and curve[-1] <= 1 and len(curve) == 50
 
 
 def test_bad_input():

@@ -1,0 +1,102 @@
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from references import slow_evaluate
+
+from reid.config import load_config, load_resolved
+from reid.engine.train import train
+from reid.errors import InputError
+from reid.evaluation.evaluate import RESULTS_FILE, evaluate_run, read_results
+from reid.retrieval.features import load_features
+
+
+@pytest.fixture
+def trained(tiny):
+    config = load_config("market_bn.yaml", [*tiny, "optim.steps=3"])
+    return config, train(config, progress_bar=False)
+
+
+def test_results_carry_figures_and_provenance(trained):
+    config, folder = trained
+    results = evaluate_run(config, folder, ["market1501"], progress_bar=False)
+    assert read_results(folder) == json.loads(json.dumps(results))
+    own = results["targets"]["market1501"]
+    query, gallery = (load_features(folder / "targets" / "market1501" / f"{s}.npz") for s in ("query", "gallery"))
+    aps, inps, firsts, _ = slow_evaluate(query, gallery)
+    assert own["mAP"] == pytest.approx(np.nanmean(aps)) and own["mINP"] == pytest.approx(np.nanmean(inps))
+    assert own["cmc"] == [np.mean([0 < rank <= k for rank in firsts]) for k in range(1, 51)]
+    assert (own["num_queries"], own["num_valid_queries"], own["num_gallery"]) == (12, 12, 37)
+    assert own["left_out"]["gallery junk"] == 1 and own["left_out"]["queries without a match"] == 0
+    assert {"distance", "ties", "AP", "mINP", "CMC", "left_out"} <= own["definitions"].keys()
+    assert own.keys() >= {"seed", "config_hash", "checkpoint", "code", "packages", "device", "precision", "dataset"}
+    assert own["dataset"].keys() >= {"name", "version", "fingerprint", "notes"} and own["packages"]["faiss-cpu"]
+    assert results["run"].keys() >= {"backbone", "source", "steps", "threads", "weights", "standardise", "epoch_choice"}
+
+
+def test_ranked_lists_are_the_ranking(trained):
+    config, folder = trained
+    results = evaluate_run(config, folder, ["market1501"], progress_bar=False)
+    ranks = pd.read_parquet(folder / "targets" / "market1501" / "ranks.parquet")
+    query, gallery = (load_features(folder / "targets" / "market1501" / f"{s}.npz") for s in ("query", "gallery"))
+    expected = slow_evaluate(query, gallery)[3]
+    for number, (path, own) in enumerate(ranks.groupby("query_path", sort=False)):
+        assert path == query.paths[number]
+        assert own["gallery_path"].tolist() == [gallery.paths[g] for g in expected[number][:50]]
+        assert own["rank"].tolist() == list(range(1, len(own) + 1))
+        assert (own["match"] == (own["gallery_pid"] == own["query_pid"])).all()
+        assert own["distance"].is_monotonic_increasing
+    first = ranks[ranks["match"]].groupby("query_path")["rank"].min()
+    assert (first == 1).mean() == results["targets"]["market1501"]["cmc"][0]
+
+
+def test_features_are_kept_while_they_are_valid(trained):
+    config, folder = trained
+    evaluate_run(config, folder, ["market1501"], progress_bar=False)
+    path = folder / "targets" / "market1501" / "query.npz"
+    written = path.stat().st_mtime_ns
+    evaluate_run(config, folder, ["market1501"], progress_bar=False)
+    assert path.stat().st_mtime_ns == written
+    before = load_resolved(folder / "config.yaml", ["model.neck_feature=before"])
+    evaluate_run(before, folder, ["market1501"], progress_bar=False)
+    assert path.stat().st_mtime_ns != written
+
+
+def test_targets_add_up_until_the_network_changes(trained):
+    config, folder = trained
+    own = config.data.folder / "Market-1501-v15.09.15"
+    card = folder.parent / "again.yaml"
+    card.write_text(
+        f"name: again\nroot: {own}\npattern: '^(?P<pid>-?\\d+)_c(?P<cam>\\d)'\n"
+        "splits: {query: {dir: query}, gallery: {dir: bounding_box_test}}\n"
+    )
+    evaluate_run(config, folder, ["market1501"], progress_bar=False)
+    results = evaluate_run(config, folder, [str(card)], progress_bar=False)
+    assert list(results["targets"]) == ["market1501", "again"]
+    assert results["targets"]["again"]["mAP"] == results["targets"]["market1501"]["mAP"]
+    (folder / "checkpoint.safetensors").unlink()
+    results_before = (folder / RESULTS_FILE).read_bytes()
+    with pytest.raises(InputError, match="train it first"):
+        evaluate_run(config, folder, ["market1501"], progress_bar=False)
+    assert (folder / RESULTS_FILE).read_bytes() == results_before
+
+
+def test_images_trained_on_are_no_target(trained):
+    config, folder = trained
+    card = folder.parent / "cheat.yaml"
+    card.write_text(
+        f"name: cheat\nroot: {config.data.folder / 'Market-1501-v15.09.15'}\n"
+        "pattern: '^(?P<pid>-?\\d+)_c(?P<cam>\\d)'\n"
+        "splits: {query: {dir: query}, gallery: {dir: [bounding_box_train, bounding_box_test]}}\n"
+    )
+    with pytest.raises(InputError, match=r"48 of its images were trained on"):
+        evaluate_run(config, folder, [str(card)], progress_bar=False)
+    assert not (folder / RESULTS_FILE).exists()
+
+
+def test_damaged_results_are_named(trained):
+    config, folder = trained
+    (folder / RESULTS_FILE).write_text('{"targets": ')
+    with pytest.raises(InputError, match=r"results.json: cannot be read"):
+        evaluate_run(config, folder, ["market1501"], progress_bar=False)

@@ -1,0 +1,47 @@
+from reid.report.plots import gap_plot
+from reid.report.table import Row, align, gap_table, rows_of, target_table
+
+
+def row(model="bn", source="plaza", target="plaza", seed=0, mAP=0.5):
+    return Row(model, source, target, seed, mAP, 0.6, 0.7, 0.1, 10, 20)
+
+
+def test_gap_table_by_hand():
+    rows = [
+        row(),
+        row(target="station", mAP=0.2),
+        row("ibn_b", target="station", mAP=0.4),
+        row(seed=1, target="station", mAP=0.25),
+        row(seed=1, mAP=0.55),
+    ]
+    assert gap_table(rows).splitlines() == [
+        "| mAP in % (drop) | trained on | seed | plaza |      station |",
+        "| --------------- | ---------: | ---: | ----: | -----------: |",
+        "| bn              |      plaza |    0 |  50.0 | 20.0 (-30.0) |",
+        "| ibn_b           |      plaza |    0 |     - |         40.0 |",
+        "| bn              |      plaza |    1 |  55.0 | 25.0 (-30.0) |",
+    ]
+
+
+def test_target_table_by_hand():
+    lines = target_table([row(), row(target="station", mAP=0.123)]).splitlines()
+    assert lines[2] == "| plaza (in-domain) | 50.0 |   60.0 |   70.0 | 10.0 |      10 |      20 |"
+    assert lines[3].startswith("| station           | 12.3 |")
+
+
+def test_rows_of_results():
+    figures = {"mAP": 0.5, "cmc": [0.6, 0, 0, 0, 0.7], "mINP": 0.1, "num_valid_queries": 10, "num_gallery": 20}
+    results = {"run": {"model": "bn", "source": "plaza", "seed": 0}, "targets": {"plaza": figures}}
+    assert rows_of(results) == [row()]
+
+
+def test_align():
+    assert align([["a", "b"], ["long", "100"]]) == "| a    |   b |\n| ---- | --: |\n| long | 100 |"
+
+
+def test_gap_plot_draws_a_png(tmp_path):
+    gap_plot(
+        [row(), row(target="station", mAP=0.2), row("ibn_b"), row("ibn_b", target="street")], tmp_path / "p" / "gap.png"
+    )
+    content = (tmp_path / "p" / "gap.png").read_bytes()
+    assert content.startswith(b"\x89PNG") and len(content) > 5000

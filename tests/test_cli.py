@@ -1,0 +1,283 @@
+"""The commands as a user runs them: what they print and write, and how they end on bad input."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from conftest import ROOT
+from trees import PLACE, market_tree
+
+from reid.cli import COMMANDS, main
+from reid.retrieval.features import Features
+
+
+def run(capsys, *arguments: str) -> tuple[int, str, str]:
+    code = main([str(argument) for argument in arguments])
+    out, err = capsys.readouterr()
+    return code, out, err
+
+
+def fails(capsys, message: str, *arguments: str) -> None:
+    """One message with ``message`` in it, exit code 2, no traceback."""
+    code, _, err = run(capsys, *arguments)
+    own = [line for line in err.splitlines() if line.startswith("error: ")]
+    assert code == 2 and len(own) == 1 and message in err and "Traceback" not in err, err
+
+
+def features(path: Path, n: int = 6, seed: int = 0, width: int = 4, camera: int = 1, **changes) -> Path:
+    rows = np.random.default_rng(seed).normal(size=(n, width)).astype(np.float32)
+    arrays = {"features": rows, "pids": np.arange(n) % 3 + 1, "camids": np.full(n, camera), **changes}
+    np.savez(path, **arrays)
+    return path
+
+
+def test_train_then_evaluate_then_compare(tiny, capsys):
+    code, out, _ = run(capsys, "train", "--cfg", "market_bn.yaml", "optim.steps=3", *tiny)
+    assert code == 0 and "market1501 (in-domain)" in out
+    folder = out.splitlines()[-1].removeprefix("written: ").removesuffix("/results.json")
+    first = json.loads(Path(folder, "results.json").read_text())
+    assert f"{100 * first['targets']['market1501']['mAP']:.1f}" in out
+
+    code, out, _ = run(capsys, "evaluate", "--run", folder, "--targets", "market1501", "evaluation.distance=euclidean")
+    again = json.loads(Path(folder, "results.json").read_text())
+    assert code == 0 and again["targets"]["market1501"]["definitions"]["distance"].startswith("euclidean")
+
+    code, out, _ = run(
+        capsys,
+        "cross-domain",
+        "--cfgs",
+        "market_bn.yaml",
+        "market_ibn_a.yaml",
+        "--targets",
+        "market1501",
+        "--output",
+        "runs/table",
+        "optim.steps=3",
+        *[o for o in tiny if "backbone" not in o],
+        "model.backbone=resnet18",
+    )
+    assert code == 0 and "2 runs, 2 to train" in out
+    assert sorted(path.name for path in Path("runs/table").iterdir()) == ["gap.png", "results.csv", "table.md"]
+    assert Path("runs/table/table.md").read_text().strip() in out
+    code, again, _ = run(
+        capsys,
+        "cross-domain",
+        "--cfgs",
+        "market_bn.yaml",
+        "market_ibn_a.yaml",
+        "--targets",
+        "market1501",
+        "--output",
+        "runs/table",
+        "optim.steps=3",
+        *[o for o in tiny if "backbone" not in o],
+        "model.backbone=resnet18",
+    )
+    assert "2 runs, 0 to train" in again and again.splitlines()[1:] == out.splitlines()[1:]
+
+
+def test_score(tmp_path, capsys):
+    query, gallery = features(tmp_path / "q.npz"), features(tmp_path / "g.npz", 9, seed=1, camera=2)
+    code, out, _ = run(capsys, "score", "--query", query, "--gallery", gallery, "--json", tmp_path / "f.json")
+    figures = json.loads((tmp_path / "f.json").read_text())
+    assert code == 0 and figures.keys() == {
+        "mAP",
+        "mINP",
+        "cmc",
+        "num_valid_queries",
+        "num_queries",
+        "num_gallery",
+        "definitions",
+    }
+    assert (figures["num_valid_queries"], figures["num_queries"], figures["num_gallery"]) == (6, 6, 9)
+    assert len(figures["cmc"]) == 50 and 0 < figures["mAP"] < 1 and f"{100 * figures['mAP']:.2f}" in out
+
+
+def test_score_does_not_load_the_network_packages(tmp_path):
+    query, gallery = features(tmp_path / "q.npz"), features(tmp_path / "g.npz", camera=2)
+    code = (
+        "import sys; from reid.cli import main; assert main(sys.argv[1:]) == 0; "
+        "print(sorted({'torch', 'faiss', 'pandas', 'albumentations', 'matplotlib'} & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, "score", "--query", query, "--gallery", gallery],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_check_data(market, tmp_path, capsys):
+    card = tmp_path / "mine.yaml"
+    card.write_text(
+        f"name: mine\nroot: {market / PLACE}\npattern: '^(?P<pid>-?\\d+)_c(?P<cam>\\d)'\n"
+        "splits:\n  train: {dir: bounding_box_train, images: 48}\n  query: {dir: query}\n"
+        "  gallery: {dir: bounding_box_test}\n"
+    )
+    code, out, _ = run(capsys, "check-data", card, "--sheet", tmp_path / "sheet.png")
+    assert code == 0 and "48" in out and (tmp_path / "sheet.png").read_bytes().startswith(b"\x89PNG")
+    card.write_text(card.read_text().replace("images: 48", "images: 49"))
+    fails(capsys, "problems", "check-data", str(card), "--sheet", str(tmp_path / "sheet.png"))
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_shows_an_example_whose_options_exist(name, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main([name, "--help"])
+    out = capsys.readouterr().out
+    assert ended.value.code == 0 and f"example:\n  reid {name} {COMMANDS[name].example}" in out
+    for word in COMMANDS[name].example.split():
+        assert not word.startswith("--") or f"{word} " in out.split("example:")[0]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_tool_runs_its_command(name):
+    done = subprocess.run(
+        [sys.executable, ROOT / "tools" / COMMANDS[name].tool, "--help"], capture_output=True, text=True
+    )
+    assert done.returncode == 0 and f"python tools/{COMMANDS[name].tool} {COMMANDS[name].example}" in done.stdout
+
+
+def test_bad_configs(tiny, tmp_path, capsys):
+    (tmp_path / "x.yaml").write_text("optim: {lr: quick}\n")
+    fails(capsys, "'nothing.yaml' is neither a file nor one of the bundled configs", "train", "--cfg", "nothing.yaml")
+    fails(capsys, "x.yaml: optim.lr:", "train", "--cfg", "x.yaml")
+    fails(capsys, "unknown key 'optim.rate'", "train", "--cfg", "market_bn.yaml", "optim.rate=1")
+    for override, message in {
+        "data.source=market": "command line: data.source: 'market'",
+        "model.backbone=vgg": "command line: model.backbone: 'vgg' is not one of",
+        "losses.center={}": "losses: 'center' is not one of identity, triplet",
+        f"data.root={tmp_path}": str(tmp_path / PLACE),
+        "targets=[nowhere]": "nowhere",
+        "model.weights=none.pth": "none.pth",
+        "sampler.identities=99": "sampler.identities: 99 a batch",
+    }.items():
+        fails(capsys, message, "train", "--cfg", "market_bn.yaml", *tiny, override)
+    assert not Path("runs").exists()
+
+
+def test_bad_data(tiny, tmp_path, capsys):
+    root = tmp_path / "own"
+    market_tree(root / PLACE, identities=6, cameras=2, images=4, size=(64, 32))
+    train = ["train", "--cfg", "market_bn.yaml", *tiny, f"data.root={root}", "optim.steps=4"]
+    assert main(train) == 0
+    (folder,) = Path("runs").iterdir()
+    earlier = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+    bad = next((root / PLACE / "bounding_box_test").glob("0008_c1*"))
+    good = bad.read_bytes()
+    bad.write_bytes(good[:500])
+    fails(capsys, f"{bad.name}: not a readable image", "evaluate", "--run", str(folder), "--targets", "market1501")
+    bad.write_bytes(good)
+
+    card = {
+        "name": "mine",
+        "root": str(root / PLACE),
+        "pattern": r"^(?P<pid>-?\d+)_c(?P<cam>\d)",
+        "splits": {"query": {"dir": "query"}, "gallery": {"dir": "bounding_box_test"}},
+    }
+    for change, message in (
+        ({"pattern": "(?P<pid>"}, "not a regular expression"),
+        ({"pattern": r"^(?P<pid>\d+)"}, "lacks the named group (?P<cam>"),
+        ({"pattern": r"^person(?P<pid>\d+)_c(?P<cam>\d)"}, "matches none of the 38 image files"),
+        ({"splits": {"query": {"dir": "query"}, "gallery": {"dir": "nothing"}}}, "nothing"),
+    ):
+        Path("mine.yaml").write_text(yaml.safe_dump(card | change))
+        fails(capsys, message, "evaluate", "--run", str(folder), "--targets", "mine.yaml")
+    (root / PLACE / "empty").mkdir()
+    Path("mine.yaml").write_text(yaml.safe_dump(card | {"splits": card["splits"] | {"gallery": {"dir": "empty"}}}))
+    fails(capsys, "empty", "evaluate", "--run", str(folder), "--targets", "mine.yaml")
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == earlier
+
+
+def test_a_corrupt_image_in_the_middle_of_an_epoch(tiny, tmp_path, capsys):
+    root = tmp_path / "own"
+    market_tree(root / PLACE, identities=6, cameras=2, images=4, size=(64, 32))
+    bad = next((root / PLACE / "bounding_box_train").glob("0003_c1*"))
+    bad.write_bytes(bad.read_bytes()[:500])
+    for workers in (0, 2):
+        fails(
+            capsys,
+            f"{bad.name}: not a readable image",
+            "train",
+            "--cfg",
+            "market_bn.yaml",
+            *tiny,
+            f"data.root={root}",
+            f"data.workers={workers}",
+        )
+
+
+def test_bad_checkpoints_and_runs(tiny, tmp_path, capsys):
+    train = ["train", "--cfg", "market_bn.yaml", *tiny, "optim.steps=3", "run=r"]
+    assert main(train) == 0
+    checkpoint = Path("runs/r/checkpoint.safetensors")
+    checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
+    results = Path("runs/r/results.json").read_bytes()
+    fails(capsys, "checkpoint.safetensors: not a readable checkpoint", *train)
+    fails(
+        capsys,
+        "checkpoint.safetensors: not a readable checkpoint",
+        "evaluate",
+        "--run",
+        "runs/r",
+        "--targets",
+        "market1501",
+    )
+    fails(capsys, "runs/r: holds a run of another config", *train, "seed=3")
+    fails(capsys, "runs/q: is not a run's folder", "evaluate", "--run", "runs/q", "--targets", "market1501")
+    fails(capsys, "would change what was trained", "evaluate", "--run", "runs/r", "--targets", "market1501", "seed=4")
+    assert Path("runs/r/results.json").read_bytes() == results
+
+
+def test_bad_features(tmp_path, capsys):
+    query, gallery = features(tmp_path / "q.npz"), features(tmp_path / "g.npz", camera=2)
+    rows = np.ones((6, 4), np.float32)
+    rows[3, 1] = np.nan
+    for changes, message in (
+        ({"features": rows}, "features: 1 rows hold NaN or infinity, the first is row 3"),
+        ({"width": 5}, "features of width 4"),
+        ({"pids": np.arange(5)}, "pids: has 5 entries for 6 features"),
+        ({"camids": np.ones(6)}, "camids: expected integers"),
+        ({"camera": 1}, "no query has a match"),
+    ):
+        features(gallery, **{"camera": 2, **changes})
+        fails(capsys, message, "score", "--query", query, "--gallery", gallery, "--json", tmp_path / "f.json")
+    gallery.write_bytes(b"PK")
+    fails(capsys, "g.npz: not a readable .npz file", "score", "--query", query, "--gallery", gallery)
+    fails(capsys, "No such file", "score", "--query", query, "--gallery", tmp_path / "none.npz")
+    assert not (tmp_path / "f.json").exists()
+    features(gallery, camera=2)
+    (tmp_path / "folder").mkdir()
+    fails(
+        capsys,
+        "folder: cannot be written",
+        "score",
+        "--query",
+        query,
+        "--gallery",
+        gallery,
+        "--json",
+        tmp_path / "folder",
+    )
+
+
+def test_usage_errors_end_with_2(capsys):
+    for arguments in (["train"], ["nothing"], ["score", "--query", "x"], []):
+        with pytest.raises(SystemExit) as ended:
+            main(arguments)
+        assert ended.value.code == 2
+    capsys.readouterr()
+
+
+def test_features_of_a_run_can_be_scored(tmp_path, capsys):
+    own = {"pids": np.arange(1, 4), "camids": np.ones(3, np.int64)}
+    Features(np.eye(3, dtype=np.float32), **own, paths=("a", "b", "c")).save(tmp_path / "q.npz")
+    Features(np.eye(3, dtype=np.float32), own["pids"], own["camids"] + 1).save(tmp_path / "g.npz")
+    code, out, _ = run(capsys, "score", "--query", tmp_path / "q.npz", "--gallery", tmp_path / "g.npz")
+    assert code == 0 and "100.00" in out
