@@ -1,0 +1,65 @@
+"""What a wheel holds, and that it works from any folder."""
+
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory) -> Path:
+    source, out = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
+    for name in ("reid", "configs", "datasets"):  # a copy: setuptools leaves, and later packs, a build folder
+        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("setup.cfg", "pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
+    build = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "-w", out, source]
+    done = subprocess.run(build, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    (path,) = out.glob("*.whl")
+    return path
+
+
+def test_configs_and_cards_travel_inside_the_package(wheel):
+    names = zipfile.ZipFile(wheel).namelist()
+    for kind in ("configs", "datasets"):
+        assert {f"reid/{kind}/{p.name}" for p in (ROOT / kind).glob("*.yaml")} <= set(names)
+    packaged = {name for name in names if name.startswith("reid/") and name.endswith(".py")}
+    assert packaged == {p.relative_to(ROOT).as_posix() for p in (ROOT / "reid").rglob("*.py")}
+    assert {name.split("/")[0] for name in names} == {"reid", names[-1].split("/")[0]}
+
+
+def test_the_wheel_alone_works_from_any_folder(wheel, tmp_path):
+    installed, elsewhere = tmp_path / "site", tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(installed)
+
+    def reid(*arguments: str) -> subprocess.CompletedProcess:
+        return subprocess.run(
+            [sys.executable, "-m", "reid.cli", *arguments], cwd=elsewhere, capture_output=True, text=True,
+            env={**os.environ, "PYTHONPATH": str(installed), "REID_DATA": str(tmp_path)},
+        )  # fmt: skip
+
+    where = subprocess.run(
+        [sys.executable, "-c", "import reid; print(reid.__file__)"],
+        cwd=elsewhere,
+        text=True,
+        capture_output=True,
+        env={**os.environ, "PYTHONPATH": str(installed)},
+    ).stdout
+    assert where.startswith(str(installed))
+    done = reid("train", "--cfg", "market_ibn_b.yaml", "model.weights=none")
+    assert done.returncode == 2 and str(tmp_path / "Market-1501-v15.09.15") in done.stderr  # config and card were found
+    assert reid("train", "--cfg", "nothing.yaml").stderr.count("market_ibn_b") == 1
+
+
+def test_no_importable_datasets_or_configs_package():
+    """An importable top-level ``datasets`` would shadow the Hugging Face package of that name."""
+    code = "import importlib.util as u; assert not any(map(u.find_spec, ('datasets', 'configs')))"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT / "tests")
