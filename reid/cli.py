@@ -10,6 +10,7 @@ import argparse
 import csv
 import io
 import json
+import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -65,6 +66,8 @@ def _fill(parser: argparse.ArgumentParser, command: Command, prefix: str) -> Non
 
 def _run(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> int:
     parsed = parser.parse_args(arguments)
+    logging.basicConfig(format="%(message)s", level=logging.WARNING)
+    logging.getLogger("reid").setLevel(logging.INFO)
     try:
         parsed.run(parsed)
     except InputError as error:

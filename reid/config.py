@@ -102,6 +102,7 @@ class Config(_Section):
     evaluation: EvaluationConfig
 
     _name: str = PrivateAttr(default="config")
+    _overridden: dict[str, Any] = PrivateAttr(default_factory=dict)
     _origins: dict[str, str] = PrivateAttr(default_factory=dict)
 
     @property
@@ -135,13 +136,8 @@ class Config(_Section):
         """``output/run``, where the run's name defaults to file name, seed and a hash of other training overrides."""
         if self.run:
             return Path(self.output) / self.run
-        overridden = {
-            key: value
-            for key, value in flatten(self.training()).items()
-            if self._origins.get(key) == COMMAND_LINE and key != "seed"
-        }
-        suffix = hashlib.sha256(json.dumps(overridden, sort_keys=True).encode()).hexdigest()[:6]
-        return Path(self.output) / (f"{self.name}_seed{self.seed}" + (f"_{suffix}" if overridden else ""))
+        suffix = hashlib.sha256(json.dumps(self._overridden, sort_keys=True).encode()).hexdigest()[:6]
+        return Path(self.output) / (f"{self.name}_seed{self.seed}" + (f"_{suffix}" if self._overridden else ""))
 
 
 COMMAND_LINE = "command line"
@@ -157,11 +153,16 @@ def load_config(name: str, overrides: Sequence[str] = ()) -> Config:
     base, own = (base_path.name, _read_yaml(base_path)), _read_chain(path, ())
     merged: dict[str, Any] = {}
     origins: dict[str, str] = {}
-    for origin, layer in (base, *own, (COMMAND_LINE, _parse_overrides(overrides))):
-        for key in flatten(layer):
-            origins[key] = origin
+    for origin, layer in (base, *own):
+        origins |= dict.fromkeys(flatten(layer), origin)
         merged = _merge(merged, layer)
-    return make_config(merged, path.stem, origins)
+    plain = make_config(merged, path.stem, origins)
+    changes = _parse_overrides(overrides)
+    origins |= dict.fromkeys(flatten(changes), COMMAND_LINE)
+    config = make_config(_merge(merged, changes), path.stem, origins)
+    before, after = flatten(plain.training()), flatten(config.training())
+    config._overridden = {key: value for key, value in after.items() if before.get(key, ...) != value and key != "seed"}
+    return config
 
 
 def make_config(values: Mapping[str, Any], name: str, origins: Mapping[str, str]) -> Config:
@@ -192,7 +193,7 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Nested mappings to one with dotted keys."""
     flat: dict[str, Any] = {}
     for key, value in values.items():
-        if isinstance(value, Mapping):
+        if isinstance(value, Mapping) and value:
             flat.update(flatten(value, f"{prefix}{key}."))
         else:
             flat[f"{prefix}{key}"] = value

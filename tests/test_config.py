@@ -126,6 +126,7 @@ def test_run_folder_tells_runs_apart():
     assert folder() == "runs/sites_bn_seed0"
     assert folder("seed=2", "targets=[]", "device=cpu", "data.workers=0") == "runs/sites_bn_seed2"
     assert folder("run=mine", "output=here") == "here/mine"
+    assert folder("data.source=plaza") == folder()  # what the file says already
     assert folder("data.source=station").startswith("runs/sites_bn_seed0_")
     assert len({folder(f"optim.lr={rate}") for rate in (0.1, 0.2, "1e-1")}) == 2
 

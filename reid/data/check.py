@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageFile
-from tqdm import tqdm
 
 from reid.data.card import Card, DataSet, Samples, load_card, matchless, read_dataset
 from reid.data.contact_sheet import contact_sheet
 from reid.data.layouts import some
+from reid.progress import track
 
 TRAINING = ("train", "val")
 LISTED = 10  # how many file names the text gives before it only counts
@@ -160,7 +160,7 @@ def _files(dataset: DataSet, progress: bool) -> tuple[tuple[tuple[str, str], ...
             members[name].append(split)
     undecodable: list[tuple[str, str]] = []
     same: dict[bytes, list[str]] = defaultdict(list)
-    for name in tqdm(sorted(members), desc=f"check {dataset.name}", unit="file", disable=not progress):
+    for name in track(sorted(members), name=f"check {dataset.name}", unit="file", shown=progress):
         try:
             content = (dataset.root / name).read_bytes()
         except OSError as error:

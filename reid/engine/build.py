@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,8 @@ from reid.errors import InputError
 from reid.losses import LOSSES
 from reid.models import BACKBONES, Embedder
 from reid.models.weights import check_weights, load_weights
+
+log = logging.getLogger(__name__)
 
 
 def check(config: Config) -> None:
@@ -43,7 +46,10 @@ def check(config: Config) -> None:
 
 def dataset(config: Config, name: str, splits: Sequence[str]) -> DataSet:
     """Read the tables of a data set by name; a drawn site is rendered first."""
-    return read_dataset(load_card(name), config.data.folder, Path(config.data.sites_root), splits)
+    data = read_dataset(load_card(name), config.data.folder, Path(config.data.sites_root), splits)
+    for note in data.notes:
+        log.warning(f"{data.name}: {note}")
+    return data
 
 
 def embedder(config: Config, num_classes: int) -> Embedder:

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from reid.config import Config
 from reid.data.card import Samples
@@ -15,6 +14,7 @@ from reid.engine import build
 from reid.engine.checkpoint import FILE, load_model, read_progress
 from reid.errors import InputError
 from reid.models import Embedder
+from reid.progress import track
 from reid.retrieval.features import Features
 
 
@@ -27,16 +27,16 @@ def load_network(config: Config, folder: Path) -> Embedder:
     checkpoint = folder / FILE
     if not checkpoint.exists():
         raise InputError(f"{folder}: holds no {FILE}; train it first")
-    progress = read_progress(checkpoint)
-    if not progress.finished:
-        raise InputError(f"{folder}: stopped at step {progress.step} of {progress.total_steps}; train it to the end")
-    network = build.embedder(config, progress.num_classes)
+    stored = read_progress(checkpoint)
+    if not stored.finished:
+        raise InputError(f"{folder}: stopped at step {stored.step} of {stored.total_steps}; train it to the end")
+    network = build.embedder(config, stored.num_classes)
     load_model(checkpoint, network)
     return network.to(build.device(config)).to(memory_format=torch.channels_last).eval()
 
 
 @torch.inference_mode()
-def extract(network: Embedder, samples: Samples, config: Config, origin: str, progress_bar: bool = True) -> Features:
+def extract(network: Embedder, samples: Samples, config: Config, origin: str, progress: bool = True) -> Features:
     """Embed every image, in order, as float32.
 
     Raises:
@@ -48,7 +48,8 @@ def extract(network: Embedder, samples: Samples, config: Config, origin: str, pr
     draws = evaluation_draws(len(samples), config.evaluation.batch_size)
     rows = []
     loaded = batches(images, draws, config.data.workers)
-    for batch in tqdm(loaded, total=len(draws), desc="features", unit="batch", disable=not progress_bar, leave=False):
+    bar = track(loaded, name=f"features of {samples.root.name}", unit="batch", total=len(draws), shown=progress)
+    for batch in bar:
         inputs = batch.images.to(device, non_blocking=True, memory_format=torch.channels_last)
         with torch.autocast(device.type, dtype, enabled=dtype is not None):
             rows.append(network(inputs).float().cpu().numpy())

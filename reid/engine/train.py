@@ -8,6 +8,7 @@ the result equals that of a run never interrupted, bit for bit.
 from __future__ import annotations
 
 import json
+import logging
 import math
 import signal
 import time
@@ -18,7 +19,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from reid.config import Config, OptimConfig, dump_resolved, flatten, load_resolved
 from reid.data.dataset import ImageDataset, batches, training_draws
@@ -27,6 +27,9 @@ from reid.engine.checkpoint import FILE, Progress, load_training, read_progress,
 from reid.errors import InputError
 from reid.files import write_atomically
 from reid.losses.triplet import hardest_pairs
+from reid.progress import track
+
+log = logging.getLogger(__name__)
 
 CONFIG_FILE, LOG_FILE = "config.yaml", "log.jsonl"
 
@@ -53,7 +56,7 @@ def is_trained(config: Config) -> bool:
     return read_progress(folder / FILE).finished
 
 
-def train(config: Config, progress_bar: bool = True) -> Path:
+def train(config: Config, progress: bool = True) -> Path:
     """Train to the end, or go on from the checkpoint in the run's folder; returns the folder.
 
     Raises:
@@ -95,9 +98,13 @@ def train(config: Config, progress_bar: bool = True) -> Path:
     if resuming:
         _check_same_config(config, folder)
         begun = _check_resumable(checkpoint, begun)
+        if begun.finished:
+            return folder
         torch.set_num_threads(begun.threads)
+        log.info(f"{folder}: going on after step {begun.step} of {total_steps}")
     else:
         begun = replace(begun, weights=build.pretrained(config, network))
+        log.info(f"{folder}: {begun.device}, {begun.precision}; weights {begun.weights}")
         write_atomically(folder / CONFIG_FILE, dump_resolved(config))
     network = network.to(device).to(memory_format=torch.channels_last).train()
     optimizer = torch.optim.Adam(
@@ -119,8 +126,8 @@ def train(config: Config, progress_bar: bool = True) -> Path:
         seconds = begun.seconds + time.monotonic() - started
         save_checkpoint(checkpoint, network, optimizer, replace(begun, step=step, seconds=seconds))
 
-    bar = tqdm(total=total_steps, initial=step, desc=folder.name, unit="step", disable=not progress_bar)
-    with (folder / LOG_FILE).open("a", encoding="utf-8", buffering=1) as log, _signals() as received, bar:
+    bar = track(name=folder.name, unit="step", total=total_steps, done=step, shown=progress)
+    with (folder / LOG_FILE).open("a", encoding="utf-8", buffering=1) as lines, _signals() as received, bar:
         while step < total_steps:
             epoch, within = divmod(step, steps_per_epoch)
             draws = training_draws(sampler.epoch(epoch), config.seed, epoch, within)[: total_steps - step]
@@ -153,7 +160,7 @@ def train(config: Config, progress_bar: bool = True) -> Path:
                 images_per_second = len(inputs) / (time.monotonic() - before)
                 line = {"step": step, "epoch": epoch + 1, "lr": learning_rate}
                 line |= zip(("loss", "accuracy", "hardest_positive", "hardest_negative", *values), shown, strict=True)
-                log.write(json.dumps(line | {"images_per_second": round(images_per_second, 1)}) + "\n")
+                lines.write(json.dumps(line | {"images_per_second": round(images_per_second, 1)}) + "\n")
                 bar.update()
                 bar.set_postfix_str(
                     f"loss {shown[0]:.2f}, accuracy {shown[1]:.0%}, hardest pair +{shown[2]:.1f} -{shown[3]:.1f}, "

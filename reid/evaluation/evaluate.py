@@ -38,7 +38,7 @@ RESULTS_FILE = "results.json"
 PACKAGES = ("torch", "torchvision", "faiss-cpu", "albumentations", "opencv-python-headless", "numpy", "pillow")
 
 
-def evaluate_run(config: Config, folder: Path, targets: Sequence[str], progress_bar: bool = True) -> dict[str, Any]:
+def evaluate_run(config: Config, folder: Path, targets: Sequence[str], progress: bool = True) -> dict[str, Any]:
     """Test the run in ``folder`` on ``targets``; returns and writes results.json, keeping other targets' figures.
 
     Raises:
@@ -54,7 +54,7 @@ def evaluate_run(config: Config, folder: Path, targets: Sequence[str], progress_
         results["targets"] = {}  # figures of an earlier network in this folder
     results["run"] = _describe_run(config, folder, checkpoint)
     for target, data in sets.items():
-        figures = _evaluate_target(config, folder, network, data, checkpoint, progress_bar)
+        figures = _evaluate_target(config, folder, network, data, checkpoint, progress)
         results["targets"][data.name] = {**figures, "asked_as": target}
         write_atomically(folder / RESULTS_FILE, json.dumps(results, indent=1))
     return results
@@ -87,13 +87,13 @@ def checkpoint_digest(folder: Path) -> str:
 
 
 def _evaluate_target(
-    config: Config, folder: Path, network: Embedder, data: DataSet, checkpoint: str, progress_bar: bool
+    config: Config, folder: Path, network: Embedder, data: DataSet, checkpoint: str, progress: bool
 ) -> dict[str, Any]:
     started = time.monotonic()
     own = folder / "targets" / data.name
     sources = f"{checkpoint} {data.fingerprint}"
     query, gallery = (
-        _features(config, network, own / f"{split}.npz", data.splits[split], sources, progress_bar)
+        _features(config, network, own / f"{split}.npz", data.splits[split], sources, progress)
         for split in ("query", "gallery")
     )
     for features, split in ((query, "query"), (gallery, "gallery")):  # only now: a bad gallery leaves both as they were
@@ -101,7 +101,7 @@ def _evaluate_target(
             features.save(own / f"{split}.npz")
     index = FlatIndex(gallery, config.evaluation.distance)
     evaluation = ranking.evaluate(
-        query, gallery, config.evaluation.distance, index, config.evaluation.top_k, progress=progress_bar
+        query, gallery, config.evaluation.distance, index, config.evaluation.top_k, progress=progress
     )
     _write_ranks(own / "ranks.parquet", query, gallery, evaluation)
     return {
@@ -127,7 +127,7 @@ def _evaluate_target(
 
 
 def _features(
-    config: Config, network: Embedder, path: Path, samples: Samples, sources: str, progress_bar: bool
+    config: Config, network: Embedder, path: Path, samples: Samples, sources: str, progress: bool
 ) -> Features:
     settings = json.dumps(
         [
@@ -143,7 +143,7 @@ def _features(
     origin = f"{path.stem} {hashlib.sha256(settings.encode()).hexdigest()[:16]}"
     if saved_origin(path) == origin:
         return replace(load_features(path), origin=origin)
-    return extract(network, samples, config, origin, progress_bar)
+    return extract(network, samples, config, origin, progress)
 
 
 def _write_ranks(path: Path, query: Features, gallery: Features, evaluation: ranking.Evaluation) -> None:

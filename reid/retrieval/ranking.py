@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 import numpy as np
-from tqdm import tqdm
 
 from reid.errors import InputError
+from reid.progress import track
 from reid.retrieval.features import Features
 
 Distance = Literal["cosine", "euclidean"]
@@ -140,7 +140,7 @@ def evaluate(
     lists = RankedLists(np.full(shape, -1), np.full(shape, np.nan), np.zeros(shape, dtype=bool))
     rows = _DistanceRows(gallery, distance)
     block = 64
-    for low in tqdm(range(0, len(query), block), desc="ranking", unit="block", disable=not progress, leave=False):
+    for low in track(range(0, len(query), block), name="ranking", unit="block", shown=progress):
         within = slice(low, min(low + block, len(query)))
         distances = rows(query.features[within])
         kept = ~(

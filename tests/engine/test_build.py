@@ -30,7 +30,7 @@ from reid.models import TrainOutput
 def test_names_are_checked_before_anything_starts(tiny, tmp_path, override, message):
     config = load_config("market_bn.yaml", [*tiny, override])
     with pytest.raises(InputError, match=message):
-        train(config, progress_bar=False)
+        train(config, progress=False)
     assert not (tmp_path / "runs").exists()
 
 
@@ -59,7 +59,7 @@ def test_precision_is_a_choice_and_never_emulated_by_itself(tiny, monkeypatch):
 
 
 def test_bf16_trains(tiny):
-    train(load_config("market_bn.yaml", [*tiny, "precision=bf16", "optim.steps=2"]), progress_bar=False)
+    train(load_config("market_bn.yaml", [*tiny, "precision=bf16", "optim.steps=2"]), progress=False)
 
 
 def test_standardising_is_part_of_the_test_transform(tiny):

@@ -13,14 +13,14 @@ from reid.errors import InputError
 @pytest.fixture
 def trained(tiny):
     config = load_config("market_bn.yaml", [*tiny, "optim.steps=3"])
-    return config, train(config, progress_bar=False)
+    return config, train(config, progress=False)
 
 
 def test_features_are_the_network_of_each_image_alone(trained):
     config, folder = trained
     network = load_network(config, folder)
     query = build.dataset(config, "market1501", ["query", "gallery"]).splits["query"]
-    features = extract(network, query, config, "test", progress_bar=False)
+    features = extract(network, query, config, "test", progress=False)
     assert features.features.shape == (len(query), network.channels) and features.features.dtype == np.float32
     assert features.paths == query.names and features.origin == "test"
     transform = build.test_transform(config)

@@ -30,7 +30,7 @@ def tensors_equal(a: Path, b: Path) -> bool:
 
 
 def test_a_run_leaves_its_files(tiny_config):
-    folder = train(tiny_config, progress_bar=False)
+    folder = train(tiny_config, progress=False)
     progress = read_progress(folder / FILE)
     assert progress.finished and progress.step == progress.total_steps == len(log_of(folder))
     assert (progress.threads, progress.device, progress.precision, progress.num_classes) == (1, "cpu", "float32", 6)
@@ -54,24 +54,24 @@ def test_a_run_leaves_its_files(tiny_config):
 
 def test_it_learns(tiny):
     config = load_config("market_bn.yaml", [*tiny, "optim.epochs=12", "optim.lr=3e-3", "transforms.erasing=0"])
-    log = log_of(train(config, progress_bar=False))
+    log = log_of(train(config, progress=False))
     assert log[-1]["loss"] < 0.7 * log[0]["loss"]
     assert sum(entry["accuracy"] for entry in log[-4:]) / 4 > 0.6
 
 
 def test_the_same_seed_gives_the_same_run_and_a_finished_run_is_left_alone(tiny):
-    folders = [train(load_config("market_bn.yaml", [*tiny, f"run={name}"]), progress_bar=False) for name in "ab"]
-    other = train(load_config("market_bn.yaml", [*tiny, "run=c", "seed=1"]), progress_bar=False)
+    folders = [train(load_config("market_bn.yaml", [*tiny, f"run={name}"]), progress=False) for name in "ab"]
+    other = train(load_config("market_bn.yaml", [*tiny, "run=c", "seed=1"]), progress=False)
     assert tensors_equal(*folders) and not tensors_equal(folders[0], other)
     written = (folders[0] / FILE).stat().st_mtime_ns
-    train(load_config("market_bn.yaml", [*tiny, "run=a"]), progress_bar=False)
+    train(load_config("market_bn.yaml", [*tiny, "run=a"]), progress=False)
     assert (folders[0] / FILE).stat().st_mtime_ns == written
 
 
 def test_killed_in_the_second_epoch_it_ends_as_if_never_interrupted(tiny):
     """SIGKILL with two workers, erasing and jitter on; resumed without workers: every tensor is the same."""
     settings = [*tiny, "optim.epochs=3", "transforms.erasing=0.5", "transforms.jitter=0.3", "optim.lr=3e-3"]
-    whole = train(load_config("market_bn.yaml", [*settings, "run=whole"]), progress_bar=False)
+    whole = train(load_config("market_bn.yaml", [*settings, "run=whole"]), progress=False)
     steps = read_progress(whole / FILE).total_steps // 3
 
     killed = Path("runs/killed")
@@ -90,7 +90,7 @@ def test_killed_in_the_second_epoch_it_ends_as_if_never_interrupted(tiny):
     assert stopped.step == steps and not stopped.finished
     assert steps < len(log_of_partial(killed)) < 3 * steps
 
-    train(load_config("market_bn.yaml", [*settings, "run=killed", "data.workers=0"]), progress_bar=False)
+    train(load_config("market_bn.yaml", [*settings, "run=killed", "data.workers=0"]), progress=False)
     assert tensors_equal(whole, killed)
     shown = [
         [{k: v for k, v in entry.items() if k != "images_per_second"} for entry in log_of(f)] for f in (whole, killed)
@@ -104,7 +104,7 @@ def log_of_partial(folder: Path) -> list[str]:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_leaves_a_checkpoint_that_resumes(tiny, number, monkeypatch):
-    whole = train(load_config("market_bn.yaml", [*tiny, "run=whole"]), progress_bar=False)
+    whole = train(load_config("market_bn.yaml", [*tiny, "run=whole"]), progress=False)
     config = load_config("market_bn.yaml", [*tiny, "run=stopped"])
     from reid.engine import build
 
@@ -119,10 +119,10 @@ def test_a_signal_leaves_a_checkpoint_that_resumes(tiny, number, monkeypatch):
     before = signal.getsignal(number)
     with monkeypatch.context() as patch, pytest.raises(Interrupted, match="the same command goes on") as caught:
         patch.setattr(build, "total_loss", total_loss)
-        train(config, progress_bar=False)
+        train(config, progress=False)
     assert caught.value.code == 128 + number and signal.getsignal(number) is before
     assert read_progress(config.run_folder / FILE).step == 3
-    assert tensors_equal(whole, train(config, progress_bar=False))
+    assert tensors_equal(whole, train(config, progress=False))
 
 
 @pytest.mark.parametrize("change", ["threads", "device", "precision", "torch", "data", "total_steps"])
@@ -139,28 +139,28 @@ def test_resume_says_why_it_refuses_or_restores(tiny, change, monkeypatch):
 
     monkeypatch.setattr(module, "save_checkpoint", stop_after_first)
     with pytest.raises(RuntimeError, match="stop here"):
-        train(config, progress_bar=False)
+        train(config, progress=False)
     monkeypatch.setattr(module, "save_checkpoint", real)
     if change == "threads":
-        train(config, progress_bar=False)
+        train(config, progress=False)
         restored = torch.get_num_threads()
         torch.set_num_threads(1)
         assert restored == 2
     else:
         with pytest.raises(InputError, match=rf"cannot be resumed: {change} was .*, is .* \(.+\)"):
-            train(config, progress_bar=False)
+            train(config, progress=False)
 
 
 def test_another_config_in_the_same_folder_is_refused(tiny):
-    train(load_config("market_bn.yaml", [*tiny, "run=a", "optim.steps=1"]), progress_bar=False)
+    train(load_config("market_bn.yaml", [*tiny, "run=a", "optim.steps=1"]), progress=False)
     with pytest.raises(InputError, match=r"runs/a: holds a run of another config \(optim.lr was 0.00035, is 0.01\)"):
-        train(load_config("market_bn.yaml", [*tiny, "run=a", "optim.steps=1", "optim.lr=0.01"]), progress_bar=False)
+        train(load_config("market_bn.yaml", [*tiny, "run=a", "optim.steps=1", "optim.lr=0.01"]), progress=False)
 
 
 def test_a_loss_that_is_no_number_stops_and_says_where(tiny):
     config = load_config("market_bn.yaml", [*tiny, "optim.lr=1e30", "optim.warmup=0"])
     with pytest.raises(InputError, match=r"the loss is (nan|inf) in epoch \d, batch \d \(images .*jpg"):
-        train(config, progress_bar=False)
+        train(config, progress=False)
     for path in config.run_folder.glob(FILE):
         assert read_progress(path).step > 0
 
@@ -172,15 +172,15 @@ def test_a_corrupt_image_mid_epoch_is_named_and_what_was_done_stays(tiny, tmp_pa
     good = bad.read_bytes()
     bad.write_bytes(good[:600])
     with pytest.raises(InputError, match=rf"{bad.name}: not a readable image"):
-        train(load_config("market_bn.yaml", overrides), progress_bar=False)
+        train(load_config("market_bn.yaml", overrides), progress=False)
 
 
 def test_a_truncated_checkpoint_is_named(tiny_config):
-    folder = train(tiny_config, progress_bar=False)
+    folder = train(tiny_config, progress=False)
     content = (folder / FILE).read_bytes()
     (folder / FILE).write_bytes(content[: len(content) // 2])
     with pytest.raises(InputError, match=r"checkpoint.safetensors: not a readable checkpoint"):
-        train(tiny_config, progress_bar=False)
+        train(tiny_config, progress=False)
     assert (folder / FILE).read_bytes() == content[: len(content) // 2]
 
 

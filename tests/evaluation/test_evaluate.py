@@ -15,12 +15,12 @@ from reid.retrieval.features import load_features
 @pytest.fixture
 def trained(tiny):
     config = load_config("market_bn.yaml", [*tiny, "optim.steps=3"])
-    return config, train(config, progress_bar=False)
+    return config, train(config, progress=False)
 
 
 def test_results_carry_figures_and_provenance(trained):
     config, folder = trained
-    results = evaluate_run(config, folder, ["market1501"], progress_bar=False)
+    results = evaluate_run(config, folder, ["market1501"], progress=False)
     assert read_results(folder) == json.loads(json.dumps(results))
     own = results["targets"]["market1501"]
     query, gallery = (load_features(folder / "targets" / "market1501" / f"{s}.npz") for s in ("query", "gallery"))
@@ -37,7 +37,7 @@ def test_results_carry_figures_and_provenance(trained):
 
 def test_ranked_lists_are_the_ranking(trained):
     config, folder = trained
-    results = evaluate_run(config, folder, ["market1501"], progress_bar=False)
+    results = evaluate_run(config, folder, ["market1501"], progress=False)
     ranks = pd.read_parquet(folder / "targets" / "market1501" / "ranks.parquet")
     query, gallery = (load_features(folder / "targets" / "market1501" / f"{s}.npz") for s in ("query", "gallery"))
     expected = slow_evaluate(query, gallery)[3]
@@ -53,13 +53,13 @@ def test_ranked_lists_are_the_ranking(trained):
 
 def test_features_are_kept_while_they_are_valid(trained):
     config, folder = trained
-    evaluate_run(config, folder, ["market1501"], progress_bar=False)
+    evaluate_run(config, folder, ["market1501"], progress=False)
     path = folder / "targets" / "market1501" / "query.npz"
     written = path.stat().st_mtime_ns
-    evaluate_run(config, folder, ["market1501"], progress_bar=False)
+    evaluate_run(config, folder, ["market1501"], progress=False)
     assert path.stat().st_mtime_ns == written
     before = load_resolved(folder / "config.yaml", ["model.neck_feature=before"])
-    evaluate_run(before, folder, ["market1501"], progress_bar=False)
+    evaluate_run(before, folder, ["market1501"], progress=False)
     assert path.stat().st_mtime_ns != written
 
 
@@ -71,14 +71,14 @@ def test_targets_add_up_until_the_network_changes(trained):
         f"name: again\nroot: {own}\npattern: '^(?P<pid>-?\\d+)_c(?P<cam>\\d)'\n"
         "splits: {query: {dir: query}, gallery: {dir: bounding_box_test}}\n"
     )
-    evaluate_run(config, folder, ["market1501"], progress_bar=False)
-    results = evaluate_run(config, folder, [str(card)], progress_bar=False)
+    evaluate_run(config, folder, ["market1501"], progress=False)
+    results = evaluate_run(config, folder, [str(card)], progress=False)
     assert list(results["targets"]) == ["market1501", "again"]
     assert results["targets"]["again"]["mAP"] == results["targets"]["market1501"]["mAP"]
     (folder / "checkpoint.safetensors").unlink()
     results_before = (folder / RESULTS_FILE).read_bytes()
     with pytest.raises(InputError, match="train it first"):
-        evaluate_run(config, folder, ["market1501"], progress_bar=False)
+        evaluate_run(config, folder, ["market1501"], progress=False)
     assert (folder / RESULTS_FILE).read_bytes() == results_before
 
 
@@ -91,7 +91,7 @@ def test_images_trained_on_are_no_target(trained):
         "splits: {query: {dir: query}, gallery: {dir: [bounding_box_train, bounding_box_test]}}\n"
     )
     with pytest.raises(InputError, match=r"48 of its images were trained on"):
-        evaluate_run(config, folder, [str(card)], progress_bar=False)
+        evaluate_run(config, folder, [str(card)], progress=False)
     assert not (folder / RESULTS_FILE).exists()
 
 
@@ -99,4 +99,4 @@ def test_damaged_results_are_named(trained):
     config, folder = trained
     (folder / RESULTS_FILE).write_text('{"targets": ')
     with pytest.raises(InputError, match=r"results.json: cannot be read"):
-        evaluate_run(config, folder, ["market1501"], progress_bar=False)
+        evaluate_run(config, folder, ["market1501"], progress=False)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import os
 import signal
-import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -17,7 +16,6 @@ from multiprocessing import connection, get_context, parent_process
 from pathlib import Path
 
 import cv2
-from tqdm import tqdm
 
 from reid.data.sites.camera import Camera, sample_camera
 from reid.data.sites.compose import draw_content, sample_shot, take
@@ -35,6 +33,7 @@ from reid.data.sites.schedule import (
 from reid.data.sites.settings import RenderSettings
 from reid.data.sites.styles import SITES
 from reid.errors import InputError
+from reid.progress import track
 
 
 @lru_cache(maxsize=16)
@@ -98,14 +97,8 @@ def _draw_missing(partial: Path, settings: RenderSettings, processes: int, progr
     missing = [image for image in images if image.name not in there]
     identities = [list(group) for _, group in groupby(missing, key=lambda image: image.pid)]
     processes = min(processes, len(identities))
-    with tqdm(
-        total=len(images),
-        initial=len(images) - len(missing),
-        desc=f"drawing {settings.site}",
-        unit="image",
-        disable=not progress,
-        mininterval=0.1 if sys.stderr.isatty() else 10,  # a log file wants few lines
-    ) as bar:
+    done = len(images) - len(missing)
+    with track(name=f"drawing {settings.site}", unit="image", total=len(images), done=done, shown=progress) as bar:
         if processes <= 1:
             with _one_opencv_thread():
                 for identity in identities:
