@@ -74,7 +74,7 @@ def _run(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> in
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt as stop:
-        print(f"\n{stop or 'interrupted'}", file=sys.stderr)
+        print(f"\n{str(stop) or 'interrupted'}", file=sys.stderr)
         return getattr(stop, "code", 130)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader (head, less) has seen enough
@@ -165,7 +165,7 @@ def _cross_domain(arguments: argparse.Namespace) -> None:
     for config in configs:
         wanted = list(dict.fromkeys((config.data.source, *targets)))
         folder = config.run_folder if is_trained(config) else train(config)
-        rows += [row for row in rows_of(evaluate_run(config, folder, wanted)) if row.target in wanted]
+        rows += rows_of(evaluate_run(config, folder, wanted))
     table = gap_table(rows)
     print(table)
     content = io.StringIO()
@@ -261,11 +261,12 @@ def _split_overrides(values: Sequence[str], overrides: Sequence[str]) -> tuple[l
 
 
 def _check_targets(config: Config, targets: Sequence[str]) -> None:
-    """Read every table before the training whose result they test."""
+    """Read every table before the training whose result they test; drawn sites last, since they may take a minute."""
+    from reid.data.card import load_card
     from reid.engine import build
 
     build.check(config)
-    for target in targets:
+    for target in sorted(targets, key=lambda name: load_card(name).drawn is not None):
         build.dataset(config, target, ["query", "gallery"])
 
 

@@ -18,7 +18,8 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
 
 from reid.errors import InputError
-from reid.paths import resolve
+from reid.files import parse_yaml, read_yaml
+from reid.paths import bundled, resolve
 
 Probability = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -80,16 +81,16 @@ class OptimConfig(_Section):
 class EvaluationConfig(_Section):
     batch_size: Count
     distance: Literal["cosine", "euclidean"]
-    top_k: Annotated[int, Field(ge=50)]
+    top_k: Annotated[int, Field(ge=50, le=10_000)]
 
 
 class Config(_Section):
     """A whole experiment. ``name`` is the config file's stem; ``origin`` says which layer set a key."""
 
-    seed: Annotated[int, Field(ge=0)]
-    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")]
+    seed: Annotated[int, Field(ge=0, lt=2**63)]
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d{1,3})?)$")]
     precision: Literal["auto", "float32", "bf16"]
-    threads: Count | None
+    threads: Annotated[int, Field(ge=1, le=1024)] | None
     output: str
     run: str | None
     targets: tuple[str, ...]
@@ -141,6 +142,7 @@ class Config(_Section):
 
 
 COMMAND_LINE = "command line"
+BOOLEANS = ("transforms.standardise",)
 
 
 def load_config(name: str, overrides: Sequence[str] = ()) -> Config:
@@ -149,8 +151,8 @@ def load_config(name: str, overrides: Sequence[str] = ()) -> Config:
     Raises:
         InputError: naming the file and key, for a missing file, bad YAML, an unknown key or a value of the wrong type.
     """
-    base_path, path = resolve("configs", "base.yaml"), resolve("configs", name)
-    base, own = (base_path.name, _read_yaml(base_path)), _read_chain(path, ())
+    base_path, path = bundled("configs") / "base.yaml", resolve("configs", name)
+    base, own = (base_path.name, read_yaml(base_path)), _read_chain(path, ())
     merged: dict[str, Any] = {}
     origins: dict[str, str] = {}
     for origin, layer in (base, *own):
@@ -167,6 +169,9 @@ def load_config(name: str, overrides: Sequence[str] = ()) -> Config:
 
 def make_config(values: Mapping[str, Any], name: str, origins: Mapping[str, str]) -> Config:
     """Validate plain ``values``; ``origins`` maps dotted keys to the files that set them."""
+    for key, value in flatten(values).items():
+        if isinstance(value, bool) and key not in BOOLEANS:  # else True would pass for the number 1
+            raise InputError(f"{_origin(origins, key)}: {key}: expected a number or a text, got {value}")
     try:
         config = Config.model_validate(values)
     except ValidationError as error:
@@ -177,7 +182,7 @@ def make_config(values: Mapping[str, Any], name: str, origins: Mapping[str, str]
 
 def load_resolved(path: Path, overrides: Sequence[str] = ()) -> Config:
     """Read the resolved config saved with a run (every key stands in it; its name is stored beside them)."""
-    values = _read_yaml(path)
+    values = read_yaml(path)
     name = str(values.pop("name", path.parent.name))
     extra = _parse_overrides(overrides)
     origins = {key: str(path) for key in flatten(values)} | dict.fromkeys(flatten(extra), COMMAND_LINE)
@@ -200,35 +205,20 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _read_yaml(path: Path) -> dict[str, Any]:
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read: {error}") from None
-    except yaml.YAMLError as error:
-        raise InputError(f"{path}: is not valid YAML: {error}") from None
-    if values is None:
-        return {}
-    if not isinstance(values, dict):
-        raise InputError(f"{path}: holds a {type(values).__name__}, expected keys and values")
-    return values
-
-
 def _read_chain(path: Path, above: tuple[Path, ...]) -> list[tuple[str, dict[str, Any]]]:
     """The file's keys, after those of the file that it names under ``extends`` (beside it, or bundled)."""
+    path = path.resolve()
     if path in above:
         raise InputError(f"{path}: extends: goes round in a circle: {' -> '.join(p.name for p in (*above, path))}")
-    values = _read_yaml(path)
+    values = read_yaml(path)
     parent = values.pop("extends", None)
     if parent is None:
         return [(str(path), values)]
     if not isinstance(parent, str):
         raise InputError(f"{path}: extends: expected a file's name, got {parent!r}")
     beside = path.parent / parent
-    return [
-        *_read_chain(beside if beside.is_file() else resolve("configs", parent), (*above, path)),
-        (str(path), values),
-    ]
+    parent_path = beside if beside.is_file() else resolve("configs", parent)
+    return [*_read_chain(parent_path, (*above, path)), (str(path), values)]
 
 
 def _parse_overrides(overrides: Sequence[str]) -> dict[str, Any]:
@@ -237,10 +227,7 @@ def _parse_overrides(overrides: Sequence[str]) -> dict[str, Any]:
         key, equals, text = override.partition("=")
         if not equals or not key:
             raise InputError(f"{COMMAND_LINE}: {override!r} is not of the form key=value")
-        try:
-            value = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            raise InputError(f"{COMMAND_LINE}: {key}: {text!r} is not valid YAML: {error}") from None
+        value = parse_yaml(text, f"{COMMAND_LINE}: {key}: {text[:80]!r}")
         for part in reversed(key.split(".")):
             value = {part: value}
         values = _merge(values, value)

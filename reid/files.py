@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+from collections import Counter
+from collections.abc import Hashable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 from reid.errors import InputError
 
@@ -15,8 +22,8 @@ def write_atomically(path: Path, content: bytes | str) -> None:
         InputError: naming the path, when it cannot be written.
     """
     data = content.encode() if isinstance(content, str) else content
-    partial = path.with_name(f".{path.name}.partial{os.getpid()}")
     try:
+        partial = path.with_name(f".{path.name}.partial{os.getpid()}")
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             with partial.open("wb") as file:
@@ -26,5 +33,68 @@ def write_atomically(path: Path, content: bytes | str) -> None:
             partial.replace(path)
         finally:
             partial.unlink(missing_ok=True)
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise InputError(f"{path}: cannot be written: {error}") from None
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold ``folder`` for one writer; the lock goes with the process, however it ends.
+
+    Raises:
+        InputError: another process holds it, or the folder cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = (folder / ".lock").open("w")
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be written: {error}") from None
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise InputError(f"{folder}: another process is at work in it") from None
+        for left in folder.glob(".*.partial*"):  # of a writer that was killed
+            left.unlink(missing_ok=True)
+        yield
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML in which a key given twice is an error: the last one silently winning has cost people days."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        for key, count in Counter(map(str, keys)).items():
+            if count > 1:
+                raise yaml.constructor.ConstructorError(None, None, f"key {key!r} is given twice", node.start_mark)
+        return super().construct_mapping(node, deep)
+
+
+def parse_yaml(text: str, where: str) -> Any:
+    """Plain values of YAML text; nothing is executed.
+
+    Raises:
+        InputError: beginning with ``where``.
+    """
+    try:
+        return yaml.load(text, Loader=_Loader)
+    except (yaml.YAMLError, ValueError, OverflowError, RecursionError, TypeError) as error:
+        raise InputError(f"{where}: not valid YAML: {error}") from None
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The mapping in a YAML file; an empty file is an empty one.
+
+    Raises:
+        InputError: naming the file.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read: {error}") from None
+    values = parse_yaml(text, str(path))
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        raise InputError(f"{path}: holds a {type(values).__name__}, expected a mapping of keys to values")
+    return values

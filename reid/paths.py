@@ -28,9 +28,13 @@ def bundled_names(kind: Kind) -> list[str]:
 
 def resolve(kind: Kind, name: str) -> Path:
     """A file that exists wins; then the bundled folder, with or without `.yaml`."""
-    own = Path(name).expanduser()
-    if own.is_file():
-        return own
+    own = Path(name)
+    try:
+        own = own.expanduser()
+        if own.is_file():
+            return own
+    except (OSError, RuntimeError) as error:  # too long a name, an unknown user's home
+        raise InputError(f"{name!r} is no path: {error}") from None
     folder = bundled(kind)
     if name and not own.is_absolute() and ".." not in own.parts:
         for candidate in (folder / name, folder / f"{name}.yaml"):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import yaml
 from conftest import ROOT
-from trees import PLACE, market_tree
+from trees import PLACE, manifest_tree, market_tree
 
 from reid.cli import COMMANDS, main
 from reid.retrieval.features import Features
@@ -78,6 +78,15 @@ def test_train_then_evaluate_then_compare(tiny, capsys):
         "model.backbone=resnet18",
     )
     assert "2 runs, 0 to train" in again and again.splitlines()[1:] == out.splitlines()[1:]
+
+
+def test_own_data_by_path_is_source_and_target(tiny, tmp_path, capsys):
+    people = manifest_tree(tmp_path / "mine")
+    settings = [*tiny, f"data.source={people}", "sampler.identities=2", "optim.steps=2"]
+    code, out, _ = run(capsys, "cross-domain", "--cfgs", "market_bn.yaml", "--targets", "market1501", *settings)
+    assert code == 0 and "| people | market1501 |" in " ".join(out.split()).replace("|  ", "| ")
+    (line,) = [line for line in out.splitlines() if line.startswith("| market_bn")]
+    assert line.split("|")[2].strip() == "people" and "(" in line.split("|")[5]  # the drop against people
 
 
 def test_score(tmp_path, capsys):
@@ -155,7 +164,7 @@ def test_bad_configs(tiny, tmp_path, capsys):
         f"data.root={tmp_path}": str(tmp_path / PLACE),
         "targets=[nowhere]": "nowhere",
         "model.weights=none.pth": "none.pth",
-        "sampler.identities=99": "sampler.identities: 99 a batch",
+        "sampler.identities=99": "command line: sampler: identities: 99 a batch",
     }.items():
         fails(capsys, message, "train", "--cfg", "market_bn.yaml", *tiny, override)
     assert not Path("runs").exists()

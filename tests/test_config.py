@@ -72,9 +72,13 @@ def test_base_holds_the_bag_of_tricks_recipe():
         ("device: gpu", "x.yaml: device: string should match pattern .*, got 'gpu'"),
         ("model: resnet50", "x.yaml: model: .*, got 'resnet50'"),
         ("losses: {triplet: hard}", "x.yaml: losses.triplet: .*, got 'hard'"),
+        ("seed: true", "x.yaml: seed: expected a number or a text, got True"),
+        ("seed: 1\nseed: 2", "x.yaml: not valid YAML: key 'seed' is given twice"),
+        ("run: 2026-99-99", "x.yaml: not valid YAML: month must be in 1..12"),
+        ("threads: 99999999999999", "x.yaml: threads: input should be less than or equal to 1024"),
         ("seed: [1, 2]", "x.yaml: seed: input should be a valid integer, got .1, 2."),
-        ("- a\n- b", "x.yaml: holds a list, expected keys and values"),
-        ("a: [", "x.yaml: is not valid YAML"),
+        ("- a\n- b", "x.yaml: holds a list, expected a mapping of keys to values"),
+        ("a: [", "x.yaml: not valid YAML"),
         ("extends: 3", "x.yaml: extends: expected a file's name, got 3"),
         ("extends: none.yaml", "'none.yaml' is neither a file nor one of the bundled configs"),
     ],
@@ -94,7 +98,7 @@ def test_bad_values_name_file_and_key(tmp_path, text, message):
         ("model.width=-1", "command line: model.width: .* got -1"),
         ("model=3", "command line: model: "),
         ("a.b=1", "command line: unknown key 'a'"),
-        ("seed={", "command line: seed: '{' is not valid YAML"),
+        ("seed={", "command line: seed: '{': not valid YAML"),
     ],
 )
 def test_bad_overrides(override, message):
@@ -109,6 +113,12 @@ def test_resolved_round_trip(tmp_path):
     again = load_resolved(path)
     assert again.model_dump() == config.model_dump() and again.name == "sites_ibn_b" and again.hash() == config.hash()
     assert load_resolved(path, ["evaluation.distance=euclidean"]).evaluation.distance == "euclidean"
+
+
+def test_a_base_yaml_of_the_working_directory_is_not_ours(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "base.yaml").write_text("seed: 5\n")
+    assert load_config("market_bn.yaml").seed == 0
 
 
 def test_hash_covers_what_is_trained_and_nothing_else():

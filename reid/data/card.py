@@ -9,18 +9,19 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 from pydantic import BaseModel, ValidationError
 
 from reid.data.layouts import Row, Scan, is_image, scan_manifest, scan_split, some
 from reid.data.schema import SPLITS, Card, Drawn, Split, SplitName, Version
 from reid.errors import InputError
+from reid.files import read_yaml
 from reid.paths import bundled, resolve
 
-__all__ = ["SPLITS", "Card", "DataSet", "Samples", "Split", "load_card", "matchless", "read_dataset"]
+__all__ = ["SPLITS", "Card", "DataSet", "Samples", "Split", "load_card", "matchless", "read_dataset", "roots"]
 
 HINT = "datasets/README.md says how to obtain each data set; $REID_DATA names the folder that holds them."
+NUMBER = re.compile(r"-?[0-9]{1,15}")
 FOLDER_CAMERA = r"(?i)(?:^|[^a-z])c(?:am)?(?P<cam>\d+)"  # for a folder without a card: c1, cam1, x_c1s3, ...
 
 
@@ -34,10 +35,10 @@ def load_card(name_or_path: str) -> Card:
     folder of that name lies in the working directory; write `./word` for the folder.
     """
     text, version = str(name_or_path), None
-    path = Path(text).expanduser()
-    if not path.exists() and "@" in text:
+    path = _path(text)
+    if "@" in text and not path.exists():
         text, _, version = text.rpartition("@")
-        path = Path(text).expanduser()
+        path = _path(text)
     bare = len(path.parts) == 1 and not text.startswith(".")
     if text and path.is_dir() and not (bare and (bundled("datasets") / f"{text}.yaml").is_file()):
         return _no_version(_folder_card(path.resolve()), text, version)
@@ -45,7 +46,7 @@ def load_card(name_or_path: str) -> Card:
         if not path.is_file():
             raise InputError(f"no manifest {path}")
         own = path.resolve()
-        return _no_version(Card(name=own.stem, root=str(own.parent), manifest=own.name), text, version)
+        return _no_version(Card(name=_name(own.stem), root=str(own.parent), manifest=own.name), text, version)
     file = resolve("datasets", text)
     card = _parse(file)
     if version is None:
@@ -75,33 +76,29 @@ def _folder_card(folder: Path) -> Card:
         if not any(path.is_dir() and any(map(is_image, _names(path))) for path in folder.iterdir()):
             raise InputError(f"{folder}: neither {', '.join(SPLITS)} nor folders of images, one an identity, in it")
         splits = {"query": Split(), "gallery": Split()}
-    return Card(name=folder.name, root=str(folder), layout="folders", pattern=FOLDER_CAMERA, splits=splits)
+    return Card(name=_name(folder.name), root=str(folder), layout="folders", pattern=FOLDER_CAMERA, splits=splits)
+
+
+def _path(text: str) -> Path:
+    try:
+        path = Path(text).expanduser()
+        path.exists()
+    except (OSError, RuntimeError, ValueError) as error:  # too long a name, an unknown user's home
+        raise InputError(f"data set {text!r} is no path: {error}") from None
+    return path
+
+
+def _name(own: str) -> str:
+    """A file's or folder's name as a card's."""
+    return re.sub(r"[^\w .@()+-]|^\W+", "_", own)[:100] or "_"
 
 
 def _names(folder: Path) -> Iterable[str]:
     return (path.name for path in folder.iterdir())
 
 
-class _Loader(yaml.SafeLoader):
-    """YAML in which a key given twice is an error: the last one silently winning has cost people days."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        for key, count in Counter(map(str, keys)).items():
-            if count > 1:
-                raise yaml.constructor.ConstructorError(None, None, f"key {key!r} is given twice", node.start_mark)
-        return super().construct_mapping(node, deep)
-
-
 def _parse(path: Path) -> Card:
-    try:
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read: {error}") from None
-    except yaml.YAMLError as error:
-        raise InputError(f"{path}: not valid YAML: {error}") from None
-    if not isinstance(content, dict):
-        raise InputError(f"{path}: a card is a mapping of keys to values, not {type(content).__name__}")
+    content = read_yaml(path)
     try:
         return Card.model_validate(content)
     except ValidationError as error:
@@ -173,11 +170,17 @@ class DataSet:
     differences: tuple[str, ...]  # from the card's counts, with both numbers
     notes: tuple[str, ...]  # the differences, and whatever else a reader of the numbers should know
     unmatched: dict[str, tuple[str, ...]]  # image files whose names the pattern does not match, by split
+    rendered: str | None  # a drawn site's own fingerprint, over the bytes of all its images
+
+    @property
+    def label(self) -> str:
+        """What results are filed under: the name, and the release where there are several."""
+        return f"{self.name}@{self.version}" if self.card.versions else self.name
 
 
 def read_dataset(card: Card, data_root: Path, sites_root: Path, splits: Sequence[str] | None = None) -> DataSet:
     """The splits of a data set (None: all that the card has); a drawn site is rendered first where it is not there."""
-    root, version = _root(card, Path(data_root), Path(sites_root))
+    root, version, rendered = _root(card, Path(data_root), Path(sites_root))
     scans = _scan(card, root, version, splits)
     wanted = tuple(scans) if splits is None else tuple(dict.fromkeys(splits))
     pid_of = _numbering(card, root, version, scans, "pid")
@@ -220,6 +223,7 @@ def read_dataset(card: Card, data_root: Path, sites_root: Path, splits: Sequence
         differences=tuple(differences),
         notes=(*differences, *notes),
         unmatched={name: scans[name].unmatched for name in wanted},
+        rendered=rendered,
     )
 
 
@@ -229,7 +233,8 @@ def _fingerprint(tables: dict[str, Samples], sizes: dict[str, list[int]]) -> str
         table = tables[split]
         columns = (table.names, sizes[split], table.pids.tolist(), table.camids.tolist())
         for name, size, pid, camid in zip(*columns, strict=True):
-            digest.update(f"{split}\0{name}\0{size}\0{pid}\0{camid}\n".encode())
+            line = f"{split}\0{name}\0{size}\0{pid}\0{camid}\n"
+            digest.update(line.encode(errors="surrogateescape"))
     return digest.hexdigest()
 
 
@@ -241,38 +246,45 @@ def matchless(query: Samples, gallery: Samples) -> NDArray[np.bool_]:
     return np.asarray([same_pid[pid] for pid in query.pids.tolist()]) <= np.asarray(left_out)
 
 
-def _root(card: Card, data_root: Path, sites_root: Path) -> tuple[Path, str | None]:
-    """The folder to read from, rendered first for a drawn site, and the version that lies there."""
+def roots(card: Card, data_root: Path, sites_root: Path) -> set[Path]:
+    """The folders that a card may read from, whether or not they are there."""
+    if card.drawn is not None:
+        return {(sites_root.expanduser() / card.root).resolve()}
+    names = [version.root for version in card.versions.values()] or [card.root]
+    return {(data_root.expanduser() / name).resolve() for name in names}
+
+
+def _root(card: Card, data_root: Path, sites_root: Path) -> tuple[Path, str | None, str | None]:
+    """The folder to read from, rendered first for a drawn site; the version that lies there; a site's fingerprint."""
     if card.drawn is not None:
         root = sites_root.expanduser() / card.root
-        _render(card, card.drawn, root)
-        return root, card.version
+        return root, card.version, _render(card, card.drawn, root)
     data_root = data_root.expanduser()
     if not card.versions:
         root = data_root / card.root
         if not root.is_dir():
             raise InputError(f"card {card.name}: no folder {root}. {HINT}")
-        return root, card.version
-    roots = {version: data_root / entry.root for version, entry in card.versions.items()}
-    present = [version for version, root in roots.items() if root.is_dir()]
+        return root, card.version, None
+    folders = {version: data_root / entry.root for version, entry in card.versions.items()}
+    present = [version for version, folder in folders.items() if folder.is_dir()]
     chosen = [card.version] if card.version is not None else present
     if len(chosen) > 1:
         ways = " or ".join(f"{card.name}@{version}" for version in chosen)
         raise InputError(f"card {card.name}: {data_root} holds the versions {', '.join(chosen)}; choose {ways}")
     if not chosen or chosen[0] not in present:
-        sought = " or ".join(str(roots[version]) for version in (chosen or roots))
+        sought = " or ".join(str(folders[version]) for version in (chosen or folders))
         raise InputError(f"card {card.name}: no folder {sought}. {HINT}")
-    return roots[chosen[0]], chosen[0]
+    return folders[chosen[0]], chosen[0], None
 
 
-def _render(card: Card, drawn: Drawn, folder: Path) -> None:
+def _render(card: Card, drawn: Drawn, folder: Path) -> str:
     from reid.data.sites import RenderSettings, render_site  # here: the renderer is needed for drawn sites alone
 
     try:
         settings = RenderSettings(**drawn.model_dump(exclude_none=True))
     except (TypeError, ValueError) as error:
         raise InputError(f"card {card.name}, drawn: {error}") from None
-    render_site(folder, settings)
+    return render_site(folder, settings)
 
 
 def _scan(card: Card, root: Path, version: str | None, splits: Sequence[str] | None) -> dict[str, Scan]:
@@ -304,9 +316,17 @@ def _numbering(card: Card, root: Path, version: str | None, scans: dict[str, Sca
     Words are numbered over all of the card's splits, so that a number means the same whichever splits are read.
     """
     words = _words(scans, field)
-    if all(re.fullmatch(r"-?[0-9]+", word) for word in words):
+    if all(NUMBER.fullmatch(word) for word in words):
         return {word: int(word) for word in words}
     words |= _words(_scan(card, root, version, None), field)
+    numbers = [word for word in words if NUMBER.fullmatch(word)]
+    if numbers:
+        what = {"pid": "identities", "cam": "cameras"}[field]
+        strange = min(words - set(numbers))
+        raise InputError(
+            f"card {card.name}: {what} are whole numbers ({min(numbers)}, ...) but for {strange!r} and the like; "
+            "give all as numbers of at most 15 digits, or all as words"
+        )
     return {word: place for place, word in enumerate(sorted(words), 1)}
 
 

@@ -11,6 +11,7 @@ from PIL import Image, ImageFile
 
 from reid.data.card import Card, DataSet, Samples, load_card, matchless, read_dataset
 from reid.data.contact_sheet import contact_sheet
+from reid.data.images import FORMATS, UNREADABLE
 from reid.data.layouts import some
 from reid.progress import track
 
@@ -179,9 +180,9 @@ def undecodable_reason(content: bytes) -> str | None:
     """Why Pillow cannot decode these bytes to the last row of pixels; None where it can."""
     lenient, ImageFile.LOAD_TRUNCATED_IMAGES = ImageFile.LOAD_TRUNCATED_IMAGES, False
     try:
-        with Image.open(io.BytesIO(content)) as image:
+        with Image.open(io.BytesIO(content), formats=FORMATS) as image:
             image.load()
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except UNREADABLE as error:
         return "not an image" if isinstance(error, Image.UnidentifiedImageError) else str(error)
     finally:
         ImageFile.LOAD_TRUNCATED_IMAGES = lenient

@@ -7,6 +7,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from reid.data.card import DataSet, Samples
+from reid.data.images import read_image
 from reid.errors import InputError
 
 MARGIN, GAP, HEADER, LABEL = 16, 6, 48, 64  # pixels
@@ -99,9 +100,8 @@ def _paste(
     """The image, shrunk or enlarged to fit its cell with its own proportions; a word where it cannot be decoded."""
     height, width = cell
     try:
-        with Image.open(path) as image:
-            fitted = ImageOps.contain(image.convert("RGB"), (width, height))
-    except (OSError, SyntaxError, ValueError):
+        fitted = ImageOps.contain(Image.fromarray(read_image(path)), (width, height))
+    except InputError:
         draw.text((corner[0] + 4, corner[1] + 4), "unreadable", fill=(170, 0, 0), font=ImageFont.load_default(11))
         return
     sheet.paste(fitted, (corner[0] + (width - fitted.width) // 2, corner[1] + (height - fitted.height) // 2))

@@ -10,10 +10,10 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from reid.data.images import read_image
 from reid.data.transforms import Transform
 from reid.errors import InputError
 
@@ -30,19 +30,6 @@ class Batch(NamedTuple):
 
     images: Tensor
     indices: Tensor
-
-
-def read_image(path: Path) -> np.ndarray:
-    """Decode to (h, w, 3) uint8 RGB. Pillow refuses truncated files, where OpenCV would fill them with grey.
-
-    Raises:
-        InputError: naming the file, when it is missing or cannot be decoded whole.
-    """
-    try:
-        with Image.open(path) as image:
-            return np.asarray(image.convert("RGB"))
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise InputError(f"{path}: not a readable image: {error}") from None
 
 
 class ImageDataset(Dataset[tuple[np.ndarray, int] | InputError]):
@@ -82,7 +69,7 @@ def batches(dataset: ImageDataset, draws: Sequence[Sequence[Draw]], workers: int
     """Load each list of draws as one batch.
 
     Raises:
-        InputError: naming the first file that cannot be read.
+        InputError: naming the first file that cannot be read, or a worker process that was killed.
     """
     loader: DataLoader = DataLoader(
         dataset,
@@ -93,7 +80,19 @@ def batches(dataset: ImageDataset, draws: Sequence[Sequence[Draw]], workers: int
         generator=torch.Generator(),  # else every loader would draw a seed, that nothing needs, from the global one
         pin_memory=torch.cuda.is_available(),
     )
-    for batch in loader:
+    loaded = iter(loader)
+    while True:
+        try:
+            batch = next(loaded, None)
+        except RuntimeError as error:
+            if "DataLoader worker" not in str(error):
+                raise
+            reason = str(error).splitlines()[0]
+            raise InputError(
+                f"data.workers: a worker process ended ({reason}); out of memory? Try fewer, or 0"
+            ) from None
+        if batch is None:
+            return
         if isinstance(batch, InputError):
             raise batch
         yield batch

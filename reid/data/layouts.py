@@ -45,10 +45,13 @@ def is_image(name: str) -> bool:
 
 def images_in(folder: Path) -> Iterator[tuple[str, int]]:
     """Name and size of each image file directly in the folder."""
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if is_image(entry.name) and entry.is_file():
-                yield entry.name, entry.stat().st_size
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if is_image(entry.name) and not entry.is_dir():
+                    yield entry.name, entry.stat().st_size
+    except OSError as error:  # no permission, or a link to nothing
+        raise InputError(f"{error.filename or folder}: cannot be read: {error.strerror}") from None
 
 
 def scan_split(card: Card, split_name: str, split: Split, dirs: tuple[str, ...], root: Path, hint: str) -> Scan:
@@ -97,7 +100,7 @@ def _join(directory: str, name: str) -> str:
 
 
 def _folders(root: Path, directory: str) -> Iterator[tuple[str, str, int]]:
-    for folder in sorted(path for path in (root / directory).iterdir() if path.is_dir()):
+    for folder in sorted(path for path in (root / directory).iterdir() if path.is_dir() and path.name[0] != "."):
         for name, size in images_in(folder):
             yield _join(directory, f"{folder.name}/{name}"), folder.name, size
 
@@ -143,7 +146,7 @@ def scan_manifest(card: Card, root: Path, hint: str) -> dict[str, Scan]:
     splits: dict[str, list[Row]] = {}
     seen: dict[str, set[str]] = {}
     missing: list[str] = []
-    for record in reader:
+    for record in _records(reader, path):
         where = f"{path}, line {reader.line_num}"
         values = {column: (record[column] or "").strip() for column in MANIFEST_COLUMNS}
         empty = [column for column, value in values.items() if not value]
@@ -163,6 +166,13 @@ def scan_manifest(card: Card, root: Path, hint: str) -> dict[str, Scan]:
     if not splits:
         raise InputError(f"{path}: no rows below the header")
     return {name: Scan(tuple(sorted(rows, key=lambda row: row.name))) for name, rows in splits.items()}
+
+
+def _records(reader: csv.DictReader, path: Path) -> Iterator[dict[str, str]]:
+    try:
+        yield from reader
+    except csv.Error as error:
+        raise InputError(f"{path}, line {reader.line_num}: not readable as CSV: {error}") from None
 
 
 def _checked(entry: str, directory: str, seen: set[str], where: str) -> str:

@@ -30,7 +30,7 @@ class PKSampler:
         self._members = [np.flatnonzero(labels == label) for label in np.unique(labels)]
         self._p, self._k, self._seed = identities, images, seed
         if len(self._members) < identities:
-            raise InputError(f"sampler.identities: {identities} a batch, but only {len(self._members)} to train on")
+            raise InputError(f"identities: {identities} a batch, but only {len(self._members)} to train on")
         self._groups = [max(1, len(members) // images) for members in self._members]
 
     def __len__(self) -> int:
@@ -81,7 +81,7 @@ class RandomSampler:
     def __init__(self, labels: np.ndarray, identities: int, images: int, seed: int) -> None:
         self._count, self._size, self._seed = len(labels), identities * images, seed
         if self._count < self._size:
-            raise InputError(f"sampler: {self._size} images a batch, but there are {self._count} to train on")
+            raise InputError(f"{self._size} images a batch, but there are {self._count} to train on")
 
     def __len__(self) -> int:
         """Batches in every epoch."""

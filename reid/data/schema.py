@@ -95,7 +95,7 @@ class Drawn(_Strict):
 class Card(_Strict):
     """A data set as data: layout, expected counts, terms. README.md in `datasets/` explains every key."""
 
-    name: Annotated[str, Field(min_length=1)]
+    name: Annotated[str, Field(pattern=r"^\w[\w .@()+-]*$", max_length=100)]  # also a folder's name below a run
     root: str = "."
     layout: Literal["names", "folders"] = "names"
     pattern: str | None = None
@@ -123,6 +123,8 @@ class Card(_Strict):
             raise ValueError(f"version {self.version!r} is not one of {', '.join(sorted(self.versions))}")
         if self.drawn is not None and self.versions:
             raise ValueError("drawn and versions exclude each other")
+        if self.drawn is not None:
+            _inside((self.root,))
         if self.manifest is None:
             self._check_pattern()
         return self

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import inspect
 import logging
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -42,14 +44,37 @@ def check(config: Config) -> None:
     _naming(config, "data.source", lambda: load_card(config.data.source))
     for target in config.targets:
         _naming(config, "targets", lambda target=target: load_card(target))  # type: ignore[misc]
+    _check_shapes(config)
+
+
+def _check_shapes(config: Config) -> None:
+    """Send a batch without content through the backbone: maps can be too small for a norm, a batch for the neck's."""
+    size = (config.sampler.identities * config.sampler.images, 3, config.data.height, config.data.width)
+    if size[0] < 2:
+        config.fail("sampler.identities", "a batch of one image: the BNNeck needs two; or raise sampler.images")
+    with torch.device("meta"):
+        try:
+            backbone = embedder(config, num_classes=2).backbone.train()
+        except InputError as error:
+            config.fail("model.width", str(error))
+        try:
+            backbone(torch.empty(size))
+        except (ValueError, RuntimeError) as error:
+            config.fail("data.height", f"a batch of {size} does not go through {config.model.backbone}: {error}")
 
 
 def dataset(config: Config, name: str, splits: Sequence[str]) -> DataSet:
     """Read the tables of a data set by name; a drawn site is rendered first."""
     data = read_dataset(load_card(name), config.data.folder, Path(config.data.sites_root), splits)
     for note in data.notes:
-        log.warning(f"{data.name}: {note}")
+        _note(f"{data.name}: {note}")
     return data
+
+
+@lru_cache
+def _note(text: str) -> None:
+    """Warn once: a command reads the same data set several times."""
+    log.warning(text)
 
 
 def embedder(config: Config, num_classes: int) -> Embedder:
@@ -82,7 +107,11 @@ def losses(config: Config) -> list[WeightedLoss]:
 
 def sampler(config: Config, labels: np.ndarray) -> PKSampler | RandomSampler:
     """Which images form a batch, for (N,) ``labels``."""
-    return SAMPLERS[config.sampler.name](labels, config.sampler.identities, config.sampler.images, config.seed)
+    own = config.sampler
+    try:
+        return SAMPLERS[own.name](labels, own.identities, own.images, config.seed)
+    except InputError as error:
+        config.fail("sampler", str(error))
 
 
 def train_transform(config: Config) -> Transform:
@@ -108,17 +137,19 @@ def device(config: Config) -> torch.device:
         InputError: CUDA asked for where there is none.
     """
     if config.device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    chosen = torch.device(config.device)
+        chosen = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    else:
+        chosen = torch.device(config.device)
     if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
         raise InputError(f"{config.device!r}: this machine has {torch.cuda.device_count()} CUDA devices")
+    torch.backends.cudnn.allow_tf32 = False  # float32 is to mean float32
     return chosen
 
 
 def autocast_dtype(config: Config, on: torch.device) -> torch.dtype | None:
     """bf16 or None (float32). ``auto`` takes bf16 only where the hardware has it: emulation is many times slower."""
     if config.precision == "auto":
-        has_bf16 = torch.cuda.is_bf16_supported() if on.type == "cuda" else _cpu_has_bf16()
+        has_bf16 = torch.cuda.is_bf16_supported(including_emulation=False) if on.type == "cuda" else _cpu_has_bf16()
         return torch.bfloat16 if has_bf16 else None
     return torch.bfloat16 if config.precision == "bf16" else None
 
@@ -138,9 +169,13 @@ def _losses(config: Config) -> list[WeightedLoss]:
         if unknown:
             raise InputError(f"{name}: unknown key {unknown[0]!r}; the keys here are weight, {', '.join(choices)}")
         weight = parameters.get("weight", 1.0)
-        if weight is None or weight < 0:
+        if weight is None or not 0 <= weight < math.inf:
             raise InputError(f"{name}.weight: expected a number of at least 0, got {weight!r}")
-        loss = LOSSES[name](**{key: value for key, value in parameters.items() if key != "weight"})
+        own = {key: value for key, value in parameters.items() if key != "weight"}
+        try:
+            loss = LOSSES[name](**own)
+        except TypeError:  # null where the loss knows none
+            raise InputError(f"{name}: does not take {own}") from None
         if weight > 0:
             built.append(WeightedLoss(name, weight, loss, str(loss.input)))
     if not built:

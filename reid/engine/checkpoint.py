@@ -28,8 +28,8 @@ class Progress:
         step: optimiser steps done.
         total_steps: steps of the whole run; it is finished when they are equal.
         num_classes: identities trained on.
-        data: fingerprint of the source's data.
-        threads, device, precision, torch, cpu: what the arithmetic ran on.
+        source, data: label and fingerprint of the source's data.
+        threads, device, precision, packages, cpu: what the arithmetic ran on.
         seconds: training time so far.
         weights: what was loaded into the backbone at the start.
     """
@@ -38,11 +38,12 @@ class Progress:
     total_steps: int
     num_classes: int
     config_hash: str
+    source: str
     data: str
     threads: int
     device: str
     precision: str
-    torch: str
+    packages: str
     cpu: str
     seconds: float
     weights: str
@@ -56,8 +57,11 @@ def save_checkpoint(path: Path, model: nn.Module, optimizer: torch.optim.Optimiz
     """Write model, optimiser state and torch's random state.
 
     Raises:
-        InputError: naming the path, when it cannot be written (a full disk); the old checkpoint then still stands.
+        InputError: naming the path, when it cannot be written (a full disk), or weights that are no numbers; the old
+            checkpoint then still stands.
     """
+    if not all(torch.isfinite(parameter).all() for parameter in model.parameters()):
+        raise InputError(f"{path}: not written: weights are no longer finite after step {progress.step}")
     tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
     for number, parameter in enumerate(_parameters(optimizer)):
         for key, value in optimizer.state[parameter].items():

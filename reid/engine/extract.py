@@ -30,6 +30,8 @@ def load_network(config: Config, folder: Path) -> Embedder:
     stored = read_progress(checkpoint)
     if not stored.finished:
         raise InputError(f"{folder}: stopped at step {stored.step} of {stored.total_steps}; train it to the end")
+    if stored.config_hash != config.hash():
+        raise InputError(f"{folder}: its config changed after training: hash {config.hash()}, was {stored.config_hash}")
     network = build.embedder(config, stored.num_classes)
     load_model(checkpoint, network)
     return network.to(build.device(config)).to(memory_format=torch.channels_last).eval()

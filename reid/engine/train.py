@@ -7,6 +7,7 @@ the result equals that of a run never interrupted, bit for bit.
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import logging
 import math
@@ -21,16 +22,19 @@ import numpy as np
 import torch
 
 from reid.config import Config, OptimConfig, dump_resolved, flatten, load_resolved
+from reid.data.card import DataSet
 from reid.data.dataset import ImageDataset, batches, training_draws
 from reid.engine import build
 from reid.engine.checkpoint import FILE, Progress, load_training, read_progress, save_checkpoint
 from reid.errors import InputError
-from reid.files import write_atomically
+from reid.files import locked, write_atomically
 from reid.losses.triplet import hardest_pairs
 from reid.progress import track
 
 log = logging.getLogger(__name__)
 
+# Besides torch, what decides the pixels that a batch holds.
+ARITHMETIC = ("torch", "numpy", "albumentations", "opencv-python-headless", "pillow")
 CONFIG_FILE, LOG_FILE = "config.yaml", "log.jsonl"
 
 
@@ -53,7 +57,10 @@ def is_trained(config: Config) -> bool:
     if not (folder / FILE).exists():
         return False
     _check_same_config(config, folder)
-    return read_progress(folder / FILE).finished
+    stored = read_progress(folder / FILE)
+    if stored.finished:
+        _check_same_data(folder, stored, build.dataset(config, config.data.source, ["train"]))
+    return stored.finished
 
 
 def train(config: Config, progress: bool = True) -> Path:
@@ -65,6 +72,12 @@ def train(config: Config, progress: bool = True) -> Path:
     """
     build.check(config)
     source = build.dataset(config, config.data.source, ["train"])
+    build.sampler(config, source.splits["train"].pids)  # too few people is said before a folder is made
+    with locked(config.run_folder):
+        return _train(config, source, progress)
+
+
+def _train(config: Config, source: DataSet, progress: bool) -> Path:
     folder = config.run_folder
     samples = source.splits["train"]
     identities, labels = np.unique(samples.pids, return_inverse=True)
@@ -81,11 +94,12 @@ def train(config: Config, progress: bool = True) -> Path:
         total_steps=total_steps,
         num_classes=len(identities),
         config_hash=config.hash(),
+        source=source.label,
         data=source.fingerprint,
         threads=torch.get_num_threads(),
         device=device.type,
         precision="bf16" if dtype else "float32",
-        torch=torch.__version__,
+        packages=", ".join(f"{name} {importlib.metadata.version(name)}" for name in ARITHMETIC),
         cpu=torch.backends.cpu.get_cpu_capability(),
         seconds=0.0,
         weights="none",
@@ -97,9 +111,14 @@ def train(config: Config, progress: bool = True) -> Path:
     resuming = checkpoint.exists()
     if resuming:
         _check_same_config(config, folder)
-        begun = _check_resumable(checkpoint, begun)
-        if begun.finished:
+        stored = read_progress(checkpoint)
+        _check_same_data(folder, stored, source)
+        if stored.finished:
+            if config.precision not in ("auto", stored.precision):
+                config.fail("precision", f"{config.precision!r}, but {folder} was trained in {stored.precision}")
             return folder
+        _check_resumable(checkpoint, stored, begun)
+        begun = stored
         torch.set_num_threads(begun.threads)
         log.info(f"{folder}: going on after step {begun.step} of {total_steps}")
     else:
@@ -120,7 +139,8 @@ def train(config: Config, progress: bool = True) -> Path:
     terms = build.losses(config)
     images = ImageDataset(samples.paths, build.train_transform(config))
     targets = torch.from_numpy(labels)
-    step, started, last_batch = begun.step, time.monotonic(), ""
+    step, last_batch = begun.step, ""
+    started = now = time.monotonic()
 
     def save() -> None:
         seconds = begun.seconds + time.monotonic() - started
@@ -132,7 +152,6 @@ def train(config: Config, progress: bool = True) -> Path:
             epoch, within = divmod(step, steps_per_epoch)
             draws = training_draws(sampler.epoch(epoch), config.seed, epoch, within)[: total_steps - step]
             for batch in batches(images, draws, config.data.workers):
-                before = time.monotonic()
                 learning_rate = learning_rate_at(config.optim, step, steps_per_epoch, total_steps)
                 for group in optimizer.param_groups:
                     group["lr"] = learning_rate
@@ -150,16 +169,19 @@ def train(config: Config, progress: bool = True) -> Path:
                     shown = torch.stack([loss, accuracy, positive.mean(), negative.mean(), *values.values()]).tolist()
                 last_batch = f"epoch {epoch + 1}, batch {step - epoch * steps_per_epoch + 1}"
                 if not math.isfinite(shown[0]):
-                    names = ", ".join(samples.names[i] for i in batch.indices[:4].tolist())
+                    first = ", ".join(samples.names[i] for i in batch.indices[:4].tolist())
                     raise InputError(
-                        f"{folder}: the loss is {shown[0]} in {last_batch} (images {names}, ...); "
+                        f"{folder}: the loss is {shown[0]} in {last_batch} (images {first}, ...); "
                         f"the last checkpoint stands. A lower optim.lr may help"
                     )
                 optimizer.step()
                 step += 1
-                images_per_second = len(inputs) / (time.monotonic() - before)
-                line = {"step": step, "epoch": epoch + 1, "lr": learning_rate}
-                line |= zip(("loss", "accuracy", "hardest_positive", "hardest_negative", *values), shown, strict=True)
+                before, now = now, time.monotonic()
+                images_per_second = len(inputs) / (now - before)
+                line: dict[str, object] = {"step": step, "epoch": epoch + 1, "lr": learning_rate}
+                names = ("loss", "accuracy", "hardest_positive", "hardest_negative", *values)
+                means = (value if math.isfinite(value) else None for value in shown)  # without a pair there is no mean
+                line |= dict(zip(names, means, strict=True))
                 lines.write(json.dumps(line | {"images_per_second": round(images_per_second, 1)}) + "\n")
                 bar.update()
                 bar.set_postfix_str(
@@ -193,22 +215,29 @@ def _check_same_config(config: Config, folder: Path) -> None:
         raise InputError(f"{folder}: holds a run of another config ({shown}). Choose another run=NAME, or delete it")
 
 
-def _check_resumable(checkpoint: Path, now: Progress) -> Progress:
-    """The stored progress, if this machine and data can go on with it bit for bit."""
-    stored = read_progress(checkpoint)
-    for key, why in {
-        "data": "the source's files changed",
+def _check_same_data(folder: Path, stored: Progress, source: DataSet) -> None:
+    if stored.data != source.fingerprint:
+        raise InputError(
+            f"{folder}: was trained on other files of {stored.source} (fingerprint {stored.data[:12]}, the files in "
+            f"{source.root} have {source.fingerprint[:12]}). Choose another run=NAME, or delete it"
+        )
+
+
+def _check_resumable(checkpoint: Path, stored: Progress, now: Progress) -> None:
+    """Refuse to go on where the result would not be that of a run never interrupted."""
+    reasons = {
         "device": "arithmetic differs between devices",
         "precision": "arithmetic differs between precisions",
-        "torch": "kernels differ between torch versions",
-        "cpu": "kernels differ between instruction sets",
+        "packages": "other versions compute other bits",
         "total_steps": "the schedule differs",
         "num_classes": "the source's identities changed",
-    }.items():
+    }
+    if now.device == "cpu":
+        reasons["cpu"] = "kernels differ between instruction sets"
+    for key, why in reasons.items():
         was, is_now = getattr(stored, key), getattr(now, key)
-        if was != is_now and not stored.finished:
+        if was != is_now:
             raise InputError(f"{checkpoint}: cannot be resumed: {key} was {was!r}, is {is_now!r} ({why})")
-    return stored
 
 
 def _cut_log(path: Path, steps: int) -> None:

@@ -17,13 +17,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import faiss
 import numpy as np
 import pandas as pd
 import torch
 
 import reid
 from reid.config import Config
-from reid.data.card import DataSet, Samples
+from reid.data.card import DataSet, Samples, load_card, roots
 from reid.engine import build
 from reid.engine.checkpoint import FILE, read_progress
 from reid.engine.extract import extract, load_network
@@ -35,29 +36,41 @@ from reid.retrieval.features import Features, load_features, saved_origin
 from reid.retrieval.index import FlatIndex
 
 RESULTS_FILE = "results.json"
-PACKAGES = ("torch", "torchvision", "faiss-cpu", "albumentations", "opencv-python-headless", "numpy", "pillow")
+PACKAGES = ("torch", "faiss-cpu", "albumentations", "opencv-python-headless", "numpy", "pillow")
 
 
 def evaluate_run(config: Config, folder: Path, targets: Sequence[str], progress: bool = True) -> dict[str, Any]:
-    """Test the run in ``folder`` on ``targets``; returns and writes results.json, keeping other targets' figures.
+    """Test the run in ``folder`` on ``targets``: returns their results, and adds them to the folder's results.json.
 
     Raises:
-        InputError: a target that cannot be read, a run that is not finished, images that the run was trained on.
+        InputError: a target that cannot be read, two of one name, a run that is not finished, images that the run was
+            trained on.
     """
     build.check(config)
-    sets = {target: build.dataset(config, target, ["query", "gallery"]) for target in targets}
+    sets: dict[str, DataSet] = {}
+    for target in targets:
+        data = build.dataset(config, target, ["query", "gallery"])
+        if data.label in sets and sets[data.label].root != data.root:
+            raise InputError(
+                f"targets: {sets[data.label].root} and {data.root} are both named {data.label}; rename one, or give it "
+                "a card with another name"
+            )
+        sets[data.label] = data
     _refuse_training_images(config, sets)
+    if config.threads:
+        torch.set_num_threads(config.threads)
+        faiss.omp_set_num_threads(config.threads)
     network = load_network(config, folder)
-    results = read_results(folder) if (folder / RESULTS_FILE).exists() else {"targets": {}}
     checkpoint = checkpoint_digest(folder)
-    if results.get("run", {}).get("checkpoint") != checkpoint:
+    run = _describe_run(config, folder, checkpoint)
+    results = read_results(folder) if (folder / RESULTS_FILE).exists() else {"run": run, "targets": {}}
+    if results["run"].get("checkpoint") != checkpoint:
         results["targets"] = {}  # figures of an earlier network in this folder
-    results["run"] = _describe_run(config, folder, checkpoint)
-    for target, data in sets.items():
-        figures = _evaluate_target(config, folder, network, data, checkpoint, progress)
-        results["targets"][data.name] = {**figures, "asked_as": target}
+    results["run"] = run
+    for label, data in sets.items():
+        results["targets"][label] = _evaluate_target(config, folder, network, data, checkpoint, progress)
         write_atomically(folder / RESULTS_FILE, json.dumps(results, indent=1))
-    return results
+    return {"run": run, "targets": {label: results["targets"][label] for label in sets}}
 
 
 def read_results(folder: Path) -> dict[str, Any]:
@@ -68,9 +81,12 @@ def read_results(folder: Path) -> dict[str, Any]:
     """
     path = folder / RESULTS_FILE
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        results = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: cannot be read: {error}") from None
+    if not isinstance(results, dict) or not all(isinstance(results.get(key), dict) for key in ("run", "targets")):
+        raise InputError(f"{path}: is not a results file: it has no mappings 'run' and 'targets'; delete it")
+    return results
 
 
 def checkpoint_digest(folder: Path) -> str:
@@ -90,10 +106,9 @@ def _evaluate_target(
     config: Config, folder: Path, network: Embedder, data: DataSet, checkpoint: str, progress: bool
 ) -> dict[str, Any]:
     started = time.monotonic()
-    own = folder / "targets" / data.name
-    sources = f"{checkpoint} {data.fingerprint}"
+    own = folder / "targets" / data.label
     query, gallery = (
-        _features(config, network, own / f"{split}.npz", data.splits[split], sources, progress)
+        _features(config, network, own / f"{split}.npz", data.splits[split], checkpoint, progress)
         for split in ("query", "gallery")
     )
     for features, split in ((query, "query"), (gallery, "gallery")):  # only now: a bad gallery leaves both as they were
@@ -113,6 +128,7 @@ def _evaluate_target(
             "name": data.name,
             "version": data.version,
             "fingerprint": data.fingerprint,
+            "rendered_fingerprint": data.rendered,
             "notes": list(data.notes),
         },
         "seed": config.seed,
@@ -127,20 +143,15 @@ def _evaluate_target(
 
 
 def _features(
-    config: Config, network: Embedder, path: Path, samples: Samples, sources: str, progress: bool
+    config: Config, network: Embedder, path: Path, samples: Samples, checkpoint: str, progress: bool
 ) -> Features:
-    settings = json.dumps(
-        [
-            sources,
-            _precision(config),
-            _device(config),
-            config.model.neck_feature,
-            config.data.height,
-            config.data.width,
-            config.transforms.standardise,
-        ]
-    )
-    origin = f"{path.stem} {hashlib.sha256(settings.encode()).hexdigest()[:16]}"
+    """Features of one split, from ``path`` while neither network, files (by size and time) nor settings changed."""
+    stats = [file.stat() for file in samples.paths]
+    files = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in zip(samples.names, stats, strict=True)]
+    people = [samples.pids.tolist(), samples.camids.tolist()]
+    own = (config.model.neck_feature, config.data.height, config.data.width, config.transforms.standardise)
+    settings = json.dumps([files, people, _precision(config), _device(config), own])
+    origin = f"{path} (checkpoint {checkpoint}, settings {hashlib.sha256(settings.encode()).hexdigest()[:16]})"
     if saved_origin(path) == origin:
         return replace(load_features(path), origin=origin)
     return extract(network, samples, config, origin, progress)
@@ -168,17 +179,18 @@ def _write_ranks(path: Path, query: Features, gallery: Features, evaluation: ran
 
 
 def _refuse_training_images(config: Config, sets: dict[str, DataSet]) -> None:
-    """A target whose images were trained on would be no test."""
-    source = build.dataset(config, config.data.source, ["train"])
-    trained = set(source.splits["train"].names)
-    for target, data in sets.items():
-        if data.root.resolve() == source.root.resolve():
-            names = sorted(trained & {*data.splits["query"].names, *data.splits["gallery"].names})
-            if names:
-                raise InputError(
-                    f"target {target!r}: {len(names)} of its images were trained on (source {config.data.source!r}), "
-                    f"the first is {names[0]}"
-                )
+    """A target whose images were trained on would be no test. The source is read only where a target lies in it."""
+    own = roots(load_card(config.data.source), config.data.folder, Path(config.data.sites_root))
+    for label, data in sets.items():
+        if data.root.resolve() not in own:
+            continue
+        trained = set(build.dataset(config, config.data.source, ["train"]).splits["train"].names)
+        names = sorted(trained & {*data.splits["query"].names, *data.splits["gallery"].names})
+        if names:
+            raise InputError(
+                f"target {label!r}: {len(names)} of its images were trained on (source {config.data.source!r}), "
+                f"the first is {names[0]}"
+            )
 
 
 def _describe_run(config: Config, folder: Path, checkpoint: str) -> dict[str, Any]:
@@ -187,7 +199,7 @@ def _describe_run(config: Config, folder: Path, checkpoint: str) -> dict[str, An
         "name": folder.name,
         "model": config.name,
         "backbone": config.model.backbone,
-        "source": config.data.source,
+        "source": progress.source,
         "source_fingerprint": progress.data,
         "seed": config.seed,
         "config_hash": config.hash(),
@@ -218,7 +230,13 @@ def code_version() -> str:
 
 def package_versions() -> dict[str, str]:
     """Versions of Python and of the packages that figures depend on."""
-    return {"python": platform.python_version(), **{name: importlib.metadata.version(name) for name in PACKAGES}}
+    versions = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:  # the same module by another package, such as faiss-gpu
+            versions[name] = "not installed under this name"
+    return versions
 
 
 def _device(config: Config) -> str:

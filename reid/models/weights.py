@@ -77,7 +77,7 @@ def check_weights(name: str, width: float, weights: str) -> None:
         if width != 1:
             raise InputError(f"weights imagenet: published for width 1, not {width}; choices: none, or a file's path")
         return
-    path = Path(weights)
+    path = Path(weights).expanduser()
     if path.suffix not in SUFFIXES:
         raise InputError(f"weights {weights!r}: choices are none, imagenet, or a path that ends in {SUFFIXES}")
     if not path.is_file():
@@ -97,7 +97,7 @@ def load_weights(backbone: ResNet, name: str, weights: str) -> WeightsReport:
     check_weights(name, backbone.width, weights)
     if weights == "none":
         return WeightsReport(origin="none")
-    path = _published_file(PUBLISHED[name]) if weights == "imagenet" else Path(weights)
+    path = _published_file(PUBLISHED[name]) if weights == "imagenet" else Path(weights).expanduser()
     source = _state_dict(_read(path), path)
     target = backbone.state_dict()
 
@@ -141,6 +141,8 @@ def _describe(value: Any) -> str:
 
 def _state_dict(content: Any, path: Path) -> dict[str, Any]:
     """The names and tensors in a file's content, out of the usual nesting and prefixes."""
+    if isinstance(content, dict) and "model.classifier.weight" in content:  # a checkpoint of this project
+        content = {key.removeprefix("model."): value for key, value in content.items() if key.startswith("model.")}
     for key in ("model", "state_dict"):
         content = content.get(key, content) if isinstance(content, dict) else content
     if not isinstance(content, dict) or not any(isinstance(value, Tensor) for value in content.values()):

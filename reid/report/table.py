@@ -24,7 +24,7 @@ class Row:
 
 
 def rows_of(results: dict[str, Any]) -> list[Row]:
-    """One row a target of a results.json."""
+    """One row a target of a run's results."""
     run = results["run"]
     return [
         Row(

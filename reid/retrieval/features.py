@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,11 +78,7 @@ def load_features(path: Path) -> Features:
     Raises:
         InputError: naming the file and the array at fault.
     """
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path}: not a readable .npz file: {error}") from None
+    arrays = _read(path)
     missing = [name for name in ("features", "pids", "camids") if name not in arrays]
     if missing:
         raise InputError(f"{path}: has no array {', '.join(missing)}; it holds {', '.join(sorted(arrays)) or 'none'}")
@@ -92,8 +87,12 @@ def load_features(path: Path) -> Features:
     for name in ("pids", "camids"):
         if not np.issubdtype(arrays[name].dtype, np.integer):
             raise InputError(f"{path}: {name}: expected integers, got {arrays[name].dtype}")
+        if arrays[name].size and int(arrays[name].max()) > np.iinfo(np.int64).max:
+            raise InputError(f"{path}: {name}: {arrays[name].max()} does not fit 64 bits with a sign")
+    with np.errstate(over="ignore"):  # what does not fit becomes infinite, and is refused as such
+        rows = arrays["features"].astype(np.float32)
     return Features(
-        arrays["features"].astype(np.float32),
+        rows,
         arrays["pids"].astype(np.int64),
         arrays["camids"].astype(np.int64),
         tuple(str(name) for name in np.atleast_1d(arrays.get("paths", ()))),
@@ -102,9 +101,23 @@ def load_features(path: Path) -> Features:
 
 
 def saved_origin(path: Path) -> str | None:
-    """The ``origin`` in a file that :meth:`Features.save` wrote; None when there is no such file."""
+    """The ``origin`` in a file that :meth:`Features.save` wrote; None when there is no such file, or a damaged one."""
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            return str(archive["origin"])
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile):
+        return str(_read(path)["origin"])
+    except (InputError, KeyError):
         return None
+
+
+def _read(path: Path) -> dict[str, np.ndarray]:
+    try:
+        archive = np.load(path, allow_pickle=False)
+        if not isinstance(archive, np.lib.npyio.NpzFile):
+            raise ValueError("it holds one bare array")
+        with archive:
+            arrays = {name: archive[name] for name in archive.files}
+    except Exception as error:  # a damaged archive raises nearly anything
+        raise InputError(f"{path}: not a readable .npz file: {error}") from None
+    for name, array in arrays.items():
+        if not isinstance(array, np.ndarray):
+            raise InputError(f"{path}: {name}: is no array")
+    return arrays

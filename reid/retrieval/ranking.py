@@ -19,6 +19,7 @@ from reid.retrieval.features import Features
 Distance = Literal["cosine", "euclidean"]
 
 CMC_RANKS = 50
+ROUNDING = 1e-5  # of float32 sums of products, with room to spare
 JUNK = -1
 
 DISTANCES = {"cosine": "1 - cosine of the features", "euclidean": "euclidean distance of the features"}
@@ -152,7 +153,8 @@ def evaluate(
             if matches[row].any():
                 ap[number], inp[number], first_rank[number] = _rank_one(distances[row], kept[row], matches[row])
         if proposer is not None:
-            _fill_lists(lists, within, query.features[within], distances, kept, matches, proposer)
+            slack = ROUNDING * rows.largest_square(query.features[within])
+            _fill_lists(lists, within, query.features[within], distances, kept, matches, proposer, slack)
     if not first_rank.any():
         raise InputError(f"{query.origin}: no query has a match in {gallery.origin} from another camera")
     if proposer is None:
@@ -171,6 +173,12 @@ class _DistanceRows:
         self._gallery = gallery.features.astype(np.float64)
         self._squares = (self._gallery**2).sum(axis=1)
         self._distance = distance
+
+    def largest_square(self, queries: np.ndarray) -> float:
+        """Bound of a squared distance, to which float32 rounding is relative; (1 - cosine) squared is at most 4."""
+        if self._distance == "cosine":
+            return 4.0
+        return 2 * float((queries.astype(np.float64) ** 2).sum(axis=1).max() + self._squares.max())
 
     def __call__(self, queries: np.ndarray) -> np.ndarray:
         queries = queries.astype(np.float64)
@@ -197,6 +205,7 @@ def _fill_lists(
     kept: np.ndarray,
     matches: np.ndarray,
     proposer: Proposer,
+    slack: float,
 ) -> None:
     """Write one block's lists, asking for more proposals until no image outside them can belong in a list."""
     k, size = lists.indices.shape[1], kept.shape[1]
@@ -209,8 +218,8 @@ def _fill_lists(
             best = own[np.argsort(distances[row, own], kind="stable")][:k]
             # float32 proposals may be out of order by rounding: the list is certain once its last entry is clearly
             # nearer than the farthest proposal, which also leaves no tie outside.
-            margin = 1e-5 * max(1.0, abs(distances[row, proposed].max()))
-            certain = len(best) == k and distances[row, best[-1]] < distances[row, proposed].max() - margin
+            farthest = distances[row, proposed].max()
+            certain = len(best) == k and distances[row, best[-1]] ** 2 < farthest**2 - slack
             if count < size and not certain:
                 again.append(row)
                 continue

@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from reid.data.dataset import Draw, ImageDataset, batches, evaluation_draws, read_image, training_draws
+from reid.data.dataset import Draw, ImageDataset, batches, evaluation_draws, training_draws
 from reid.data.transforms import evaluation_transform, training_transform
 from reid.errors import InputError
 
@@ -17,29 +17,6 @@ def paths(tmp_path) -> list[Path]:
     for path in made:
         Image.fromarray(rng.integers(0, 256, (40, 20, 3), dtype=np.uint8)).save(path)
     return made
-
-
-def test_reading_kinds_of_images(tmp_path):
-    for name, image in {
-        "grey.png": Image.new("L", (4, 8), 128),
-        "alpha.png": Image.new("RGBA", (4, 8), (128, 128, 128, 7)),
-        "palette.gif": Image.new("RGB", (4, 8), (128, 128, 128)).quantize(4),
-    }.items():
-        image.save(tmp_path / name)
-        pixels = read_image(tmp_path / name)
-        assert pixels.shape == (8, 4, 3) and pixels.dtype == np.uint8 and abs(int(pixels[0, 0, 0]) - 128) < 2
-
-
-@pytest.mark.parametrize("content", [b"", b"\xff\xd8\xff no jpeg", "truncated"])
-def test_unreadable_images_are_named(tmp_path, content):
-    path = tmp_path / "bad.jpg"
-    if content == "truncated":
-        noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
-        Image.fromarray(noise).save(path)
-        content = path.read_bytes()[:1500]
-    path.write_bytes(content)
-    with pytest.raises(InputError, match=r"bad.jpg: not a readable image"):
-        read_image(path)
 
 
 def test_draws():

@@ -53,5 +53,5 @@ def test_random_batches():
 
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_too_few_to_fill_a_batch(name):
-    with pytest.raises(InputError, match="sampler"):
+    with pytest.raises(InputError, match="to train on"):
         SAMPLERS[name](np.array([0, 0, 1]), 3, 2, 0)

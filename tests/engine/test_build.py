@@ -20,6 +20,9 @@ from reid.models import TrainOutput
         ("losses.triplet.margn=1", "losses: triplet: unknown key 'margn'; the keys here are weight, margin"),
         ("losses.triplet.margin=-1", "losses: triplet margin -1"),
         ("losses.triplet.weight=-1", "losses: triplet.weight: expected a number of at least 0, got -1"),
+        ("losses.triplet.weight=.nan", "losses: triplet.weight: expected a number of at least 0, got nan"),
+        ("losses.identity.smoothing=null", "losses: identity: does not take {'smoothing': None}"),
+        ("model.width=0.001", "command line: model.width: width 0.001: wanted"),
         ("losses={identity: {weight: 0}, triplet: {weight: 0}}", "losses: every loss has weight 0"),
         ("model.weights=none.pth", "command line: model.weights: .*none.pth"),
         ("data.source=market1502", "command line: data.source: .*market1502.* market1501"),
@@ -32,6 +35,15 @@ def test_names_are_checked_before_anything_starts(tiny, tmp_path, override, mess
     with pytest.raises(InputError, match=message):
         train(config, progress=False)
     assert not (tmp_path / "runs").exists()
+
+
+def test_maps_or_batches_too_small_for_a_norm(tiny):
+    for overrides, message in (
+        (["data.height=16", "model.backbone=resnet18_ibn_a"], "does not go through resnet18_ibn_a"),
+        (["sampler.identities=1", "sampler.images=1"], "sampler.identities: a batch of one image"),
+    ):
+        with pytest.raises(InputError, match=message):
+            build.check(load_config("market_bn.yaml", [*tiny, *overrides]))
 
 
 def test_losses_read_their_own_part_of_the_output():

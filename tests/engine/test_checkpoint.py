@@ -10,7 +10,7 @@ from torch import nn
 from reid.engine.checkpoint import FILE, Progress, load_model, load_training, read_progress, save_checkpoint
 from reid.errors import InputError
 
-PROGRESS = Progress(3, 9, 4, "abc", "def", 2, "cpu", "float32", "2", "AVX2", 1.5, "none")
+PROGRESS = Progress(3, 9, 4, "abc", "plaza", "def", 2, "cpu", "float32", "torch 2", "AVX2", 1.5, "none")
 
 
 def network() -> tuple[nn.Module, torch.optim.Optimizer]:
@@ -61,6 +61,17 @@ def test_bad_files_are_named(tmp_path, damage):
     if damage != "other":
         with pytest.raises(InputError, match=FILE):
             load_training(path, *network())
+
+
+def test_weights_that_are_no_numbers_are_not_saved(tmp_path):
+    model, optimizer = network()
+    save_checkpoint(tmp_path / FILE, model, optimizer, PROGRESS)
+    old = (tmp_path / FILE).read_bytes()
+    with torch.no_grad():
+        model[0].weight[0, 0, 0, 0] = float("nan")
+    with pytest.raises(InputError, match="weights are no longer finite after step 3"):
+        save_checkpoint(tmp_path / FILE, model, optimizer, PROGRESS)
+    assert (tmp_path / FILE).read_bytes() == old
 
 
 def test_another_network_is_named(tmp_path):

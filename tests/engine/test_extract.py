@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from reid.config import load_config, load_resolved
-from reid.data.dataset import read_image
+from reid.data.images import read_image
 from reid.engine import build
 from reid.engine.extract import extract, load_network
 from reid.engine.train import train
@@ -35,6 +35,14 @@ def test_before_the_neck_is_an_option(trained):
     assert load_network(config, folder).neck_feature == "after"
     changed = load_resolved(folder / "config.yaml", ["model.neck_feature=before"])
     assert load_network(changed, folder).neck_feature == "before"
+
+
+def test_a_config_edited_after_training_is_refused(trained):
+    _config, folder = trained
+    text = (folder / "config.yaml").read_text()
+    (folder / "config.yaml").write_text(text.replace("standardise: false", "standardise: true"))
+    with pytest.raises(InputError, match="its config changed after training"):
+        load_network(load_resolved(folder / "config.yaml"), folder)
 
 
 def test_no_run_or_an_unfinished_one(tiny_config, tmp_path):

@@ -14,9 +14,10 @@ from safetensors.torch import load_file
 from trees import PLACE, market_tree
 
 from reid.config import OptimConfig, load_config
-from reid.engine.checkpoint import FILE, read_progress
+from reid.engine.checkpoint import FILE, read_progress, save_checkpoint
 from reid.engine.train import LOG_FILE, Interrupted, is_trained, learning_rate_at, train
 from reid.errors import InputError
+from reid.files import locked
 
 
 def log_of(folder: Path) -> list[dict]:
@@ -49,7 +50,7 @@ def test_a_run_leaves_its_files(tiny_config):
     }
     assert entry["loss"] == pytest.approx(entry["identity"] + entry["triplet"], rel=1e-5)
     assert is_trained(tiny_config)
-    assert sorted(path.name for path in folder.iterdir()) == [FILE, "config.yaml", LOG_FILE]
+    assert sorted(path.name for path in folder.iterdir()) == [".lock", FILE, "config.yaml", LOG_FILE]
 
 
 def test_it_learns(tiny):
@@ -71,6 +72,7 @@ def test_the_same_seed_gives_the_same_run_and_a_finished_run_is_left_alone(tiny)
 def test_killed_in_the_second_epoch_it_ends_as_if_never_interrupted(tiny):
     """SIGKILL with two workers, erasing and jitter on; resumed without workers: every tensor is the same."""
     settings = [*tiny, "optim.epochs=3", "transforms.erasing=0.5", "transforms.jitter=0.3", "optim.lr=3e-3"]
+    settings += ["data.height=128", "data.width=64", "model.width=0.25"]  # steps long enough to be killed between
     whole = train(load_config("market_bn.yaml", [*settings, "run=whole"]), progress=False)
     steps = read_progress(whole / FILE).total_steps // 3
 
@@ -125,7 +127,7 @@ def test_a_signal_leaves_a_checkpoint_that_resumes(tiny, number, monkeypatch):
     assert tensors_equal(whole, train(config, progress=False))
 
 
-@pytest.mark.parametrize("change", ["threads", "device", "precision", "torch", "data", "total_steps"])
+@pytest.mark.parametrize("change", ["threads", "device", "precision", "packages", "cpu", "data", "total_steps"])
 def test_resume_says_why_it_refuses_or_restores(tiny, change, monkeypatch):
     config = load_config("market_bn.yaml", tiny)
     from reid.engine import train as module
@@ -133,7 +135,15 @@ def test_resume_says_why_it_refuses_or_restores(tiny, change, monkeypatch):
     real = module.save_checkpoint
 
     def stop_after_first(path, model, optimizer, progress):
-        other = {"threads": 2, "device": "cuda", "precision": "bf16", "torch": "1.0", "data": "x", "total_steps": 99}
+        other = {
+            "threads": 2,
+            "device": "cuda",
+            "precision": "bf16",
+            "packages": "torch 1.0",
+            "cpu": "AVX1024",
+            "data": "x",
+            "total_steps": 99,
+        }
         real(path, model, optimizer, module.replace(progress, **{change: other[change]}))
         raise RuntimeError("stop here")
 
@@ -146,6 +156,9 @@ def test_resume_says_why_it_refuses_or_restores(tiny, change, monkeypatch):
         restored = torch.get_num_threads()
         torch.set_num_threads(1)
         assert restored == 2
+    elif change == "data":
+        with pytest.raises(InputError, match="was trained on other files of market1501"):
+            train(config, progress=False)
     else:
         with pytest.raises(InputError, match=rf"cannot be resumed: {change} was .*, is .* \(.+\)"):
             train(config, progress=False)
@@ -161,18 +174,51 @@ def test_a_loss_that_is_no_number_stops_and_says_where(tiny):
     config = load_config("market_bn.yaml", [*tiny, "optim.lr=1e30", "optim.warmup=0"])
     with pytest.raises(InputError, match=r"the loss is (nan|inf) in epoch \d, batch \d \(images .*jpg"):
         train(config, progress=False)
-    for path in config.run_folder.glob(FILE):
-        assert read_progress(path).step > 0
+    assert not (config.run_folder / FILE).exists()  # it broke down in its first epoch
 
 
-def test_a_corrupt_image_mid_epoch_is_named_and_what_was_done_stays(tiny, tmp_path):
+def test_a_corrupt_image_mid_epoch_is_named_and_what_was_done_stays(tiny, tmp_path, monkeypatch):
     market_tree(tmp_path / "own" / PLACE, identities=6, cameras=2, images=4, size=(64, 32))
-    overrides = [*tiny, f"data.root={tmp_path / 'own'}", "optim.epochs=1"]
+    overrides = [*tiny, f"data.root={tmp_path / 'own'}", "optim.epochs=2"]
+    config = load_config("market_bn.yaml", overrides)
+    from reid.engine import train as module
+
+    with monkeypatch.context() as patch, pytest.raises(RuntimeError, match="stop"):
+        patch.setattr(module, "save_checkpoint", lambda *a: (module_save(*a), stop()))
+        train(config, progress=False)
+    left = {path.name: path.read_bytes() for path in config.run_folder.iterdir() if path.name != LOG_FILE}
+    assert read_progress(config.run_folder / FILE).step > 0
     bad = next((tmp_path / "own" / PLACE / "bounding_box_train").glob("0003_c1*"))
-    good = bad.read_bytes()
-    bad.write_bytes(good[:600])
+    size = bad.stat().st_size
+    bad.write_bytes(bad.read_bytes()[: size // 2].ljust(size, b"\0"))  # as long as before: the same data set
     with pytest.raises(InputError, match=rf"{bad.name}: not a readable image"):
-        train(load_config("market_bn.yaml", overrides), progress=False)
+        train(config, progress=False)
+    assert {path.name: path.read_bytes() for path in config.run_folder.iterdir() if path.name != LOG_FILE} == left
+
+
+def module_save(*arguments):
+    save_checkpoint(*arguments)
+
+
+def stop():
+    raise RuntimeError("stop")
+
+
+def test_a_finished_run_is_not_taken_for_one_on_other_data(tiny, tmp_path):
+    market_tree(tmp_path / "own" / PLACE, identities=6, cameras=2, images=4, size=(64, 32))
+    config = load_config("market_bn.yaml", [*tiny, f"data.root={tmp_path / 'own'}", "optim.steps=2"])
+    train(config, progress=False)
+    assert is_trained(config)
+    with next((tmp_path / "own" / PLACE / "bounding_box_train").glob("*.jpg")).open("ab") as file:
+        file.write(b"\0")
+    for again in (is_trained, lambda own: train(own, progress=False)):
+        with pytest.raises(InputError, match="was trained on other files of market1501"):
+            again(config)
+
+
+def test_two_trainings_in_one_folder(tiny_config):
+    with locked(tiny_config.run_folder), pytest.raises(InputError, match="another process is at work in it"):
+        train(tiny_config, progress=False)
 
 
 def test_a_truncated_checkpoint_is_named(tiny_config):

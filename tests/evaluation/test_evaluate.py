@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from references import slow_evaluate
+from trees import manifest_tree
 
 from reid.config import load_config, load_resolved
 from reid.engine.train import train
@@ -73,6 +74,8 @@ def test_targets_add_up_until_the_network_changes(trained):
     )
     evaluate_run(config, folder, ["market1501"], progress=False)
     results = evaluate_run(config, folder, [str(card)], progress=False)
+    assert list(results["targets"]) == ["again"]
+    results = read_results(folder)
     assert list(results["targets"]) == ["market1501", "again"]
     assert results["targets"]["again"]["mAP"] == results["targets"]["market1501"]["mAP"]
     (folder / "checkpoint.safetensors").unlink()
@@ -95,8 +98,35 @@ def test_images_trained_on_are_no_target(trained):
     assert not (folder / RESULTS_FILE).exists()
 
 
-def test_damaged_results_are_named(trained):
+@pytest.mark.parametrize("content", ['{"targets": ', "[]", "null", '{"run": 1, "targets": {}}'])
+def test_damaged_results_are_named(trained, content):
     config, folder = trained
-    (folder / RESULTS_FILE).write_text('{"targets": ')
-    with pytest.raises(InputError, match=r"results.json: cannot be read"):
+    (folder / RESULTS_FILE).write_text(content)
+    with pytest.raises(InputError, match=r"results.json: (cannot be read|is not a results file)"):
         evaluate_run(config, folder, ["market1501"], progress=False)
+
+
+def test_two_data_sets_of_one_name_are_refused(trained, tmp_path):
+    config, folder = trained
+    first, second = (manifest_tree(tmp_path / name) for name in ("a", "b"))
+    with pytest.raises(InputError, match="are both named people"):
+        evaluate_run(config, folder, [str(first), str(second)], progress=False)
+
+
+def test_a_file_of_the_same_size_is_read_again(trained, tmp_path):
+    config, folder = trained
+    manifest = manifest_tree(tmp_path)
+    before = evaluate_run(config, folder, [str(manifest)], progress=False)
+    for path in (tmp_path / "images").rglob("*.jpg"):
+        content = path.read_bytes()
+        path.write_bytes(b"\xff" * len(content))
+    with pytest.raises(InputError, match="not a readable image"):
+        evaluate_run(config, folder, [str(manifest)], progress=False)
+    assert read_results(folder)["targets"] == before["targets"]
+
+
+def test_another_machine_needs_no_source(trained, tmp_path):
+    """Neither the data trained on nor its card's folder is there."""
+    _config, folder = trained
+    elsewhere = load_resolved(folder / "config.yaml", [f"data.root={tmp_path / 'nothing'}"])
+    assert "people" in evaluate_run(elsewhere, folder, [str(manifest_tree(tmp_path))], progress=False)["targets"]

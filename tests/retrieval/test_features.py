@@ -69,6 +69,33 @@ def test_bad_files(tmp_path, content):
     assert saved_origin(path) is None
 
 
+def test_a_bare_array_and_damaged_members(tmp_path):
+    np.save(tmp_path / "f.npy", np.ones((3, 2)))
+    with pytest.raises(InputError, match="f.npy: not a readable .npz file: it holds one bare array"):
+        load_features(tmp_path / "f.npy")
+    np.savez_compressed(tmp_path / "f.npz", **arrays(50))
+    content = bytearray((tmp_path / "f.npz").read_bytes())
+    rng = np.random.default_rng(0)
+    for _ in range(40):
+        damaged = content.copy()
+        for place in rng.integers(0, len(content), 3):
+            damaged[place] ^= int(rng.integers(1, 256))
+        (tmp_path / "d.npz").write_bytes(damaged)
+        try:
+            load_features(tmp_path / "d.npz")
+        except InputError as error:
+            assert "d.npz" in str(error)
+
+
+def test_numbers_that_do_not_fit(tmp_path):
+    np.savez(tmp_path / "f.npz", **(arrays() | {"pids": np.full(3, 2**64 - 1, np.uint64)}))
+    with pytest.raises(InputError, match="pids: 18446744073709551615 does not fit"):
+        load_features(tmp_path / "f.npz")
+    np.savez(tmp_path / "f.npz", **(arrays() | {"features": np.full((3, 2), 1e300)}))
+    with pytest.raises(InputError, match="3 rows hold NaN or infinity"):
+        load_features(tmp_path / "f.npz")
+
+
 def test_a_missing_file(tmp_path):
     with pytest.raises(InputError, match="No such file"):
         load_features(tmp_path / "none.npz")

@@ -116,6 +116,18 @@ def test_many_duplicates_keep_gallery_order():
     assert evaluation.lists.indices[0].tolist() == expected[3][0][:50]
 
 
+@pytest.mark.parametrize("length", [1e-25, 1e-3, 1e18])
+@pytest.mark.parametrize("distance", ["cosine", "euclidean"])
+def test_lists_of_features_of_any_length(length, distance):
+    if distance == "euclidean" and length < 1e-3:
+        length = 1e-3
+    rng = np.random.default_rng(0)
+    gallery = features(rng.normal(size=(300, 16)) * length, rng.integers(0, 20, 300), rng.integers(1, 4, 300))
+    query = features(rng.normal(size=(20, 16)) * length, np.arange(20) + 1, [1] * 20)
+    evaluation = evaluate(query, gallery, distance, FlatIndex(gallery, distance))
+    assert (evaluation.lists.indices[:, 0] >= 0).all()
+
+
 def test_lists_that_contradict_the_ranking_are_an_error():
     class Blind:
         def propose(self, queries, count):  # swears that the last rows are the nearest

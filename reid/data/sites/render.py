@@ -136,6 +136,10 @@ def render_site(folder: Path, settings: RenderSettings, processes: int | None = 
     """
     if processes is not None and processes < 1:
         raise InputError(f"{folder}: {processes} drawing processes, not at least 1")
+    if parent_process() is not None and processes != 1:  # a spawned worker re-imports the script that it serves
+        raise InputError(
+            f"{folder}: drawn from a child process: put the script's own calls under __name__ == '__main__'"
+        )
     try:
         fingerprint = check_finished(folder, settings)
         if fingerprint is not None:
