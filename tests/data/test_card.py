@@ -499,3 +499,34 @@ def test_the_readme_s_example_card_loads_and_every_card_is_in_its_table(tmp_path
     assert card.name == "shop" and card.splits["train"].images == 4210
     for name in bundled_names("datasets"):
         assert f"`{name}`" in readme
+
+
+@pytest.mark.parametrize("name", ["../../outside", "a/b", "..", "", ".hidden"])
+def test_a_name_that_would_leave_the_results_folder(tmp_path: Path, name: str) -> None:
+    card = write_card(tmp_path, MARKET_CARD.replace("name: own", f"name: {name!r}"))
+    with pytest.raises(InputError, match="name"):
+        load_card(card)
+
+
+def test_a_drawn_site_stays_below_its_root(tmp_path: Path) -> None:
+    text = (bundled("datasets") / "plaza.yaml").read_text().replace("root: plaza", "root: ../plaza")
+    with pytest.raises(InputError, match="leaves the data set's root"):
+        load_card(write_card(tmp_path, text))
+
+
+def test_hidden_folders_are_no_people(tmp_path: Path) -> None:
+    folder = folder_tree(tmp_path)
+    before = read_dataset(load_card(str(folder)), tmp_path, tmp_path).splits["gallery"].pids.tolist()
+    write_image(folder / "gallery" / ".thumbs" / "c1_x.png", 1, 1)
+    assert read_dataset(load_card(str(folder)), tmp_path, tmp_path).splits["gallery"].pids.tolist() == before
+
+
+def test_numbers_and_words_do_not_mix(tmp_path: Path) -> None:
+    manifest = manifest_tree(tmp_path)
+    lines = manifest.read_text().splitlines()
+    for pid, message in (("alice", "identities are whole numbers .* but for 'alice'"), ("9" * 20, "but for '9999")):
+        manifest.write_text(
+            "\n".join([*lines[:-1], ",".join([lines[-1].split(",")[0], pid, *lines[-1].split(",")[2:]])])
+        )
+        with pytest.raises(InputError, match=message):
+            read(str(manifest), tmp_path)

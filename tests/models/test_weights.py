@@ -300,3 +300,14 @@ def test_failed_download_names_the_address(served: tuple[Path, str], monkeypatch
     monkeypatch.setitem(PUBLISHED, "resnet18", url)
     with pytest.raises(InputError, match=f"could not get {url}.*give its path instead of 'imagenet'"):
         load_weights(net(width=1.0), "resnet18", "imagenet")
+
+
+def test_a_checkpoint_of_this_project_is_a_weights_file(tmp_path: Path) -> None:
+    trained = Embedder(BACKBONES["resnet18"](num_classes=None, width=0.25), num_classes=3)
+    tensors = {f"model.{name}": value for name, value in trained.state_dict().items()}
+    path = tmp_path / "checkpoint.safetensors"
+    safetensors.torch.save_file({**tensors, "optimizer.0.step": torch.zeros(1), "random": torch.zeros(9)}, path)
+    other = BACKBONES["resnet18"](num_classes=None, width=0.25)
+    report = load_weights(other, "resnet18", str(path))
+    assert torch.equal(other.conv1.weight, trained.backbone.conv1.weight)
+    assert sorted(name.split(".")[0] for name in report.unused)[0] == "classifier" and not report.missing

@@ -12,7 +12,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from functools import lru_cache
 from itertools import groupby
-from multiprocessing import connection, get_context, parent_process
+from multiprocessing import connection, current_process, get_context, parent_process
 from pathlib import Path
 
 import cv2
@@ -136,7 +136,7 @@ def render_site(folder: Path, settings: RenderSettings, processes: int | None = 
     """
     if processes is not None and processes < 1:
         raise InputError(f"{folder}: {processes} drawing processes, not at least 1")
-    if parent_process() is not None and processes != 1:  # a spawned worker re-imports the script that it serves
+    if getattr(current_process(), "_inheriting", False):  # a worker imports the script that it serves: without a guard
         raise InputError(
             f"{folder}: drawn from a child process: put the script's own calls under __name__ == '__main__'"
         )

@@ -317,3 +317,14 @@ def test_killed_drawing_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(reid.data.sites.render, "_draw_missing", broken)
     with pytest.raises(InputError, match=r"plaza: a drawing process was killed .* finished images are kept"):
         render_site(tmp_path / "plaza", TINY, processes=1, progress=False)
+
+
+def test_a_script_without_a_guard_is_told_so(tmp_path: Path) -> None:
+    """The drawing processes import the script again: without an error each would wait for its parent for ever."""
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from pathlib import Path\nfrom reid.data.sites import RenderSettings, render_site\n"
+        f"render_site(Path({str(tmp_path / 'plaza')!r}), {TINY!r}, 2, progress=False)\n"
+    )
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=100)
+    assert done.returncode != 0 and "under __name__ == '__main__'" in done.stderr
