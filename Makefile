@@ -6,8 +6,8 @@ PYTHON ?= python3
 	.venv/bin/python -m pip install --quiet --editable '.[dev]'
 	touch $@
 
-demo: .venv/installed  ## train BN, BN on standardised input, IBN-a and IBN-b on one drawn site, test on both
-	.venv/bin/python tools/cross_domain.py --cfgs sites_bn.yaml sites_bn_standardised.yaml sites_ibn_a.yaml sites_ibn_b.yaml --targets plaza station --output runs/demo
+demo: .venv/installed  ## train BN, BN on standardised input, IBN-a and IBN-b on one drawn site, test on both and on a control
+	.venv/bin/python tools/cross_domain.py --cfgs sites_bn.yaml sites_bn_standardised.yaml sites_ibn_a.yaml sites_ibn_b.yaml --targets plaza station station_neutral --output runs/demo
 
 test: .venv/installed
 	.venv/bin/python -m pytest
