@@ -123,7 +123,7 @@ def _train(config: Config, source: DataSet, progress: bool) -> Path:
         log.info(f"{folder}: going on after step {begun.step} of {total_steps}")
     else:
         begun = replace(begun, weights=build.pretrained(config, network))
-        log.info(f"{folder}: {begun.device}, {begun.precision}; weights {begun.weights}")
+        log.info(f"{folder}: {begun.device}, {begun.precision}; {begun.weights}")
         write_atomically(folder / CONFIG_FILE, dump_resolved(config))
     network = network.to(device).to(memory_format=torch.channels_last).train()
     optimizer = torch.optim.Adam(
