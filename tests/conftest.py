@@ -7,6 +7,7 @@ import torch
 from trees import PLACE, market_tree
 
 from reid.config import Config, load_config
+from reid.engine.train import train
 
 ROOT = Path(__file__).parents[1]
 
@@ -38,3 +39,10 @@ def tiny(market, tmp_path, monkeypatch):
 @pytest.fixture
 def tiny_config(tiny) -> Config:
     return load_config("market_bn.yaml", tiny)
+
+
+@pytest.fixture
+def trained(tiny) -> tuple[Config, Path]:
+    """A finished run of three steps: its config and its folder."""
+    config = load_config("market_bn.yaml", [*tiny, "optim.steps=3"])
+    return config, train(config, progress=False)

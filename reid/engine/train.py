@@ -139,7 +139,7 @@ def _train(config: Config, source: DataSet, progress: bool) -> Path:
     terms = build.losses(config)
     images = ImageDataset(samples.paths, build.train_transform(config))
     targets = torch.from_numpy(labels)
-    step, last_batch = begun.step, ""
+    step = begun.step
     started = now = time.monotonic()
 
     def save() -> None:
@@ -167,11 +167,11 @@ def _train(config: Config, source: DataSet, progress: bool) -> Path:
                     positive, negative = hardest_pairs(output.features, wanted)
                     accuracy = (output.logits.argmax(1) == wanted).float().mean()
                     shown = torch.stack([loss, accuracy, positive.mean(), negative.mean(), *values.values()]).tolist()
-                last_batch = f"epoch {epoch + 1}, batch {step - epoch * steps_per_epoch + 1}"
                 if not math.isfinite(shown[0]):
+                    where = f"epoch {epoch + 1}, batch {step - epoch * steps_per_epoch + 1}"
                     first = ", ".join(samples.names[i] for i in batch.indices[:4].tolist())
                     raise InputError(
-                        f"{folder}: the loss is {shown[0]} in {last_batch} (images {first}, ...); "
+                        f"{folder}: the loss is {shown[0]} in {where} (images {first}, ...); "
                         f"the last checkpoint stands. A lower optim.lr may help"
                     )
                 optimizer.step()

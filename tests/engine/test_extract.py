@@ -2,18 +2,11 @@ import numpy as np
 import pytest
 import torch
 
-from reid.config import load_config, load_resolved
+from reid.config import load_resolved
 from reid.data.images import read_image
 from reid.engine import build
 from reid.engine.extract import extract, load_network
-from reid.engine.train import train
 from reid.errors import InputError
-
-
-@pytest.fixture
-def trained(tiny):
-    config = load_config("market_bn.yaml", [*tiny, "optim.steps=3"])
-    return config, train(config, progress=False)
 
 
 def test_features_are_the_network_of_each_image_alone(trained):

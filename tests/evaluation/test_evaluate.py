@@ -6,17 +6,10 @@ import pytest
 from references import slow_evaluate
 from trees import manifest_tree
 
-from reid.config import load_config, load_resolved
-from reid.engine.train import train
+from reid.config import load_resolved
 from reid.errors import InputError
 from reid.evaluation.evaluate import RESULTS_FILE, evaluate_run, read_results
 from reid.retrieval.features import load_features
-
-
-@pytest.fixture
-def trained(tiny):
-    config = load_config("market_bn.yaml", [*tiny, "optim.steps=3"])
-    return config, train(config, progress=False)
 
 
 def test_results_carry_figures_and_provenance(trained):
