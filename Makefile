@@ -1,5 +1,5 @@
 PYTHON ?= python3
-.PHONY: demo test lint types
+.PHONY: demo test lint types bench
 
 .venv/installed: setup.cfg pyproject.toml
 	test -x .venv/bin/python || $(PYTHON) -m venv .venv
@@ -17,3 +17,6 @@ lint: .venv/installed
 
 types: .venv/installed
 	.venv/bin/mypy
+
+bench: .venv/installed  ## evaluation and re-ranking against the pure matrix product, one thread
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 .venv/bin/python benchmarks/retrieval.py

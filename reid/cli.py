@@ -12,6 +12,7 @@ import io
 import json
 import logging
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields
@@ -23,6 +24,8 @@ from reid.files import write_atomically
 
 if TYPE_CHECKING:
     from reid.config import Config
+    from reid.retrieval.features import Features
+    from reid.retrieval.ranking import Evaluation
 
 
 @dataclass(frozen=True)
@@ -191,7 +194,23 @@ def _score_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--gallery", required=True, type=Path, metavar="NPZ", help="the same for the gallery")
     parser.add_argument("--distance", choices=("cosine", "euclidean"), default="cosine", help="default: %(default)s")
+    parser.add_argument("--rerank", action="store_true", help="k-reciprocal re-ranking too (k1 20, k2 6, lambda 0.3)")
+    parser.add_argument("--expand", type=int, metavar="K", help="average each query with its K nearest gallery images")
+    parser.add_argument("--roc", action="store_true", help="true positive rates and thresholds at false positive rates")
+    parser.add_argument(
+        "--max-memory", type=_bytes, metavar="SIZE", help="of ranking and re-ranking, beside the features: 2GB, 500MiB"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures here as fractions")
+    parser.add_argument(
+        "--per-query", type=Path, metavar="CSV", help="write AP, INP and first match rank of each query"
+    )
+
+
+def _bytes(text: str) -> int:
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMG]?)(I?)B?", text.strip().upper())
+    if not found or len(found[1]) > 12:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a size such as 2GB or 500MiB")
+    return int(float(found[1]) * (1024 if found[3] else 1000) ** " KMG".index(found[2] or " "))
 
 
 def _score(arguments: argparse.Namespace) -> None:
@@ -200,24 +219,62 @@ def _score(arguments: argparse.Namespace) -> None:
     from reid.retrieval.ranking import definitions, evaluate
 
     query, gallery = load_features(arguments.query), load_features(arguments.gallery)
-    evaluation = evaluate(query, gallery, arguments.distance, progress=True)
-    cmc = evaluation.cmc
-    summary = {**evaluation.summary(), "definitions": definitions(arguments.distance)}
-    figures = [evaluation.mAP, evaluation.mINP, *(cmc[rank - 1] for rank in (1, 5, 10))]
-    print(
-        align(
-            [
-                ["in %", "mAP", "mINP", "rank-1", "rank-5", "rank-10", "valid queries", "queries", "gallery"],
-                [
-                    arguments.distance,
-                    *(f"{100 * figure:.2f}" for figure in figures),
-                    *(str(summary[key]) for key in ("num_valid_queries", "num_queries", "num_gallery")),
-                ],
-            ]
-        )
-    )
+    meaning = definitions(arguments.distance)
+    if arguments.expand is not None:
+        from reid.retrieval.expansion import expand_queries
+
+        query = expand_queries(query, gallery, arguments.expand)
+        meaning["query"] = f"mean of the query and its {arguments.expand} nearest gallery images, unit features"
+    budget = arguments.max_memory
+    if arguments.rerank:
+        from reid.retrieval.rerank import DEFINITION, plan_memory, rerank
+
+        plan_memory(len(query), len(gallery), max_memory=budget)  # refused before any work is done
+    evaluations = {arguments.distance: evaluate(query, gallery, arguments.distance, max_memory=budget, progress=True)}
+    summary = {**evaluations[arguments.distance].summary(), "definitions": meaning}
+    if arguments.rerank:
+        reranker = rerank(query, gallery, max_memory=budget, progress=True)
+        own = evaluate(query, gallery, distances=reranker.distances, max_memory=budget, progress=True)
+        evaluations["re-ranked"] = own
+        summary["reranked"] = {**own.summary(), "definitions": {**meaning, "distance": DEFINITION}}
+
+    lines = [["in %", "mAP", "mINP", "rank-1", "rank-5", "rank-10", "valid queries", "queries", "gallery"]]
+    for name, own in evaluations.items():
+        figures = (own.mAP, own.mINP, *(own.cmc[rank - 1] for rank in (1, 5, 10)))
+        counts = (int(own.valid.sum()), len(own.ap), own.num_gallery)
+        lines.append([name, *(f"{100 * figure:.2f}" for figure in figures), *map(str, counts)])
+    print(align(lines))
+    if arguments.roc:
+        from reid.retrieval.verification import verify
+
+        points = verify(query, gallery, arguments.distance, max_memory=budget, progress=True)
+        summary["roc"] = [asdict(point) for point in points]
+        names = ["false positive rate", "threshold", "met", "true positive rate"]
+        shown = [
+            [f"{p.wanted:g}", f"{p.threshold:.4f}", f"{p.false_positive_rate:.3g}", f"{p.true_positive_rate:.4f}"]
+            for p in points
+        ]
+        print(align([names, *shown]))
     if arguments.json:
         write_atomically(arguments.json, json.dumps(summary, indent=1) + "\n")
+    if arguments.per_query:
+        write_atomically(arguments.per_query, _per_query(query, evaluations))
+
+
+def _per_query(query: Features, evaluations: dict[str, Evaluation]) -> str:
+    """CSV: a line a query; AP and INP are empty where there is no match to find."""
+    content = io.StringIO()
+    writer = csv.writer(content, lineterminator="\n")
+    columns = [f"{kind} {name}" for name in evaluations for kind in ("AP", "INP", "first rank")]
+    writer.writerow(["query", "path", "pid", "camid", *columns])
+    for row in range(len(query)):
+        figures: list[object] = []
+        for own in evaluations.values():
+            found = bool(own.first_rank[row])
+            figures += [own.ap[row], own.inp[row], own.first_rank[row]] if found else ["", "", ""]
+        path = query.paths[row] if query.paths else ""
+        writer.writerow([row, path, query.pids[row], query.camids[row], *figures])
+    return content.getvalue()
 
 
 # check-data

@@ -81,6 +81,7 @@ class OptimConfig(_Section):
 class EvaluationConfig(_Section):
     batch_size: Count
     distance: Literal["cosine", "euclidean"]
+    flip: bool
     top_k: Annotated[int, Field(ge=50, le=10_000)]
 
 
@@ -142,7 +143,7 @@ class Config(_Section):
 
 
 COMMAND_LINE = "command line"
-BOOLEANS = ("transforms.standardise",)
+BOOLEANS = ("transforms.standardise", "evaluation.flip")
 
 
 def load_config(name: str, overrides: Sequence[str] = ()) -> Config:
@@ -184,6 +185,8 @@ def load_resolved(path: Path, overrides: Sequence[str] = ()) -> Config:
     """Read the resolved config saved with a run (every key stands in it; its name is stored beside them)."""
     values = read_yaml(path)
     name = str(values.pop("name", path.parent.name))
+    # How it is tested may have got new keys since; what was trained must be there in full.
+    values["evaluation"] = {**read_yaml(bundled("configs") / "base.yaml")["evaluation"], **values.get("evaluation", {})}
     extra = _parse_overrides(overrides)
     origins = {key: str(path) for key in flatten(values)} | dict.fromkeys(flatten(extra), COMMAND_LINE)
     return make_config(_merge(values, extra), name, origins)

@@ -7,10 +7,12 @@ import numpy as np
 from reid.retrieval.features import Features
 
 
-def slow_evaluate(query: Features, gallery: Features) -> tuple[list[float], list[float], list[int], list[list[int]]]:
+def slow_evaluate(
+    query: Features, gallery: Features, distance: str = "cosine"
+) -> tuple[list[float], list[float], list[int], list[list[int]]]:
     """AP, INP, first match rank (0: no match) and ranked gallery rows of every query, one comparison at a time.
 
-    Cosine distances are computed in exact-as-possible float64, one pair at a time; Python's sort is stable.
+    Distances are computed in exact-as-possible float64, one pair at a time; Python's sort is stable.
     """
     aps, inps, firsts, lists = [], [], [], []
     for q in range(len(query)):
@@ -23,7 +25,8 @@ def slow_evaluate(query: Features, gallery: Features) -> tuple[list[float], list
                 continue
             b = gallery.features[g].astype(np.float64)
             length = float(np.sqrt((a * a).sum() * (b * b).sum()))
-            ranked.append((1 - float((a * b).sum()) / (length or 1.0), g))
+            cosine = float((a * b).sum()) / (length or 1.0)
+            ranked.append((1 - cosine if distance == "cosine" else float(((a - b) ** 2).sum()), g))
         ranked.sort(key=lambda pair: pair[0])
         found = [query.pids[q] > 0 and gallery.pids[g] == query.pids[q] for _, g in ranked]
         ranks = [place for place, match in enumerate(found, start=1) if match]
@@ -35,3 +38,36 @@ def slow_evaluate(query: Features, gallery: Features) -> tuple[list[float], list
         inps.append(len(ranks) / ranks[-1])
         firsts.append(ranks[0])
     return aps, inps, firsts, lists
+
+
+def slow_rerank(query: np.ndarray, gallery: np.ndarray, k1: int, k2: int, weight: float) -> np.ndarray:
+    """k-reciprocal re-ranking (Zhong et al. 2017) on dense matrices, set by set, ranked lists by a stable sort."""
+    rows = np.concatenate([query, gallery]).astype(np.float64)
+    unit = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    original = np.maximum(2 - 2 * unit @ unit.T, 0)
+    ranked = np.argsort(original.round(9), axis=1, kind="stable")
+    original = original / np.maximum(original.max(axis=1, keepdims=True), 1e-12)
+    n = len(rows)
+
+    def reciprocal(i: int, k: int) -> set[int]:
+        return {int(c) for c in ranked[i, : k + 1] if i in ranked[c, : k + 1]}
+
+    encoding = np.zeros((n, n))
+    for i in range(n):
+        own = reciprocal(i, k1)
+        expanded = set(own)
+        for c in own:
+            half = reciprocal(c, round(k1 / 2))
+            if len(half & own) > 2 / 3 * len(half):
+                expanded |= half
+        members = sorted(expanded)
+        weights = np.exp(-original[i, members])
+        encoding[i, members] = weights / weights.sum()
+    if k2 > 1:
+        encoding = np.stack([encoding[ranked[i, :k2]].mean(axis=0) for i in range(n)])
+    out = np.empty((len(query), len(gallery)))
+    for i in range(len(query)):
+        for g in range(len(gallery)):
+            shared = np.minimum(encoding[i], encoding[len(query) + g]).sum()
+            out[i, g] = (1 - weight) * (1 - shared / (2 - shared)) + weight * original[i, len(query) + g]
+    return out

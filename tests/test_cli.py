@@ -6,12 +6,13 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import yaml
 from conftest import ROOT
 from trees import PLACE, manifest_tree, market_tree
 
-from reid.cli import COMMANDS, main
+from reid.cli import COMMANDS, _bytes, main
 from reid.retrieval.features import Features
 
 
@@ -104,6 +105,68 @@ def test_score(tmp_path, capsys):
     }
     assert (figures["num_valid_queries"], figures["num_queries"], figures["num_gallery"]) == (6, 6, 9)
     assert len(figures["cmc"]) == 50 and 0 < figures["mAP"] < 1 and f"{100 * figures['mAP']:.2f}" in out
+
+
+def test_score_with_all_it_can(tmp_path, capsys, caplog):
+    query, gallery = features(tmp_path / "q.npz", 12), features(tmp_path / "g.npz", 30, seed=1, camera=2)
+    plain = ["score", "--query", query, "--gallery", gallery, "--json", tmp_path / "plain.json"]
+    assert run(capsys, *plain)[0] == 0
+    everything = [
+        *plain[:-1],
+        tmp_path / "f.json",
+        "--rerank",
+        "--roc",
+        "--max-memory",
+        "1GB",
+        "--per-query",
+        tmp_path / "f.csv",
+    ]
+    code, out, err = run(capsys, *everything)
+    figures, before = (json.loads((tmp_path / name).read_text()) for name in ("f.json", "plain.json"))
+    assert code == 0 and "re-ranked" in out and "re-ranking 12 x 30: about" in caplog.text and err
+    assert {key: figures[key] for key in before} == before  # the plain figures are as before
+    assert (
+        figures["reranked"]["mAP"] != figures["mAP"]
+        and "k-reciprocal" in figures["reranked"]["definitions"]["distance"]
+    )
+    assert figures["reranked"].keys() == before.keys()
+    assert [point["wanted"] for point in figures["roc"]] == [1e-4, 1e-3, 1e-2]
+    table = pd.read_csv(tmp_path / "f.csv")
+    assert table["AP cosine"].mean() == pytest.approx(figures["mAP"])
+    assert table["INP re-ranked"].mean() == pytest.approx(figures["reranked"]["mINP"])
+    assert (table["first rank cosine"] <= 1).mean() == pytest.approx(figures["cmc"][0])
+
+
+def test_score_with_expanded_queries(tmp_path, capsys):
+    query, gallery = features(tmp_path / "q.npz", 12), features(tmp_path / "g.npz", 30, seed=1, camera=2)
+    code, _, _ = run(
+        capsys, "score", "--query", query, "--gallery", gallery, "--expand", 2, "--json", tmp_path / "f.json"
+    )
+    assert code == 0 and "2 nearest" in json.loads((tmp_path / "f.json").read_text())["definitions"]["query"]
+    wide = features(tmp_path / "w.npz", 5, width=7)
+    fails(capsys, "width 4, ", "score", "--query", query, "--gallery", wide, "--expand", 2)
+    fails(capsys, "expansion by 0 images", "score", "--query", query, "--gallery", gallery, "--expand", 0)
+
+
+def test_score_refuses_memory_that_is_too_little(tmp_path, capsys):
+    query, gallery = features(tmp_path / "q.npz", 12), features(tmp_path / "g.npz", 30, seed=1, camera=2)
+    few = ["score", "--query", query, "--gallery", gallery, "--rerank", "--max-memory"]
+    fails(
+        capsys, "re-ranking needs about 12 MiB, more than the 10 allowed", *few, "10MiB", "--json", tmp_path / "f.json"
+    )
+    assert not (tmp_path / "f.json").exists()
+    for size in ("lots", "-1GB", "2TB"):
+        with pytest.raises(SystemExit) as ended:
+            main([*map(str, few), size])
+        assert ended.value.code == 2
+    capsys.readouterr()
+
+
+@pytest.mark.parametrize(
+    ("text", "size"), [("2GB", 2e9), ("500MiB", 500 * 2**20), ("1.5kb", 1500), ("7", 7), ("1 G", 1e9)]
+)
+def test_sizes(text, size):
+    assert _bytes(text) == size
 
 
 def test_score_does_not_load_the_network_packages(tmp_path):

@@ -54,5 +54,8 @@ def extract(network: Embedder, samples: Samples, config: Config, origin: str, pr
     for batch in bar:
         inputs = batch.images.to(device, non_blocking=True, memory_format=torch.channels_last)
         with torch.autocast(device.type, dtype, enabled=dtype is not None):
-            rows.append(network(inputs).float().cpu().numpy())
+            features = network(inputs).float()
+            if config.evaluation.flip:
+                features = (features + network(inputs.flip(3)).float()) / 2
+        rows.append(features.cpu().numpy())
     return Features(np.concatenate(rows), samples.pids, samples.camids, samples.names, origin)

@@ -36,7 +36,7 @@ from reid.retrieval.features import Features, load_features, saved_origin
 from reid.retrieval.index import FlatIndex
 
 RESULTS_FILE = "results.json"
-PACKAGES = ("torch", "faiss-cpu", "albumentations", "opencv-python-headless", "numpy", "pillow")
+PACKAGES = ("torch", "faiss-cpu", "albumentations", "opencv-python-headless", "numpy", "numba", "pillow")
 
 
 def evaluate_run(config: Config, folder: Path, targets: Sequence[str], progress: bool = True) -> dict[str, Any]:
@@ -124,6 +124,7 @@ def _evaluate_target(
         "left_out": {**data.left_out, "queries without a match": int((~evaluation.valid).sum())},
         "definitions": ranking.definitions(config.evaluation.distance),
         "neck_feature": config.model.neck_feature,
+        "flip": config.evaluation.flip,
         "dataset": {
             "name": data.name,
             "version": data.version,
@@ -149,7 +150,8 @@ def _features(
     stats = [file.stat() for file in samples.paths]
     files = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in zip(samples.names, stats, strict=True)]
     people = [samples.pids.tolist(), samples.camids.tolist()]
-    own = (config.model.neck_feature, config.data.height, config.data.width, config.transforms.standardise)
+    own = [config.model.neck_feature, config.data.height, config.data.width]
+    own += [config.transforms.standardise, config.evaluation.flip]
     settings = json.dumps([files, people, _precision(config), _device(config), own])
     origin = f"{path} (checkpoint {checkpoint}, settings {hashlib.sha256(settings.encode()).hexdigest()[:16]})"
     if saved_origin(path) == origin:

@@ -46,9 +46,9 @@ class Features:
                 self._fail(name, f"has {len(values)} entries for {len(self)} features")
         if self.paths and len(self.paths) != len(self):
             self._fail("paths", f"has {len(self.paths)} entries for {len(self)} features")
-        finite = np.isfinite(self.features).all(axis=1)
-        if not finite.all():
-            rows = np.flatnonzero(~finite)
+        largest = max(float(self.features.max()), -float(self.features.min()))  # NaN if there is one; takes no memory
+        if not np.isfinite(largest):
+            rows = np.flatnonzero(~np.isfinite(self.features).all(axis=1))
             self._fail("features", f"{len(rows)} rows hold NaN or infinity, the first is row {rows[0]}")
 
     def __len__(self) -> int:
@@ -71,6 +71,15 @@ class Features:
         raise InputError(f"{self.origin}: {array}: {problem}")
 
 
+def check_widths(query: Features, gallery: Features) -> None:
+    """Raise InputError, naming both, where the features' widths differ."""
+    if query.features.shape[1] != gallery.features.shape[1]:
+        raise InputError(
+            f"{query.origin} has features of width {query.features.shape[1]}, "
+            f"{gallery.origin} of width {gallery.features.shape[1]}"
+        )
+
+
 def load_features(path: Path) -> Features:
     """Read an .npz of any origin: ``features`` (N, D) of a float type, ``pids`` and ``camids`` (N,) integers, and
     optionally ``paths`` (N,) strings.
@@ -90,7 +99,7 @@ def load_features(path: Path) -> Features:
         if arrays[name].size and int(arrays[name].max()) > np.iinfo(np.int64).max:
             raise InputError(f"{path}: {name}: {arrays[name].max()} does not fit 64 bits with a sign")
     with np.errstate(over="ignore"):  # what does not fit becomes infinite, and is refused as such
-        rows = arrays["features"].astype(np.float32)
+        rows = arrays.pop("features").astype(np.float32, copy=False)
     return Features(
         rows,
         arrays["pids"].astype(np.int64),

@@ -14,7 +14,6 @@ class FlatIndex:
 
     def __init__(self, gallery: Features, distance: Distance = "cosine") -> None:
         self._distance = distance
-        self._largest = float(np.abs(gallery.features).max()) or 1.0
         width = gallery.features.shape[1]
         self._index = faiss.IndexFlatIP(width) if distance == "cosine" else faiss.IndexFlatL2(width)
         self._index.add(self._prepare(gallery.features))
@@ -24,10 +23,8 @@ class FlatIndex:
         return self._index.search(self._prepare(queries), count)[1]
 
     def _prepare(self, features: np.ndarray) -> np.ndarray:
-        """A copy at a scale where float32 squares neither overflow nor vanish."""
-        if self._distance == "euclidean":
-            return np.ascontiguousarray(features / np.float32(self._largest), dtype=np.float32)
-        largest = np.abs(features).max(axis=1, keepdims=True)
-        prepared = np.ascontiguousarray(features / np.where(largest > 0, largest, 1), dtype=np.float32)
-        faiss.normalize_L2(prepared)
+        prepared = np.ascontiguousarray(features, dtype=np.float32)
+        if self._distance == "cosine":
+            prepared = prepared.copy()
+            faiss.normalize_L2(prepared)
         return prepared

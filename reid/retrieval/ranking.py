@@ -7,6 +7,8 @@ smaller index comes first.
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -14,12 +16,16 @@ import numpy as np
 
 from reid.errors import InputError
 from reid.progress import track
-from reid.retrieval.features import Features
+from reid.retrieval.features import Features, check_widths
+from reid.retrieval.kernels import rank_rows, row_squares
 
 Distance = Literal["cosine", "euclidean"]
 
 CMC_RANKS = 50
 ROUNDING = 1e-5  # of float32 sums of products, with room to spare
+BLOCK_BYTES = 40 * 2**20
+PROPOSALS = 2**21  # held at once, 12 bytes each
+SHORTEST = 1e-15
 JUNK = -1
 
 DISTANCES = {"cosine": "1 - cosine of the features", "euclidean": "euclidean distance of the features"}
@@ -119,42 +125,69 @@ def evaluate(
     distance: Distance = "cosine",
     proposer: Proposer | None = None,
     top_k: int = CMC_RANKS,
+    distances: Callable[[slice, np.ndarray], None] | None = None,
+    max_memory: int | None = None,
     progress: bool = False,
 ) -> Evaluation:
-    """Rank the whole gallery for each query, in float64.
+    """Rank the whole gallery for each query by counting: blocks of the float32 matrix product, no sort, no matrix.
 
     With a ``proposer``, each query's ``top_k`` list is taken from what it proposes, widened until it is certain, and
     CMC read from the lists must equal CMC of the whole ranking.
+
+    Args:
+        distances: writes other distances than the product's, for the queries of a slice, into (R, N) float32:
+            re-ranked ones, say. Not together with a ``proposer``.
+        max_memory: most bytes for a block of products, which otherwise takes 40 MiB, or 256 queries where those need
+            more.
 
     Raises:
         InputError: features of different width, or not one query with a match.
         AssertionError: the lists contradict the whole ranking.
     """
-    if query.features.shape[1] != gallery.features.shape[1]:
-        raise InputError(
-            f"{query.origin} has features of width {query.features.shape[1]}, "
-            f"{gallery.origin} of width {gallery.features.shape[1]}"
-        )
+    check_widths(query, gallery)
+    if distances is not None and proposer is not None:
+        raise ValueError("a proposer finds neighbours by the product, not by other distances")
     ap, inp = np.full(len(query), np.nan), np.full(len(query), np.nan)
     first_rank = np.zeros(len(query), dtype=np.int64)
-    shape = (len(query), top_k)
+    shape = (len(query), top_k if proposer is not None else 0)
     lists = RankedLists(np.full(shape, -1), np.full(shape, np.nan), np.zeros(shape, dtype=bool))
-    rows = _DistanceRows(gallery, distance)
-    block = 64
-    for low in track(range(0, len(query), block), name="ranking", unit="block", shown=progress):
-        within = slice(low, min(low + block, len(query)))
-        distances = rows(query.features[within])
-        kept = ~(
-            ((gallery.pids == query.pids[within, None]) & (gallery.camids == query.camids[within, None]))
-            | (gallery.pids == JUNK)
+
+    row_lengths(query)
+    if distances is None:
+        keys = Keys(gallery, distance)
+        scale, twins = keys.scale.copy(), find_twins(gallery.features, keys.lengths)
+    else:
+        scale, twins = np.full(len(gallery), -1, np.float32), np.empty((0, 2), np.int64)
+    scale[gallery.pids == JUNK] = np.nan
+    by_pid = np.argsort(gallery.pids, kind="stable")
+    starts = np.searchsorted(gallery.pids[by_pid], query.pids, side="left")
+    stops = np.searchsorted(gallery.pids[by_pid], query.pids, side="right")
+
+    rows = block_rows(len(query), len(gallery), max_memory)
+    products = np.empty((rows, len(gallery)), dtype=np.float32)
+    for low in track(range(0, len(query), rows), name="ranking", unit="block", shown=progress):
+        within = slice(low, min(low + rows, len(query)))
+        block = products[: within.stop - low]
+        if distances is None:
+            keys.write(query.features[within], block)
+        else:
+            distances(within, block)
+        rank_rows(
+            block,
+            scale,
+            twins,
+            query.pids[within],
+            query.camids[within],
+            by_pid,
+            starts[within],
+            stops[within],
+            gallery.camids,
+            ap[within],
+            inp[within],
+            first_rank[within],
         )
-        matches = kept & (gallery.pids == query.pids[within, None]) & (query.pids[within, None] > 0)
-        for row, number in enumerate(range(within.start, within.stop)):
-            if matches[row].any():
-                ap[number], inp[number], first_rank[number] = _rank_one(distances[row], kept[row], matches[row])
         if proposer is not None:
-            slack = ROUNDING * rows.largest_square(query.features[within])
-            _fill_lists(lists, within, query.features[within], distances, kept, matches, proposer, slack)
+            _fill_lists(lists, within, query, gallery, block, keys, proposer)
     if not first_rank.any():
         raise InputError(f"{query.origin}: no query has a match in {gallery.origin} from another camera")
     if proposer is None:
@@ -163,70 +196,114 @@ def evaluate(
     return Evaluation(ap, inp, first_rank, len(gallery), lists)
 
 
-class _DistanceRows:
-    """Rows of the distance matrix, in float64. Bit-identical gallery images get the same distance, whatever the matrix
-    product's blocking makes of them; features that are exact in float32 (small integers, say) tie exactly."""
+def block_rows(queries: int, gallery: int, max_memory: int | None = None) -> int:
+    """Queries a block: enough for a fast matrix product, at most all, and no more than fit ``max_memory`` bytes."""
+    rows = max(BLOCK_BYTES // (4 * gallery), 256)
+    if max_memory is not None:
+        rows = min(rows, max(max_memory // (4 * gallery), 1))
+    return min(rows, queries)
+
+
+def row_lengths(features: Features) -> np.ndarray:
+    """(N,) float64 lengths of the rows.
+
+    Raises:
+        InputError: naming the first row, other than one of zeros, whose square float32 cannot hold.
+    """
+    lengths = np.sqrt(row_squares(features.features))
+    bad = np.flatnonzero((lengths > 0) & ((lengths < SHORTEST) | (lengths > 1 / SHORTEST)))
+    if len(bad):
+        raise InputError(
+            f"{features.origin}: features: row {bad[0]} has the length {lengths[bad[0]]:.3g}, whose square float32 "
+            f"cannot hold ({len(bad)} such rows): rescale them"
+        )
+    return lengths
+
+
+class Keys:
+    """Keys of queries against a gallery, a block at a time: larger is nearer, for any one query.
+
+    Cosine: the float32 product, to be multiplied by ``scale``, 1 / the gallery row's length. Euclidean: minus the
+    squared distance, computed in float64, since it is a small difference of large numbers.
+    """
 
     def __init__(self, gallery: Features, distance: Distance) -> None:
-        seen: dict[bytes, int] = {}
-        self._twins = np.array([seen.setdefault(row.tobytes(), i) for i, row in enumerate(gallery.features)])
-        self._gallery = gallery.features.astype(np.float64)
-        self._squares = (self._gallery**2).sum(axis=1)
-        self._distance = distance
+        self.lengths = row_lengths(gallery)
+        self.distance = distance
+        self._gallery = gallery.features
+        cosine = distance == "cosine"
+        self.scale = (1 / np.where(cosine & (self.lengths > 0), self.lengths, 1)).astype(np.float32)
 
-    def largest_square(self, queries: np.ndarray) -> float:
-        """Bound of a squared distance, to which float32 rounding is relative; (1 - cosine) squared is at most 4."""
-        if self._distance == "cosine":
-            return 4.0
-        return 2 * float((queries.astype(np.float64) ** 2).sum(axis=1).max() + self._squares.max())
+    def write(self, queries: np.ndarray, out: np.ndarray) -> None:
+        """Unscaled keys (B, N) float32 of (B, D) queries."""
+        if self.distance == "cosine":
+            np.matmul(queries, self._gallery.T, out=out)
+            return
+        wide = queries.astype(np.float64)
+        squares = (wide**2).sum(axis=1, keepdims=True)
+        for low in range(0, len(self._gallery), 1024):
+            own = slice(low, low + 1024)
+            out[:, own] = 2 * (wide @ self._gallery[own].astype(np.float64).T) - squares - self.lengths[own] ** 2
+        np.minimum(out, 0, out=out)
 
-    def __call__(self, queries: np.ndarray) -> np.ndarray:
-        queries = queries.astype(np.float64)
-        products = (queries @ self._gallery.T)[:, self._twins]
-        squares = (queries**2).sum(axis=1, keepdims=True)
-        if self._distance == "euclidean":
-            return np.sqrt(np.maximum(squares + self._squares[self._twins] - 2 * products, 0))
-        lengths = np.sqrt(squares * self._squares[self._twins])
-        return 1 - products / np.where(lengths > 0, lengths, 1)
+    def distances(self, keys: np.ndarray, query: np.ndarray) -> np.ndarray:
+        """float64 distances of one query's scaled keys."""
+        if self.distance == "euclidean":
+            return np.sqrt(-keys.astype(np.float64))
+        return 1 - keys.astype(np.float64) / (float(np.linalg.norm(query.astype(np.float64))) or 1.0)
+
+    def rounding(self, queries: np.ndarray) -> np.ndarray:
+        """(B,) what a proposer's float32 arithmetic may be off by, in keys, with room to spare."""
+        squares = (queries.astype(np.float64) ** 2).sum(axis=1)
+        if self.distance == "cosine":
+            return ROUNDING * np.sqrt(squares)
+        return ROUNDING * 2 * (squares + self.lengths.max() ** 2)
 
 
-def _rank_one(distances: np.ndarray, kept: np.ndarray, matches: np.ndarray) -> tuple[float, float, int]:
-    """AP, INP and first match rank of one query with at least one match."""
-    order = np.argsort(distances[kept], kind="stable")
-    ranks = np.flatnonzero(matches[kept][order]) + 1
-    return float((np.arange(1, len(ranks) + 1) / ranks).mean()), len(ranks) / int(ranks[-1]), int(ranks[0])
+def find_twins(features: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """(T, 2): each row that equals an earlier one bit for bit, and the first such row; found by their equal lengths."""
+    order = np.argsort(lengths, kind="stable")
+    same = np.flatnonzero(lengths[order[1:]] == lengths[order[:-1]])
+    pairs: list[tuple[int, int]] = []
+    seen: dict[bytes, int] = {}
+    for row in sorted({*order[same].tolist(), *order[same + 1].tolist()}):
+        first = seen.setdefault(hashlib.blake2b(features[row].tobytes(), digest_size=16).digest(), row)
+        if first != row:
+            pairs.append((row, first))
+    return np.array(pairs, dtype=np.int64).reshape(-1, 2)
 
 
 def _fill_lists(
     lists: RankedLists,
     within: slice,
-    queries: np.ndarray,
-    distances: np.ndarray,
-    kept: np.ndarray,
-    matches: np.ndarray,
+    query: Features,
+    gallery: Features,
+    block: np.ndarray,
+    keys: Keys,
     proposer: Proposer,
-    slack: float,
 ) -> None:
     """Write one block's lists, asking for more proposals until no image outside them can belong in a list."""
-    k, size = lists.indices.shape[1], kept.shape[1]
-    waiting, count = np.arange(len(queries)), min(2 * k, size)
+    k, size = lists.indices.shape[1], len(gallery)
+    slack = keys.rounding(query.features[within])
+    waiting, count = np.arange(len(block)), min(2 * k, size)
     while len(waiting):
-        proposals = proposer.propose(queries[waiting], count)
         again = []
-        for row, proposed in zip(waiting, proposals, strict=True):
-            own = np.sort(proposed[kept[row, proposed]])
-            best = own[np.argsort(distances[row, own], kind="stable")][:k]
-            # float32 proposals may be out of order by rounding: the list is certain once its last entry is clearly
-            # nearer than the farthest proposal, which also leaves no tie outside.
-            farthest = distances[row, proposed].max()
-            certain = len(best) == k and distances[row, best[-1]] ** 2 < farthest**2 - slack
-            if count < size and not certain:
-                again.append(row)
-                continue
-            number = within.start + row
-            lists.indices[number, : len(best)] = best
-            lists.distances[number, : len(best)] = distances[row, best]
-            lists.matches[number, : len(best)] = matches[row, best]
+        at_once = max(1, PROPOSALS // count)
+        for some in (waiting[low : low + at_once] for low in range(0, len(waiting), at_once)):
+            for row, proposed in zip(some, proposer.propose(query.features[within][some], count), strict=True):
+                number, own = within.start + row, np.sort(proposed[~np.isnan(block[row, proposed])])
+                best = own[np.argsort(-block[row, own], kind="stable")][:k]
+                # Proposals may be out of order by rounding: the list is certain once its last entry is clearly nearer
+                # than the farthest proposal, which also leaves no tie outside.
+                farthest = block[row, own].min(initial=np.inf)
+                if count < size and not (len(best) == k and block[row, best[-1]] > farthest + slack[row]):
+                    again.append(row)
+                    continue
+                lists.indices[number, : len(best)] = best
+                lists.distances[number, : len(best)] = keys.distances(block[row, best], query.features[number])
+                lists.matches[number, : len(best)] = (gallery.pids[best] == query.pids[number]) & (
+                    query.pids[number] > 0
+                )
         waiting, count = np.array(again, dtype=np.int64), min(4 * count, size)
 
 

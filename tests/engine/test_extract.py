@@ -30,6 +30,19 @@ def test_before_the_neck_is_an_option(trained):
     assert load_network(changed, folder).neck_feature == "before"
 
 
+def test_flip_averages_an_image_and_its_mirror_image(trained):
+    config, folder = trained
+    network = load_network(config, folder)
+    query = build.dataset(config, "market1501", ["query", "gallery"]).splits["query"]
+    flipped = load_resolved(folder / "config.yaml", ["evaluation.flip=true"])
+    averaged = extract(network, query, flipped, "test", progress=False).features
+    transform = build.test_transform(config)
+    images = np.stack([transform(read_image(path), ()) for path in query.paths])
+    with torch.inference_mode():
+        both = [network(torch.from_numpy(np.ascontiguousarray(own))).numpy() for own in (images, images[..., ::-1])]
+    np.testing.assert_allclose(averaged, (both[0] + both[1]) / 2, rtol=1e-4, atol=1e-5)
+
+
 def test_a_config_edited_after_training_is_refused(trained):
     _config, folder = trained
     text = (folder / "config.yaml").read_text()

@@ -11,7 +11,7 @@ from sklearn.metrics import average_precision_score
 from reid.errors import InputError
 from reid.retrieval.features import Features
 from reid.retrieval.index import FlatIndex
-from reid.retrieval.ranking import Evaluation, cmc_curve, evaluate
+from reid.retrieval.ranking import Evaluation, block_rows, cmc_curve, evaluate
 
 GOLDEN = Path(__file__).parents[1] / "data" / "evaluation.npz"
 
@@ -21,17 +21,18 @@ def features(rows, pids, camids, name="features"):
 
 
 @st.composite
-def problems(draw):
-    """Small integer features, exact in float32, so that ties and duplicates are common; at least one valid query."""
+def problems(draw, distance):
+    """Features exact in float32, so that ties and duplicates are common and exact; at least one valid query.
+
+    For cosines all entries are 1 or -1, so that all rows have one length.
+    """
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
-    queries, images, width = draw(st.integers(1, 8)), draw(st.integers(1, 40)), draw(st.integers(1, 5))
-    largest = draw(st.integers(1, 3))
-    query = features(
-        rng.integers(-largest, largest + 1, (queries, width)), rng.integers(0, 5, queries), rng.integers(1, 4, queries)
-    )
-    gallery = features(
-        rng.integers(-largest, largest + 1, (images, width)), rng.integers(-1, 5, images), rng.integers(1, 4, images)
-    )
+    queries, images, width = draw(st.integers(1, 8)), draw(st.integers(1, 40)), draw(st.integers(1, 6))
+    sides = []
+    for count, lowest in ((queries, 0), (images, -1)):
+        rows = rng.integers(-2, 3, (count, width)) if distance == "euclidean" else rng.choice([-1, 1], (count, width))
+        sides.append(features(rows, rng.integers(lowest, 5, count), rng.integers(1, 4, count)))
+    query, gallery = sides
     query.pids[0], gallery.pids[0] = 1, 1
     query.camids[0], gallery.camids[0] = 1, 2
     return query, gallery
@@ -56,11 +57,13 @@ def test_golden_figures(name, distance):
         assert_allclose(evaluation.inp[evaluation.valid], golden[f"{name}/inp_of_valid_queries"], atol=1e-6)
 
 
-@given(problems())
-def test_equals_the_slow_reference_with_ties(problem):
-    query, gallery = problem
-    aps, inps, firsts, ranked = slow_evaluate(query, gallery)
-    evaluation = evaluate(query, gallery, proposer=FlatIndex(gallery), top_k=50)
+@pytest.mark.parametrize("distance", ["cosine", "euclidean"])
+@given(st.data())
+def test_equals_the_slow_reference_with_ties(distance, data):
+    query, gallery = data.draw(problems(distance))
+    aps, inps, firsts, ranked = slow_evaluate(query, gallery, distance)
+    memory = data.draw(st.sampled_from([None, 1, 4 * 3 * len(gallery)]))  # blocks of all, one and three queries
+    evaluation = evaluate(query, gallery, distance, FlatIndex(gallery, distance), top_k=50, max_memory=memory)
     assert_allclose(evaluation.ap, aps, atol=1e-12)
     assert_allclose(evaluation.inp, inps, atol=1e-12)
     assert_array_equal(evaluation.first_rank, firsts)
@@ -68,7 +71,7 @@ def test_equals_the_slow_reference_with_ties(problem):
         assert_array_equal(own[own >= 0], expected[:50])
 
 
-@given(problems())
+@given(problems("euclidean"))
 def test_average_precision_is_scikit_learns_without_ties(problem):
     query, gallery = problem
     gallery = features(
@@ -105,22 +108,60 @@ def test_a_distractor_query_never_matches_distractors():
 
 
 def test_many_duplicates_keep_gallery_order():
+    """Bit-identical rows get other float32 products at other places of the gallery, which must not order them."""
     rng = np.random.default_rng(0)
-    rows = rng.normal(size=(3, 300))
-    gallery = features(rows[np.arange(700) % 3], np.where(np.arange(700) == 400, 9, 1), [2] * 700)
-    query = features(rows[:1], [9], [1])
-    # Row 400 is a copy of row 1; the 234 copies of row 0, the query's own, come first.
+    rows = rng.normal(size=(20, 300))
+    copy_of = rng.integers(0, 20, 741)
+    gallery = features(rows[copy_of], rng.integers(1, 9, 741), [2] * 741)
+    query = features(rows[:12] + 0.3 * rng.normal(size=(12, 300)), rng.integers(1, 9, 12), [1] * 12)
     evaluation = evaluate(query, gallery, proposer=FlatIndex(gallery))
-    expected = slow_evaluate(query, gallery)
-    assert evaluation.first_rank.tolist() == expected[2]
-    assert evaluation.lists.indices[0].tolist() == expected[3][0][:50]
+    _, _, firsts, ranked = slow_evaluate(query, gallery)
+    assert evaluation.first_rank.tolist() == firsts
+    for own, expected in zip(evaluation.lists.indices, ranked, strict=True):
+        assert own.tolist() == expected[:50]
 
 
-@pytest.mark.parametrize("length", [1e-25, 1e-3, 1e18])
+def test_lists_are_widened_while_their_end_is_tied():
+    """A proposer that leaves out the earlier of two tied images at a list's end is asked again."""
+    asked = []
+
+    class Sly:
+        def propose(self, queries, count):
+            asked.append(count)
+            order = np.r_[np.arange(1, 200), 0] if count < 200 else np.arange(200)
+            return np.tile(order[:count], (len(queries), 1))
+
+    gallery = features(np.ones((200, 2)), [1, *[2] * 199], [2] * 200)
+    evaluation = evaluate(features([[1, 1]], [1], [1]), gallery, proposer=Sly())
+    assert asked == [100, 200] and evaluation.lists.indices[0].tolist() == list(range(50))
+
+
+@pytest.mark.parametrize("offset", [0, 10, 1000])
+def test_euclidean_distances_far_from_the_origin(offset):
+    rng = np.random.default_rng(0)
+    gallery = features(offset + 0.1 * rng.normal(size=(80, 64)), rng.integers(1, 8, 80), [2] * 80)
+    query = features(offset + 0.1 * rng.normal(size=(15, 64)), rng.integers(1, 8, 15), [1] * 15)
+    evaluation = evaluate(query, gallery, "euclidean", FlatIndex(gallery, "euclidean"))
+    assert_allclose(evaluation.ap, slow_evaluate(query, gallery, "euclidean")[0], atol=1e-9)
+
+
+def test_block_rows():
+    assert block_rows(10, 100) == 10 and block_rows(10**6, 100) == 40 * 2**20 // 400
+    assert block_rows(10**6, 10**6) == 256  # enough for a fast product
+    assert block_rows(10**6, 100, 4000) == 10 and block_rows(10, 10**6, 1) == 1
+
+
+@pytest.mark.parametrize("length", [1e-40, 1e-20, 1e20])
+def test_rows_whose_square_float32_cannot_hold(length):
+    good, bad = features(np.ones((2, 2)), [1, 1], [1, 2]), features([[1, 1], [0, length], [0, 0]], [1, 1, 1], [1, 2, 3])
+    for sides in ((good, bad), (bad, good)):
+        with pytest.raises(InputError, match="features: row 1 has the length .* rescale"):
+            evaluate(*sides)
+
+
+@pytest.mark.parametrize("length", [1e-12, 1.0, 1e12])
 @pytest.mark.parametrize("distance", ["cosine", "euclidean"])
 def test_lists_of_features_of_any_length(length, distance):
-    if distance == "euclidean" and length < 1e-3:
-        length = 1e-3
     rng = np.random.default_rng(0)
     gallery = features(rng.normal(size=(300, 16)) * length, rng.integers(0, 20, 300), rng.integers(1, 4, 300))
     query = features(rng.normal(size=(20, 16)) * length, np.arange(20) + 1, [1] * 20)
