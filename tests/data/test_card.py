@@ -12,7 +12,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trees import PLACE, clutter, cuhk_tree, folder_tree, manifest_tree, market_tree, msmt_tree, pku_tree, write_image
 
-import reid.data.sites
 from reid.data.card import Card, DataSet, Samples, load_card, matchless, read_dataset
 from reid.errors import InputError
 from reid.paths import bundled, bundled_names
@@ -320,7 +319,6 @@ def test_drawn_card_renders_below_the_sites_root_with_its_settings(
         read(card.model_copy(update={"drawn": card.drawn.model_copy(update={"site": "moon"})}), tmp_path)
 
 
-@pytest.mark.skipif(not hasattr(reid.data.sites, "render_site"), reason="this build has no renderer")
 def test_drawn_site_for_real(tmp_path: Path) -> None:
     small = "train_identities: 3, test_identities: 3, cameras: 2, train_shots: 2, test_shots: 2, missing: 0.0"
     text = (bundled("datasets") / "plaza.yaml").read_text().replace("site: plaza,", f"site: plaza, {small},")
