@@ -100,7 +100,7 @@ def _train(arguments: argparse.Namespace) -> None:
     from reid.report.table import rows_of, target_table
 
     config = load_config(arguments.cfg, arguments.overrides)
-    targets = list(dict.fromkeys((config.data.source, *config.targets)))
+    targets = list(dict.fromkeys((*config.data.sources, *config.targets)))
     _check_targets(config, targets)
     folder = train(config)
     results = evaluate_run(config, folder, targets)
@@ -161,12 +161,12 @@ def _cross_domain(arguments: argparse.Namespace) -> None:
     targets, overrides = _split_overrides(arguments.targets, arguments.overrides)
     configs = [load_config(name, overrides) for name in arguments.cfgs]
     for config in configs:
-        _check_targets(config, [config.data.source, *targets])
+        _check_targets(config, [*config.data.sources, *targets])
     missing = [config for config in configs if not is_trained(config)]
     print(f"{len(configs)} runs, {len(missing)} to train; targets: {', '.join(targets)}", flush=True)
     rows: list[Row] = []
     for config in configs:
-        wanted = list(dict.fromkeys((config.data.source, *targets)))
+        wanted = list(dict.fromkeys((*config.data.sources, *targets)))
         folder = config.run_folder if is_trained(config) else train(config)
         rows += rows_of(evaluate_run(config, folder, wanted))
     table = gap_table(rows)

@@ -37,15 +37,21 @@ class ModelConfig(_Section):
     width: Positive
     last_stride: Literal[1, 2]
     neck_feature: Literal["after", "before"]
+    mixstyle: Probability
 
 
 class DataConfig(_Section):
     root: str | None
     sites_root: str
-    source: str
+    source: str | Annotated[tuple[str, ...], Field(min_length=2)]
     height: Annotated[int, Field(ge=16, le=2048)]
     width: Annotated[int, Field(ge=16, le=2048)]
     workers: Annotated[int, Field(ge=0)]
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The data sets trained on."""
+        return (self.source,) if isinstance(self.source, str) else self.source
 
     @property
     def folder(self) -> Path:
@@ -78,6 +84,12 @@ class OptimConfig(_Section):
     gamma: Probability
 
 
+class SelectionConfig(_Section):
+    holdout: Annotated[float, Field(ge=0, lt=1)]
+    patience: Count | None
+    keep_epochs: bool
+
+
 class EvaluationConfig(_Section):
     batch_size: Count
     distance: Literal["cosine", "euclidean"]
@@ -101,6 +113,7 @@ class Config(_Section):
     sampler: SamplerConfig
     losses: dict[str, dict[str, float | None]]
     optim: OptimConfig
+    selection: SelectionConfig
     evaluation: EvaluationConfig
 
     _name: str = PrivateAttr(default="config")
@@ -126,7 +139,7 @@ class Config(_Section):
             del plain[key]
         for key in ("root", "sites_root", "workers"):
             del plain["data"][key]
-        del plain["model"]["neck_feature"]
+        del plain["model"]["neck_feature"], plain["selection"]["keep_epochs"]
         return plain
 
     def hash(self) -> str:
@@ -143,7 +156,7 @@ class Config(_Section):
 
 
 COMMAND_LINE = "command line"
-BOOLEANS = ("transforms.standardise", "evaluation.flip")
+BOOLEANS = ("transforms.standardise", "selection.keep_epochs", "evaluation.flip")
 
 
 def load_config(name: str, overrides: Sequence[str] = ()) -> Config:

@@ -8,6 +8,8 @@ import numpy as np
 
 from reid.errors import InputError
 
+STREAM = (0, 1)  # after (seed, epoch): an image's stream is (seed, epoch, position), which numpy pads with zeros
+
 
 class PKSampler:
     """P identities x K images a batch (Hermans et al. 2017, sec. 2).
@@ -39,7 +41,7 @@ class PKSampler:
 
     def epoch(self, epoch: int) -> list[list[int]]:
         """The image indices of each batch of one epoch, identity after identity."""
-        rng = np.random.default_rng([self._seed, epoch])
+        rng = np.random.default_rng([self._seed, epoch, *STREAM])
         shuffled = [self._deal(*dealt, rng) for dealt in zip(self._members, self._groups, strict=True)]
         # Round r holds each identity that has an r-th group, so that all identities come before any comes twice.
         queue = [
@@ -89,7 +91,7 @@ class RandomSampler:
 
     def epoch(self, epoch: int) -> list[list[int]]:
         """The image indices of each batch of one epoch."""
-        order = np.random.default_rng([self._seed, epoch]).permutation(self._count)
+        order = np.random.default_rng([self._seed, epoch, *STREAM]).permutation(self._count)
         return order[: len(self) * self._size].reshape(len(self), self._size).tolist()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import inspect
 import logging
 import math
@@ -16,7 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from reid.config import Config
-from reid.data.card import DataSet, load_card, read_dataset
+from reid.data.card import DataSet, Samples, load_card, read_dataset
+from reid.data.join import join
 from reid.data.samplers import SAMPLERS, PKSampler, RandomSampler
 from reid.data.transforms import Transform, evaluation_transform, training_transform
 from reid.errors import InputError
@@ -41,7 +43,8 @@ def check(config: Config) -> None:
     _naming(config, "model.weights", lambda: check_weights(model.backbone, model.width, model.weights))
     _naming(config, "losses", lambda: _losses(config))
     _naming(config, "device", lambda: device(config))
-    _naming(config, "data.source", lambda: load_card(config.data.source))
+    for source in config.data.sources:
+        _naming(config, "data.source", lambda source=source: load_card(source))  # type: ignore[misc]
     for target in config.targets:
         _naming(config, "targets", lambda target=target: load_card(target))  # type: ignore[misc]
     _check_shapes(config)
@@ -71,6 +74,27 @@ def dataset(config: Config, name: str, splits: Sequence[str]) -> DataSet:
     return data
 
 
+@dataclass(frozen=True)
+class Source:
+    """What is trained on; several data sets are one, their identities and cameras kept apart."""
+
+    label: str
+    samples: Samples
+    fingerprint: str
+
+
+def source(config: Config) -> Source:
+    """Read the training split of the source, or of each of the sources."""
+    sets = [dataset(config, name, ["train"]) for name in config.data.sources]
+    if len(sets) == 1:
+        return Source(sets[0].label, sets[0].splits["train"], sets[0].fingerprint)
+    labels = [data.label for data in sets]
+    if len(set(labels)) < len(labels):
+        config.fail("data.source", f"two data sets are named alike: {', '.join(labels)}")
+    digest = hashlib.sha256("".join(data.fingerprint for data in sets).encode()).hexdigest()
+    return Source("+".join(labels), join([data.splits["train"] for data in sets]), digest)
+
+
 @lru_cache
 def _note(text: str) -> None:
     """Warn once: a command reads the same data set several times."""
@@ -80,7 +104,9 @@ def _note(text: str) -> None:
 def embedder(config: Config, num_classes: int) -> Embedder:
     """A new network, its weights drawn from torch's generator; :func:`pretrained` replaces the backbone's."""
     model = config.model
-    backbone = BACKBONES[model.backbone](num_classes=None, last_stride=model.last_stride, width=model.width)
+    backbone = BACKBONES[model.backbone](
+        num_classes=None, last_stride=model.last_stride, width=model.width, mixstyle=model.mixstyle
+    )
     return Embedder(backbone, num_classes, model.neck_feature)
 
 

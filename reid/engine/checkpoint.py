@@ -32,6 +32,8 @@ class Progress:
         threads, device, precision, packages, cpu: what the arithmetic ran on.
         seconds: training time so far.
         weights: what was loaded into the backbone at the start.
+        best_epoch, best_mAP: on held-out identities (from 1; 0 before the first validation, or without any).
+        stopped: ended early, for want of a better epoch.
     """
 
     step: int
@@ -47,10 +49,13 @@ class Progress:
     cpu: str
     seconds: float
     weights: str
+    best_epoch: int = 0
+    best_mAP: float = 0.0
+    stopped: bool = False
 
     @property
     def finished(self) -> bool:
-        return self.step >= self.total_steps
+        return self.stopped or self.step >= self.total_steps
 
 
 def save_checkpoint(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress) -> None:
@@ -67,8 +72,12 @@ def save_checkpoint(path: Path, model: nn.Module, optimizer: torch.optim.Optimiz
         for key, value in optimizer.state[parameter].items():
             tensors[f"optimizer.{number}.{key}"] = value
     tensors["random"] = torch.get_rng_state()
-    stored = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
-    write_atomically(path, save(stored, metadata={"progress": json.dumps(asdict(progress))}))
+    _save(path, tensors, progress)
+
+
+def save_model(path: Path, model: nn.Module, progress: Progress) -> None:
+    """Write the model's tensors alone. Raises InputError as :func:`save_checkpoint` does."""
+    _save(path, {f"model.{name}": value for name, value in model.state_dict().items()}, progress)
 
 
 def read_progress(path: Path) -> Progress:
@@ -111,6 +120,11 @@ def load_training(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer
         own = {name.removeprefix(prefix): value for name, value in stored.items() if name.startswith(prefix)}
         optimizer.state[parameter] = {name: _like(value, parameter) for name, value in own.items()}
     torch.set_rng_state(stored["random"])
+
+
+def _save(path: Path, tensors: dict[str, Tensor], progress: Progress) -> None:
+    stored = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+    write_atomically(path, save(stored, metadata={"progress": json.dumps(asdict(progress))}))
 
 
 def _parameters(optimizer: torch.optim.Optimizer) -> list[Tensor]:

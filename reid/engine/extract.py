@@ -17,9 +17,19 @@ from reid.models import Embedder
 from reid.progress import track
 from reid.retrieval.features import Features
 
+SELECTED, EPOCHS = "selected.safetensors", "epochs"
 
-def load_network(config: Config, folder: Path) -> Embedder:
-    """The network of a finished run, in evaluation mode on the configured device.
+
+def network_file(config: Config, folder: Path, epoch: int | None = None) -> Path:
+    """The file whose network is tested: the best on held-out identities where there are any, else the last; or that
+    of one ``epoch`` (from 1), where each was kept."""
+    if epoch is not None:
+        return folder / EPOCHS / f"{epoch:04d}.safetensors"
+    return folder / (SELECTED if config.selection.holdout > 0 else FILE)
+
+
+def load_network(config: Config, folder: Path, epoch: int | None = None) -> Embedder:
+    """The network of a finished run (see :func:`network_file`), in evaluation mode on the configured device.
 
     Raises:
         InputError: no checkpoint, an unfinished or a damaged one.
@@ -33,7 +43,7 @@ def load_network(config: Config, folder: Path) -> Embedder:
     if stored.config_hash != config.hash():
         raise InputError(f"{folder}: its config changed after training: hash {config.hash()}, was {stored.config_hash}")
     network = build.embedder(config, stored.num_classes)
-    load_model(checkpoint, network)
+    load_model(network_file(config, folder, epoch), network)
     return network.to(build.device(config)).to(memory_format=torch.channels_last).eval()
 
 

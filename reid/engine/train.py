@@ -1,8 +1,9 @@
 """Train one network on one domain. Reads downward: checks, data, network, optimiser, loop.
 
-A run's folder holds config.yaml (resolved), log.jsonl (a line a step) and checkpoint.safetensors. The same call goes
-on where an interrupted run stopped: batches and augmentation are functions of (seed, epoch, position), so on a CPU
-the result equals that of a run never interrupted, bit for bit.
+A run's folder holds config.yaml (resolved), log.jsonl (a line a step) and checkpoint.safetensors; with held-out
+identities also validation.jsonl (a line an epoch) and selected.safetensors (the best epoch). The same call goes on
+where an interrupted run stopped: batches and augmentation are functions of (seed, epoch, position), so on a CPU the
+result equals that of a run never interrupted, bit for bit.
 """
 
 from __future__ import annotations
@@ -22,13 +23,17 @@ import numpy as np
 import torch
 
 from reid.config import Config, OptimConfig, dump_resolved, flatten, load_resolved
-from reid.data.card import DataSet
+from reid.data.card import Samples
 from reid.data.dataset import ImageDataset, batches, training_draws
 from reid.engine import build
-from reid.engine.checkpoint import FILE, Progress, load_training, read_progress, save_checkpoint
+from reid.engine.build import Source
+from reid.engine.checkpoint import FILE, Progress, load_training, read_progress, save_checkpoint, save_model
+from reid.engine.extract import network_file
+from reid.engine.selection import VALIDATION_FILE, hold_out, validate
 from reid.errors import InputError
 from reid.files import locked, write_atomically
 from reid.losses.triplet import hardest_pairs
+from reid.models import Embedder
 from reid.progress import track
 
 log = logging.getLogger(__name__)
@@ -59,7 +64,7 @@ def is_trained(config: Config) -> bool:
     _check_same_config(config, folder)
     stored = read_progress(folder / FILE)
     if stored.finished:
-        _check_same_data(folder, stored, build.dataset(config, config.data.source, ["train"]))
+        _check_same_data(folder, stored, build.source(config))
     return stored.finished
 
 
@@ -71,15 +76,20 @@ def train(config: Config, progress: bool = True) -> Path:
         Interrupted: on Ctrl-C or SIGTERM, with a checkpoint written.
     """
     build.check(config)
-    source = build.dataset(config, config.data.source, ["train"])
-    build.sampler(config, source.splits["train"].pids)  # too few people is said before a folder is made
+    source = build.source(config)
+    samples, held = source.samples, None
+    if config.selection.holdout > 0:
+        try:
+            samples, held = hold_out(samples, config.selection.holdout, config.seed)
+        except InputError as error:
+            config.fail("selection.holdout", str(error))
+    build.sampler(config, samples.pids)  # too few people is said before a folder is made
     with locked(config.run_folder):
-        return _train(config, source, progress)
+        return _train(config, source, samples, held, progress)
 
 
-def _train(config: Config, source: DataSet, progress: bool) -> Path:
+def _train(config: Config, source: Source, samples: Samples, held: Samples | None, progress: bool) -> Path:
     folder = config.run_folder
-    samples = source.splits["train"]
     identities, labels = np.unique(samples.pids, return_inverse=True)
     sampler = build.sampler(config, labels)
     steps_per_epoch = len(sampler)
@@ -135,20 +145,22 @@ def _train(config: Config, source: DataSet, progress: bool) -> Path:
     if resuming:
         load_training(checkpoint, network, optimizer)
     _cut_log(folder / LOG_FILE, begun.step)
+    if held is not None:
+        _cut_log(folder / VALIDATION_FILE, begun.step // steps_per_epoch)
 
     terms = build.losses(config)
     images = ImageDataset(samples.paths, build.train_transform(config))
     targets = torch.from_numpy(labels)
-    step = begun.step
+    step, state = begun.step, begun
     started = now = time.monotonic()
 
     def save() -> None:
         seconds = begun.seconds + time.monotonic() - started
-        save_checkpoint(checkpoint, network, optimizer, replace(begun, step=step, seconds=seconds))
+        save_checkpoint(checkpoint, network, optimizer, replace(state, step=step, seconds=seconds))
 
     bar = track(name=folder.name, unit="step", total=total_steps, done=step, shown=progress)
     with (folder / LOG_FILE).open("a", encoding="utf-8", buffering=1) as lines, _signals() as received, bar:
-        while step < total_steps:
+        while step < total_steps and not state.stopped:
             epoch, within = divmod(step, steps_per_epoch)
             draws = training_draws(sampler.epoch(epoch), config.seed, epoch, within)[: total_steps - step]
             for batch in batches(images, draws, config.data.workers):
@@ -189,11 +201,33 @@ def _train(config: Config, source: DataSet, progress: bool) -> Path:
                     f"{images_per_second:.0f} images/s",
                     refresh=False,
                 )
-                if received:
+                epoch_ended = step % steps_per_epoch == 0 or step == total_steps
+                if epoch_ended:
+                    state = _end_epoch(config, folder, network, held, replace(state, step=step), epoch + 1)
+                if epoch_ended or received:
                     save()
+                if received:
                     raise Interrupted(received[0], checkpoint, step)
-            save()
     return folder
+
+
+def _end_epoch(
+    config: Config, folder: Path, network: Embedder, held: Samples | None, state: Progress, epoch: int
+) -> Progress:
+    """Keep the epoch's network if asked to; validate, keep it if it is the best so far, and say whether to go on."""
+    if config.selection.keep_epochs:
+        save_model(network_file(config, folder, epoch), network, state)
+    if held is None:
+        return state
+    found = validate(network, held, config)
+    line = {"epoch": epoch, "step": state.step, "mAP": found.mAP, "rank1": float(found.cmc[0])}
+    with (folder / VALIDATION_FILE).open("a", encoding="utf-8") as lines:
+        lines.write(json.dumps(line) + "\n")
+    if found.mAP > state.best_mAP or not state.best_epoch:
+        state = replace(state, best_epoch=epoch, best_mAP=found.mAP)
+        save_model(network_file(config, folder), network, state)
+    patience = config.selection.patience
+    return replace(state, stopped=patience is not None and epoch - state.best_epoch >= patience)
 
 
 def learning_rate_at(optim: OptimConfig, step: int, steps_per_epoch: int, total_steps: int) -> float:
@@ -215,11 +249,11 @@ def _check_same_config(config: Config, folder: Path) -> None:
         raise InputError(f"{folder}: holds a run of another config ({shown}). Choose another run=NAME, or delete it")
 
 
-def _check_same_data(folder: Path, stored: Progress, source: DataSet) -> None:
+def _check_same_data(folder: Path, stored: Progress, source: Source) -> None:
     if stored.data != source.fingerprint:
         raise InputError(
             f"{folder}: was trained on other files of {stored.source} (fingerprint {stored.data[:12]}, the files in "
-            f"{source.root} have {source.fingerprint[:12]}). Choose another run=NAME, or delete it"
+            f"{source.samples.root} have {source.fingerprint[:12]}). Choose another run=NAME, or delete it"
         )
 
 

@@ -182,17 +182,18 @@ def _write_ranks(path: Path, query: Features, gallery: Features, evaluation: ran
 
 def _refuse_training_images(config: Config, sets: dict[str, DataSet]) -> None:
     """A target whose images were trained on would be no test. The source is read only where a target lies in it."""
-    own = roots(load_card(config.data.source), config.data.folder, Path(config.data.sites_root))
-    for label, data in sets.items():
-        if data.root.resolve() not in own:
-            continue
-        trained = set(build.dataset(config, config.data.source, ["train"]).splits["train"].names)
-        names = sorted(trained & {*data.splits["query"].names, *data.splits["gallery"].names})
-        if names:
-            raise InputError(
-                f"target {label!r}: {len(names)} of its images were trained on (source {config.data.source!r}), "
-                f"the first is {names[0]}"
-            )
+    for source in config.data.sources:
+        own = roots(load_card(source), config.data.folder, Path(config.data.sites_root))
+        for label, data in sets.items():
+            if data.root.resolve() not in own:
+                continue
+            trained = set(build.dataset(config, source, ["train"]).splits["train"].names)
+            names = sorted(trained & {*data.splits["query"].names, *data.splits["gallery"].names})
+            if names:
+                raise InputError(
+                    f"target {label!r}: {len(names)} of its images were trained on (source {source!r}), "
+                    f"the first is {names[0]}"
+                )
 
 
 def _describe_run(config: Config, folder: Path, checkpoint: str) -> dict[str, Any]:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from reid.errors import InputError
+from reid.models.mixstyle import MixStyle
 
 Ibn = Literal["a", "b"] | None
 Stages = tuple[Ibn, Ibn, Ibn, Ibn]
@@ -89,6 +90,7 @@ class ResNet(nn.Module):
     last_stride:      stride of the last stage, 2 as published or 1 (Luo et al. 2019, section 3.4: a larger map).
     width:            factor on all channel counts, 1 as published; the stem gets 64 * width channels, made even so
                       that IBN-a has two equal halves.
+    mixstyle:         probability of MixStyle after each of the first two stages (Zhou et al. 2021), in training.
     groups, width_per_group: of the 3x3 convolution of a bottleneck (ResNeXt 32x4d: 32 and 4).
 
     Raises InputError for a last stride, a width or an IBN variant that cannot be built.
@@ -103,6 +105,7 @@ class ResNet(nn.Module):
         num_classes: int | None = 1000,
         last_stride: int = 2,
         width: float = 1.0,
+        mixstyle: float = 0.0,
         groups: int = 1,
         width_per_group: int = 64,
     ) -> None:
@@ -137,6 +140,7 @@ class ResNet(nn.Module):
         self.layer2 = stage(1, 2)
         self.layer3 = stage(2, 2)
         self.layer4 = stage(3, last_stride)
+        self.mixstyle = MixStyle(mixstyle)
         self.fc = None if num_classes is None else nn.Linear(self.channels, num_classes)
 
         for module in self.modules():  # the norms keep torch's 1 and 0, the published ones
@@ -148,8 +152,10 @@ class ResNet(nn.Module):
         1/16 with last_stride 1)."""
         x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
         outputs = []
-        for layer in (self.layer1, self.layer2, self.layer3, self.layer4):
+        for place, layer in enumerate((self.layer1, self.layer2, self.layer3, self.layer4)):
             x = layer(x)
+            if place < 2:
+                x = self.mixstyle(x)
             outputs.append(x)
         return outputs
 
@@ -165,6 +171,7 @@ class ResNet(nn.Module):
 
 _A: Stages = ("a", "a", "a", None)
 _B: Stages = ("b", "b", None, None)
+_B3: Stages = ("b", "b", "b", None)  # no published network: how far does instance norm carry?
 
 # Keyword arguments of ResNet go through: BACKBONES["resnet50_ibn_b"](num_classes=None, last_stride=1).
 BACKBONES: dict[str, Callable[..., ResNet]] = {
@@ -183,6 +190,8 @@ BACKBONES: dict[str, Callable[..., ResNet]] = {
     "resnet50_ibn_b": partial(ResNet, (3, 4, 6, 3), bottleneck=True, ibn=_B),
     "resnet101_ibn_b": partial(ResNet, (3, 4, 23, 3), bottleneck=True, ibn=_B),
     "resnet152_ibn_b": partial(ResNet, (3, 8, 36, 3), bottleneck=True, ibn=_B),
+    "resnet18_ibn_b3": partial(ResNet, (2, 2, 2, 2), ibn=_B3),
+    "resnet50_ibn_b3": partial(ResNet, (3, 4, 6, 3), bottleneck=True, ibn=_B3),
     "resnext50_32x4d": partial(ResNet, (3, 4, 6, 3), bottleneck=True, groups=32, width_per_group=4),
     "resnext101_32x8d": partial(ResNet, (3, 4, 23, 3), bottleneck=True, groups=32, width_per_group=8),
     "resnext50_ibn_a": partial(ResNet, (3, 4, 6, 3), bottleneck=True, groups=32, width_per_group=4, ibn=_A),

@@ -1,0 +1,53 @@
+"""Which epoch's network is tested: by identities held out of the source's training split, never by a target."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from reid.config import Config
+from reid.data.card import Samples
+from reid.engine.extract import extract
+from reid.errors import InputError
+from reid.models import Embedder
+from reid.retrieval.ranking import Evaluation, evaluate
+
+VALIDATION_FILE = "validation.jsonl"
+STREAM = (0, 0, 2)  # after the seed: apart from the images' and the sampler's (see reid/data/samplers.py)
+
+
+def hold_out(samples: Samples, share: float, seed: int) -> tuple[Samples, Samples]:
+    """Split off ``share`` of the identities, at least two: (trained on, held out).
+
+    Raises:
+        InputError: too few identities for both.
+    """
+    people = samples.identities
+    count = max(2, round(share * len(people)))
+    if count > len(people) - 2:
+        raise InputError(f"{share}: leaves fewer than 2 of {len(people)} identities to train on")
+    chosen = np.random.default_rng([seed, *STREAM]).permutation(people)[:count]
+    held = np.isin(samples.pids, chosen)
+    return subset(samples, ~held), subset(samples, held)
+
+
+def subset(samples: Samples, keep: np.ndarray) -> Samples:
+    """The images that ``keep`` (N,) says."""
+    names = tuple(name for name, kept in zip(samples.names, keep, strict=True) if kept)
+    return Samples(samples.root, names, samples.pids[keep], samples.camids[keep])
+
+
+def validate(network: Embedder, held: Samples, config: Config) -> Evaluation:
+    """Held-out images as gallery, the first of each identity and camera as queries; the network ends in training mode.
+
+    Raises:
+        InputError: no held-out identity was seen by two cameras.
+    """
+    _, firsts = np.unique(np.stack([held.pids, held.camids]), axis=1, return_index=True)
+    queries = np.isin(np.arange(len(held)), firsts)
+    network.eval()
+    gallery = extract(network, held, config, "selection.holdout: held-out identities", progress=False)
+    network.train()
+    query = type(gallery)(
+        gallery.features[queries], gallery.pids[queries], gallery.camids[queries], origin=gallery.origin
+    )
+    return evaluate(query, gallery, config.evaluation.distance)
