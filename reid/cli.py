@@ -24,6 +24,7 @@ from reid.files import write_atomically
 
 if TYPE_CHECKING:
     from reid.config import Config
+    from reid.evaluation.benchmark import Run
     from reid.retrieval.features import Features
     from reid.retrieval.ranking import Evaluation
 
@@ -114,6 +115,14 @@ def _train(arguments: argparse.Namespace) -> None:
 def _evaluate_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--run", required=True, type=Path, metavar="DIR", dest="folder", help="folder of a trained run")
     parser.add_argument("--targets", required=True, nargs="+", metavar="NAME", help="data sets: names, cards, folders")
+    parser.add_argument(
+        "--adabn", metavar="NAME", help="first estimate batch-norm statistics anew on this data set or folder of images"
+    )
+    parser.add_argument(
+        "--oracle",
+        action="store_true",
+        help="also show each target's best epoch, which looks at the target (runs with selection.keep_epochs=true)",
+    )
     _add_overrides(parser)
 
 
@@ -130,8 +139,12 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     trained = load_resolved(arguments.folder / CONFIG_FILE)
     if config.training() != trained.training():
         raise InputError(f"command line: {' '.join(overrides)}: would change what was trained, not how it is tested")
-    results = evaluate_run(config, arguments.folder, targets)
+    results = evaluate_run(config, arguments.folder, targets, adabn=arguments.adabn, oracle=arguments.oracle)
     print(target_table(rows_of(results)))
+    if arguments.oracle:
+        for label, own in results["targets"].items():
+            found = own["oracle"]
+            print(f"{label}: mAP {100 * found['mAP']:.1f} after epoch {found['epoch']} ({found['meaning']})")
     print(f"written: {arguments.folder / RESULTS_FILE}")
 
 
@@ -139,46 +152,104 @@ def _evaluate(arguments: argparse.Namespace) -> None:
 
 
 def _cross_domain_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--cfgs", required=True, nargs="+", metavar="FILE", help="config files, one a model and source")
-    parser.add_argument("--targets", required=True, nargs="+", metavar="NAME", help="data sets to test all of them on")
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--cfgs", nargs="+", metavar="FILE", help="config files, one a model and source")
+    what.add_argument("--benchmark", metavar="FILE", help="a grid: models x sources x targets x seeds (configs/benchmarks)")
+    parser.add_argument("--targets", nargs="+", default=[], metavar="NAME", help="with --cfgs: data sets to test on")
+    parser.add_argument(
+        "--jobs", type=_count, default=1, metavar="N", help="runs at once; with several GPUs each has one of its own"
+    )
     parser.add_argument(
         "--output",
         type=Path,
-        default=Path("runs/cross_domain"),
         metavar="DIR",
-        help="folder of table.md, results.csv and gap.png (default: %(default)s)",
+        help="folder of the tables (default: runs/cross_domain, runs/benchmarks/NAME)",
     )
     _add_overrides(parser)
 
 
+def _count(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 1024:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to 1024")
+    return int(text)
+
+
 def _cross_domain(arguments: argparse.Namespace) -> None:
+    targets, overrides = _split_overrides(arguments.targets, arguments.overrides)
+    if arguments.benchmark:
+        if targets:
+            raise InputError(f"--targets {' '.join(targets)}: the benchmark's file names its targets")
+        _run_benchmark(arguments.benchmark, overrides, arguments.jobs, arguments.output)
+        return
+    if not targets:
+        raise InputError("--cfgs needs --targets NAME ...: the data sets to test on")
+    names, overrides = _split_overrides(arguments.cfgs, overrides)
+    _compare(names, targets, overrides, arguments.jobs, arguments.output or Path("runs/cross_domain"))
+
+
+def _compare(
+    names: Sequence[str], targets: Sequence[str], overrides: Sequence[str], jobs: int, output: Path
+) -> None:
     from reid.config import load_config
-    from reid.engine.train import is_trained, train
-    from reid.evaluation.evaluate import evaluate_run
+    from reid.evaluation.benchmark import Run
+    from reid.evaluation.evaluate import read_results
     from reid.report.plots import gap_plot
     from reid.report.table import Row, gap_table, rows_of
 
-    targets, overrides = _split_overrides(arguments.targets, arguments.overrides)
-    configs = [load_config(name, overrides) for name in arguments.cfgs]
+    configs = [load_config(name, overrides) for name in names]
+    runs = []
     for config in configs:
-        _check_targets(config, [*config.data.sources, *targets])
-    missing = [config for config in configs if not is_trained(config)]
-    print(f"{len(configs)} runs, {len(missing)} to train; targets: {', '.join(targets)}", flush=True)
+        wanted = tuple(dict.fromkeys((*config.data.sources, *targets)))
+        _check_targets(config, wanted)
+        runs.append(Run(config.name, False, config, False, wanted, False))
+    labels = _do_missing(f"{len(runs)} runs", runs, jobs)
     rows: list[Row] = []
-    for config in configs:
-        wanted = list(dict.fromkeys((*config.data.sources, *targets)))
-        folder = config.run_folder if is_trained(config) else train(config)
-        rows += rows_of(evaluate_run(config, folder, wanted))
+    for run, own in zip(runs, labels, strict=True):
+        results = read_results(run.config.run_folder)
+        rows += rows_of({**results, "targets": {label: results["targets"][label] for label in own}})
     table = gap_table(rows)
     print(table)
     content = io.StringIO()
     writer = csv.DictWriter(content, [field.name for field in fields(Row)], lineterminator="\n")
     writer.writeheader()
     writer.writerows(asdict(row) for row in rows)
-    write_atomically(arguments.output / "table.md", table + "\n")
-    write_atomically(arguments.output / "results.csv", content.getvalue())
-    gap_plot(rows, arguments.output / "gap.png")
-    print(f"written: {arguments.output}/table.md, results.csv, gap.png")
+    write_atomically(output / "table.md", table + "\n")
+    write_atomically(output / "results.csv", content.getvalue())
+    gap_plot(rows, output / "gap.png")
+    print(f"written: {output}/table.md, results.csv, gap.png")
+
+
+def _run_benchmark(name: str, overrides: Sequence[str], jobs: int, output: Path | None) -> None:
+    from reid.evaluation.benchmark import load_benchmark, runs_of, write_benchmark
+    from reid.files import locked
+
+    stem, benchmark = load_benchmark(name)
+    runs = runs_of(benchmark, overrides)
+    for run in {run.config.data.sources: run for run in runs}.values():
+        _check_targets(run.config, [*run.config.data.sources, *benchmark.targets])
+    output = output or Path("runs/benchmarks") / stem
+    with locked(output):
+        _do_missing(f"{stem}: {len(runs)} runs", runs, jobs)
+        write_benchmark(stem, benchmark, runs, output)
+    print(f"written: {output}/results.csv and the files beside it; python tools/report.py {output} makes a page of them")
+
+
+def _do_missing(name: str, runs: Sequence[Run], jobs: int) -> list[list[str]]:
+    """Say what is missing and about how long it takes, then do it; returns each run's target labels."""
+    from reid.evaluation.scheduler import estimate, tasks_of, work
+
+    tasks = tasks_of(runs)
+    busy = {task.config.run_folder for task in tasks}
+    cells = sum(len(missing) for task in tasks for missing in task.missing)
+    train = sum(task.steps > 0 for task in tasks)
+    text = f"{name}, {sum(len(run.targets) for run in runs)} cells; missing: {cells} cells, {train} runs to train"
+    if tasks:
+        finished = [run for run in runs if run.config.run_folder not in busy]
+        minutes = estimate(tasks, finished, jobs) / 60
+        text += f"; about {max(1, round(minutes))} min" if minutes < 120 else f"; about {minutes / 60:.0f} h"
+    print(text, flush=True)
+    work(tasks, jobs)
+    return [[target.label for target, _ in run.tests()] for run in runs]
 
 
 # score
@@ -309,7 +380,9 @@ def _check_data(arguments: argparse.Namespace) -> None:
 
 
 def _add_overrides(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("overrides", nargs="*", metavar="key=value", help="override a key of configs/base.yaml")
+    parser.add_argument(
+        "overrides", nargs="*", default=[], metavar="key=value", help="override a key of configs/base.yaml"
+    )
 
 
 def _split_overrides(values: Sequence[str], overrides: Sequence[str]) -> tuple[list[str], list[str]]:

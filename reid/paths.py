@@ -7,7 +7,7 @@ from typing import Literal
 import reid
 from reid.errors import InputError
 
-Kind = Literal["configs", "datasets"]
+Kind = Literal["configs", "configs/benchmarks", "datasets"]
 
 
 def bundled(kind: Kind) -> Path:

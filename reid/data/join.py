@@ -1,4 +1,4 @@
-"""Several data sets as one to train on."""
+"""Several lists of images as one."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,7 +9,7 @@ from reid.data.card import Samples
 
 
 def join(parts: Sequence[Samples]) -> Samples:
-    """All images of the parts, one after the other; identities and cameras are numbered anew and never shared.
+    """All images of several data sets, to train on; identities and cameras are numbered anew and never shared.
 
     Names are the images' whole paths, since the parts lie in folders of their own.
     """
@@ -24,3 +24,12 @@ def join(parts: Sequence[Samples]) -> Samples:
         camids.append(own_cameras + cameras)
         people, cameras = people + len(known_pids), cameras + len(known_cameras)
     return Samples(Path("/"), tuple(names), np.concatenate(pids), np.concatenate(camids))
+
+
+def concatenate(parts: Sequence[Samples]) -> Samples:
+    """All images of several splits of one data set, an image that stands in two of them once."""
+    numbers: dict[str, tuple[int, int]] = {}
+    for part in parts:
+        numbers |= dict(zip(part.names, zip(part.pids.tolist(), part.camids.tolist(), strict=True), strict=True))
+    pids, camids = np.array(list(numbers.values()), dtype=np.int64).T
+    return Samples(parts[0].root, tuple(numbers), pids, camids)

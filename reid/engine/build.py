@@ -17,14 +17,16 @@ import torch
 from torch import Tensor, nn
 
 from reid.config import Config
-from reid.data.card import DataSet, Samples, load_card, read_dataset
-from reid.data.join import join
+from reid.data.card import Card, DataSet, Samples, load_card, read_dataset, trials
+from reid.data.join import concatenate, join
 from reid.data.samplers import SAMPLERS, PKSampler, RandomSampler
 from reid.data.transforms import Transform, evaluation_transform, training_transform
+from reid.data.unlabelled import read_unlabelled
 from reid.errors import InputError
 from reid.losses import LOSSES
 from reid.models import BACKBONES, Embedder
 from reid.models.weights import check_weights, load_weights
+from reid.paths import bundled_names
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +70,27 @@ def _check_shapes(config: Config) -> None:
 
 def dataset(config: Config, name: str, splits: Sequence[str]) -> DataSet:
     """Read the tables of a data set by name; a drawn site is rendered first."""
-    data = read_dataset(load_card(name), config.data.folder, Path(config.data.sites_root), splits)
+    return _read(config, load_card(name), splits)
+
+
+def datasets(config: Config, name: str, splits: Sequence[str]) -> list[DataSet]:
+    """As :func:`dataset`, but each of its random splits where the card has several and the name picks none."""
+    return [_read(config, card, splits) for card in trials(load_card(name))]
+
+
+def images(config: Config, name: str, training: bool) -> tuple[str, Samples]:
+    """Label and images of a folder, whatever its layout, or of a data set: its training split where ``training`` and
+    it has one, else its test splits together."""
+    if Path(name).is_dir() and name not in bundled_names("datasets"):
+        return Path(name).resolve().name, read_unlabelled(Path(name))
+    card = trials(load_card(name))[0]
+    known = card.splits or read_dataset(card, config.data.folder, Path(config.data.sites_root)).splits
+    data = _read(config, card, ["train"] if training and "train" in known else ["query", "gallery"])
+    return data.label, concatenate(list(data.splits.values()))
+
+
+def _read(config: Config, card: Card, splits: Sequence[str]) -> DataSet:
+    data = read_dataset(card, config.data.folder, Path(config.data.sites_root), splits)
     for note in data.notes:
         _note(f"{data.name}: {note}")
     return data
@@ -89,8 +111,8 @@ def source(config: Config) -> Source:
     if len(sets) == 1:
         return Source(sets[0].label, sets[0].splits["train"], sets[0].fingerprint)
     labels = [data.label for data in sets]
-    if len(set(labels)) < len(labels):
-        config.fail("data.source", f"two data sets are named alike: {', '.join(labels)}")
+    if len(set(labels)) < len(labels) or any("+" in label for label in labels):
+        config.fail("data.source", f"names must differ and hold no '+' to be joined by it: {', '.join(labels)}")
     digest = hashlib.sha256("".join(data.fingerprint for data in sets).encode()).hexdigest()
     return Source("+".join(labels), join([data.splits["train"] for data in sets]), digest)
 

@@ -46,9 +46,9 @@ CONFIG_FILE, LOG_FILE = "config.yaml", "log.jsonl"
 class Interrupted(KeyboardInterrupt):
     """A signal ended the run between two steps, after a checkpoint was written. ``code`` is the exit code to use."""
 
-    def __init__(self, signal_number: int, path: Path, step: int) -> None:
+    def __init__(self, signal_number: int, saved: str) -> None:
         name = signal.Signals(signal_number).name
-        super().__init__(f"stopped by {name} after step {step}; saved {path}; the same command goes on from there")
+        super().__init__(f"stopped by {name}; saved {saved}; the same command goes on from there")
         self.code = 128 + signal_number
 
 
@@ -77,15 +77,26 @@ def train(config: Config, progress: bool = True) -> Path:
     """
     build.check(config)
     source = build.source(config)
-    samples, held = source.samples, None
-    if config.selection.holdout > 0:
-        try:
-            samples, held = hold_out(samples, config.selection.holdout, config.seed)
-        except InputError as error:
-            config.fail("selection.holdout", str(error))
+    samples, held = _split(config, source)
     build.sampler(config, samples.pids)  # too few people is said before a folder is made
     with locked(config.run_folder):
         return _train(config, source, samples, held, progress)
+
+
+def planned_steps(config: Config) -> int:
+    """Optimiser steps of the whole run, unless it stops early."""
+    samples, _ = _split(config, build.source(config))
+    return config.optim.steps or config.optim.epochs * len(build.sampler(config, samples.pids))
+
+
+def _split(config: Config, source: Source) -> tuple[Samples, Samples | None]:
+    """What is trained on, and what is held out."""
+    if config.selection.holdout == 0:
+        return source.samples, None
+    try:
+        return hold_out(source.samples, config.selection.holdout, config.seed)
+    except InputError as error:
+        config.fail("selection.holdout", str(error))
 
 
 def _train(config: Config, source: Source, samples: Samples, held: Samples | None, progress: bool) -> Path:
@@ -159,7 +170,7 @@ def _train(config: Config, source: Source, samples: Samples, held: Samples | Non
         save_checkpoint(checkpoint, network, optimizer, replace(state, step=step, seconds=seconds))
 
     bar = track(name=folder.name, unit="step", total=total_steps, done=step, shown=progress)
-    with (folder / LOG_FILE).open("a", encoding="utf-8", buffering=1) as lines, _signals() as received, bar:
+    with (folder / LOG_FILE).open("a", encoding="utf-8", buffering=1) as lines, collected_signals() as received, bar:
         while step < total_steps and not state.stopped:
             epoch, within = divmod(step, steps_per_epoch)
             draws = training_draws(sampler.epoch(epoch), config.seed, epoch, within)[: total_steps - step]
@@ -207,7 +218,7 @@ def _train(config: Config, source: Source, samples: Samples, held: Samples | Non
                 if epoch_ended or received:
                     save()
                 if received:
-                    raise Interrupted(received[0], checkpoint, step)
+                    raise Interrupted(received[0], f"{checkpoint} after step {step}")
     return folder
 
 
@@ -281,7 +292,7 @@ def _cut_log(path: Path, steps: int) -> None:
 
 
 @contextmanager
-def _signals() -> Iterator[list[int]]:
+def collected_signals() -> Iterator[list[int]]:
     """Collect SIGINT and SIGTERM so that the step in progress can end; a second one interrupts at once."""
     received: list[int] = []
 

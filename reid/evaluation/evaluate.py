@@ -1,19 +1,17 @@
 """A trained run on any number of targets: features, ranked lists, exact figures, results.json.
 
-Each target leaves query.npz, gallery.npz and ranks.parquet in the run's folder under ``targets/NAME``. Features that
-are still valid (same checkpoint, same images, same settings) are not computed again.
+Each target leaves query.npz, gallery.npz, ranks.parquet and queries.parquet in the run's folder under
+``targets/NAME``. What is still valid (same network, same images, same settings) is not computed again.
 """
 
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
 import json
-import platform
-import subprocess
 import time
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +24,12 @@ import reid
 from reid.config import Config
 from reid.data.card import DataSet, Samples, load_card, roots
 from reid.engine import build
+from reid.engine.adabn import adapt
 from reid.engine.checkpoint import FILE, read_progress
-from reid.engine.extract import extract, load_network
+from reid.engine.extract import extract, load_network, network_file
+from reid.engine.train import LOG_FILE
 from reid.errors import InputError
+from reid.evaluation.provenance import code_version, device_name, package_versions, precision_name
 from reid.files import write_atomically
 from reid.models import Embedder
 from reid.retrieval import ranking
@@ -36,41 +37,123 @@ from reid.retrieval.features import Features, load_features, saved_origin
 from reid.retrieval.index import FlatIndex
 
 RESULTS_FILE = "results.json"
-PACKAGES = ("torch", "faiss-cpu", "albumentations", "opencv-python-headless", "numpy", "numba", "pillow")
+QUERIES_FILE, RANKS_FILE = "queries.parquet", "ranks.parquet"
+ORACLE = "the best of all epochs on this very target: an upper bound that looks at the target, not a result"
 
 
-def evaluate_run(config: Config, folder: Path, targets: Sequence[str], progress: bool = True) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Target:
+    """A data set to test on: one, or one for each of its random splits."""
+
+    label: str
+    trials: tuple[DataSet, ...]
+
+
+@dataclass(frozen=True)
+class Adaptation:
+    """The unlabelled images on which batch-norm statistics are estimated anew."""
+
+    data: str
+    samples: Samples
+    fingerprint: str
+
+    def describe(self) -> dict[str, Any]:
+        """For results files."""
+        return {"data": self.data, "images": len(self.samples), "fingerprint": self.fingerprint}
+
+
+def evaluate_run(
+    config: Config,
+    folder: Path,
+    targets: Sequence[str],
+    progress: bool = True,
+    adabn: str | None = None,
+    oracle: bool = False,
+) -> dict[str, Any]:
     """Test the run in ``folder`` on ``targets``: returns their results, and adds them to the folder's results.json.
+
+    Args:
+        adabn: estimate batch-norm statistics anew on the images of this data set first (see
+            :mod:`reid.engine.adabn`); results are then filed under ``TARGET (AdaBN DATA)``.
+        oracle: also find each target's best epoch, for comparison; needs a run that kept its epochs' networks.
 
     Raises:
         InputError: a target that cannot be read, two of one name, a run that is not finished, images that the run was
             trained on.
     """
     build.check(config)
-    sets: dict[str, DataSet] = {}
-    for target in targets:
-        data = build.dataset(config, target, ["query", "gallery"])
-        if data.label in sets and sets[data.label].root != data.root:
-            raise InputError(
-                f"targets: {sets[data.label].root} and {data.root} are both named {data.label}; rename one, or give it "
-                "a card with another name"
-            )
-        sets[data.label] = data
-    _refuse_training_images(config, sets)
+    sets = read_targets(config, targets)
+    adaptation = read_adaptation(config, adabn) if adabn is not None else None
     if config.threads:
         torch.set_num_threads(config.threads)
         faiss.omp_set_num_threads(config.threads)
-    network = load_network(config, folder)
-    checkpoint = checkpoint_digest(folder)
+
+    @cache
+    def network() -> Embedder:
+        loaded = load_network(config, folder)
+        if adaptation is not None:
+            adapt(loaded, adaptation.samples, config, progress)
+        return loaded
+
+    checkpoint = network_digest(config, folder)
     run = _describe_run(config, folder, checkpoint)
     results = read_results(folder) if (folder / RESULTS_FILE).exists() else {"run": run, "targets": {}}
     if results["run"].get("checkpoint") != checkpoint:
         results["targets"] = {}  # figures of an earlier network in this folder
     results["run"] = run
-    for label, data in sets.items():
-        results["targets"][label] = _evaluate_target(config, folder, network, data, checkpoint, progress)
+    keys = []
+    for target in sets:
+        key = result_key(target.label, adaptation)
+        own = _evaluate_target(config, folder, network, target, checkpoint, adaptation, results["targets"], progress)
+        if oracle:
+            own["oracle"] = _oracle(config, folder, target, progress)
+        results["targets"][key] = own
+        keys.append(key)
         write_atomically(folder / RESULTS_FILE, json.dumps(results, indent=1))
-    return {"run": run, "targets": {label: results["targets"][label] for label in sets}}
+    return {"run": run, "targets": {key: results["targets"][key] for key in keys}}
+
+
+def is_evaluated(config: Config, folder: Path, target: Target, adaptation: Adaptation | None = None) -> bool:
+    """Whether the folder's results.json holds this target's figures, of this network, these images and settings."""
+    if not (folder / RESULTS_FILE).exists():
+        return False
+    stored = read_results(folder)["targets"].get(result_key(target.label, adaptation), {})
+    inputs = _inputs(config, folder, target, network_digest(config, folder), adaptation)
+    return stored.get("inputs") == inputs and (_place(folder, target.label, adaptation) / QUERIES_FILE).exists()
+
+
+def result_key(label: str, adaptation: Adaptation | None) -> str:
+    """The name under which results are filed."""
+    return label if adaptation is None else f"{label} (AdaBN {adaptation.data})"
+
+
+def read_targets(config: Config, names: Sequence[str]) -> list[Target]:
+    """The test splits of each target.
+
+    Raises:
+        InputError: one that cannot be read, two of one name, images that the run was trained on.
+    """
+    found: dict[str, Target] = {}
+    for name in names:
+        trials = tuple(build.datasets(config, name, ["query", "gallery"]))
+        label = trials[0].label if len(trials) == 1 else trials[0].name
+        if label in found and found[label].trials[0].root != trials[0].root:
+            raise InputError(
+                f"targets: {found[label].trials[0].root} and {trials[0].root} are both named {label}; rename one, or "
+                "give it a card with another name"
+            )
+        found[label] = Target(label, trials)
+    _refuse_training_images(config, list(found.values()))
+    return list(found.values())
+
+
+def read_adaptation(config: Config, name: str) -> Adaptation:
+    """The images of a data set for AdaBN: of its training split where it has one, so that no test image is looked at;
+    else of its test splits. A folder is taken as it is, without a look at identities."""
+    label, samples = build.images(config, name, training=True)
+    sizes = [path.stat().st_size for path in samples.paths]
+    digest = hashlib.sha256(json.dumps([samples.names, sizes]).encode()).hexdigest()
+    return Adaptation(label, samples, digest)
 
 
 def read_results(folder: Path) -> dict[str, Any]:
@@ -89,74 +172,196 @@ def read_results(folder: Path) -> dict[str, Any]:
     return results
 
 
-def checkpoint_digest(folder: Path) -> str:
-    """Sixteen hexadecimal digits of the checkpoint's sha256.
+def network_digest(config: Config, folder: Path) -> str:
+    """Sixteen hexadecimal digits of the sha256 of the file whose network is tested.
 
     Raises:
         InputError: there is none.
     """
     try:
-        with (folder / FILE).open("rb") as file:
+        with network_file(config, folder).open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()[:16]
     except OSError as error:
         raise InputError(f"{folder}: holds no checkpoint; train it first: {error}") from None
 
 
-def _evaluate_target(
-    config: Config, folder: Path, network: Embedder, data: DataSet, checkpoint: str, progress: bool
-) -> dict[str, Any]:
-    started = time.monotonic()
-    own = folder / "targets" / data.label
-    query, gallery = (
-        _features(config, network, own / f"{split}.npz", data.splits[split], checkpoint, progress)
-        for split in ("query", "gallery")
-    )
-    for features, split in ((query, "query"), (gallery, "gallery")):  # only now: a bad gallery leaves both as they were
-        if saved_origin(own / f"{split}.npz") != features.origin:
-            features.save(own / f"{split}.npz")
-    index = FlatIndex(gallery, config.evaluation.distance)
-    evaluation = ranking.evaluate(
-        query, gallery, config.evaluation.distance, index, config.evaluation.top_k, progress=progress
-    )
-    _write_ranks(own / "ranks.parquet", query, gallery, evaluation)
-    return {
-        **evaluation.summary(),
-        "left_out": {**data.left_out, "queries without a match": int((~evaluation.valid).sum())},
-        "definitions": ranking.definitions(config.evaluation.distance),
-        "neck_feature": config.model.neck_feature,
-        "flip": config.evaluation.flip,
-        "dataset": {
-            "name": data.name,
-            "version": data.version,
-            "fingerprint": data.fingerprint,
-            "rendered_fingerprint": data.rendered,
-            "notes": list(data.notes),
-        },
-        "seed": config.seed,
-        "config_hash": config.hash(),
-        "checkpoint": checkpoint,
-        "code": code_version(),
-        "packages": package_versions(),
-        "device": _device(config),
-        "precision": _precision(config),
-        "seconds": round(time.monotonic() - started, 2),
-    }
-
-
-def _features(
-    config: Config, network: Embedder, path: Path, samples: Samples, checkpoint: str, progress: bool
-) -> Features:
-    """Features of one split, from ``path`` while neither network, files (by size and time) nor settings changed."""
+def settings_key(config: Config, samples: Samples) -> str:
+    """Digest of what features depend on besides the network: files (by size and time), identities, settings."""
     stats = [file.stat() for file in samples.paths]
     files = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in zip(samples.names, stats, strict=True)]
     people = [samples.pids.tolist(), samples.camids.tolist()]
     own = [config.model.neck_feature, config.data.height, config.data.width]
     own += [config.transforms.standardise, config.evaluation.flip]
-    settings = json.dumps([files, people, _precision(config), _device(config), own])
-    origin = f"{path} (checkpoint {checkpoint}, settings {hashlib.sha256(settings.encode()).hexdigest()[:16]})"
+    settings = json.dumps([files, people, precision_name(config), device_name(config), own])
+    return hashlib.sha256(settings.encode()).hexdigest()[:16]
+
+
+def _place(folder: Path, label: str, adaptation: Adaptation | None) -> Path:
+    return folder / "targets" / result_key(label, adaptation)
+
+
+def _evaluate_target(
+    config: Config,
+    folder: Path,
+    network: Callable[[], Embedder],
+    target: Target,
+    checkpoint: str,
+    adaptation: Adaptation | None,
+    stored: dict[str, Any],
+    progress: bool,
+) -> dict[str, Any]:
+    """Figures of one target; a mean over its random splits where it has several, with their standard deviation."""
+    inputs = _inputs(config, folder, target, checkpoint, adaptation)
+    place = _place(folder, target.label, adaptation)
+    before = stored.get(result_key(target.label, adaptation), {})
+    if before.get("inputs") == inputs and (place / QUERIES_FILE).exists():
+        return before
+    started = time.monotonic()
+    evaluations, tables = [], []
+    for number, data in enumerate(target.trials):
+        own = _place(folder, data.label, adaptation)
+        query, gallery, evaluation = _rank(config, network, own, data, checkpoint, adaptation, progress)
+        evaluations.append(evaluation)
+        tables.append(_per_query(query, evaluation, number))
+    write_atomically(place / QUERIES_FILE, pd.concat(tables).to_parquet(index=False))
+    first = target.trials[0]
+    unmatched = sum(int((~evaluation.valid).sum()) for evaluation in evaluations)
+    return {
+        **_summary(evaluations),
+        "left_out": {**first.left_out, "queries without a match": unmatched},
+        "definitions": ranking.definitions(config.evaluation.distance),
+        "neck_feature": config.model.neck_feature,
+        "flip": config.evaluation.flip,
+        "adabn": adaptation.describe() if adaptation else None,
+        "dataset": {
+            "name": first.name,
+            "version": first.version,
+            "fingerprint": _joint([data.fingerprint for data in target.trials]),
+            "rendered_fingerprint": first.rendered,
+            "notes": list(first.notes),
+        },
+        "seed": config.seed,
+        "config_hash": config.hash(),
+        "checkpoint": checkpoint,
+        "inputs": inputs,
+        "code": code_version(),
+        "packages": package_versions(),
+        "device": device_name(config),
+        "precision": precision_name(config),
+        "seconds": round(time.monotonic() - started, 2),
+    }
+
+
+def _joint(fingerprints: Sequence[str]) -> str:
+    if len(fingerprints) == 1:
+        return fingerprints[0]
+    return hashlib.sha256("".join(fingerprints).encode()).hexdigest()
+
+
+def _summary(evaluations: Sequence[ranking.Evaluation]) -> dict[str, Any]:
+    """One evaluation's figures; of several their means, the spread, and each one's own figures under ``trials``."""
+    own = [evaluation.summary() for evaluation in evaluations]
+    if len(own) == 1:
+        return own[0]
+    names = ("mAP", "mINP", "cmc")
+    means = {name: np.mean([one[name] for one in own], axis=0).tolist() for name in names}  # type: ignore[arg-type]
+    deviations = {name: np.std([one[name] for one in own], axis=0, ddof=1).tolist() for name in names}  # type: ignore[arg-type]
+    counts = {name: sum(one[name] for one in own) for name in ("num_valid_queries", "num_queries", "num_gallery")}  # type: ignore[misc]
+    return {**means, **counts, "spread": deviations, "trials": own}
+
+
+def _inputs(
+    config: Config, folder: Path, target: Target, checkpoint: str, adaptation: Adaptation | None
+) -> str:
+    """Digest of all that decides a target's figures."""
+    own = [settings_key(config, data.splits[split]) for data in target.trials for split in ("query", "gallery")]
+    own += [checkpoint, config.evaluation.distance, str(config.evaluation.top_k), reid.__version__]
+    own += [adaptation.fingerprint] if adaptation else []
+    return hashlib.sha256(json.dumps(own).encode()).hexdigest()[:16]
+
+
+def _rank(
+    config: Config,
+    network: Callable[[], Embedder],
+    place: Path,
+    data: DataSet,
+    checkpoint: str,
+    adaptation: Adaptation | None,
+    progress: bool,
+) -> tuple[Features, Features, ranking.Evaluation]:
+    """Features and ranking of one data set, written to ``place``."""
+    query, gallery = (
+        _features(config, network, place / f"{split}.npz", data.splits[split], checkpoint, adaptation, progress)
+        for split in ("query", "gallery")
+    )
+    for features, split in ((query, "query"), (gallery, "gallery")):  # only now: a bad gallery leaves both as they were
+        if saved_origin(place / f"{split}.npz") != features.origin:
+            features.save(place / f"{split}.npz")
+    index = FlatIndex(gallery, config.evaluation.distance)
+    evaluation = ranking.evaluate(
+        query, gallery, config.evaluation.distance, index, config.evaluation.top_k, progress=progress
+    )
+    _write_ranks(place / RANKS_FILE, query, gallery, evaluation)
+    return query, gallery, evaluation
+
+
+def _features(
+    config: Config,
+    network: Callable[[], Embedder],
+    path: Path,
+    samples: Samples,
+    checkpoint: str,
+    adaptation: Adaptation | None,
+    progress: bool,
+) -> Features:
+    """Features of one split, from ``path`` while neither network, files nor settings changed."""
+    settings = settings_key(config, samples) + (f", AdaBN {adaptation.fingerprint[:16]}" if adaptation else "")
+    origin = f"{path} (checkpoint {checkpoint}, settings {settings})"
     if saved_origin(path) == origin:
         return replace(load_features(path), origin=origin)
-    return extract(network, samples, config, origin, progress)
+    return extract(network(), samples, config, origin, progress)
+
+
+def _oracle(config: Config, folder: Path, target: Target, progress: bool) -> dict[str, Any]:
+    """mAP of every epoch on the target, and which was best. Nothing else may use it.
+
+    Raises:
+        InputError: the run did not keep its epochs' networks.
+    """
+    if not config.selection.keep_epochs:
+        raise InputError(f"{folder}: kept no network of each epoch; train with selection.keep_epochs=true")
+    found: list[float] = []
+    while network_file(config, folder, len(found) + 1).exists():
+        epoch = len(found) + 1
+        network = load_network(config, folder, epoch)
+        own = []
+        for data in target.trials:
+            query, gallery = (
+                extract(network, data.splits[split], config, f"epoch {epoch}, {split}", progress)
+                for split in ("query", "gallery")
+            )
+            own.append(ranking.evaluate(query, gallery, config.evaluation.distance).mAP)
+        found.append(float(np.mean(own)))
+    if not found:
+        raise InputError(f"{network_file(config, folder, 1)}: is missing")
+    best = int(np.argmax(found))
+    return {"epoch": best + 1, "mAP": found[best], "mAP_by_epoch": found, "meaning": ORACLE}
+
+
+def _per_query(query: Features, evaluation: ranking.Evaluation, trial: int) -> pd.DataFrame:
+    """A row a valid query."""
+    valid = np.flatnonzero(evaluation.valid)
+    return pd.DataFrame(
+        {
+            "trial": trial,
+            "path": np.array(query.paths)[valid],
+            "pid": query.pids[valid],
+            "camid": query.camids[valid],
+            "ap": evaluation.ap[valid],
+            "inp": evaluation.inp[valid],
+            "first_rank": evaluation.first_rank[valid],
+        }
+    )
 
 
 def _write_ranks(path: Path, query: Features, gallery: Features, evaluation: ranking.Evaluation) -> None:
@@ -180,35 +385,39 @@ def _write_ranks(path: Path, query: Features, gallery: Features, evaluation: ran
     write_atomically(path, table.to_parquet(index=False))
 
 
-def _refuse_training_images(config: Config, sets: dict[str, DataSet]) -> None:
-    """A target whose images were trained on would be no test. The source is read only where a target lies in it."""
+def _refuse_training_images(config: Config, targets: Sequence[Target]) -> None:
+    """A target whose images were trained on would be no test. A source is read only where a target lies in it."""
     for source in config.data.sources:
         own = roots(load_card(source), config.data.folder, Path(config.data.sites_root))
-        for label, data in sets.items():
-            if data.root.resolve() not in own:
-                continue
-            trained = set(build.dataset(config, source, ["train"]).splits["train"].names)
-            names = sorted(trained & {*data.splits["query"].names, *data.splits["gallery"].names})
-            if names:
-                raise InputError(
-                    f"target {label!r}: {len(names)} of its images were trained on (source {source!r}), "
-                    f"the first is {names[0]}"
-                )
+        for target in targets:
+            for data in target.trials:
+                if data.root.resolve() not in own:
+                    continue
+                trained = set(build.dataset(config, source, ["train"]).splits["train"].names)
+                names = sorted(trained & {*data.splits["query"].names, *data.splits["gallery"].names})
+                if names:
+                    raise InputError(
+                        f"target {data.label!r}: {len(names)} of its images were trained on (source {source!r}), "
+                        f"the first is {names[0]}"
+                    )
 
 
 def _describe_run(config: Config, folder: Path, checkpoint: str) -> dict[str, Any]:
     progress = read_progress(folder / FILE)
+    epoch, choice = _tested_epoch(config, folder)
     return {
         "name": folder.name,
         "model": config.name,
         "backbone": config.model.backbone,
         "source": progress.source,
+        "sources": progress.source.split("+") if len(config.data.sources) > 1 else [progress.source],
         "source_fingerprint": progress.data,
         "seed": config.seed,
         "config_hash": config.hash(),
         "checkpoint": checkpoint,
         "steps": progress.step,
-        "epoch_choice": "the last; no target is looked at",
+        "epoch": epoch,
+        "epoch_choice": choice,
         "training_seconds": round(progress.seconds, 1),
         "training_precision": progress.precision,
         "training_device": progress.device,
@@ -218,36 +427,13 @@ def _describe_run(config: Config, folder: Path, checkpoint: str) -> dict[str, An
     }
 
 
-def code_version() -> str:
-    """Package version, and the commit where the package lies in a git checkout."""
-    folder = Path(reid.__file__).resolve().parent
-    command = ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
-    tracked = ["git", "-C", str(folder), "ls-files", "--error-unmatch", "__init__.py"]  # not some other repository
-    try:
-        subprocess.run(tracked, capture_output=True, check=True)
-        commit = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return reid.__version__
-    return f"{reid.__version__} {commit}"
-
-
-def package_versions() -> dict[str, str]:
-    """Versions of Python and of the packages that figures depend on."""
-    versions = {"python": platform.python_version()}
-    for name in PACKAGES:
-        try:
-            versions[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:  # the same module by another package, such as faiss-gpu
-            versions[name] = "not installed under this name"
-    return versions
-
-
-def _device(config: Config) -> str:
-    device = build.device(config)
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return f"cpu ({torch.backends.cpu.get_cpu_capability()})"
-
-
-def _precision(config: Config) -> str:
-    return "bf16" if build.autocast_dtype(config, build.device(config)) else "float32"
+def _tested_epoch(config: Config, folder: Path) -> tuple[int, str]:
+    """The epoch (from 1) whose network is tested, and how it was chosen."""
+    if config.selection.holdout > 0:
+        progress = read_progress(network_file(config, folder))
+        return progress.best_epoch, (
+            f"the best mAP ({progress.best_mAP:.4f}) on identities held out of the source's training split "
+            f"(share {config.selection.holdout:g}); no target is looked at"
+        )
+    last = (folder / LOG_FILE).read_text(encoding="utf-8").splitlines()[-1]
+    return int(json.loads(last)["epoch"]), "the last; no target is looked at"

@@ -22,7 +22,7 @@ class MixStyle(nn.Module):
         self.probability, self.alpha = probability, alpha
 
     def forward(self, x: Tensor) -> Tensor:
-        if not self.training or torch.rand((), device="cpu").item() >= self.probability:
+        if not self.training or self.probability == 0 or torch.rand((), device="cpu").item() >= self.probability:
             return x
         concentration = torch.full((len(x), 1, 1, 1), self.alpha, device="cpu")
         weight = torch.distributions.Beta(concentration, concentration).sample().to(x.device)

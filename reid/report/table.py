@@ -21,6 +21,7 @@ class Row:
     mINP: float
     queries: int
     gallery: int
+    in_domain: bool
 
 
 def rows_of(results: dict[str, Any]) -> list[Row]:
@@ -38,6 +39,7 @@ def rows_of(results: dict[str, Any]) -> list[Row]:
             own["mINP"],
             own["num_valid_queries"],
             own["num_gallery"],
+            target in run["sources"],
         )
         for target, own in results["targets"].items()
     ]
@@ -49,7 +51,7 @@ def target_table(rows: Sequence[Row]) -> str:
     for row in rows:
         lines.append(
             [
-                row.target + (" (in-domain)" if row.target == row.source else ""),
+                row.target + (" (in-domain)" if row.in_domain else ""),
                 *(f"{100 * value:.1f}" for value in (row.mAP, row.rank1, row.rank5, row.mINP)),
                 str(row.queries),
                 str(row.gallery),
