@@ -43,7 +43,7 @@ class Split(_Strict):
     dir: Names = (".",)  # one folder, or several
     lists: Names | None = Field(
         default=None, validation_alias="list"
-    )  # list files at the root: "path-below-dir [pid]" a line
+    )  # list files at the root: "path-below-dir [pid [camera]]" a line
     camera: Numbers | None = None  # this split's camera (one number a folder), for file names that do not tell it
     cameras: Numbers | None = None  # keep only these cameras
     first_ids: Annotated[int, Field(ge=1)] | None = None  # keep the first so many identities, in sorted order
@@ -133,8 +133,8 @@ class Card(_Strict):
         splits = self.splits.values()
         needs = []
         if self.layout == "names" and not all(split.lists for split in splits):
-            needs.append("pid")  # a list file may still lack its pid column: the reader says so
-        if not all(split.camera for split in splits):
+            needs.append("pid")  # a list file may still lack its columns: the reader says so
+        if not all(split.camera or split.lists for split in splits):
             needs.append("cam")
         if self.pattern is None:
             if needs:
