@@ -106,6 +106,72 @@ def pku_tree(root: Path, identities: int = 40, orientations: int = 2) -> Path:
     return top
 
 
+def viper_tree(root: Path, identities: int = 6, only_a: tuple[int, ...] = ()) -> Path:
+    """VIPeR in `root`/VIPeR: an image of each person in `cam_a` and `cam_b`, from another angle in each, 000 a person.
+
+    Every third number is missing; the people in `only_a` (places in order) have no image in `cam_b`.
+    """
+    top = root / "VIPeR"
+    for place, pid in enumerate([number for number in range(2 * identities) if number % 3 != 2][:identities]):
+        for cam, folder, angle in ((1, "cam_a", 45), (2, "cam_b", 90)):
+            if cam == 1 or place not in only_a:
+                write_image(top / folder / f"{pid:03d}_{angle}.bmp", pid, cam, size=(16, 8))
+    for folder in ("cam_a", "cam_b"):
+        clutter(top / folder)
+    return top
+
+
+def duke_tree(root: Path, identities: int = 3) -> Path:
+    """DukeMTMC-reID in `root`/DukeMTMC-reID: Market-1501's folders; one person more in the gallery, in one camera."""
+    top = root / "DukeMTMC-reID"
+    for pid in range(1, 2 * identities + 2):
+        for cam in (2, 8) if pid <= 2 * identities else (5,):
+            for shot in (0, 1):
+                query = shot == 0 and pid <= 2 * identities
+                folder = "bounding_box_train" if pid <= identities else "query" if query else "bounding_box_test"
+                write_image(top / folder / f"{pid:04d}_c{cam}_f{46182 + shot:07d}.jpg", pid, cam, shot, (32, 16))
+    for folder in ("bounding_box_train", "query", "bounding_box_test"):
+        clutter(top / folder)
+    return top
+
+
+def scene_tree(folder: Path, start: int = 0, cameras: tuple[int, ...] = (0, 1), swapped: bool = False) -> Path:
+    """RandPerson's and ClonedPerson's file names in `folder`: four people from number `start`, four images of each.
+
+    Even people walk through scene 0, with `cameras`, odd ones through scene 1, with camera 0 alone. swapped: camera
+    before scene, as the first release has it.
+    """
+    for place in range(4):
+        scene = place % 2
+        for cam in cameras if scene == 0 else cameras[:1]:
+            for shot in range(2 if scene == 0 else 2 * len(cameras)):
+                parts = [f"s{scene:02d}", f"c{cam:02d}"]
+                middle = "_".join(reversed(parts) if swapped else parts)
+                name = f"{start + place:06d}_{middle}_f{264 + 768 * shot:06d}.jpg"
+                write_image(folder / name, start + place, 2 * scene + cam, shot, (32, 16))
+    clutter(folder)
+    return folder
+
+
+def unreal_tree(root: Path) -> Path:
+    """UnrealPerson in `root`/unreal: scenes 1 and 2, two kinds of people, two people of each kind, one camera a scene.
+
+    Names alone would take people of different kinds, and cameras of different scenes, for the same; one image is in no
+    line of the list. Lines end in a space, as its authors' writer leaves them.
+    """
+    top, lines = root / "unreal", []
+    for scene in (1, 2):
+        for kind in (1, 2):
+            for person in (0, 1):
+                name = f"unreal_v{scene}.{kind}/images/{person}_c001_10.jpg"
+                pid = 2 * (kind - 1) + person
+                write_image(top / name, pid, scene, 0, (32, 16))
+                lines.append(f"{name} {pid} {scene - 1} ")
+    write_image(top / "unreal_v1.1" / "images" / "1_c001_99.jpg", 1, 1, 1, (32, 16))
+    (top / "list_unreal_train.txt").write_text("\n".join(lines) + "\n")
+    return top
+
+
 def manifest_tree(root: Path, identities: int = 3) -> Path:
     """A CSV manifest in `root` over images in no layout at all; returns the CSV file."""
     rows = ["path,pid,camid,split"]

@@ -12,13 +12,26 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ValidationError
 
+from reid.data.halves import choices, draw_halves, pick_trial, trials
 from reid.data.layouts import Row, Scan, is_image, scan_manifest, scan_split, some
 from reid.data.schema import SPLITS, Card, Drawn, Split, SplitName, Version
 from reid.errors import InputError
 from reid.files import read_yaml
 from reid.paths import bundled, resolve
 
-__all__ = ["SPLITS", "Card", "DataSet", "Samples", "Split", "load_card", "matchless", "read_dataset", "roots"]
+__all__ = [
+    "SPLITS",
+    "Card",
+    "DataSet",
+    "Samples",
+    "Split",
+    "load_card",
+    "matchless",
+    "read_dataset",
+    "roots",
+    "trials",
+    "withdrawal",
+]
 
 HINT = "datasets/README.md says how to obtain each data set; $REID_DATA names the folder that holds them."
 NUMBER = re.compile(r"-?[0-9]{1,15}")
@@ -29,7 +42,9 @@ FOLDER_CAMERA = r"(?i)(?:^|[^a-z])c(?:am)?(?P<cam>\d+)"  # for a folder without 
 
 
 def load_card(name_or_path: str) -> Card:
-    """A card by bundled name or YAML path (`@version` picks a release), a CSV manifest, or a folder of identities.
+    """A card by bundled name or YAML path, a CSV manifest, or a folder of identities.
+
+    `@version` picks a release; `@3` picks the fourth of a card's random splits, and without it `trial` is None.
 
     A file that exists wins over a bundled name. A bare word that names a bundled card means the card even where a
     folder of that name lies in the working directory; write `./word` for the folder.
@@ -51,6 +66,8 @@ def load_card(name_or_path: str) -> Card:
     card = _parse(file)
     if version is None:
         return card
+    if card.trials is not None:
+        return pick_trial(card, version, str(file))
     if not card.versions:
         return _no_version(card, text, version)
     if version not in card.versions:
@@ -174,24 +191,41 @@ class DataSet:
 
     @property
     def label(self) -> str:
-        """What results are filed under: the name, and the release where there are several."""
+        """What results are filed under: the name, and the release or the random split where there are several."""
+        if self.card.trials is not None:
+            return f"{self.name}@{self.card.trial}"
         return f"{self.name}@{self.version}" if self.card.versions else self.name
+
+    @property
+    def title(self) -> str:
+        """The name for a reader: with the release and the random split."""
+        split = "" if self.card.trial is None else f"random split {self.card.trial}"
+        return " ".join(part for part in (self.name, self.version, split) if part)
 
 
 def read_dataset(card: Card, data_root: Path, sites_root: Path, splits: Sequence[str] | None = None) -> DataSet:
-    """The splits of a data set (None: all that the card has); a drawn site is rendered first where it is not there."""
+    """The splits of a data set (None: all that the card has); a drawn site is rendered first where it is not there.
+
+    Raises:
+        InputError: what is missing, misnamed or empty on disk; a card with random splits of which none was picked.
+    """
+    if card.trials is not None and card.trial is None:
+        raise InputError(f"card {card.name}: it has {card.trials} random splits; choose one: {choices(card)}")
     root, version, rendered = _root(card, Path(data_root), Path(sites_root))
     scans = _scan(card, root, version, splits)
     wanted = tuple(scans) if splits is None else tuple(dict.fromkeys(splits))
+    if any(card.split(name).half for name in wanted):  # a half is one of all the people, whichever splits are read
+        unread = [name for name, split in card.splits.items() if split.half and name not in scans]
+        scans |= _scan(card, root, version, unread) if unread else {}
     pid_of = _numbering(card, root, version, scans, "pid")
     cam_of = _numbering(card, root, version, scans, "cam")
+    halves, notes = draw_halves(card, scans, pid_of, cam_of)
     tables: dict[str, Samples] = {}
     left_out: dict[str, int] = {}
     differences: list[str] = []
-    notes: list[str] = []
     sizes: dict[str, list[int]] = {}
     for name in wanted:
-        rows, pids, camids = _select(card, name, scans[name].rows, pid_of, cam_of)
+        rows, pids, camids = _select(card, name, scans[name].rows, pid_of, cam_of, halves)
         differences += _differences(card, name, rows, pids)
         if card.layout == "folders" and (pids <= 0).any():
             numbers = np.unique(pids[pids <= 0]).tolist()
@@ -221,10 +255,18 @@ def read_dataset(card: Card, data_root: Path, sites_root: Path, splits: Sequence
         fingerprint=_fingerprint(tables, sizes),
         left_out=left_out,
         differences=tuple(differences),
-        notes=(*differences, *notes),
+        notes=(*filter(None, [withdrawal(card)]), *differences, *notes),
         unmatched={name: scans[name].unmatched for name in wanted},
         rendered=rendered,
     )
+
+
+def withdrawal(card: Card) -> str | None:
+    """That the data set was withdrawn: published tables need it, but nobody should come to use it unawares."""
+    if card.status != "withdrawn":
+        return None
+    why = f" ({card.withdrawn})" if card.withdrawn else ""
+    return f"withdrawn by its authors{why}; it should not be used for new work"
 
 
 def _fingerprint(tables: dict[str, Samples], sizes: dict[str, list[int]]) -> str:
@@ -335,23 +377,32 @@ def _words(scans: dict[str, Scan], field: str) -> set[str]:
 
 
 def _select(
-    card: Card, name: str, rows: tuple[Row, ...], pid_of: dict[str, int], cam_of: dict[str, int]
+    card: Card,
+    name: str,
+    rows: tuple[Row, ...],
+    pid_of: dict[str, int],
+    cam_of: dict[str, int],
+    halves: dict[str, NDArray[np.int64]],
 ) -> tuple[list[Row], NDArray[np.int64], NDArray[np.int64]]:
-    """The rows that the split's own keys keep (cameras, first_ids, skip_ids), junk included, with their numbers."""
-    split = next((split for key, split in card.splits.items() if key == name), Split())
-    offset = card.pid_offset if split.pid_offset is None else split.pid_offset
-    pids = np.array([pid_of[row.pid] for row in rows], dtype=np.int64) + offset
+    """The rows that the split's own keys keep (cameras, first_ids, skip_ids, half), junk included, with their numbers.
+
+    Half of the people is all that `half` drops: junk and distractors stay, and are treated as in any other split.
+    """
+    split = card.split(name)
+    pids = np.array([pid_of[row.pid] for row in rows], dtype=np.int64) + card.offset(name)
     camids = np.array([cam_of[row.cam] for row in rows], dtype=np.int64)
     keep = np.ones(len(rows), dtype=bool)
     if split.skip_ids is not None or split.first_ids is not None:
         real = np.setdiff1d(pids[pids > 0], card.junk_pids)
         chosen = real[split.skip_ids or 0 :][: split.first_ids]
         keep &= np.isin(pids, chosen)
+    if name in halves:
+        keep &= (pids <= 0) | np.isin(pids, [*halves[name], *card.junk_pids])
     if split.cameras is not None:
         keep &= np.isin(camids, split.cameras)
     if not keep.any():
         raise InputError(
-            f"card {card.name}, split {name}: the keys cameras, first_ids and skip_ids leave none of {len(rows)} "
+            f"card {card.name}, split {name}: the keys cameras, first_ids, skip_ids and half leave none of {len(rows)} "
             f"images (cameras {np.unique(camids).tolist()}, {len(np.unique(pids[pids > 0]))} identities)"
         )
     return [row for row, kept in zip(rows, keep, strict=True) if kept], pids[keep], camids[keep]
@@ -367,7 +418,7 @@ def _kept(card: Card, name: str, pids: NDArray[np.int64]) -> tuple[NDArray[np.bo
 
 def _differences(card: Card, name: str, rows: list[Row], pids: NDArray[np.int64]) -> list[str]:
     """Where the counts of files and identities differ from the card's: both numbers."""
-    expected = next((split for key, split in card.splits.items() if key == name), Split())
+    expected = card.split(name)
     people = len(np.setdiff1d(pids[pids > 0], card.junk_pids))
     lines = []
     if expected.images is not None and expected.images != len(rows):

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageFile
 
-from reid.data.card import Card, DataSet, Samples, load_card, matchless, read_dataset
+from reid.data.card import Card, DataSet, Samples, load_card, matchless, read_dataset, withdrawal
 from reid.data.contact_sheet import contact_sheet
 from reid.data.images import FORMATS, UNREADABLE
 from reid.data.layouts import some
@@ -35,6 +35,7 @@ class CheckReport:
     """The findings; `problems` make the data set not ok, the rest is for information."""
 
     name: str
+    title: str  # the name, with the release and the random split
     version: str | None
     root: Path
     fingerprint: str
@@ -46,6 +47,7 @@ class CheckReport:
     duplicates: tuple[tuple[str, ...], ...]  # "split: name" of files equal byte for byte in more than one split
     shared_identities: tuple[int, ...]  # in training and in test
     matchless_queries: tuple[str, ...]  # queries without a possible match: they are left out of every score
+    warning: str | None = None  # that the data set was withdrawn
     sheet: Path | None = field(default=None)
 
     @property
@@ -73,8 +75,7 @@ class CheckReport:
 
     def text(self) -> str:
         """The report as plain text."""
-        title = self.name + (f" {self.version}" if self.version else "")
-        lines = [title, f"  folder       {self.root}", f"  fingerprint  {self.fingerprint}", ""]
+        lines = [self.title, f"  folder       {self.root}", f"  fingerprint  {self.fingerprint}", ""]
         lines.append("  split      images   people   distractors   images per person   cameras")
         for split, count in self.counts.items():
             low, median, high = count.images_per_identity
@@ -89,6 +90,8 @@ class CheckReport:
             lines.append(
                 f"  {len(self.matchless_queries)} queries have no possible match, no score counts them: {names}"
             )
+        if self.warning is not None:
+            lines.append(f"  {self.warning}")
         if self.sheet is not None:
             lines.append(f"  contact sheet: {self.sheet}")
         lines.append("")
@@ -128,6 +131,7 @@ def _report(dataset: DataSet, progress: bool) -> CheckReport:
         lonely = tuple(name for name, flag in zip(splits["query"].names, flags, strict=True) if flag)
     return CheckReport(
         name=dataset.name,
+        title=dataset.title,
         version=dataset.version,
         root=dataset.root,
         fingerprint=dataset.fingerprint,
@@ -139,6 +143,7 @@ def _report(dataset: DataSet, progress: bool) -> CheckReport:
         duplicates=duplicates,
         shared_identities=tuple(sorted(train & test)),
         matchless_queries=lonely,
+        warning=withdrawal(dataset.card),
     )
 
 

@@ -33,13 +33,12 @@ def contact_sheet(dataset: DataSet, path: Path, identities: int = 6, cell: tuple
     heights = [HEADER + len(panel.pids) * (cell[0] + GAP) for panel in panels]
     stacked = len(cameras) > WIDE
     across, down = (1, len(panels)) if stacked else (len(panels), 1)
-    title = dataset.name + (f" {dataset.version}" if dataset.version else "")
     top = MARGIN + 28
     sheet_width = MARGIN + across * (width + MARGIN)
     sheet_height = top + (sum(heights) if stacked else max(heights)) + down * MARGIN
     sheet = Image.new("RGB", (max(sheet_width, 320), sheet_height), PAPER)
     draw = ImageDraw.Draw(sheet)
-    draw.text((MARGIN, MARGIN - 4), title, fill=INK, font=ImageFont.load_default(18))
+    draw.text((MARGIN, MARGIN - 4), dataset.title, fill=INK, font=ImageFont.load_default(18))
     left = MARGIN
     for panel, height in zip(panels, heights, strict=True):
         _draw_panel(sheet, draw, panel, (left, top), cameras, cell)

@@ -11,6 +11,10 @@ from reid.data.schema import SPLITS, Card, Split, escapes
 from reid.errors import InputError
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
+LISTED = re.compile(  # a line of a list file: path [pid [camera]]
+    rf"(?P<path>.+?(?:{'|'.join(map(re.escape, IMAGE_SUFFIXES))}))(?:\s+(?P<pid>-?\d+)(?:\s+(?P<cam>-?\d+))?)?",
+    re.IGNORECASE,
+)
 MANIFEST_COLUMNS = ("path", "pid", "camid", "split")
 
 
@@ -70,12 +74,13 @@ def scan_split(card: Card, split_name: str, split: Split, dirs: tuple[str, ...],
         elif card.layout == "folders":
             found = _folders(root, directory)
         else:
-            found = ((_join(directory, name), None, size) for name, size in images_in(folder))
-        for name, pid, size in found:
+            found = ((_join(directory, name), None, None, size) for name, size in images_in(folder))
+        for name, pid, cam, size in found:
             match = pattern.search(name.rpartition("/")[2]) if pattern is not None else None
             groups = match.groupdict() if match is not None else {}
             pid = groups.get("pid") if pid is None else pid
-            cam = str(camera) if camera is not None else groups.get("cam")
+            cam = groups.get("cam") if cam is None else cam
+            cam = cam if camera is None else str(camera)
             if pid is None or cam is None:
                 unmatched.append(name)
             else:
@@ -83,8 +88,11 @@ def scan_split(card: Card, split_name: str, split: Split, dirs: tuple[str, ...],
     if not rows:
         where = ", ".join(str(root / directory) for directory in dirs)
         if unmatched:
+            what = f"pattern {card.pattern!r} matches none"
+            if split.lists:
+                what = f"{', '.join(split.lists)} and pattern {card.pattern!r} tell identity and camera of none"
             raise InputError(
-                f"card {card.name}, split {split_name}: pattern {card.pattern!r} matches none of the "
+                f"card {card.name}, split {split_name}: {what} of the "
                 f"{len(unmatched)} image files in {where}: {some(sorted(unmatched))}"
             )
         raise InputError(
@@ -99,15 +107,16 @@ def _join(directory: str, name: str) -> str:
     return "/".join([*parts, name])
 
 
-def _folders(root: Path, directory: str) -> Iterator[tuple[str, str, int]]:
+def _folders(root: Path, directory: str) -> Iterator[tuple[str, str, None, int]]:
     for folder in sorted(path for path in (root / directory).iterdir() if path.is_dir() and path.name[0] != "."):
         for name, size in images_in(folder):
-            yield _join(directory, f"{folder.name}/{name}"), folder.name, size
+            yield _join(directory, f"{folder.name}/{name}"), folder.name, None, size
 
 
 def _listed(
     card: Card, split_name: str, lists: tuple[str, ...], directory: str, root: Path, hint: str
-) -> Iterator[tuple[str, str | None, int]]:
+) -> Iterator[tuple[str, str | None, str | None, int]]:
+    """Name, identity and camera where the line tells them, and size, of every entry of the list files."""
     missing: list[str] = []
     seen: set[str] = set()
     for list_name in lists:
@@ -117,15 +126,20 @@ def _listed(
         for number, line in enumerate(_text(path).splitlines(), 1):
             if not line.strip():
                 continue
-            head, _, tail = line.strip().rpartition(" ")
-            pid = tail if head and re.fullmatch(r"-?\d+", tail) else None
-            entry = head.strip() if pid is not None else line.strip()
+            match = LISTED.fullmatch(line.strip())
+            if match is None:
+                suffixes = ", ".join(IMAGE_SUFFIXES)
+                raise InputError(
+                    f"{path}, line {number}: {line.strip()!r} is not 'path [identity [camera]]', the path an image's "
+                    f"({suffixes}), the others whole numbers"
+                )
+            entry, pid, cam = match.group("path", "pid", "cam")
             name = _checked(entry, directory, seen, f"{path}, line {number}")
             size = _size(root / name)
             if size is None:
                 missing.append(name)
             else:
-                yield name, pid, size
+                yield name, pid, cam, size
     if missing:
         raise InputError(
             f"card {card.name}, split {split_name}: {len(missing)} files that {', '.join(lists)} lists are not in "

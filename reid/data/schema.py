@@ -9,6 +9,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 SplitName = Literal["train", "val", "query", "gallery"]
 SPLITS: tuple[SplitName, ...] = ("train", "val", "query", "gallery")
 Status = Literal["available", "by request", "withdrawn"]
+Half = Literal["first", "second"]
 
 
 def _as_tuple(value: object) -> object:
@@ -43,11 +44,12 @@ class Split(_Strict):
     dir: Names = (".",)  # one folder, or several
     lists: Names | None = Field(
         default=None, validation_alias="list"
-    )  # list files at the root: "path-below-dir [pid]" a line
+    )  # list files at the root: "path-below-dir [pid [camera]]" a line
     camera: Numbers | None = None  # this split's camera (one number a folder), for file names that do not tell it
     cameras: Numbers | None = None  # keep only these cameras
     first_ids: Annotated[int, Field(ge=1)] | None = None  # keep the first so many identities, in sorted order
     skip_ids: Count | None = None  # leave the first so many out
+    half: Half | None = None  # of a card's random splits: the first half of the people is trained on, the second tested
     pid_offset: int | None = None  # instead of the card's
     images: Count | None = None  # expected count of files, junk included
     ids: Count | None = None  # expected count of identities, junk and distractors not included
@@ -60,6 +62,8 @@ class Split(_Strict):
             raise ValueError(f"camera has {len(self.camera)} numbers for {len(self.dir)} folders")
         if self.lists and len(self.dir) > 1:
             raise ValueError("a list file goes with one dir, not several")
+        if self.half is not None and (self.first_ids is not None or self.skip_ids is not None):
+            raise ValueError("half and first_ids or skip_ids exclude each other: both pick identities")
         return self
 
 
@@ -103,6 +107,8 @@ class Card(_Strict):
     splits: dict[SplitName, Split] = {}
     version: str | None = None
     versions: dict[str, Version] = {}
+    trials: Annotated[int, Field(ge=1, le=1000)] | None = None  # so many random splits, results are means over them
+    trial: Count | None = None  # the one picked, by name@trial
     drawn: Drawn | None = None
     junk_pids: tuple[int, ...] = (-1,)
     pid_offset: int = 0
@@ -110,6 +116,7 @@ class Card(_Strict):
     licence: str | None = None
     citation: str | None = None
     status: Status | None = None
+    withdrawn: str | None = None  # when and why, where the status is withdrawn: a few words
 
     @model_validator(mode="after")
     def _check(self) -> "Card":
@@ -125,16 +132,51 @@ class Card(_Strict):
             raise ValueError("drawn and versions exclude each other")
         if self.drawn is not None:
             _inside((self.root,))
+        if self.withdrawn is not None and self.status != "withdrawn":
+            raise ValueError(f"withdrawn says why, but status is {self.status!r}; give 'withdrawn'")
+        self._check_trials()
         if self.manifest is None:
             self._check_pattern()
         return self
+
+    @property
+    def has_test(self) -> bool:
+        """Whether there is a query and a gallery to test on; synthetic sets are often there to train on alone.
+
+        A manifest whose card names no splits tells only when it is read: it is taken to have them.
+        """
+        return {"query", "gallery"} <= set(self.splits) or (self.manifest is not None and not self.splits)
+
+    def split(self, name: str) -> Split:
+        """A split's keys; none of them where a manifest has a split that the card does not mention."""
+        return next((split for key, split in self.splits.items() if key == name), Split())
+
+    def offset(self, name: str) -> int:
+        """What is added to the identities of a split."""
+        own = self.split(name).pid_offset
+        return self.pid_offset if own is None else own
+
+    def _check_trials(self) -> None:
+        halved = [name for name, split in self.splits.items() if split.half is not None]
+        if self.trials is None:
+            if halved:
+                raise ValueError(f"trials: missing; split {halved[0]} takes a half of the people of each random split")
+            if self.trial is not None:
+                raise ValueError("trial: there are none to pick from without trials, the number of random splits")
+            return
+        if self.versions:
+            raise ValueError("trials and versions exclude each other: both are picked by name@…")
+        if not halved:
+            raise ValueError("trials: no split says which half of the people it takes; give half: first or second")
+        if self.trial is not None and self.trial >= self.trials:
+            raise ValueError(f"trial {self.trial} is not one of 0 to {self.trials - 1}")
 
     def _check_pattern(self) -> None:
         splits = self.splits.values()
         needs = []
         if self.layout == "names" and not all(split.lists for split in splits):
-            needs.append("pid")  # a list file may still lack its pid column: the reader says so
-        if not all(split.camera for split in splits):
+            needs.append("pid")  # a list file may still lack its columns: the reader says so
+        if not all(split.camera or split.lists for split in splits):
             needs.append("cam")
         if self.pattern is None:
             if needs:

@@ -10,7 +10,20 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from trees import PLACE, clutter, cuhk_tree, folder_tree, manifest_tree, market_tree, msmt_tree, pku_tree, write_image
+from trees import (
+    PLACE,
+    clutter,
+    cuhk_tree,
+    duke_tree,
+    folder_tree,
+    manifest_tree,
+    market_tree,
+    msmt_tree,
+    pku_tree,
+    scene_tree,
+    unreal_tree,
+    write_image,
+)
 
 from reid.data.card import Card, DataSet, Samples, load_card, matchless, read_dataset
 from reid.errors import InputError
@@ -157,6 +170,75 @@ def test_pku_reid_real() -> None:
     everyone = read("pku_reid_all", SHARED)
     assert sizes(everyone) == {"query": (592, 74), "gallery": (592, 74)}
     assert everyone.notes == ()
+
+
+def test_dukemtmc_says_first_that_it_was_withdrawn(tmp_path: Path) -> None:
+    duke_tree(tmp_path)
+    dataset = read("dukemtmc", tmp_path)
+    assert sizes(dataset) == {"train": (12, 3), "query": (6, 3), "gallery": (8, 4)}
+    assert dataset.notes[0] == "withdrawn by its authors (2019, privacy); it should not be used for new work"
+    assert dataset.notes[1] == "train: the card says 16522 images, found 12"
+    assert not any("withdrawn" in line for line in dataset.differences)
+
+
+def test_any_withdrawn_data_set_says_so(tmp_path: Path) -> None:
+    market_tree(tmp_path, identities=2, images=2, size=(16, 8))
+    card = write_card(tmp_path, MARKET_CARD + "status: withdrawn\n")
+    assert read(card, tmp_path).notes == ("withdrawn by its authors; it should not be used for new work",)
+    with pytest.raises(InputError, match=r"withdrawn says why, but status is 'available'"):
+        load_card(write_card(tmp_path, MARKET_CARD + "status: available\nwithdrawn: long ago\n"))
+
+
+@pytest.mark.parametrize(("swapped", "second"), [(False, 2), (True, 3)])  # words are numbered as they sort
+def test_randperson(tmp_path: Path, swapped: bool, second: int) -> None:
+    scene_tree(tmp_path / "randperson_subset", swapped=swapped)
+    dataset = read("randperson", tmp_path)
+    train = dataset.splits["train"]
+    assert sizes(dataset) == {"train": (16, 4)}, "person 000000 is a real one"
+    assert train.cameras.tolist() == [1, 2, 3], "camera 0 of scene 1 is another one than camera 0 of scene 0"
+    assert train.identities.tolist() == [1, 2, 3, 4] and dataset.left_out == {}
+    assert "train: the card says 132145 images, found 16" in dataset.notes
+    first = [camid for name, camid in zip(train.names, train.camids.tolist(), strict=True) if name.startswith("000000")]
+    assert first == [1, 1, second, second], "scene 0 has two cameras, persons 0 and 2 are in it"
+
+
+def test_which_cards_have_something_to_test_on(tmp_path: Path) -> None:
+    named = [name for name in bundled_names("datasets") if not load_card(name).has_test]
+    assert named == ["randperson", "unrealperson"]
+    assert load_card(str(manifest_tree(tmp_path))).has_test
+    assert not load_card(
+        write_card(tmp_path, MARKET_CARD.replace("  gallery: {dir: bounding_box_test}\n", ""))
+    ).has_test
+
+
+def test_clonedperson(tmp_path: Path) -> None:
+    for part, start in (("train", 700000), ("test/query", 705000), ("test/gallery", 705000)):
+        scene_tree(tmp_path / "clonedperson" / part, start=start, cameras=(0,) if part == "test/query" else (0, 1))
+    dataset = read("clonedperson", tmp_path)
+    assert sizes(dataset) == {"train": (16, 4), "query": (8, 4), "gallery": (16, 4)}
+    assert dataset.splits["train"].identities.tolist() == [700000, 700001, 700002, 700003]
+    query, gallery = dataset.splits["query"], dataset.splits["gallery"]
+    assert matchless(query, gallery).tolist() == [False, False, True, True] * 2, "scene 1 has one camera here"
+    assert dataset.notes == ()
+
+
+def test_unrealperson_takes_person_and_camera_from_the_list(tmp_path: Path) -> None:
+    unreal_tree(tmp_path)
+    dataset = read("unrealperson", tmp_path)
+    assert sizes(dataset) == {"train": (8, 4)}, "the file that is not listed is not read"
+    train = dataset.splits["train"]
+    assert train.names[0] == "unreal_v1.1/images/0_c001_10.jpg"
+    assert dict(zip(train.names, zip(train.pids.tolist(), train.camids.tolist(), strict=True), strict=True)) == {
+        "unreal_v1.1/images/0_c001_10.jpg": (1, 0),
+        "unreal_v1.1/images/1_c001_10.jpg": (2, 0),
+        "unreal_v1.2/images/0_c001_10.jpg": (3, 0),
+        "unreal_v1.2/images/1_c001_10.jpg": (4, 0),
+        "unreal_v2.1/images/0_c001_10.jpg": (1, 1),
+        "unreal_v2.1/images/1_c001_10.jpg": (2, 1),
+        "unreal_v2.2/images/0_c001_10.jpg": (3, 1),
+        "unreal_v2.2/images/1_c001_10.jpg": (4, 1),
+    }
+    assert dataset.left_out == {}
 
 
 # --- other layouts ----------------------------------------------------------------------------------------------------
@@ -371,7 +453,7 @@ def test_card_not_utf8(tmp_path: Path) -> None:
 
 
 def test_unknown_name_lists_the_choices() -> None:
-    with pytest.raises(InputError, match=r"did you mean 'market1501'.*choices: cuhk03np_detected, "):
+    with pytest.raises(InputError, match=r"did you mean 'market1501'.*choices: clonedperson, cuhk03np_detected, "):
         load_card("market1510")
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from trees import PLACE, folder_tree, market_tree, msmt_tree, write_image
+from trees import PLACE, duke_tree, folder_tree, market_tree, msmt_tree, scene_tree, viper_tree, write_image
 
 from reid.data.card import load_card, read_dataset
 from reid.data.check import CheckReport, check, check_dataset, undecodable_reason
@@ -102,6 +102,31 @@ def test_msmt17_train_and_val_share_people_and_nothing_is_wrong(tmp_path: Path) 
     found = check_dataset(load_card("msmt17"), tmp_path, tmp_path, progress=False)
     assert found.shared_identities == () and found.duplicates == ()
     assert found.version == "V1" and found.text().startswith("msmt17 V1\n")
+
+
+def test_a_set_to_train_on_alone(tmp_path: Path) -> None:
+    scene_tree(tmp_path / "randperson_subset")
+    found = check("randperson", tmp_path, tmp_path, tmp_path / "sheet.png", progress=False)
+    assert found.counts["train"].cameras == (1, 2, 3) and list(found.counts) == ["train"]
+    assert found.problems == list(found.differences), "the small tree's counts, and nothing else"
+    assert (tmp_path / "sheet.png").is_file()
+
+
+def test_a_withdrawn_set_says_so_and_is_judged_by_its_files(tmp_path: Path) -> None:
+    duke_tree(tmp_path)
+    found = check_dataset(load_card("dukemtmc"), tmp_path, tmp_path, progress=False)
+    assert found.warning is not None and f"\n  {found.warning}\n" in found.text()
+    assert found.warning.startswith("withdrawn by its authors (2019")
+    assert found.problems == list(found.differences)
+
+
+def test_a_random_split_is_named_in_the_title(tmp_path: Path) -> None:
+    viper_tree(tmp_path)
+    found = check("viper@3", tmp_path, tmp_path, None, progress=False)
+    assert found.text().startswith("viper v1.0 random split 3\n")
+    assert found.shared_identities == () and found.duplicates == () and found.matchless_queries == ()
+    with pytest.raises(InputError, match="viper@0 … viper@9"):
+        check("viper", tmp_path, tmp_path, None, progress=False)
 
 
 def test_check_by_name_writes_the_sheet(tmp_path: Path) -> None:
