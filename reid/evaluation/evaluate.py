@@ -118,7 +118,7 @@ def is_evaluated(config: Config, folder: Path, target: Target, adaptation: Adapt
     if not (folder / RESULTS_FILE).exists():
         return False
     stored = read_results(folder)["targets"].get(result_key(target.label, adaptation), {})
-    inputs = _inputs(config, folder, target, network_digest(config, folder), adaptation)
+    inputs = _inputs(config, target, network_digest(config, folder), adaptation)
     return stored.get("inputs") == inputs and (_place(folder, target.label, adaptation) / QUERIES_FILE).exists()
 
 
@@ -185,15 +185,25 @@ def network_digest(config: Config, folder: Path) -> str:
         raise InputError(f"{folder}: holds no checkpoint; train it first: {error}") from None
 
 
-def settings_key(config: Config, samples: Samples) -> str:
-    """Digest of what features depend on besides the network: files (by size and time), identities, settings."""
+def settings_key(config: Config, samples: Samples, own: Sequence[object]) -> str:
+    """Digest of what is computed from images besides the network: files (by size and time), identities, arithmetic,
+    and ``own`` settings."""
     stats = [file.stat() for file in samples.paths]
     files = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in zip(samples.names, stats, strict=True)]
     people = [samples.pids.tolist(), samples.camids.tolist()]
-    own = [config.model.neck_feature, config.data.height, config.data.width]
-    own += [config.transforms.standardise, config.evaluation.flip]
-    settings = json.dumps([files, people, precision_name(config), device_name(config), own])
+    size = [config.data.height, config.data.width, config.transforms.standardise]
+    settings = json.dumps([files, people, precision_name(config), device_name(config), *size, *own])
     return hashlib.sha256(settings.encode()).hexdigest()[:16]
+
+
+def origin_of(path: Path, checkpoint: str, settings: str) -> str:
+    """What a file of features or moments came from; it is valid while this is the same."""
+    return f"{path} (checkpoint {checkpoint}, settings {settings})"
+
+
+def _features_key(config: Config, samples: Samples, adaptation: Adaptation | None) -> str:
+    adapted = adaptation.fingerprint if adaptation else None
+    return settings_key(config, samples, [config.model.neck_feature, config.evaluation.flip, adapted])
 
 
 def _place(folder: Path, label: str, adaptation: Adaptation | None) -> Path:
@@ -211,7 +221,7 @@ def _evaluate_target(
     progress: bool,
 ) -> dict[str, Any]:
     """Figures of one target; a mean over its random splits where it has several, with their standard deviation."""
-    inputs = _inputs(config, folder, target, checkpoint, adaptation)
+    inputs = _inputs(config, target, checkpoint, adaptation)
     place = _place(folder, target.label, adaptation)
     before = stored.get(result_key(target.label, adaptation), {})
     if before.get("inputs") == inputs and (place / QUERIES_FILE).exists():
@@ -270,13 +280,11 @@ def _summary(evaluations: Sequence[ranking.Evaluation]) -> dict[str, Any]:
     return {**means, **counts, "spread": deviations, "trials": own}
 
 
-def _inputs(
-    config: Config, folder: Path, target: Target, checkpoint: str, adaptation: Adaptation | None
-) -> str:
+def _inputs(config: Config, target: Target, checkpoint: str, adaptation: Adaptation | None) -> str:
     """Digest of all that decides a target's figures."""
-    own = [settings_key(config, data.splits[split]) for data in target.trials for split in ("query", "gallery")]
+    samples = [data.splits[split] for data in target.trials for split in ("query", "gallery")]
+    own = [_features_key(config, part, adaptation) for part in samples]
     own += [checkpoint, config.evaluation.distance, str(config.evaluation.top_k), reid.__version__]
-    own += [adaptation.fingerprint] if adaptation else []
     return hashlib.sha256(json.dumps(own).encode()).hexdigest()[:16]
 
 
@@ -315,8 +323,7 @@ def _features(
     progress: bool,
 ) -> Features:
     """Features of one split, from ``path`` while neither network, files nor settings changed."""
-    settings = settings_key(config, samples) + (f", AdaBN {adaptation.fingerprint[:16]}" if adaptation else "")
-    origin = f"{path} (checkpoint {checkpoint}, settings {settings})"
+    origin = origin_of(path, checkpoint, _features_key(config, samples, adaptation))
     if saved_origin(path) == origin:
         return replace(load_features(path), origin=origin)
     return extract(network(), samples, config, origin, progress)

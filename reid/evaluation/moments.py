@@ -1,0 +1,189 @@
+"""Mean and variance of every channel of the four stages' maps, by identity, in one pass and without keeping a map.
+
+Parts are merged by Chan, Golub and LeVeque, "Algorithms for Computing the Sample Variance", The American Statistician
+37(3), 1983: exact, in float64, so a whole set's moments are those of its identities merged.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from reid.config import Config
+from reid.data.card import DataSet, Samples
+from reid.data.dataset import evaluation_draws
+from reid.engine import build
+from reid.engine.extract import batches_on_device
+from reid.errors import InputError
+from reid.evaluation.evaluate import origin_of, settings_key
+from reid.files import write_atomically
+from reid.models import Embedder
+from reid.retrieval.features import read_arrays, saved_origin
+
+STAGES = (1, 2, 3, 4)
+MOMENTS_FILE = "moments.npz"
+IN_FLOAT64 = 16  # images turned to float64 at a time: a whole batch of early maps would take gigabytes
+
+
+@dataclass(frozen=True, eq=False)
+class Parts:
+    """Values of C channels in G parts, each as its count (G,), mean (G, C) and sum of squared deviations from that
+    mean (G, C), float64."""
+
+    count: NDArray[np.float64]
+    mean: NDArray[np.float64]
+    squares: NDArray[np.float64]
+
+    @property
+    def variance(self) -> NDArray[np.float64]:
+        """(G, C), of the values themselves (divided by the count)."""
+        return self.squares / self.count[:, None]
+
+    def merged(self, groups: NDArray[np.int64], number: int) -> Parts:
+        """``number`` parts: those of which ``groups`` (G,), in 0..number - 1, is the same, as one. None may be empty.
+
+        Chan et al. 1983, formula 1.5, for any number of parts at once.
+        """
+        chosen = (np.arange(number)[:, None] == groups).astype(np.float64)
+        count = chosen @ self.count
+        mean = chosen @ (self.count[:, None] * self.mean) / count[:, None]
+        return Parts(count, mean, chosen @ (self.squares + self.count[:, None] * (self.mean - mean[groups]) ** 2))
+
+    def joined(self, other: Parts) -> Parts:
+        """The parts of both, one after the other."""
+        return Parts(
+            np.concatenate([self.count, other.count]),
+            np.concatenate([self.mean, other.mean]),
+            np.concatenate([self.squares, other.squares]),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Moments:
+    """What a network's four stages give for a set of images, by identity.
+
+    Attributes:
+        pids: (G,) int64, sorted; -1 and 0 stand for images of nobody in particular.
+        images: (G,) int64, the number of each identity's images.
+        stages: four records of G parts; a value is a position of an image's map.
+        instance_norm: for each stage, whether it ends in an instance norm.
+        origin: what they came from, for messages and for finding out whether they are still valid.
+    """
+
+    pids: NDArray[np.int64]
+    images: NDArray[np.int64]
+    stages: tuple[Parts, ...]
+    instance_norm: tuple[bool, ...]
+    origin: str = "moments"
+
+    def whole(self) -> tuple[Parts, ...]:
+        """The four stages with all identities merged into one part."""
+        return tuple(stage.merged(np.zeros(len(self.pids), dtype=np.int64), 1) for stage in self.stages)
+
+    def save(self, path: Path) -> None:
+        """Write an .npz with ``pids``, ``images``, ``instance_norm``, ``origin`` and for each stage N ``countN``,
+        ``meanN`` and ``squaresN``; no pickle."""
+        arrays: dict[str, np.ndarray] = {"pids": self.pids, "images": self.images, "origin": np.array(self.origin)}
+        arrays["instance_norm"] = np.array(self.instance_norm)
+        for number, stage in zip(STAGES, self.stages, strict=True):
+            arrays |= {f"{name}{number}": getattr(stage, name) for name in ("count", "mean", "squares")}
+        buffer = io.BytesIO()
+        np.savez(buffer, **arrays)  # type: ignore[arg-type]  # the stub thinks of allow_pickle
+        write_atomically(path, buffer.getvalue())
+
+    @staticmethod
+    def load(path: Path) -> Moments:
+        """Read what :meth:`save` wrote.
+
+        Raises:
+            InputError: naming the file, when it is damaged or something else.
+        """
+        arrays = read_arrays(path)
+        try:
+            groups = len(arrays["pids"])
+            stages = tuple(Parts(*(arrays[f"{name}{n}"] for name in ("count", "mean", "squares"))) for n in STAGES)
+            found = [arrays["images"].shape, *(shape for s in stages for shape in (s.count.shape, s.mean.shape[:1]))]
+            if arrays["instance_norm"].shape != (4,) or any(shape != (groups,) for shape in found):
+                raise ValueError("arrays of different lengths")
+            if any(stage.mean.shape != stage.squares.shape for stage in stages):
+                raise ValueError("means and squares of different shapes")
+        except (KeyError, ValueError, TypeError) as error:
+            raise InputError(f"{path}: holds no moments ({error}); delete it") from None
+        norms = tuple(bool(value) for value in arrays["instance_norm"])
+        return Moments(arrays["pids"], arrays["images"], stages, norms, str(arrays["origin"]))
+
+
+@torch.inference_mode()
+def moments(
+    network: Embedder, samples: Samples, config: Config, progress: bool = True, origin: str = "moments"
+) -> Moments:
+    """Moments of ``samples`` by identity; the network must be in evaluation mode.
+
+    Raises:
+        InputError: an image that cannot be read, or maps that hold no numbers, with the origin named.
+    """
+    device = build.device(config)
+    dtype = build.autocast_dtype(config, device)
+    pids, groups = np.unique(samples.pids, return_inverse=True)
+    stages: list[Parts] = []
+    draws = evaluation_draws(len(samples), config.evaluation.batch_size)
+    place = np.full(len(pids), -1)  # of each identity's part in `stages`: they appear in the images' order
+    appeared = 0
+    for inputs, rows in batches_on_device(samples, draws, config, "moments", progress):
+        with torch.autocast(device.type, dtype, enabled=dtype is not None):
+            maps = network.backbone.stages(inputs)
+        own = groups[rows.numpy()]
+        new = np.unique(own[place[own] < 0])
+        place[new] = np.arange(appeared, appeared + len(new))
+        members = np.concatenate([np.arange(appeared), place[own]])
+        parts = [_of_each_image(stage) for stage in maps]
+        joined = [old.joined(part) for old, part in zip(stages, parts, strict=True)] if stages else parts
+        appeared += len(new)
+        stages = [part.merged(members, appeared) for part in joined]
+    if not all(np.isfinite(stage.squares).all() for stage in stages):
+        raise InputError(f"{origin}: the network's maps hold NaN or infinity")
+    in_order = tuple(Parts(stage.count[place], stage.mean[place], stage.squares[place]) for stage in stages)
+    return Moments(pids, np.bincount(groups), in_order, network.backbone.ends_in_instance_norm, origin)
+
+
+def _of_each_image(maps: Tensor) -> Parts:
+    """Of maps (B, C, H, W) a part an image."""
+    means, squares = [], []
+    for some in maps.split(IN_FLOAT64):
+        values = some.double()
+        mean = values.mean(dim=(2, 3))
+        means.append(mean)
+        squares.append((values - mean[:, :, None, None]).square().sum(dim=(2, 3)))
+    count = np.full(len(maps), float(maps.shape[2] * maps.shape[3]))
+    return Parts(count, torch.cat(means).cpu().numpy(), torch.cat(squares).cpu().numpy())
+
+
+def cached_moments(
+    config: Config,
+    folder: Path,
+    network: Callable[[], Embedder],
+    data_label: str,
+    samples: Samples,
+    checkpoint_digest: str,
+    progress: bool = True,
+) -> Moments:
+    """Moments of ``samples``, kept in the run's ``folder`` under ``targets/data_label`` while neither the network nor
+    the images (by size and time) nor the settings changed; ``network`` is called for it only where they did.
+
+    Raises:
+        InputError: as :func:`moments`.
+    """
+    path = folder / "targets" / data_label / MOMENTS_FILE
+    origin = origin_of(path, checkpoint_digest, settings_key(config, samples, [MOMENTS_FILE]))
+    if saved_origin(path) == origin:
+        return replace(Moments.load(path), origin=origin)
+    found = moments(network(), samples, config, progress, origin)
+    found.save(path)
+    return found
