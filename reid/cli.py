@@ -154,7 +154,9 @@ def _evaluate(arguments: argparse.Namespace) -> None:
 def _cross_domain_arguments(parser: argparse.ArgumentParser) -> None:
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--cfgs", nargs="+", metavar="FILE", help="config files, one a model and source")
-    what.add_argument("--benchmark", metavar="FILE", help="a grid: models x sources x targets x seeds (configs/benchmarks)")
+    what.add_argument(
+        "--benchmark", metavar="FILE", help="a grid: models x sources x targets x seeds (configs/benchmarks)"
+    )
     parser.add_argument("--targets", nargs="+", default=[], metavar="NAME", help="with --cfgs: data sets to test on")
     parser.add_argument(
         "--jobs", type=_count, default=1, metavar="N", help="runs at once; with several GPUs each has one of its own"
@@ -187,9 +189,7 @@ def _cross_domain(arguments: argparse.Namespace) -> None:
     _compare(names, targets, overrides, arguments.jobs, arguments.output or Path("runs/cross_domain"))
 
 
-def _compare(
-    names: Sequence[str], targets: Sequence[str], overrides: Sequence[str], jobs: int, output: Path
-) -> None:
+def _compare(names: Sequence[str], targets: Sequence[str], overrides: Sequence[str], jobs: int, output: Path) -> None:
     from reid.config import load_config
     from reid.evaluation.benchmark import Run
     from reid.evaluation.evaluate import read_results
@@ -231,7 +231,9 @@ def _run_benchmark(name: str, overrides: Sequence[str], jobs: int, output: Path 
     with locked(output):
         _do_missing(f"{stem}: {len(runs)} runs", runs, jobs)
         write_benchmark(stem, benchmark, runs, output)
-    print(f"written: {output}/results.csv and the files beside it; python tools/report.py {output} makes a page of them")
+    print(
+        f"written: {output}/results.csv and the files beside it; python tools/report.py {output} makes a page of them"
+    )
 
 
 def _do_missing(name: str, runs: Sequence[Run], jobs: int) -> list[list[str]]:

@@ -7,8 +7,9 @@ tested already counts, and a grid that was killed goes on where it stopped.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from reid.config import Config, load_config
 from reid.engine import build
+from reid.engine.extract import load_network
 from reid.engine.train import is_trained
 from reid.errors import InputError
 from reid.evaluation.divergence import FLOOR, domain_divergence, identity_divergence
@@ -33,8 +35,9 @@ from reid.evaluation.evaluate import (
 )
 from reid.evaluation.moments import Moments, cached_moments
 from reid.files import read_yaml, write_atomically
-from reid.models import Embedder
 from reid.paths import resolve
+from reid.progress import track
+
 
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -124,16 +127,17 @@ def runs_of(benchmark: Benchmark, overrides: Sequence[str] = ()) -> list[Run]:
         sources = [[other for other in benchmark.sources if other != left] for left in benchmark.sources]
     cells = [(seed, label, model, False) for seed in benchmark.seeds for label, model in benchmark.models.items()]
     cells += [(benchmark.seeds[0], label, model, True) for label, model in benchmark.remedies.items()]
-    runs, seen = [], dict[tuple[Path, bool], str]()
+    runs: list[Run] = []
+    seen: dict[tuple[Path, bool], str] = {}
     for seed, label, model, remedy in cells:
         for names in sources:
             source = names[0] if len(names) == 1 else f"[{', '.join(names)}]"
             config = load_config(model.cfg, [f"data.source={source}", f"seed={seed}", *overrides])
             build.check(config)
-            key = (config.run_folder, model.adabn)
-            if key in seen:
-                raise InputError(f"{label!r} and {seen[key]!r} are the same run, {config.run_folder}")
-            seen[key] = label
+            place = (config.run_folder, model.adabn)
+            if place in seen:
+                raise InputError(f"{label!r} and {seen[place]!r} are the same run, {config.run_folder}")
+            seen[place] = label
             divergence = not remedy and not model.adabn and seed == benchmark.seeds[0]
             runs.append(Run(label, remedy, config, model.adabn, benchmark.targets, divergence))
     return runs
@@ -160,7 +164,9 @@ def write_benchmark(name: str, benchmark: Benchmark, runs: Sequence[Run], output
             write_atomically(output / f"{stem}.csv", table.to_csv(index=False, lineterminator="\n"))
             write_atomically(output / f"{stem}.parquet", table.to_parquet(index=False))
             write_atomically(output / f"{prefix}queries.parquet", pd.concat(queries).to_parquet(index=False))
-    divergence = pd.DataFrame([row for run in runs if run.divergence for row in _divergence(run)])
+    first = [run for run in runs if run.divergence]
+    bar = track(first, name="divergence", unit="run", total=len(first))
+    divergence = pd.DataFrame([row for run in bar for row in _divergence(run)])
     write_atomically(output / "divergence.csv", divergence.to_csv(index=False, lineterminator="\n"))
     write_atomically(output / "benchmark.json", json.dumps(_describe(name, benchmark, runs), indent=1) + "\n")
 
@@ -194,7 +200,7 @@ def _row(run: Run, target: str, trained: dict[str, Any], own: dict[str, Any]) ->
 def _divergence(run: Run) -> list[dict[str, Any]]:
     """Rows of one run: each source against every other target, and the identities of every target."""
     config, folder = run.config, run.config.run_folder
-    own = dict(moments_of(run, lambda: None))
+    own = dict(moments_of(run))
     trained = read_results(folder)["run"]
     sources = [label for label in own if label in trained["sources"]]
     found = [(a, b, "domain", domain_divergence(own[a], own[b])) for a in sources for b in own if a != b]
@@ -212,9 +218,10 @@ def _divergence(run: Run) -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
-def moments_of(run: Run, network: Callable[[], Embedder]) -> Iterator[tuple[str, Moments]]:
+def moments_of(run: Run) -> Iterator[tuple[str, Moments]]:
     """Label and moments of each target's test images, from the run's folder where they are still valid."""
     config, folder = run.config, run.config.run_folder
+    network = cache(lambda: load_network(config, folder))
     digest = network_digest(config, folder)
     for name in run.targets:
         label, samples = build.images(config, name, training=False)

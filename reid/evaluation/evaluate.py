@@ -230,7 +230,7 @@ def _evaluate_target(
     evaluations, tables = [], []
     for number, data in enumerate(target.trials):
         own = _place(folder, data.label, adaptation)
-        query, gallery, evaluation = _rank(config, network, own, data, checkpoint, adaptation, progress)
+        query, evaluation = _rank(config, network, own, data, checkpoint, adaptation, progress)
         evaluations.append(evaluation)
         tables.append(_per_query(query, evaluation, number))
     write_atomically(place / QUERIES_FILE, pd.concat(tables).to_parquet(index=False))
@@ -296,8 +296,8 @@ def _rank(
     checkpoint: str,
     adaptation: Adaptation | None,
     progress: bool,
-) -> tuple[Features, Features, ranking.Evaluation]:
-    """Features and ranking of one data set, written to ``place``."""
+) -> tuple[Features, ranking.Evaluation]:
+    """Features and ranking of one data set, written to ``place``; returns those of the queries."""
     query, gallery = (
         _features(config, network, place / f"{split}.npz", data.splits[split], checkpoint, adaptation, progress)
         for split in ("query", "gallery")
@@ -310,7 +310,7 @@ def _rank(
         query, gallery, config.evaluation.distance, index, config.evaluation.top_k, progress=progress
     )
     _write_ranks(place / RANKS_FILE, query, gallery, evaluation)
-    return query, gallery, evaluation
+    return query, evaluation
 
 
 def _features(

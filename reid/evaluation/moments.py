@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from reid.config import Config
-from reid.data.card import DataSet, Samples
+from reid.data.card import Samples
 from reid.data.dataset import evaluation_draws
 from reid.engine import build
 from reid.engine.extract import batches_on_device

@@ -11,7 +11,7 @@ import threading
 import time
 import traceback
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -22,12 +22,10 @@ import torch
 from reid.config import Config
 from reid.engine import build
 from reid.engine.checkpoint import FILE, read_progress
-from reid.engine.extract import load_network
 from reid.engine.train import LOG_FILE, Interrupted, collected_signals, is_trained, planned_steps, train
 from reid.errors import InputError
 from reid.evaluation.benchmark import Run, moments_of
 from reid.evaluation.evaluate import evaluate_run, read_targets
-from reid.models import Embedder
 from reid.progress import track
 
 GRACE = 120  # seconds for a worker to end its step and write a checkpoint
@@ -192,12 +190,7 @@ def _do(task: Task, slot: int, jobs: int) -> None:
         else:
             evaluate_run(config, folder, missing, progress=False)
         if run.divergence:
-
-            @cache
-            def network(config: Config = config, folder: Path = folder) -> Embedder:
-                return load_network(config, folder)
-
-            for _ in moments_of(run, network):
+            for _ in moments_of(replace(run, config=config)):
                 pass
 
 

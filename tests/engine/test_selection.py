@@ -127,10 +127,9 @@ def test_interrupted_it_selects_the_same(tiny, steps, monkeypatch):
             os.kill(os.getpid(), signal.SIGTERM)
         return original(*arguments)
 
-    monkeypatch.setattr(build, "total_loss", total_loss)
-    with pytest.raises(Interrupted):
+    with monkeypatch.context() as patch, pytest.raises(Interrupted):
+        patch.setattr(build, "total_loss", total_loss)
         train(config, progress=False)
-    monkeypatch.undo()
     folder = train(config, progress=False)
     assert (folder / VALIDATION_FILE).read_bytes() == (whole / VALIDATION_FILE).read_bytes()
     one, other = load_file(whole / SELECTED), load_file(folder / SELECTED)

@@ -3,7 +3,7 @@ from reid.report.table import Row, align, gap_table, rows_of, target_table
 
 
 def row(model="bn", source="plaza", target="plaza", seed=0, mAP=0.5):
-    return Row(model, source, target, seed, mAP, 0.6, 0.7, 0.1, 10, 20)
+    return Row(model, source, target, seed, mAP, 0.6, 0.7, 0.1, 10, 20, target == source)
 
 
 def test_gap_table_by_hand():
@@ -31,7 +31,7 @@ def test_target_table_by_hand():
 
 def test_rows_of_results():
     figures = {"mAP": 0.5, "cmc": [0.6, 0, 0, 0, 0.7], "mINP": 0.1, "num_valid_queries": 10, "num_gallery": 20}
-    results = {"run": {"model": "bn", "source": "plaza", "seed": 0}, "targets": {"plaza": figures}}
+    results = {"run": {"model": "bn", "source": "plaza", "sources": ["plaza"], "seed": 0}, "targets": {"plaza": figures}}
     assert rows_of(results) == [row()]
 
 
