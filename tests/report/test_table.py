@@ -31,8 +31,8 @@ def test_target_table_by_hand():
 
 def test_rows_of_results():
     figures = {"mAP": 0.5, "cmc": [0.6, 0, 0, 0, 0.7], "mINP": 0.1, "num_valid_queries": 10, "num_gallery": 20}
-    results = {"run": {"model": "bn", "source": "plaza", "sources": ["plaza"], "seed": 0}, "targets": {"plaza": figures}}
-    assert rows_of(results) == [row()]
+    run = {"model": "bn", "source": "plaza", "sources": ["plaza"], "seed": 0}
+    assert rows_of({"run": run, "targets": {"plaza": figures}}) == [row()]
 
 
 def test_align():
