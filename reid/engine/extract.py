@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import torch
 
 from reid.config import Config
 from reid.data.card import Samples
-from reid.data.dataset import ImageDataset, batches, evaluation_draws
+from reid.data.dataset import Batch, Draw, ImageDataset, batches, evaluation_draws
 from reid.engine import build
 from reid.engine.checkpoint import FILE, load_model, read_progress
 from reid.errors import InputError
@@ -47,6 +48,22 @@ def load_network(config: Config, folder: Path, epoch: int | None = None) -> Embe
     return network.to(build.device(config)).to(memory_format=torch.channels_last).eval()
 
 
+def batches_on_device(
+    samples: Samples, draws: Sequence[Sequence[Draw]], config: Config, name: str, progress: bool = True
+) -> Iterator[Batch]:
+    """The images of ``draws``, a batch at a time, as tested and on the configured device, under a bar of that name.
+
+    Raises:
+        InputError: an image that cannot be read.
+    """
+    device = build.device(config)
+    images = ImageDataset(samples.paths, build.test_transform(config))
+    loaded = batches(images, draws, config.data.workers)
+    for batch in track(loaded, name=f"{name} of {samples.root.name}", unit="batch", total=len(draws), shown=progress):
+        inputs = batch.images.to(device, non_blocking=True, memory_format=torch.channels_last)
+        yield Batch(inputs, batch.indices)
+
+
 @torch.inference_mode()
 def extract(network: Embedder, samples: Samples, config: Config, origin: str, progress: bool = True) -> Features:
     """Embed every image, in order, as float32.
@@ -56,13 +73,9 @@ def extract(network: Embedder, samples: Samples, config: Config, origin: str, pr
     """
     device = build.device(config)
     dtype = build.autocast_dtype(config, device)
-    images = ImageDataset(samples.paths, build.test_transform(config))
     draws = evaluation_draws(len(samples), config.evaluation.batch_size)
     rows = []
-    loaded = batches(images, draws, config.data.workers)
-    bar = track(loaded, name=f"features of {samples.root.name}", unit="batch", total=len(draws), shown=progress)
-    for batch in bar:
-        inputs = batch.images.to(device, non_blocking=True, memory_format=torch.channels_last)
+    for inputs, _ in batches_on_device(samples, draws, config, "features", progress):
         with torch.autocast(device.type, dtype, enabled=dtype is not None):
             features = network(inputs).float()
             if config.evaluation.flip:
