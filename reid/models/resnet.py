@@ -159,6 +159,12 @@ class ResNet(nn.Module):
             outputs.append(x)
         return outputs
 
+    @property
+    def ends_in_instance_norm(self) -> tuple[bool, ...]:
+        """For each of the four stages: whether the last thing before its ReLU is an instance norm (IBN-b's are)."""
+        last = [layer[-1] for layer in (self.layer1, self.layer2, self.layer3, self.layer4)]
+        return tuple(block.IN is not None for block in last)
+
     def features(self, x: Tensor) -> Tensor:
         """Last stage's map (N, channels, H / 32, W / 32) of images (N, 3, H, W)."""
         return self.stages(x)[-1]
