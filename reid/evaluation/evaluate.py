@@ -147,16 +147,25 @@ def _features(
     config: Config, network: Embedder, path: Path, samples: Samples, checkpoint: str, progress: bool
 ) -> Features:
     """Features of one split, from ``path`` while neither network, files (by size and time) nor settings changed."""
-    stats = [file.stat() for file in samples.paths]
-    files = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in zip(samples.names, stats, strict=True)]
-    people = [samples.pids.tolist(), samples.camids.tolist()]
     own = [config.model.neck_feature, config.data.height, config.data.width]
     own += [config.transforms.standardise, config.evaluation.flip]
-    settings = json.dumps([files, people, _precision(config), _device(config), own])
-    origin = f"{path} (checkpoint {checkpoint}, settings {hashlib.sha256(settings.encode()).hexdigest()[:16]})"
+    origin = origin_of(path, samples, checkpoint, config, own)
     if saved_origin(path) == origin:
         return replace(load_features(path), origin=origin)
     return extract(network, samples, config, origin, progress)
+
+
+def origin_of(path: Path, samples: Samples, checkpoint: str, config: Config, own: Sequence[object]) -> str:
+    """What a file at ``path`` was computed from; one that says the same is still valid.
+
+    The network by its checkpoint's digest; the images by name, size, time, identity and camera; precision and device;
+    and the settings ``own`` that decide this kind of file, as plain values.
+    """
+    stats = [file.stat() for file in samples.paths]
+    files = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in zip(samples.names, stats, strict=True)]
+    people = [samples.pids.tolist(), samples.camids.tolist()]
+    settings = json.dumps([files, people, _precision(config), _device(config), [*own]])
+    return f"{path} (checkpoint {checkpoint}, settings {hashlib.sha256(settings.encode()).hexdigest()[:16]})"
 
 
 def _write_ranks(path: Path, query: Features, gallery: Features, evaluation: ranking.Evaluation) -> None:

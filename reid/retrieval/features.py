@@ -87,7 +87,7 @@ def load_features(path: Path) -> Features:
     Raises:
         InputError: naming the file and the array at fault.
     """
-    arrays = _read(path)
+    arrays = read_arrays(path)
     missing = [name for name in ("features", "pids", "camids") if name not in arrays]
     if missing:
         raise InputError(f"{path}: has no array {', '.join(missing)}; it holds {', '.join(sorted(arrays)) or 'none'}")
@@ -112,12 +112,17 @@ def load_features(path: Path) -> Features:
 def saved_origin(path: Path) -> str | None:
     """The ``origin`` in a file that :meth:`Features.save` wrote; None when there is no such file, or a damaged one."""
     try:
-        return str(_read(path)["origin"])
+        return str(read_arrays(path)["origin"])
     except (InputError, KeyError):
         return None
 
 
-def _read(path: Path) -> dict[str, np.ndarray]:
+def read_arrays(path: Path) -> dict[str, np.ndarray]:
+    """The arrays in an .npz file; nothing is unpickled.
+
+    Raises:
+        InputError: naming the file.
+    """
     try:
         archive = np.load(path, allow_pickle=False)
         if not isinstance(archive, np.lib.npyio.NpzFile):

@@ -1,0 +1,202 @@
+"""Mean and variance of every channel of the four stages' maps, by identity, in one pass and without keeping a map.
+
+Parts are merged by Chan, Golub and LeVeque, "Algorithms for Computing the Sample Variance", The American Statistician
+37(3), 1983: exact, in float64, so a whole set's moments are those of its identities merged.
+"""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from reid.config import Config
+from reid.data.card import DataSet, Samples
+from reid.data.dataset import evaluation_draws
+from reid.engine import build
+from reid.engine.extract import batches_on_device
+from reid.errors import InputError
+from reid.evaluation.evaluate import origin_of
+from reid.files import write_atomically
+from reid.models import Embedder
+from reid.retrieval.features import read_arrays, saved_origin
+
+STAGES = (1, 2, 3, 4)
+MOMENTS_FILE = "moments.npz"
+IN_FLOAT64 = 16  # images turned to float64 at a time: a whole batch of early maps would take gigabytes
+
+
+@dataclass(frozen=True, eq=False)
+class Parts:
+    """Values of C channels in G parts, each as its count (G,), mean (G, C) and sum of squared deviations from that
+    mean (G, C), float64."""
+
+    count: NDArray[np.float64]
+    mean: NDArray[np.float64]
+    squares: NDArray[np.float64]
+
+    @property
+    def variance(self) -> NDArray[np.float64]:
+        """(G, C), of the values themselves (divided by the count)."""
+        return self.squares / self.count[:, None]
+
+    def merged(self, groups: NDArray[np.int64], number: int) -> Parts:
+        """``number`` parts: those of which ``groups`` (G,), in 0..number - 1, is the same, as one; each with a value.
+
+        Chan et al.'s update of two parts, for any number at once.
+        """
+        chosen = (np.arange(number)[:, None] == groups).astype(np.float64)
+        count = chosen @ self.count
+        mean = chosen @ (self.count[:, None] * self.mean) / count[:, None]
+        return Parts(count, mean, chosen @ (self.squares + self.count[:, None] * (self.mean - mean[groups]) ** 2))
+
+    def add(self, places: NDArray[np.int64], others: Parts, groups: NDArray[np.int64]) -> None:
+        """Merge each of ``others`` into the part at ``places[group]``, in place; every one of the places gets some."""
+        members = np.concatenate([np.arange(len(places)), groups])  # only parts that change are worth the product
+        mine = Parts(
+            np.concatenate([self.count[places], others.count]),
+            np.concatenate([self.mean[places], others.mean]),
+            np.concatenate([self.squares[places], others.squares]),
+        )
+        merged = mine.merged(members, len(places))
+        self.count[places], self.mean[places], self.squares[places] = merged.count, merged.mean, merged.squares
+
+    @staticmethod
+    def none(number: int, channels: int) -> Parts:
+        """``number`` parts of no values yet."""
+        return Parts(np.zeros(number), np.zeros((number, channels)), np.zeros((number, channels)))
+
+
+@dataclass(frozen=True, eq=False)
+class Moments:
+    """What a network's four stages give for a set of images, by identity.
+
+    Attributes:
+        pids: (G,) int64, sorted; -1 and 0 stand for images of nobody in particular.
+        images: (G,) int64, the number of each identity's images.
+        stages: four records of G parts; a value is a position of an image's map.
+        instance_norm: for each stage, whether it ends in an instance norm.
+        origin: what they came from, for messages and for finding out whether they are still valid.
+    """
+
+    pids: NDArray[np.int64]
+    images: NDArray[np.int64]
+    stages: tuple[Parts, ...]
+    instance_norm: tuple[bool, ...]
+    origin: str = "moments"
+
+    def whole(self) -> tuple[Parts, ...]:
+        """The four stages with all identities merged into one part."""
+        return tuple(stage.merged(np.zeros(len(self.pids), dtype=np.int64), 1) for stage in self.stages)
+
+    def save(self, path: Path) -> None:
+        """Write an .npz with ``pids``, ``images``, ``instance_norm``, ``origin`` and for each stage N ``countN``,
+        ``meanN`` and ``squaresN``; no pickle."""
+        arrays: dict[str, np.ndarray] = {"pids": self.pids, "images": self.images, "origin": np.array(self.origin)}
+        arrays["instance_norm"] = np.array(self.instance_norm)
+        for number, stage in zip(STAGES, self.stages, strict=True):
+            arrays |= {f"{name}{number}": getattr(stage, name) for name in ("count", "mean", "squares")}
+        buffer = io.BytesIO()
+        np.savez(buffer, **arrays)  # type: ignore[arg-type]  # the stub thinks of allow_pickle
+        write_atomically(path, buffer.getvalue())
+
+    @staticmethod
+    def load(path: Path) -> Moments:
+        """Read what :meth:`save` wrote.
+
+        Raises:
+            InputError: naming the file, when it is damaged or something else.
+        """
+        arrays = read_arrays(path)
+        try:
+            groups = len(arrays["pids"])
+            stages = tuple(Parts(*(arrays[f"{name}{n}"] for name in ("count", "mean", "squares"))) for n in STAGES)
+            found = [arrays["images"].shape, *(shape for s in stages for shape in (s.count.shape, s.mean.shape[:1]))]
+            norms, origin = tuple(bool(value) for value in arrays["instance_norm"]), str(arrays["origin"])
+            if len(norms) != len(STAGES) or any(shape != (groups,) for shape in found):
+                raise ValueError("arrays of different lengths")
+            if any(stage.mean.shape != stage.squares.shape for stage in stages):
+                raise ValueError("means and squares of different shapes")
+        except (KeyError, ValueError, TypeError) as error:
+            raise InputError(f"{path}: holds no moments ({error}); delete it") from None
+        return Moments(arrays["pids"], arrays["images"], stages, norms, origin)
+
+
+@torch.inference_mode()
+def moments(
+    network: Embedder, samples: Samples, config: Config, progress: bool = True, origin: str = "moments"
+) -> Moments:
+    """Moments of ``samples`` by identity; the network must be in evaluation mode.
+
+    Raises:
+        InputError: an image that cannot be read, or maps that hold no numbers, with the origin named.
+    """
+    device = build.device(config)
+    dtype = build.autocast_dtype(config, device)
+    pids, groups = np.unique(samples.pids, return_inverse=True)
+    stages: tuple[Parts, ...] = ()
+    draws = evaluation_draws(len(samples), config.evaluation.batch_size)
+    for inputs, rows in batches_on_device(samples, draws, config, "moments", progress):
+        with torch.autocast(device.type, dtype, enabled=dtype is not None):
+            maps = network.backbone.stages(inputs)
+        stages = stages or tuple(Parts.none(len(pids), stage.shape[1]) for stage in maps)
+        present, members = np.unique(groups[rows.numpy()], return_inverse=True)
+        for stage, own in zip(stages, maps, strict=True):
+            stage.add(present, _of_each_image(own), members)
+    if not all(np.isfinite(stage.squares).all() for stage in stages):
+        raise InputError(f"{origin}: the network's maps hold NaN or infinity")
+    return Moments(pids, np.bincount(groups), stages, network.backbone.ends_in_instance_norm, origin)
+
+
+def _of_each_image(maps: Tensor) -> Parts:
+    """Of maps (B, C, H, W) a part an image."""
+    means, squares = [], []
+    for some in maps.split(IN_FLOAT64):
+        values = some.double()
+        mean = values.mean(dim=(2, 3))
+        means.append(mean)
+        squares.append((values - mean[:, :, None, None]).square().sum(dim=(2, 3)))
+    count = np.full(len(maps), float(maps.shape[2] * maps.shape[3]))
+    return Parts(count, torch.cat(means).cpu().numpy(), torch.cat(squares).cpu().numpy())
+
+
+def cached_moments(
+    config: Config,
+    folder: Path,
+    network: Embedder,
+    data_label: str,
+    samples: Samples,
+    checkpoint_digest: str,
+    progress: bool = True,
+) -> Moments:
+    """Moments of ``samples``, kept in the run's ``folder`` under ``targets/data_label`` while neither the network nor
+    the images (by size and time) nor the settings changed.
+
+    Raises:
+        InputError: as :func:`moments`.
+    """
+    path = folder / "targets" / data_label / MOMENTS_FILE
+    own = [MOMENTS_FILE, config.data.height, config.data.width, config.transforms.standardise]
+    origin = origin_of(path, samples, checkpoint_digest, config, own)
+    if saved_origin(path) == origin:
+        return replace(Moments.load(path), origin=origin)
+    found = moments(network, samples, config, progress, origin)
+    found.save(path)
+    return found
+
+
+def test_images(data: DataSet) -> Samples:
+    """Query and gallery of a data set as one list, sorted by name; an image that is both (a plain folder's) once."""
+    splits = [data.splits[name] for name in ("query", "gallery")]
+    names = np.array([name for split in splits for name in split.names])
+    _, rows = np.unique(names, return_index=True)
+    pids, camids = (np.concatenate([getattr(split, name) for split in splits])[rows] for name in ("pids", "camids"))
+    return Samples(data.root, tuple(str(name) for name in names[rows]), pids, camids)
+
+
+test_images.__test__ = False  # type: ignore[attr-defined]  # not a test, whatever its name looks like to pytest
