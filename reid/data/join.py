@@ -27,9 +27,10 @@ def join(parts: Sequence[Samples]) -> Samples:
 
 
 def concatenate(parts: Sequence[Samples]) -> Samples:
-    """All images of several splits of one data set, an image that stands in two of them once."""
+    """All images of several splits of one data set, sorted by name, an image that stands in two of them once."""
     numbers: dict[str, tuple[int, int]] = {}
     for part in parts:
         numbers |= dict(zip(part.names, zip(part.pids.tolist(), part.camids.tolist(), strict=True), strict=True))
-    pids, camids = np.array(list(numbers.values()), dtype=np.int64).T
-    return Samples(parts[0].root, tuple(numbers), pids, camids)
+    names = sorted(numbers)
+    pids, camids = np.array([numbers[name] for name in names], dtype=np.int64).T
+    return Samples(parts[0].root, tuple(names), pids, camids)

@@ -20,7 +20,7 @@ from reid.engine.extract import batches_on_device
 from reid.errors import InputError
 from reid.models import Embedder
 
-STREAM = 0xADAB  # sets this shuffle apart from others that the same seed starts
+STREAM = (0, 0, 3)  # after the seed: apart from all other draws (see reid/data/samplers.py, reid/engine/selection.py)
 
 
 @torch.no_grad()
@@ -90,6 +90,6 @@ def shuffled_draws(count: int, size: int, seed: int) -> list[list[Draw]]:
     """
     if count < 2:
         return []
-    order = np.random.default_rng((seed, STREAM)).permutation(count)
+    order = np.random.default_rng([seed, *STREAM]).permutation(count)
     number = min(-(-count // size), count // 2)
     return [[Draw(int(row), ()) for row in part] for part in np.array_split(order, number)]

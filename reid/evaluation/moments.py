@@ -47,22 +47,30 @@ class Parts:
         return self.squares / self.count[:, None]
 
     def merged(self, groups: NDArray[np.int64], number: int) -> Parts:
-        """``number`` parts: those of which ``groups`` (G,), in 0..number - 1, is the same, as one. None may be empty.
+        """``number`` parts: those of which ``groups`` (G,), in 0..number - 1, is the same, as one; each with a value.
 
-        Chan et al. 1983, formula 1.5, for any number of parts at once.
+        Chan et al.'s update of two parts, for any number at once.
         """
         chosen = (np.arange(number)[:, None] == groups).astype(np.float64)
         count = chosen @ self.count
         mean = chosen @ (self.count[:, None] * self.mean) / count[:, None]
         return Parts(count, mean, chosen @ (self.squares + self.count[:, None] * (self.mean - mean[groups]) ** 2))
 
-    def joined(self, other: Parts) -> Parts:
-        """The parts of both, one after the other."""
-        return Parts(
-            np.concatenate([self.count, other.count]),
-            np.concatenate([self.mean, other.mean]),
-            np.concatenate([self.squares, other.squares]),
+    def add(self, places: NDArray[np.int64], others: Parts, groups: NDArray[np.int64]) -> None:
+        """Merge each of ``others`` into the part at ``places[group]``, in place; every one of the places gets some."""
+        members = np.concatenate([np.arange(len(places)), groups])  # only parts that change are worth the product
+        mine = Parts(
+            np.concatenate([self.count[places], others.count]),
+            np.concatenate([self.mean[places], others.mean]),
+            np.concatenate([self.squares[places], others.squares]),
         )
+        merged = mine.merged(members, len(places))
+        self.count[places], self.mean[places], self.squares[places] = merged.count, merged.mean, merged.squares
+
+    @staticmethod
+    def none(number: int, channels: int) -> Parts:
+        """``number`` parts of no values yet."""
+        return Parts(np.zeros(number), np.zeros((number, channels)), np.zeros((number, channels)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,14 +118,14 @@ class Moments:
             groups = len(arrays["pids"])
             stages = tuple(Parts(*(arrays[f"{name}{n}"] for name in ("count", "mean", "squares"))) for n in STAGES)
             found = [arrays["images"].shape, *(shape for s in stages for shape in (s.count.shape, s.mean.shape[:1]))]
-            if arrays["instance_norm"].shape != (4,) or any(shape != (groups,) for shape in found):
+            norms, origin = tuple(bool(value) for value in arrays["instance_norm"]), str(arrays["origin"])
+            if len(norms) != len(STAGES) or any(shape != (groups,) for shape in found):
                 raise ValueError("arrays of different lengths")
             if any(stage.mean.shape != stage.squares.shape for stage in stages):
                 raise ValueError("means and squares of different shapes")
         except (KeyError, ValueError, TypeError) as error:
             raise InputError(f"{path}: holds no moments ({error}); delete it") from None
-        norms = tuple(bool(value) for value in arrays["instance_norm"])
-        return Moments(arrays["pids"], arrays["images"], stages, norms, str(arrays["origin"]))
+        return Moments(arrays["pids"], arrays["images"], stages, norms, origin)
 
 
 @torch.inference_mode()
@@ -132,25 +140,18 @@ def moments(
     device = build.device(config)
     dtype = build.autocast_dtype(config, device)
     pids, groups = np.unique(samples.pids, return_inverse=True)
-    stages: list[Parts] = []
+    stages: tuple[Parts, ...] = ()
     draws = evaluation_draws(len(samples), config.evaluation.batch_size)
-    place = np.full(len(pids), -1)  # of each identity's part in `stages`: they appear in the images' order
-    appeared = 0
     for inputs, rows in batches_on_device(samples, draws, config, "moments", progress):
         with torch.autocast(device.type, dtype, enabled=dtype is not None):
             maps = network.backbone.stages(inputs)
-        own = groups[rows.numpy()]
-        new = np.unique(own[place[own] < 0])
-        place[new] = np.arange(appeared, appeared + len(new))
-        members = np.concatenate([np.arange(appeared), place[own]])
-        parts = [_of_each_image(stage) for stage in maps]
-        joined = [old.joined(part) for old, part in zip(stages, parts, strict=True)] if stages else parts
-        appeared += len(new)
-        stages = [part.merged(members, appeared) for part in joined]
+        stages = stages or tuple(Parts.none(len(pids), stage.shape[1]) for stage in maps)
+        present, members = np.unique(groups[rows.numpy()], return_inverse=True)
+        for stage, own in zip(stages, maps, strict=True):
+            stage.add(present, _of_each_image(own), members)
     if not all(np.isfinite(stage.squares).all() for stage in stages):
         raise InputError(f"{origin}: the network's maps hold NaN or infinity")
-    in_order = tuple(Parts(stage.count[place], stage.mean[place], stage.squares[place]) for stage in stages)
-    return Moments(pids, np.bincount(groups), in_order, network.backbone.ends_in_instance_norm, origin)
+    return Moments(pids, np.bincount(groups), stages, network.backbone.ends_in_instance_norm, origin)
 
 
 def _of_each_image(maps: Tensor) -> Parts:
@@ -175,7 +176,7 @@ def cached_moments(
     progress: bool = True,
 ) -> Moments:
     """Moments of ``samples``, kept in the run's ``folder`` under ``targets/data_label`` while neither the network nor
-    the images (by size and time) nor the settings changed; ``network`` is called for it only where they did.
+    the images (by size and time) nor the settings changed; ``network`` is called only where they did.
 
     Raises:
         InputError: as :func:`moments`.

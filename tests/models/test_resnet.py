@@ -108,6 +108,28 @@ def test_instance_norm_makes_an_ibn_b_network_blind_to_contrast() -> None:
         assert same == blind, name
 
 
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("resnet18", (False, False, False, False)),
+        ("resnet18_ibn_a", (False, False, False, False)),
+        ("resnet18_ibn_b", (True, True, False, False)),
+        ("resnet50_ibn_b", (True, True, False, False)),
+        ("resnet50_ibn_b3", (True, True, True, False)),
+    ],
+)
+def test_stages_that_end_in_instance_norm_give_all_images_the_same_mean(name: str, expected: tuple[bool, ...]) -> None:
+    torch.manual_seed(0)
+    net = BACKBONES[name](num_classes=None, width=0.5).double().eval()
+    assert net.ends_in_instance_norm == expected
+    for place, layer in enumerate((net.layer1, net.layer2, net.layer3, net.layer4)):
+        relu, layer[-1].relu = layer[-1].relu, torch.nn.Identity()
+        with torch.no_grad():
+            means = net.stages(images(3, 128, 64).double())[place].mean(dim=(2, 3))
+        assert (means.std(dim=0).max().item() < 1e-6) == expected[place]
+        layer[-1].relu = relu
+
+
 def test_ibn_normalises_the_first_half_by_image_and_the_rest_by_batch() -> None:
     layer, x = IBN(6), torch.randn(4, 6, 5, 3, generator=torch.Generator().manual_seed(0))
     out = layer(x)

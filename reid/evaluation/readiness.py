@@ -1,0 +1,137 @@
+"""Where a new site stands, by unlabelled images, among data sets on which a run's loss is known.
+
+What is compared is the divergence from the source's own test split, never from its training images: those the network
+was fitted to. It places; it does not predict.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from reid.errors import InputError
+from reid.evaluation.divergence import StageDivergence
+
+FEWEST = 4  # points for a rank correlation to say anything: three fall in order by chance one time in six
+CAVEAT = (
+    "A handful of reference points is no prediction: two domains equally far can lose differently. Label some images "
+    "of the new site and measure."
+)
+
+
+@dataclass(frozen=True)
+class KnownDomain:
+    """A data set tested on: its divergence from the source's test split, and its drop, cross-domain mAP minus
+    in-domain mAP of the same run in points (below 0 where the run loses)."""
+
+    label: str
+    divergence: Sequence[StageDivergence]
+    drop: float
+
+
+@dataclass(frozen=True)
+class Place:
+    """One line of the comparison; `drop` is None for the new site. `medians`: each stage's, as in StageDivergence."""
+
+    label: str
+    figure: float
+    medians: tuple[float, ...]
+    drop: float | None
+
+
+@dataclass(frozen=True)
+class Readiness:
+    """A new site among known domains.
+
+    Attributes:
+        places: the known domains and the site, the smallest figure first.
+        stages: the stages that the figure is the mean of.
+        nearest: the known domain whose figure is nearest to the site's.
+        position: of the site's figure: below, within or beyond all known ones.
+        correlation: Spearman's, between figure and loss (minus the drop) of the known domains; 1 where a larger figure
+            always went with a larger loss. None for fewer than four domains, or where either is the same for all.
+        verdict: the above in a sentence or two.
+        caveat: what the verdict is not.
+    """
+
+    places: tuple[Place, ...]
+    stages: tuple[int, ...]
+    nearest: Place
+    position: Literal["below", "within", "beyond"]
+    correlation: float | None
+    verdict: str
+    caveat: str = CAVEAT
+
+
+def figure(divergence: Sequence[StageDivergence]) -> float:
+    """One number for all stages: the mean of the medians of those that do not end in an instance norm.
+
+    Medians, since a few channels that are all but dead in one domain can carry a stage's mean.
+
+    Raises:
+        InputError: every stage ends in an instance norm.
+    """
+    medians = [stage.median for stage in divergence if not stage.instance_norm]
+    if not medians:
+        raise InputError("every stage ends in an instance norm, which hides the difference that is sought")
+    return float(np.mean(medians))
+
+
+def readiness(known: Sequence[KnownDomain], site: Sequence[StageDivergence], label: str = "new site") -> Readiness:
+    """Place a site, by its divergence from the source's test split, among known domains.
+
+    Raises:
+        InputError: no known domain, one of another network's stages, or no stage to compare.
+    """
+    if not known:
+        raise InputError(
+            f"{label}: no domain with a known drop to compare with; test the run on another data set first"
+        )
+    stages = tuple(stage.stage for stage in site if not stage.instance_norm)
+    for domain in known:
+        if stages != tuple(stage.stage for stage in domain.divergence if not stage.instance_norm):
+            raise InputError(f"{domain.label} and {label}: divergences of different networks")
+    own = _place(label, site, None)
+    others = sorted((_place(domain.label, domain.divergence, domain.drop) for domain in known), key=_figure)
+    nearest = min(others, key=lambda place: abs(place.figure - own.figure))
+    position: Literal["below", "within", "beyond"] = "within"
+    if own.figure > others[-1].figure:
+        position = "beyond"
+    elif own.figure < others[0].figure:
+        position = "below"
+    return Readiness(
+        places=tuple(sorted([*others, own], key=_figure)),
+        stages=stages,
+        nearest=nearest,
+        position=position,
+        correlation=_spearman([place.figure for place in others], [-(place.drop or 0.0) for place in others]),
+        verdict=_verdict(own, others, nearest, position),
+    )
+
+
+def _place(label: str, divergence: Sequence[StageDivergence], drop: float | None) -> Place:
+    return Place(label, figure(divergence), tuple(stage.median for stage in divergence), drop)
+
+
+def _figure(place: Place) -> float:
+    return place.figure
+
+
+def _verdict(own: Place, others: Sequence[Place], nearest: Place, position: str) -> str:
+    named = f"{nearest.label} (drop {nearest.drop:+.1f} points, figure {nearest.figure:.3g})"
+    among = f"{len(others)} known domain{'s' if len(others) > 1 else ''}"
+    if position == "beyond":
+        return f"{own.label} (figure {own.figure:.3g}) is beyond all of {among}; the farthest is {named}."
+    if position == "below":
+        return f"{own.label} (figure {own.figure:.3g}) is closer to the source than any of {among}; nearest is {named}."
+    return f"{own.label} (figure {own.figure:.3g}) is within the range of {among}; nearest is {named}."
+
+
+def _spearman(a: Sequence[float], b: Sequence[float]) -> float | None:
+    if len(a) < FEWEST or len(set(a)) < 2 or len(set(b)) < 2:
+        return None
+    return float(np.corrcoef(pd.Series(a).rank(), pd.Series(b).rank())[0, 1])
