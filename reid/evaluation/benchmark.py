@@ -17,6 +17,7 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from reid.config import Config, load_config
+from reid.data.join import concatenate
 from reid.engine import build
 from reid.engine.extract import load_network
 from reid.engine.train import is_trained
@@ -223,9 +224,9 @@ def moments_of(run: Run) -> Iterator[tuple[str, Moments]]:
     config, folder = run.config, run.config.run_folder
     network = cache(lambda: load_network(config, folder))
     digest = network_digest(config, folder)
-    for name in run.targets:
-        label, samples = build.images(config, name, training=False)
-        yield label, cached_moments(config, folder, network, label, samples, digest, progress=False)
+    for target in read_targets(config, run.targets):
+        samples = concatenate([data.splits[name] for data in target.trials for name in ("query", "gallery")])
+        yield target.label, cached_moments(config, folder, network, target.label, samples, digest, progress=False)
 
 
 def _describe(name: str, benchmark: Benchmark, runs: Sequence[Run]) -> dict[str, Any]:
