@@ -127,18 +127,11 @@ def _evaluate_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _evaluate(arguments: argparse.Namespace) -> None:
-    from reid.config import load_resolved
-    from reid.engine.train import CONFIG_FILE
     from reid.evaluation.evaluate import RESULTS_FILE, evaluate_run
     from reid.report.table import rows_of, target_table
 
     targets, overrides = _split_overrides(arguments.targets, arguments.overrides)
-    if not (arguments.folder / CONFIG_FILE).is_file():
-        raise InputError(f"{arguments.folder}: is not a run's folder: it holds no {CONFIG_FILE}")
-    config = load_resolved(arguments.folder / CONFIG_FILE, overrides)
-    trained = load_resolved(arguments.folder / CONFIG_FILE)
-    if config.training() != trained.training():
-        raise InputError(f"command line: {' '.join(overrides)}: would change what was trained, not how it is tested")
+    config = _run_config(arguments.folder, overrides)
     results = evaluate_run(config, arguments.folder, targets, adabn=arguments.adabn, oracle=arguments.oracle)
     print(target_table(rows_of(results)))
     if arguments.oracle:
@@ -378,6 +371,126 @@ def _check_data(arguments: argparse.Namespace) -> None:
         raise InputError(f"{arguments.name}: the data set has the problems listed above")
 
 
+# divergence
+
+
+def _divergence_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--run", required=True, nargs="+", type=Path, metavar="DIR", dest="folders", help="folders of trained runs"
+    )
+    parser.add_argument("--a", metavar="NAME", help="a data set, or a folder of images without labels")
+    parser.add_argument("--b", metavar="NAME", help="another")
+    parser.add_argument(
+        "--by",
+        choices=("domain", "identity"),
+        default="domain",
+        help="between a and b (default), or the people of each",
+    )
+    parser.add_argument(
+        "--readiness", metavar="NAME", help="place this new site among the data sets that the run was tested on"
+    )
+    parser.add_argument(
+        "--output",
+        type=Path,
+        default=Path("runs/divergence"),
+        metavar="DIR",
+        help="folder of divergence.csv and divergence.png (default: %(default)s)",
+    )
+    _add_overrides(parser)
+
+
+def _divergence(arguments: argparse.Namespace) -> None:
+    names, overrides = _split_overrides([str(folder) for folder in arguments.folders], arguments.overrides)
+    folders = [Path(name) for name in names]
+    if bool(arguments.readiness) == bool(arguments.a):
+        raise InputError("divergence: give --a (and --b), or --readiness")
+    if arguments.readiness:
+        for folder in folders:
+            _readiness(folder, arguments.readiness, overrides)
+        return
+    if arguments.by == "domain" and not arguments.b:
+        raise InputError("--by domain needs --b NAME beside --a")
+    _write_divergence(folders, [arguments.a, arguments.b], arguments.by, arguments.output, overrides)
+
+
+def _write_divergence(
+    folders: Sequence[Path], names: Sequence[str | None], by: str, output: Path, overrides: Sequence[str]
+) -> None:
+    import pandas as pd
+
+    from reid.evaluation.divergence import between
+    from reid.report.stages import divergence
+    from reid.report.table import align
+
+    rows = []
+    for folder in folders:
+        config = _run_config(folder, overrides)
+        rows += [{"model": folder.name, **row} for row in between(config, folder, names, by)]
+    lines = [["median (mean) over channels, nats", *(f"stage {number}" for number in (1, 2, 3, 4))]]
+    for start in range(0, len(rows), 4):
+        own = rows[start : start + 4]
+        of = f"{own[0]['a']} and {own[0]['b']}" if by == "domain" else f"people of {own[0]['a']}"
+        norms = ["*" if row["instance_norm"] else "" for row in own]
+        cells = [f"{row['median']:.3g} ({row['mean']:.3g}){norm}" for row, norm in zip(own, norms, strict=True)]
+        lines.append([f"{own[0]['model']}: {of}", *cells])
+    print(align(lines))
+    print("* ends in instance norm, near zero by construction")
+    frame = pd.DataFrame(rows)
+    drawn = divergence(frame, list(dict.fromkeys(frame["model"])))
+    write_atomically(output / "divergence.csv", frame.to_csv(index=False, lineterminator="\n"))
+    if drawn:
+        write_atomically(output / "divergence.png", drawn.content)
+    print(f"written: {output}/divergence.csv, divergence.png")
+
+
+def _readiness(folder: Path, site: str, overrides: Sequence[str]) -> None:
+    from reid.evaluation.readiness import assess
+    from reid.report.table import align
+
+    found = assess(_run_config(folder, overrides), folder, site)
+    stages = [f"stage {number}" for number in (1, 2, 3, 4)]
+    lines = [["nearest to the source first", "figure", *stages, "drop in mAP, points"]]
+    for place in found.places:
+        drop = "not known" if place.drop is None else f"{place.drop:+.1f}"
+        lines.append([place.label, f"{place.figure:.3g}", *(f"{value:.3g}" for value in place.medians), drop])
+    print(f"{folder}: divergence from the source's test images, median over channels")
+    print(align(lines))
+    print(f"figure: mean over stages {', '.join(map(str, found.stages))}, those that do not end in instance norm")
+    if found.correlation is not None:
+        print(f"rank correlation of figure and loss over the known data sets: {found.correlation:.2f}")
+    print(f"{found.verdict} {found.caveat}")
+
+
+def _run_config(folder: Path, overrides: Sequence[str]) -> Config:
+    """The config of a finished run; ``overrides`` may change how it is tested, not what was trained."""
+    from reid.config import load_resolved
+    from reid.engine.train import CONFIG_FILE
+
+    if not (folder / CONFIG_FILE).is_file():
+        raise InputError(f"{folder}: is not a run's folder: it holds no {CONFIG_FILE}")
+    config = load_resolved(folder / CONFIG_FILE, overrides)
+    if config.training() != load_resolved(folder / CONFIG_FILE).training():
+        raise InputError(f"command line: {' '.join(overrides)}: would change what was trained, not how it is tested")
+    return config
+
+
+# report
+
+
+def _report_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "results", nargs="+", type=Path, metavar="DIR", help="folders that cross_domain --benchmark wrote"
+    )
+    parser.add_argument("--output", type=Path, metavar="DIR", help="where to write (default: the first folder)")
+
+
+def _report(arguments: argparse.Namespace) -> None:
+    from reid.report.page import build_report
+
+    written = build_report(arguments.results, arguments.output)
+    print("written: " + ", ".join(str(path) for path in written))
+
+
 # shared
 
 
@@ -408,8 +521,13 @@ COMMANDS = {
     "evaluate": Command("evaluate.py", "Test a trained run on any data sets.",
                         "--run runs/sites_ibn_b_seed0 --targets station street", _evaluate_arguments, _evaluate),
     "cross-domain": Command("cross_domain.py", "Train what is missing, test every model on every target, show the gap.",
-                            "--cfgs sites_bn.yaml sites_ibn_b.yaml --targets plaza station",
+                            "--benchmark sites.yaml --jobs 2 --output runs/report",
                             _cross_domain_arguments, _cross_domain),
+    "divergence": Command("divergence.py", "How differently a network sees two sites, stage by stage; no labels needed.",
+                          "--run runs/sites_bn_seed0 runs/sites_ibn_b_seed0 --a plaza --b station",
+                          _divergence_arguments, _divergence),
+    "report": Command("report.py", "A page of a benchmark: tables with intervals, pictures, ranked lists.",
+                      "runs/report", _report_arguments, _report),
     "score": Command("score.py", "CMC, mAP and mINP of features of any origin.",
                      "--query query.npz --gallery gallery.npz --json figures.json", _score_arguments, _score),
     "check-data": Command("check_data.py", "Count a data set against its card, find bad files, draw a contact sheet.",

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,24 +16,21 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from reid.config import Config, load_config
-from reid.data.join import concatenate
 from reid.engine import build
-from reid.engine.extract import load_network
 from reid.engine.train import is_trained
 from reid.errors import InputError
-from reid.evaluation.divergence import FLOOR, domain_divergence, identity_divergence
+from reid.evaluation.divergence import domain_divergence, identity_divergence, rows_of
 from reid.evaluation.evaluate import (
     QUERIES_FILE,
     Adaptation,
     Target,
     is_evaluated,
-    network_digest,
     read_adaptation,
     read_results,
     read_targets,
     result_key,
 )
-from reid.evaluation.moments import Moments, cached_moments
+from reid.evaluation.moments import moments_of
 from reid.files import read_yaml, write_atomically
 from reid.paths import resolve
 from reid.progress import track
@@ -201,32 +197,15 @@ def _row(run: Run, target: str, trained: dict[str, Any], own: dict[str, Any]) ->
 def _divergence(run: Run) -> list[dict[str, Any]]:
     """Rows of one run: each source against every other target, and the identities of every target."""
     config, folder = run.config, run.config.run_folder
-    own = dict(moments_of(run))
+    own = [moments_of(config, folder, name, progress=False) for name in run.targets]
     trained = read_results(folder)["run"]
-    sources = [label for label in own if label in trained["sources"]]
-    found = [(a, b, "domain", domain_divergence(own[a], own[b])) for a in sources for b in own if a != b]
-    people = [label for label in own if (own[label].pids > 0).sum() > 1]
-    found += [(label, label, "identity", identity_divergence(own[label])) for label in people]
-    return [
-        {
-            "model": run.label, "source": trained["source"], "seed": config.seed, "a": a, "b": b, "by": by,
-            "stage": stage.stage, "mean": stage.mean, "median": stage.median,
-            "instance_norm": stage.instance_norm, "floor": FLOOR,
-            "images_a": int(own[a].images.sum()), "images_b": int(own[b].images.sum()),
-        }
-        for a, b, by, stages in found
-        for stage in stages
-    ]  # fmt: skip
-
-
-def moments_of(run: Run) -> Iterator[tuple[str, Moments]]:
-    """Label and moments of each target's test images, from the run's folder where they are still valid."""
-    config, folder = run.config, run.config.run_folder
-    network = cache(lambda: load_network(config, folder))
-    digest = network_digest(config, folder)
-    for target in read_targets(config, run.targets):
-        samples = concatenate([data.splits[name] for data in target.trials for name in ("query", "gallery")])
-        yield target.label, cached_moments(config, folder, network, target.label, samples, digest, progress=False)
+    rows: list[dict[str, Any]] = []
+    for a in (a for a in own if a.label in trained["sources"]):
+        for b in (b for b in own if b.label != a.label):
+            rows += rows_of(a, b, "domain", domain_divergence(a.moments, b.moments))
+    for one in own:
+        rows += rows_of(one, one, "identity", identity_divergence(one.moments))
+    return [{"model": run.label, "source": trained["source"], "seed": config.seed, **row} for row in rows]
 
 
 def _describe(name: str, benchmark: Benchmark, runs: Sequence[Run]) -> dict[str, Any]:

@@ -6,13 +6,17 @@ docs/divergence.md has the definition, how to read it and its limits.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from reid.config import Config
 from reid.errors import InputError
-from reid.evaluation.moments import STAGES, Moments
+from reid.evaluation.moments import STAGES, Moments, Named, moments_of
 
 FLOOR = 1e-5  # of a variance: the epsilon that the norms themselves add, below which they too see nothing
 
@@ -75,3 +79,26 @@ def identity_divergence(moments: Moments) -> list[StageDivergence]:
         mean, median = total / (len(people) * (len(people) - 1) / 2)
         found.append(StageDivergence(stage, float(mean), float(median), moments.instance_norm[stage - 1]))
     return found
+
+
+def between(
+    config: Config, folder: Path, names: Sequence[str | None], by: str, progress: bool = True
+) -> list[dict[str, Any]]:
+    """Rows of a table, four a divergence: of the run in ``folder``, between the two sets ``names``, or ``by`` "identity"
+    between the people of each.
+
+    Raises:
+        InputError: a data set or folder that cannot be read, a run that is not finished, fewer than two people.
+    """
+    given = [name for name in names if name is not None]
+    own = [moments_of(config, folder, name, people=by == "identity", progress=progress) for name in given]
+    if by == "identity":
+        return [row for one in own for row in rows_of(one, one, by, identity_divergence(one.moments))]
+    a, b = own
+    return rows_of(a, b, by, domain_divergence(a.moments, b.moments))
+
+
+def rows_of(a: Named, b: Named, by: str, stages: Sequence[StageDivergence]) -> list[dict[str, Any]]:
+    """One divergence as rows of a table, a stage each."""
+    images = {"floor": FLOOR, "images_a": int(a.moments.images.sum()), "images_b": int(b.moments.images.sum())}
+    return [{"a": a.label, "b": b.label, "by": by, **asdict(stage), **images} for stage in stages]

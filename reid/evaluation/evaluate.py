@@ -46,6 +46,7 @@ class Target:
     """A data set to test on: one, or one for each of its random splits."""
 
     label: str
+    given: str  # the name by which it was asked for: a card's, or a path
     trials: tuple[DataSet, ...]
 
 
@@ -142,7 +143,7 @@ def read_targets(config: Config, names: Sequence[str]) -> list[Target]:
                 f"targets: {found[label].trials[0].root} and {trials[0].root} are both named {label}; rename one, or "
                 "give it a card with another name"
             )
-        found[label] = Target(label, trials)
+        found[label] = Target(label, name, trials)
     _refuse_training_images(config, list(found.values()))
     return list(found.values())
 
@@ -243,6 +244,7 @@ def _evaluate_target(
         "neck_feature": config.model.neck_feature,
         "flip": config.evaluation.flip,
         "adabn": adaptation.describe() if adaptation else None,
+        "given": target.given,
         "dataset": {
             "name": first.name,
             "version": first.version,

@@ -9,7 +9,9 @@ from __future__ import annotations
 import io
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -19,10 +21,11 @@ from torch import Tensor
 from reid.config import Config
 from reid.data.card import Samples
 from reid.data.dataset import evaluation_draws
+from reid.data.join import concatenate
 from reid.engine import build
-from reid.engine.extract import batches_on_device
+from reid.engine.extract import batches_on_device, load_network
 from reid.errors import InputError
-from reid.evaluation.evaluate import origin_of, settings_key
+from reid.evaluation.evaluate import network_digest, origin_of, read_targets, settings_key
 from reid.files import write_atomically
 from reid.models import Embedder
 from reid.retrieval.features import read_arrays, saved_origin
@@ -128,6 +131,13 @@ class Moments:
         return Moments(arrays["pids"], arrays["images"], stages, norms, origin)
 
 
+class Named(NamedTuple):
+    """Moments and the data set's label."""
+
+    label: str
+    moments: Moments
+
+
 @torch.inference_mode()
 def moments(
     network: Embedder, samples: Samples, config: Config, progress: bool = True, origin: str = "moments"
@@ -188,3 +198,21 @@ def cached_moments(
     found = moments(network(), samples, config, progress, origin)
     found.save(path)
     return found
+
+
+def moments_of(config: Config, folder: Path, name: str, people: bool = True, progress: bool = True) -> Named:
+    """Label and moments of a data set's test images or, without ``people``, of any folder of images, by the run in
+    ``folder``; kept there (see :func:`cached_moments`).
+
+    Raises:
+        InputError: a data set or folder that cannot be read, a run that is not finished.
+    """
+    if people:
+        (target,) = read_targets(config, [name])
+        splits = [data.splits[split] for data in target.trials for split in ("query", "gallery")]
+        label, samples = target.label, concatenate(splits)
+    else:
+        label, samples = build.images(config, name, training=False)
+    digest = network_digest(config, folder)
+    network = partial(load_network, config, folder)
+    return Named(label, cached_moments(config, folder, network, label, samples, digest, progress))

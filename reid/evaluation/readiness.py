@@ -8,13 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import pandas as pd
 
+from reid.config import Config
 from reid.errors import InputError
-from reid.evaluation.divergence import StageDivergence
+from reid.evaluation.divergence import StageDivergence, domain_divergence
+from reid.evaluation.evaluate import read_results
+from reid.evaluation.moments import moments_of
 
 FEWEST = 4  # points for a rank correlation to say anything: three fall in order by chance one time in six
 CAVEAT = (
@@ -135,3 +139,27 @@ def _spearman(a: Sequence[float], b: Sequence[float]) -> float | None:
     if len(a) < FEWEST or len(set(a)) < 2 or len(set(b)) < 2:
         return None
     return float(np.corrcoef(pd.Series(a).rank(), pd.Series(b).rank())[0, 1])
+
+
+def assess(config: Config, folder: Path, site: str, progress: bool = True) -> Readiness:
+    """Place a new site, a folder of images without labels or a data set, among all that the run was tested on.
+
+    Raises:
+        InputError: a run of several sources, one not tested on its own source's test split or on nothing else.
+    """
+    results = read_results(folder)
+    source = results["run"]["source"]
+    tested = {label: own for label, own in results["targets"].items() if not own["adabn"]}
+    if len(results["run"]["sources"]) > 1:
+        raise InputError(f"{folder}: was trained on several data sets ({source}); a site is compared with one")
+    if source not in tested:
+        raise InputError(f"{folder}: was not tested on {source}, its own source; do that first (evaluate.py)")
+    reference = moments_of(config, folder, tested[source]["given"], progress=progress).moments
+    known = []
+    for label, own in tested.items():
+        if label != source:
+            moments = moments_of(config, folder, own["given"], progress=progress).moments
+            drop = 100 * (own["mAP"] - tested[source]["mAP"])
+            known.append(KnownDomain(label, domain_divergence(reference, moments), drop))
+    label, moments = moments_of(config, folder, site, people=False, progress=progress)
+    return readiness(known, domain_divergence(reference, moments), label)

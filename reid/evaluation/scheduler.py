@@ -11,7 +11,7 @@ import threading
 import time
 import traceback
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -24,8 +24,9 @@ from reid.engine import build
 from reid.engine.checkpoint import FILE, read_progress
 from reid.engine.train import LOG_FILE, Interrupted, collected_signals, is_trained, planned_steps, train
 from reid.errors import InputError
-from reid.evaluation.benchmark import Run, moments_of
+from reid.evaluation.benchmark import Run
 from reid.evaluation.evaluate import evaluate_run, read_targets
+from reid.evaluation.moments import moments_of
 from reid.progress import track
 
 GRACE = 120  # seconds for a worker to end its step and write a checkpoint
@@ -190,8 +191,8 @@ def _do(task: Task, slot: int, jobs: int) -> None:
         else:
             evaluate_run(config, folder, missing, progress=False)
         if run.divergence:
-            for _ in moments_of(replace(run, config=config)):
-                pass
+            for name in run.targets:
+                moments_of(config, folder, name, progress=False)
 
 
 def _placed(config: Config, slot: int, jobs: int) -> Config:
