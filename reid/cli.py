@@ -101,9 +101,12 @@ def _train(arguments: argparse.Namespace) -> None:
     from reid.report.table import rows_of, target_table
 
     config = load_config(arguments.cfg, arguments.overrides)
-    targets = list(dict.fromkeys((*config.data.sources, *config.targets)))
+    targets = _with_sources(config, config.targets)
     _check_targets(config, targets)
     folder = train(config)
+    if not targets:
+        print(f"trained: {folder}; {config.data.source} has no test split, and no target is given")
+        return
     results = evaluate_run(config, folder, targets)
     print(target_table(rows_of(results)))
     print(f"written: {folder / RESULTS_FILE}")
@@ -192,7 +195,7 @@ def _compare(names: Sequence[str], targets: Sequence[str], overrides: Sequence[s
     configs = [load_config(name, overrides) for name in names]
     runs = []
     for config in configs:
-        wanted = tuple(dict.fromkeys((*config.data.sources, *targets)))
+        wanted = tuple(_with_sources(config, targets))
         _check_targets(config, wanted)
         runs.append(Run(config.name, False, config, False, wanted, False))
     labels = _do_missing(f"{len(runs)} runs", runs, jobs)
@@ -219,7 +222,7 @@ def _run_benchmark(name: str, overrides: Sequence[str], jobs: int, output: Path 
     stem, benchmark = load_benchmark(name)
     runs = runs_of(benchmark, overrides)
     for run in {run.config.data.sources: run for run in runs}.values():
-        _check_targets(run.config, [*run.config.data.sources, *benchmark.targets])
+        _check_targets(run.config, benchmark.targets)
     output = output or Path("runs/benchmarks") / stem
     with locked(output):
         _do_missing(f"{stem}: {len(runs)} runs", runs, jobs)
@@ -384,7 +387,7 @@ def _divergence_arguments(parser: argparse.ArgumentParser) -> None:
         "--by",
         choices=("domain", "identity"),
         default="domain",
-        help="between a and b (default), or the people of each",
+        help="between a and b, or between the people of each",
     )
     parser.add_argument(
         "--readiness", metavar="NAME", help="place this new site among the data sets that the run was tested on"
@@ -478,9 +481,7 @@ def _run_config(folder: Path, overrides: Sequence[str]) -> Config:
 
 
 def _report_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "results", nargs="+", type=Path, metavar="DIR", help="folders that cross_domain --benchmark wrote"
-    )
+    parser.add_argument("results", nargs="+", type=Path, metavar="DIR", help="folders of cross_domain --benchmark")
     parser.add_argument("--output", type=Path, metavar="DIR", help="where to write (default: the first folder)")
 
 
@@ -505,6 +506,14 @@ def _split_overrides(values: Sequence[str], overrides: Sequence[str]) -> tuple[l
     return [value for value in values if "=" not in value], [value for value in (*values, *overrides) if "=" in value]
 
 
+def _with_sources(config: Config, targets: Sequence[str]) -> list[str]:
+    """Each source that has test splits, then the targets."""
+    from reid.data.card import load_card
+
+    tested = [source for source in config.data.sources if load_card(source).has_test]
+    return list(dict.fromkeys((*tested, *targets)))
+
+
 def _check_targets(config: Config, targets: Sequence[str]) -> None:
     """Read every table before the training whose result they test; drawn sites last, since they may take a minute."""
     from reid.data.card import load_card
@@ -512,7 +521,7 @@ def _check_targets(config: Config, targets: Sequence[str]) -> None:
 
     build.check(config)
     for target in sorted(targets, key=lambda name: load_card(name).drawn is not None):
-        build.dataset(config, target, ["query", "gallery"])
+        build.datasets(config, target, ["query", "gallery"])
 
 
 COMMANDS = {
@@ -523,7 +532,7 @@ COMMANDS = {
     "cross-domain": Command("cross_domain.py", "Train what is missing, test every model on every target, show the gap.",
                             "--benchmark sites.yaml --jobs 2 --output runs/report",
                             _cross_domain_arguments, _cross_domain),
-    "divergence": Command("divergence.py", "How differently a network sees two sites, stage by stage; no labels needed.",
+    "divergence": Command("divergence.py", "How differently a network sees two sites, stage by stage, without labels.",
                           "--run runs/sites_bn_seed0 runs/sites_ibn_b_seed0 --a plaza --b station",
                           _divergence_arguments, _divergence),
     "report": Command("report.py", "A page of a benchmark: tables with intervals, pictures, ranked lists.",

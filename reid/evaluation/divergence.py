@@ -84,8 +84,8 @@ def identity_divergence(moments: Moments) -> list[StageDivergence]:
 def between(
     config: Config, folder: Path, names: Sequence[str | None], by: str, progress: bool = True
 ) -> list[dict[str, Any]]:
-    """Rows of a table, four a divergence: of the run in ``folder``, between the two sets ``names``, or ``by`` "identity"
-    between the people of each.
+    """Rows of a table, four a divergence, by the run in ``folder``: between the two sets ``names``, or ``by``
+    "identity" between the people of each.
 
     Raises:
         InputError: a data set or folder that cannot be read, a run that is not finished, fewer than two people.
