@@ -105,6 +105,9 @@ def read_benchmarks(folders: Sequence[Path]) -> Benchmark:
         folders,
         REMEDIES,
     )
+    both = sorted(set(results["model"]) & set(remedies["model"]))
+    if both:
+        raise InputError(f"{' and '.join(map(str, folders))}: {both[0]!r} is a model in one and a remedy in another")
     queries = read_queries(folders, QUERIES, results)
     named = list(description.get("models", {}))
     present = list(dict.fromkeys(results["model"]))

@@ -19,8 +19,8 @@ Means = dict[tuple[str, str, str], float]  # (model, source, target)
 
 
 def means(results: pd.DataFrame, column: str = "mAP") -> Means:
-    """The mean over seeds of each model in each direction."""
-    grouped = results.groupby(["model", "source", "target"], sort=False)[column].mean().reset_index()
+    """The mean over seeds of each model in each direction; missing where that of one seed is."""
+    grouped = results.groupby(["model", "source", "target"], sort=False)[column].mean(skipna=False).reset_index()
     return {(row.model, row.source, row.target): float(row[-1]) for row in lines(grouped)}
 
 
@@ -29,7 +29,7 @@ def drops(benchmark: Benchmark, results: pd.DataFrame) -> Means:
 
     Of a source of several data sets the in-domain mAP is the plain mean of their test splits'.
     """
-    own = results[results["in_domain"]].groupby(["model", "source", "seed"])["mAP"].mean().rename("own")
+    own = results[results["in_domain"]].groupby(["model", "source", "seed"])["mAP"].mean(skipna=False).rename("own")
     crossed = results[~results["in_domain"]].join(own, on=["model", "source", "seed"])
     return means(crossed.assign(drop=crossed["mAP"] - crossed["own"]), "drop")
 
@@ -78,12 +78,25 @@ def every_figure(benchmark: Benchmark) -> Table:
             own = own[own["target"] == direction.target]
             if own.empty:
                 continue
-            spread = f"{percent(own['mAP'].min())} to {percent(own['mAP'].max())}"
-            figures = [percent(own[name].mean()) for name in ("rank1", "rank5", "rank10", "mINP")]
+            low, high = own["mAP"].min(), own["mAP"].max()
+            spread = MISSING if math.isnan(low) else f"{percent(low)} to {percent(high)}"
+            figures = [percent(own[name].mean(skipna=False)) for name in ("rank1", "rank5", "rank10", "mINP")]
             counts = [" / ".join(f"{int(n)}" for n in own[name].dropna().unique()) for name in ("queries", "gallery")]
-            rows.append((model, label(direction), str(len(own)), percent(own["mAP"].mean()), spread, *figures, *counts))
-    header = ("model", "trained on → tested on", "seeds", "mAP, %", "mAP of the seeds, %")
-    header += ("rank-1, %", "rank-5, %", "rank-10, %", "mINP, %", "queries", "gallery")
+            rows.append(
+                (
+                    model,
+                    label(direction),
+                    str(len(own)),
+                    percent(own["mAP"].mean(skipna=False)),
+                    spread,
+                    *figures,
+                    *counts,
+                )
+            )
+    header = (
+        "model", "trained on → tested on", "seeds", "mAP, %", "mAP of the seeds, %",
+        "rank-1, %", "rank-5, %", "rank-10, %", "mINP, %", "queries", "gallery",
+    )  # fmt: skip
     return Table(
         "figures", "Every metric", f"means of {RESULTS}", header, tuple(rows), words=2, note="Means over seeds."
     )
@@ -176,8 +189,7 @@ def _remedy_pairs(frame: pd.DataFrame, remedies: Sequence[str], seed: int) -> Ta
         for row in lines(frame)
         if row.model_a in remedies
     )
-    header = ("models", "trained on → tested on", *(f"{name}" for name in ESTIMATE[:3]))
-    header += ("queries better, %", "queries worse, %")
+    header = ("models", "trained on → tested on", *ESTIMATE[:3], "queries better, %", "queries worse, %")
     note = f"mAP, seed {seed}; one seed: of these networks only. Above zero the model named first is better."
     return Table("remedy-pairs", "Remedies against the models", REMEDY_COMPARISONS, header, rows, words=2, note=note)
 
@@ -193,8 +205,10 @@ def divergence_table(benchmark: Benchmark) -> Table | None:
         norm = "yes: near zero by construction" if own["instance_norm"].all() else "no"
         figures = [f"{own['mean'].median():.3g}", f"{own['median'].median():.3g}"]
         rows.append((str(model), f"between {PLURALS.get(str(by), by)}", str(stage), norm, *figures, str(len(own))))
-    header = ("model", "divergence", "stage", "ends in instance norm")
-    header += ("mean over channels, nats", "median over channels, nats", "measured")
+    header = (
+        "model", "divergence", "stage", "ends in instance norm",
+        "mean over channels, nats", "median over channels, nats", "measured",
+    )  # fmt: skip
     note = "Symmetric KL of Gaussians per channel; medians over seeds and pairs of data sets, their number last."
     return Table("divergence", "Feature divergence", DIVERGENCE, header, tuple(rows), words=4, note=note)
 

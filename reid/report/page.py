@@ -63,7 +63,7 @@ def _tables(done: dict[str, Any]) -> dict[str, Table]:
     tables += measured.remedy_tables(benchmark, done["remedies"])
     divergence = measured.divergence_table(benchmark)
     tables += [divergence] if divergence else []
-    tables += [*beside.matching, *beside.context, run_table(benchmark), data_table(benchmark), package_table(benchmark)]
+    tables += [*beside.matching, *beside.context, data_table(benchmark), run_table(benchmark), package_table(benchmark)]
     return {table.key: table for table in tables}
 
 

@@ -48,7 +48,7 @@ def _numbers(frame: pd.DataFrame, path: Path, columns: Sequence[str]) -> pd.Data
     """The columns as numbers; an empty cell is a missing figure."""
     for column in columns:
         try:
-            frame[column] = pd.to_numeric(frame[column].replace("", "nan"))
+            frame[column] = pd.to_numeric(frame[column].mask(frame[column] == ""))
         except ValueError as error:
             raise InputError(f"{path}: column {column}: {error}") from None
     if frame["seed"].isna().any():

@@ -6,7 +6,6 @@ All differences are oriented so that the model named later in benchmark.json is 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import combinations
 from typing import Any
 
 import pandas as pd
@@ -91,9 +90,10 @@ def remedy_comparisons(benchmark: Benchmark) -> pd.DataFrame:
     for source, target in dict.fromkeys(zip(queries["source"], queries["target"], strict=True)):
         own = queries[(queries["source"] == source) & (queries["target"] == target)]
         means = own.groupby("model")["ap"].mean().sort_values(ascending=False)
-        wanted = {(model, remedy) for model in benchmark.models for remedy in remedies} | {tuple(means.index[:2])}
-        for pair in sorted(wanted):
-            if len(pair) == 2 and set(pair) <= set(means.index):
+        wanted = [{model, remedy} for model in benchmark.models for remedy in remedies]
+        wanted += [two for two in [set(means.index[:2])] if two not in wanted]
+        for pair in wanted:
+            if len(pair) == 2 and pair <= set(means.index):
                 frames.append(_compare(own[own["model"].isin(pair)], benchmark, order))
     frame = pd.concat([one for one in frames if len(one)] or frames)
     return _sorted(frame[frame["metric"] == "mAP"], benchmark, order)
@@ -118,11 +118,6 @@ def ahead(frame: pd.DataFrame, model: str, rival: str) -> bool | None:
         if {row.model_a, row.model_b} == {model, rival}:
             return bool(row.significant) and (row.value > 0) == (row.model_a == model)
     return None
-
-
-def pairs(models: Sequence[str]) -> list[tuple[str, str]]:
-    """(later, earlier) of every two models."""
-    return [(later, earlier) for earlier, later in combinations(models, 2)]
 
 
 def _row(found: gap.Comparison | gap.Gap | gap.GapDifference, columns: Sequence[str]) -> dict[str, Any]:
