@@ -117,6 +117,8 @@ def comparison_table(frame: pd.DataFrame) -> Table:
     ]
     header = ("models", "trained on → tested on", "metric", *ESTIMATE, "queries better, %", "queries worse, %")
     note = "Paired over the same queries; above zero the model named first is better."
+    fewer = int((frame["left_out"] != "").sum())
+    note += f" {fewer} rows leave out seeds that only one of the two was tested with (left_out)." if fewer else ""
     return Table("comparisons", "Paired differences", COMPARISONS, header, tuple(rows), words=3, note=note)
 
 

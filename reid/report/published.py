@@ -1,4 +1,7 @@
-"""Published figures beside ours. Rows flagged as of another kind stand apart and are never ranked against ours."""
+"""Published figures beside ours. Rows flagged as of another kind stand apart and are never ranked against ours.
+
+docs/published.md says where the rows and each flag come from.
+"""
 
 from __future__ import annotations
 
