@@ -103,7 +103,7 @@ def _heat_map(axes: Axes, grid: np.ndarray, scale: dict, signed: bool):  # type:
 def cmc_curves(benchmark: Benchmark) -> Picture:
     """Share of queries with a match within rank 1 to 20, mean over seeds; a panel a direction, in-domain first."""
     directions = benchmark.main_directions
-    across = min(len(directions), ACROSS)
+    across = 2 if len(directions) == 4 else min(len(directions), ACROSS)
     down = math.ceil(len(directions) / across)
     figure = Figure(figsize=(0.6 + 2.9 * across, 0.7 + 2.3 * down), layout="constrained")
     panels = figure.subplots(down, across, sharex=True, sharey=True, squeeze=False)
@@ -141,6 +141,7 @@ def _cmc_panel(axes: Axes, benchmark: Benchmark, direction: Direction, look: dic
                       ms=4, markevery=[0, 4, 9, 19])  # fmt: skip
     axes.set_title(label(direction).replace(" (", "\n("), fontsize=9)
     axes.set_xticks([1, 5, 10, 15, 20])
+    axes.tick_params(labelbottom=True)  # a shared axis labels the last row alone, which may be short
     axes.set_ylim(0, 101)
     axes.grid(color="#dddddd", lw=0.6)
     axes.spines[["top", "right"]].set_visible(False)

@@ -19,11 +19,11 @@ def subject(benchmark: Benchmark) -> str:
     queries = benchmark.results.groupby("target", sort=False)["queries"].max()
     seeds = benchmark.seeds
     first = (
-        f"{_count(len(benchmark.models), 'network')} ({_list(benchmark.models)}), each trained on "
-        f"{_list(sources, 'or')} with {_count(len(seeds), 'seed')} ({', '.join(map(str, seeds))}), "
-        f"{'were' if len(benchmark.models) > 1 else 'was'} tested on {_list(targets)}."
+        f"{_count(len(benchmark.models), 'model')} ({listed(benchmark.models)}), each trained on "
+        f"{listed(sources, 'or')} with {_count(len(seeds), 'seed')} ({', '.join(map(str, seeds))}), "
+        f"{'were' if len(benchmark.models) > 1 else 'was'} tested on {listed(targets)}."
     )
-    counts = _list([f"{target} {int(queries[target]):,}" for target in targets])
+    counts = listed([f"{target} {int(queries[target]):,}" for target in targets])
     return f"{first} Valid queries: {counts}; in-domain means the test split of the data trained on."
 
 
@@ -83,7 +83,7 @@ def losses(model: str, gaps: pd.DataFrame) -> list[str]:
     open_ = own[~own["significant"].astype(bool)]
     text = f"From home to abroad {model} changes by {_each(own)} in mAP"
     if len(open_):
-        text += f"; not significant on {_list([f'{row.source} → {row.target}' for row in lines(open_)])}"
+        text += f"; not significant on {listed([f'{row.source} → {row.target}' for row in lines(open_)])}"
     return [f"{text}."]
 
 
@@ -95,6 +95,7 @@ def _count(count: int, noun: str) -> str:
     return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
-def _list(names: Sequence[str], word: str = "and") -> str:
+def listed(names: Sequence[str], word: str = "and") -> str:
+    """Names as in a sentence: a, b and c."""
     names = [str(name) for name in names]
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} {word} {names[-1]}"

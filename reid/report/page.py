@@ -115,6 +115,7 @@ def render(done: dict[str, Any], tables: dict[str, Table]) -> str:
     return environment.get_template("page.html.j2").render(
         benchmark=benchmark,
         name=benchmark.description["name"],
+        models=finding.listed(benchmark.models),
         subject=finding.subject(benchmark),
         findings=finding.findings(benchmark, done["comparisons"], done["gaps"][0]),
         tables=tables,

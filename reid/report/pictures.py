@@ -30,7 +30,7 @@ FRAME = 4
 
 @dataclass(frozen=True)
 class RankedList:
-    """One query before one model: a JPEG, and what it shows in words."""
+    """One query and one model: a JPEG, and what it shows in words."""
 
     title: str
     alt: str
@@ -66,7 +66,7 @@ class _Source:
 
 
 def ranked_lists(benchmark: Benchmark) -> list[Section]:
-    """Sections for the first cross-domain directions, before the first and the last model, first seed."""
+    """Sections for the first cross-domain directions, of the first and the last model, first seed."""
     crossed = [one for one in benchmark.main_directions if not one.in_domain]
     sections = []
     for direction in crossed[:DIRECTIONS]:
@@ -149,12 +149,12 @@ def _groups(sources: list[_Source]) -> Iterator[Group]:
 
 
 def _failures(loser: _Source, winner: _Source, paths: list[str]) -> Group:
-    """Queries whose first match is wrong before one model and right before the other, by difference in AP."""
+    """Queries whose first match is wrong with one model and right with the other, by difference in AP."""
     lost, won = loser.queries.loc[paths], winner.queries.loc[paths]
     found = (won["ap"] - lost["ap"])[(lost["first_rank"] > 1) & (won["first_rank"] == 1)]
     chosen = found.sort_values(ascending=False, kind="stable").index[:EXAMPLES]
     rule = (
-        f"Rank 1 is wrong before {loser.model} and right before {winner.model}: {len(found):,} of {len(paths):,} "
+        f"Rank 1 is wrong with {loser.model} and right with {winner.model}: {len(found):,} of {len(paths):,} "
         f"queries; shown {'are those' if len(chosen) != 1 else 'is the one'} with the largest difference in AP."
     )
     lists = [one for path in chosen for one in _lists([loser, winner], str(path))]
@@ -167,7 +167,7 @@ def _lists(sources: list[_Source], path: str) -> Iterator[RankedList]:
         own: Any = source.queries.loc[path]
         marks = ", ".join(f"{row.rank} {'right' if row.match else 'wrong'}" for row in lines(rows))
         title = f"{source.model}: AP {100 * own['ap']:.1f} %, first match at rank {int(own['first_rank'])}"
-        alt = f"Query {path}, person {own['pid']}, camera {own['camid']}, before {source.model}: {marks}."
+        alt = f"Query {path}, person {own['pid']}, camera {own['camid']}, with {source.model}: {marks}."
         yield RankedList(title, alt, _jpeg(_strip(source.root, path, rows)))
 
 

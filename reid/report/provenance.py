@@ -40,7 +40,9 @@ def data_table(benchmark: Benchmark) -> Table:
         entry = known.get(label, {})
         notes = entry.get("notes") or []
         notes = "; ".join(map(str, notes)) if isinstance(notes, list | tuple) else str(notes)
-        rows.append((label, _cell(entry.get("version")), *counts, _cell(entry.get("fingerprint")), notes or "none"))
+        rows.append(
+            (label, str(entry.get("version") or "none"), *counts, _cell(entry.get("fingerprint")), notes or "none")
+        )
     header = ("data set", "version", "valid queries", "gallery images", "fingerprint (SHA-256)", "notes")
     return Table("data", "Data", DESCRIPTION, header, tuple(rows), words=6)
 

@@ -67,7 +67,7 @@ def test_losses_turn_the_gap(benchmark):
 
 def test_subject(benchmark):
     assert finding.subject(benchmark) == (
-        "2 networks (bn and ibn_b), each trained on plaza_x or station_x with 2 seeds (0, 1), were tested on plaza_x "
+        "2 models (bn and ibn_b), each trained on plaza_x or station_x with 2 seeds (0, 1), were tested on plaza_x "
         "and station_x. Valid queries: plaza_x 24 and station_x 24; in-domain means the test split of the data trained "
         "on."
     )

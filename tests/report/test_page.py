@@ -176,7 +176,7 @@ def test_smallest_benchmark(tmp_path):
     assert all(file.is_file() and file.parent.is_relative_to(tmp_path / "out") for file in files)
     text = (tmp_path / "out" / "index.html").read_text()
     for sentence in (
-        "1 network (bn), each trained on plaza_x with 1 seed (3), was tested on plaza_x.",
+        "1 model (bn), each trained on plaza_x with 1 seed (3), was tested on plaza_x.",
         "there is nothing to compare", "a gap cannot be computed", "no remedies.csv", "no divergence.csv",
         "No model was tested across domains",
     ):  # fmt: skip

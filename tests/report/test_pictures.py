@@ -45,7 +45,7 @@ def test_lists_say_and_frame_right_and_wrong(benchmark, sections):
         path = re.match("Query (.*), person", one.alt)[1]
         own = ranks[(ranks["query_path"] == path) & (ranks["rank"] <= pictures.SHOWN)]
         words = [f"{row.rank} {'right' if row.match else 'wrong'}" for row in own.itertuples()]
-        assert one.alt.endswith(f"before bn: {', '.join(words)}.")
+        assert one.alt.endswith(f"with bn: {', '.join(words)}.")
         pixels = np.asarray(Image.open(io.BytesIO(one.content)).convert("RGB")).astype(int)
         for place, match in enumerate(own["match"], 1):
             left = 2 * pictures.GAP + place * (pictures.CELL[1] + pictures.GAP)
