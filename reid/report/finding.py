@@ -1,0 +1,101 @@
+"""Sentences computed from the figures: what was measured, and what came out. Nothing here knows the result."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from reid.report.inputs import Benchmark, lines
+from reid.report.tables import interval, points
+
+LISTED = 4  # up to so many directions are named one by one
+
+
+def subject(benchmark: Benchmark) -> str:
+    """What was measured, in two sentences."""
+    sources = list(dict.fromkeys(benchmark.results["source"]))
+    targets = list(dict.fromkeys(benchmark.results["target"]))
+    queries = benchmark.results.groupby("target", sort=False)["queries"].max()
+    seeds = benchmark.seeds
+    first = (
+        f"{_count(len(benchmark.models), 'model')} ({listed(benchmark.models)}), each trained on "
+        f"{listed(sources, 'or')} with {_count(len(seeds), 'seed')} ({', '.join(map(str, seeds))}), "
+        f"{'were' if len(benchmark.models) > 1 else 'was'} tested on {listed(targets)}."
+    )
+    counts = listed([f"{target} {int(queries[target]):,}" for target in targets])
+    return f"{first} Valid queries: {counts}; in-domain means the test split of the data trained on."
+
+
+def findings(benchmark: Benchmark, comparisons: pd.DataFrame, gaps: pd.DataFrame) -> list[str]:
+    """The last model against the first, abroad and at home, in mAP; with one model, what it loses abroad."""
+    if len(benchmark.models) < 2:
+        return losses(benchmark.models[0], gaps)
+    first, last = benchmark.models[0], benchmark.models[-1]
+    own = comparisons.query("model_a == @last and model_b == @first and metric == 'mAP'", engine="python")
+    own = own.astype({"in_domain": bool, "significant": bool})
+    sentences = []
+    held = "" if own["seeds"].max() > 1 else " One seed: this holds for these trained networks, not for the methods."
+    for rows, where in ((own[~own["in_domain"]], "Cross-domain"), (own[own["in_domain"]], "In-domain")):
+        if len(rows):
+            sentences.append(f"{where}, {_against(last, first, rows)}{held}")
+    if not sentences:
+        sentences = [f"{last} and {first} were not tested in the same direction, so they cannot be compared."]
+    return sentences + [text for model in (first, last) for text in losses(model, gaps)]
+
+
+def _against(last: str, first: str, rows: pd.DataFrame) -> str:
+    above, below = rows[rows["significant"] & (rows["value"] > 0)], rows[rows["significant"] & (rows["value"] < 0)]
+    neither = rows[~rows["significant"]]
+    parts = []
+    for found, word in ((above, "above"), (below, "below")):
+        if len(found):
+            parts.append(
+                f"significantly {word} {first} in mAP on {len(found)} of {_directions(len(rows))}: {_each(found)}"
+            )
+    text = f"{last} is {'; it is '.join(parts)}" if parts else ""
+    if len(neither):
+        open_ = (
+            f"on {len(neither)} of {_directions(len(rows))} the difference in mAP is not significant: {_each(neither)}"
+        )
+        text = f"{text}; {open_}" if text else f"{open_}, so nothing is claimed for {last} against {first}"
+    return f"{text}."
+
+
+def _each(rows: pd.DataFrame) -> str:
+    """mAP differences in points with their intervals, one by one or, where there are many, the smallest and largest."""
+    rows = rows.sort_values("value", ascending=False)
+    many = len(rows) > LISTED
+    shown = rows.iloc[[0, -1]] if many else rows
+    texts = [
+        f"{points(row.value)} points {interval(row.low, row.high)} ({row.source} → {row.target})"
+        for row in lines(shown)
+    ]
+    return f"from {texts[1]} to {texts[0]}" if many else ", ".join(texts)
+
+
+def losses(model: str, gaps: pd.DataFrame) -> list[str]:
+    """What a model loses abroad, in mAP."""
+    own = gaps[(gaps["model"] == model) & (gaps["metric"] == "mAP")]
+    if own.empty:
+        return []
+    own = own.assign(value=-own["value"], low=-own["high"], high=-own["low"])
+    open_ = own[~own["significant"].astype(bool)]
+    text = f"From home to abroad {model} changes by {_each(own)} in mAP"
+    if len(open_):
+        text += f"; not significant on {listed([f'{row.source} → {row.target}' for row in lines(open_)])}"
+    return [f"{text}."]
+
+
+def _directions(count: int) -> str:
+    return _count(count, "direction")
+
+
+def _count(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+def listed(names: Sequence[str], word: str = "and") -> str:
+    """Names as in a sentence: a, b and c."""
+    names = [str(name) for name in names]
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} {word} {names[-1]}"

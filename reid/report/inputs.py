@@ -1,0 +1,140 @@
+"""Reading benchmark folders: the tables that reid/evaluation/benchmark.py writes, checked and joined."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from reid.errors import InputError
+from reid.report.reading import (
+    DESCRIPTION,
+    QUERIES,
+    REMEDIES,
+    REMEDIES_QUERIES,
+    RESULTS,
+    joined_results,
+    read_description,
+    read_divergence,
+    read_queries,
+    read_results,
+)
+
+
+@dataclass(frozen=True)
+class Direction:
+    """Trained on ``source``, tested on ``target``."""
+
+    source: str
+    target: str
+    in_domain: bool
+
+    def __str__(self) -> str:
+        return f"{self.source} → {self.target}"
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """One or several benchmark folders as one. Frames without rows stand for files that are not there.
+
+    ``models`` are those of the main table, in the order of benchmark.json; ``results`` and ``remedies`` have one row a
+    (model, source, target, seed), and the column ``folder``, the place in ``folders`` that they come from.
+    """
+
+    folders: tuple[Path, ...]
+    models: tuple[str, ...]
+    results: pd.DataFrame
+    queries: pd.DataFrame
+    remedies: pd.DataFrame
+    remedies_queries: pd.DataFrame
+    divergence: pd.DataFrame
+    description: dict[str, Any]
+
+    @property
+    def seeds(self) -> list[int]:
+        return sorted(int(seed) for seed in self.results["seed"].unique())
+
+    @cached_property
+    def directions(self) -> list[Direction]:
+        """In-domain first; sources and targets in the order of the tables."""
+        rows = pd.concat([self.results, self.remedies])[["source", "target", "in_domain"]].drop_duplicates()
+        found = [Direction(str(s), str(t), bool(i)) for s, t, i in rows.itertuples(index=False)]
+        return sorted(found, key=lambda direction: not direction.in_domain)
+
+    @cached_property
+    def main_directions(self) -> list[Direction]:
+        """Those of the main table; a remedy may have been tested elsewhere too."""
+        known = set(zip(self.results["source"], self.results["target"], strict=True))
+        return [one for one in self.directions if (one.source, one.target) in known]
+
+    def in_domain(self, source: str, target: str) -> bool:
+        """Whether ``target`` is the test split of what ``source`` was trained on."""
+        return Direction(source, target, True) in self.directions
+
+
+def read_benchmarks(folders: Sequence[Path]) -> Benchmark:
+    """Read and join.
+
+    Raises:
+        InputError: no folder, a file that is missing, damaged or lacks columns, a (model, source, target, seed) that
+            stands in two places with different figures, results without queries.
+    """
+    if not folders:
+        raise InputError("report: give at least one folder of a benchmark")
+    for folder in folders:
+        if not (folder / RESULTS).is_file():
+            raise InputError(f"{folder}: is not a benchmark's folder: it holds no {RESULTS}")
+    descriptions = [read_description(folder / DESCRIPTION) for folder in folders]
+    description = _join(descriptions)
+    description["name"] = " + ".join(dict.fromkeys(str(one.get("name", "benchmark")) for one in descriptions))
+    results = joined_results(
+        [read_results(folder / RESULTS, place) for place, folder in enumerate(folders)], folders, RESULTS
+    )
+    if results.empty:
+        raise InputError(f"{folders[0] / RESULTS}: holds no rows")
+    remedies = joined_results(
+        [
+            read_results(folder / REMEDIES, place)
+            for place, folder in enumerate(folders)
+            if (folder / REMEDIES).is_file()
+        ],
+        folders,
+        REMEDIES,
+    )
+    both = sorted(set(results["model"]) & set(remedies["model"]))
+    if both:
+        raise InputError(f"{' and '.join(map(str, folders))}: {both[0]!r} is a model in one and a remedy in another")
+    queries = read_queries(folders, QUERIES, results)
+    named = list(description.get("models", {}))
+    present = list(dict.fromkeys(results["model"]))
+    return Benchmark(
+        folders=tuple(folders),
+        models=tuple([model for model in named if model in present] + [m for m in present if m not in named]),
+        results=results,
+        queries=queries,
+        remedies=remedies,
+        remedies_queries=read_queries(folders, REMEDIES_QUERIES, remedies),
+        divergence=read_divergence(folders),
+        description=description,
+    )
+
+
+def lines(frame: pd.DataFrame) -> Iterator[Any]:
+    """The rows, a field a column; their types are the columns' own, which no annotation can tell."""
+    return iter(frame.itertuples(index=False))
+
+
+def _join(descriptions: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Mappings are united, the first folder's entries first; of anything else the first folder's stands."""
+    joined: dict[str, Any] = {}
+    for description in descriptions:
+        for key, value in description.items():
+            if isinstance(value, dict) and isinstance(joined.get(key), dict):
+                joined[key] |= {name: own for name, own in value.items() if name not in joined[key]}
+            else:
+                joined.setdefault(key, dict(value) if isinstance(value, dict) else value)
+    return joined

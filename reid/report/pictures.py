@@ -1,0 +1,207 @@
+"""Ranked lists as pictures: the query, then the gallery in order, right and wrong ones framed, rank and distance below.
+
+The lists come from the runs' ranks.parquet, the images from the data sets themselves; whatever of it is not there any
+more is named on the page instead.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from PIL import Image, ImageDraw, ImageFont, ImageOps
+
+from reid.config import load_resolved
+from reid.data.card import DataSet
+from reid.data.images import read_image
+from reid.engine import build
+from reid.errors import InputError
+from reid.report.inputs import Benchmark, Direction, lines
+
+SHOWN, SAMPLES, EXAMPLES, DIRECTIONS = 8, 2, 2, 4  # gallery images a list; lists of each kind; directions shown
+CELL, GAP, CAPTION = (128, 64), 10, 30  # pixels: (height, width) of a thumbnail, space between, text below
+RIGHT, WRONG, QUERY, INK = "#1b9e4b", "#d7301f", "#555555", "#1a1a1a"
+FRAME = 4
+
+
+@dataclass(frozen=True)
+class RankedList:
+    """One query and one model: a JPEG, and what it shows in words."""
+
+    title: str
+    alt: str
+    content: bytes
+
+
+@dataclass(frozen=True)
+class Group:
+    """Some lists, with the rule that chose them."""
+
+    title: str
+    rule: str
+    lists: list[RankedList]
+
+
+@dataclass(frozen=True)
+class Section:
+    """All groups of one direction, or the reason why there are none (``missing``)."""
+
+    direction: str
+    groups: list[Group]
+    missing: str = ""
+
+
+@dataclass(frozen=True)
+class _Source:
+    """Where one model's lists in one direction come from."""
+
+    model: str
+    root: Path
+    ranks: pd.DataFrame
+    queries: pd.DataFrame  # index: path of the query; ap and first_rank
+
+
+def ranked_lists(benchmark: Benchmark) -> list[Section]:
+    """Sections for the first cross-domain directions, of the first and the last model, first seed."""
+    crossed = [one for one in benchmark.main_directions if not one.in_domain]
+    sections = []
+    for direction in crossed[:DIRECTIONS]:
+        try:
+            sources = list(_sources(benchmark, direction))
+            sections.append(Section(str(direction), list(_groups(sources))))
+        except InputError as error:
+            sections.append(Section(str(direction), [], missing=str(error)))
+    return sections
+
+
+def left_out(benchmark: Benchmark) -> list[str]:
+    """The cross-domain directions beyond those shown."""
+    return [str(one) for one in benchmark.main_directions if not one.in_domain][DIRECTIONS:]
+
+
+def _sources(benchmark: Benchmark, direction: Direction) -> Iterator[_Source]:
+    for model in dict.fromkeys([benchmark.models[0], benchmark.models[-1]]):
+        where = {"model": model, "source": direction.source, "target": direction.target, "seed": benchmark.seeds[0]}
+        rows = _rows(benchmark.results, where)
+        if rows.empty:
+            raise InputError(f"{model} was not tested here with seed {benchmark.seeds[0]}")
+        run = _run_folder(benchmark, str(rows.iloc[0]["run"]), int(rows.iloc[0]["folder"]))
+        data = _dataset(benchmark, run, direction.target)
+        ranks = _read_ranks(_lists_folder(benchmark, model, run, data.label) / "ranks.parquet")
+        queries = _rows(benchmark.queries, where)
+        queries = queries[queries["trial"] == queries["trial"].min()].drop_duplicates("path").set_index("path")
+        yield _Source(model, data.root, ranks, queries)
+
+
+def _rows(frame: pd.DataFrame, where: Mapping[str, Any]) -> pd.DataFrame:
+    for column, value in where.items():
+        frame = frame[frame[column] == value]
+    return frame
+
+
+def _run_folder(benchmark: Benchmark, run: str, folder: int) -> Path:
+    """The run's folder as written down, or beside the benchmark's, where both were moved together."""
+    places = [Path(run), benchmark.folders[folder] / run, benchmark.folders[folder].parent / Path(run).name]
+    for place in places:
+        if (place / "config.yaml").is_file():
+            return place
+    raise InputError(f"run's folder not found: {' nor '.join(str(place) for place in places)} holds a config.yaml")
+
+
+def _lists_folder(benchmark: Benchmark, model: str, run: Path, target: str) -> Path:
+    """Where a run's lists on ``target`` lie; with statistics of the target they have a name of their own."""
+    entry = benchmark.description.get("models", {}).get(model)
+    if not (isinstance(entry, dict) and entry.get("adabn")):
+        return run / "targets" / target
+    found = sorted(path for path in (run / "targets").glob("*") if path.name.startswith(f"{target} (AdaBN"))
+    if not found:
+        raise InputError(f"{run / 'targets'}: holds no lists of {target} with adapted statistics")
+    return found[0]
+
+
+def _read_ranks(path: Path) -> pd.DataFrame:
+    try:
+        frame = pd.read_parquet(path)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: cannot be read: {error}") from None
+    return frame[frame["rank"] <= SHOWN].sort_values("rank", kind="stable")
+
+
+def _dataset(benchmark: Benchmark, run: Path, target: str) -> DataSet:
+    """The target's images; of several random splits the first, whose lists are shown."""
+    name = str(benchmark.description.get("targets", {}).get(target, target))
+    return build.datasets(load_resolved(run / "config.yaml"), name, ["query", "gallery"])[0]
+
+
+def _groups(sources: list[_Source]) -> Iterator[Group]:
+    first, last = sources[0], sources[-1]
+    paths = sorted(set(first.queries.index) & set(last.queries.index))
+    chosen = [paths[len(paths) * (2 * place + 1) // (2 * SAMPLES)] for place in range(min(SAMPLES, len(paths)))]
+    rule = f"Valid queries sorted by name; the middle one of each of {SAMPLES} equal parts."
+    yield Group("Some queries", rule, [one for path in chosen for one in _lists(sources, path)])
+    if len(sources) == 2:
+        yield _failures(first, last, paths)
+        yield _failures(last, first, paths)
+
+
+def _failures(loser: _Source, winner: _Source, paths: list[str]) -> Group:
+    """Queries whose first match is wrong with one model and right with the other, by difference in AP."""
+    lost, won = loser.queries.loc[paths], winner.queries.loc[paths]
+    found = (won["ap"] - lost["ap"])[(lost["first_rank"] > 1) & (won["first_rank"] == 1)]
+    chosen = found.sort_values(ascending=False, kind="stable").index[:EXAMPLES]
+    rule = (
+        f"Rank 1 is wrong with {loser.model} and right with {winner.model}: {len(found):,} of {len(paths):,} "
+        f"queries; shown {'are those' if len(chosen) != 1 else 'is the one'} with the largest difference in AP."
+    )
+    lists = [one for path in chosen for one in _lists([loser, winner], str(path))]
+    return Group(f"Where {loser.model} fails and {winner.model} succeeds", rule, lists)
+
+
+def _lists(sources: list[_Source], path: str) -> Iterator[RankedList]:
+    for source in sources:
+        rows = source.ranks[source.ranks["query_path"] == path]
+        own: Any = source.queries.loc[path]
+        marks = ", ".join(f"{row.rank} {'right' if row.match else 'wrong'}" for row in lines(rows))
+        title = f"{source.model}: AP {100 * own['ap']:.1f} %, first match at rank {int(own['first_rank'])}"
+        alt = f"Query {path}, person {own['pid']}, camera {own['camid']}, with {source.model}: {marks}."
+        yield RankedList(title, alt, _jpeg(_strip(source.root, path, rows)))
+
+
+def _strip(root: Path, path: str, rows: pd.DataFrame) -> Image.Image:
+    """The query and its list side by side. Frames: solid green is right, red with a slash is wrong."""
+    height, width = CELL
+    sheet = Image.new("RGB", ((len(rows) + 1) * (width + GAP) + 2 * GAP, height + CAPTION + GAP), "white")
+    draw = ImageDraw.Draw(sheet)
+    _paste(sheet, draw, root / path, GAP, QUERY, ("query", ""))
+    for place, row in enumerate(lines(rows), 1):
+        color, word = (RIGHT, "right") if row.match else (WRONG, "wrong")
+        left = 2 * GAP + place * (width + GAP)
+        _paste(sheet, draw, root / str(row.gallery_path), left, color, (f"{row.rank} {word}", f"{row.distance:.3f}"))
+        if not row.match:
+            draw.line((left + width - 16, GAP // 2 + 16, left + width, GAP // 2), fill=WRONG, width=FRAME)
+    return sheet
+
+
+def _paste(
+    sheet: Image.Image, draw: ImageDraw.ImageDraw, path: Path, left: int, color: str, caption: tuple[str, str]
+) -> None:
+    height, width = CELL
+    top = GAP // 2
+    image = ImageOps.contain(Image.fromarray(read_image(path)), (width, height))
+    sheet.paste(image, (left + (width - image.width) // 2, top + (height - image.height) // 2))
+    box = (left - FRAME // 2, top - FRAME // 2, left + width + FRAME // 2 - 1, top + height + FRAME // 2 - 1)
+    draw.rectangle(box, outline=color, width=FRAME)
+    font = ImageFont.load_default(13)
+    for line, text in enumerate(caption):
+        place = (left + width // 2, top + height + 4 + 15 * line)
+        draw.text(place, text, fill=color if line == 0 else INK, font=font, anchor="ma")
+
+
+def _jpeg(image: Image.Image) -> bytes:
+    content = io.BytesIO()
+    image.save(content, "JPEG", quality=85, subsampling=0)
+    return content.getvalue()

@@ -1,0 +1,121 @@
+"""The files of one benchmark folder, checked column by column; inputs.py joins several."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from reid.errors import InputError
+
+RESULTS, REMEDIES, DIVERGENCE, DESCRIPTION = "results.csv", "remedies.csv", "divergence.csv", "benchmark.json"
+QUERIES, REMEDIES_QUERIES = "queries.parquet", "remedies_queries.parquet"
+KEY = ["model", "source", "target", "seed"]
+FIGURES = ["mAP", "rank1", "rank5", "rank10", "mINP", "queries", "gallery"]
+QUERY_COLUMNS = [*KEY, "trial", "path", "pid", "camid", "ap", "inp", "first_rank"]
+DIVERGENCE_KEY = ["model", "source", "seed", "a", "b", "by", "stage"]
+
+
+def read_results(path: Path, place: int) -> pd.DataFrame:
+    frame = _csv(path, [*KEY, "in_domain", *FIGURES, "run"])
+    flags = frame["in_domain"].map({"True": True, "False": False})
+    if flags.isna().any():
+        raise InputError(f"{path}: in_domain: {frame['in_domain'][flags.isna()].iloc[0]!r} is neither True nor False")
+    frame["in_domain"] = flags.astype(bool)
+    return _numbers(frame, path, ["seed", *FIGURES]).assign(folder=place)
+
+
+def _csv(path: Path, needed: Sequence[str]) -> pd.DataFrame:
+    """Every cell as text, so that a hash of digits stays one, and a model named NA too."""
+    try:
+        frame = pd.read_csv(path, dtype=str, keep_default_na=False)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: cannot be read: {error}") from None
+    _require(frame, path, needed)
+    return frame
+
+
+def _require(frame: pd.DataFrame, path: Path, needed: Sequence[str]) -> None:
+    missing = [column for column in needed if column not in frame.columns]
+    if missing:
+        raise InputError(f"{path}: has no column {', '.join(missing)}; its columns are {', '.join(frame.columns)}")
+
+
+def _numbers(frame: pd.DataFrame, path: Path, columns: Sequence[str]) -> pd.DataFrame:
+    """The columns as numbers; an empty cell is a missing figure."""
+    for column in columns:
+        try:
+            frame[column] = pd.to_numeric(frame[column].mask(frame[column] == ""))
+        except ValueError as error:
+            raise InputError(f"{path}: column {column}: {error}") from None
+    if frame["seed"].isna().any():
+        raise InputError(f"{path}: column seed: is empty in {int(frame['seed'].isna().sum())} rows")
+    frame["seed"] = frame["seed"].astype(int)
+    return frame
+
+
+def joined_results(frames: Sequence[pd.DataFrame], folders: Sequence[Path], name: str) -> pd.DataFrame:
+    """One row a key. The same row in two folders is one; with other figures it is an error."""
+    if not frames:
+        return pd.DataFrame(columns=[*KEY, "in_domain", *FIGURES, "run", "folder"])
+    frame = pd.concat(frames, ignore_index=True)
+    for key, group in frame.groupby(KEY, sort=False):
+        for figure in [*FIGURES, "in_domain"]:
+            if group[figure].nunique(dropna=False) > 1:
+                places = " and ".join(str(folders[place] / name) for place in dict.fromkeys(group["folder"]))
+                values = " and ".join(str(value) for value in group[figure].unique())
+                raise InputError(
+                    f"{places}: model {key[0]}, {key[1]} → {key[2]}, seed {key[3]} has {figure} {values}; "
+                    "leave one of the two out"
+                )
+    return frame.drop_duplicates(KEY, ignore_index=True)
+
+
+def read_queries(folders: Sequence[Path], name: str, results: pd.DataFrame) -> pd.DataFrame:
+    """The queries of every row of ``results``, from the folder that the row comes from.
+
+    Raises:
+        InputError: naming the file, when it is missing, lacks columns or the queries of a row.
+    """
+    frames = [pd.DataFrame(columns=QUERY_COLUMNS)]
+    for place in results["folder"].unique():
+        path = folders[place] / name
+        try:
+            frame = pd.read_parquet(path)
+        except (OSError, ValueError) as error:
+            raise InputError(f"{path}: cannot be read: {error}") from None
+        _require(frame, path, QUERY_COLUMNS)
+        wanted = results.loc[results["folder"] == place, KEY]
+        own = wanted.merge(frame.drop_duplicates(KEY)[KEY], on=KEY, how="left", indicator=True)
+        lost = own[own["_merge"] == "left_only"]
+        if len(lost):
+            model, source, target, seed = lost.iloc[0][KEY]
+            raise InputError(f"{path}: holds no queries of model {model}, {source} → {target}, seed {seed}")
+        frames.append(frame.merge(wanted, on=KEY)[QUERY_COLUMNS])
+    return pd.concat(frames[1:], ignore_index=True) if len(frames) > 1 else frames[0]
+
+
+def read_divergence(folders: Sequence[Path]) -> pd.DataFrame:
+    columns = [*DIVERGENCE_KEY, "mean", "median", "instance_norm"]
+    frames = [pd.DataFrame(columns=columns)]
+    for folder in folders:
+        path = folder / DIVERGENCE
+        if path.is_file() and path.read_text(encoding="utf-8").strip():  # empty where nothing was measured
+            frame = _numbers(_csv(path, columns), path, ["seed", "stage", "mean", "median"])
+            frame["instance_norm"] = frame["instance_norm"] == "True"
+            frames.append(frame)
+    joined = pd.concat(frames[1:], ignore_index=True) if len(frames) > 1 else frames[0]
+    return joined.drop_duplicates(DIVERGENCE_KEY, ignore_index=True)
+
+
+def read_description(path: Path) -> dict[str, Any]:
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: cannot be read: {error}") from None
+    if not isinstance(values, dict) or not isinstance(values.get("models", {}), dict):
+        raise InputError(f"{path}: is not a benchmark's description: it holds no mapping 'models'")
+    return values

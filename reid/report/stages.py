@@ -1,0 +1,64 @@
+"""Feature divergence, stage by stage."""
+
+from __future__ import annotations
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from reid.report.figures import Picture, Style, picture, styles
+from reid.report.inputs import Benchmark
+
+
+def divergence(benchmark: Benchmark) -> Picture | None:
+    """Divergence a stage on a log scale: between domains, and between identities beside it."""
+    frame = benchmark.divergence
+    kinds = [(by, name) for by, name in (("domain", "between domains"), ("identity", "between identities"))]
+    kinds = [(by, name) for by, name in kinds if (frame["by"] == by).any()] if len(frame) else []
+    if not kinds:
+        return None
+    look = styles([*benchmark.models, *(m for m in dict.fromkeys(frame["model"]) if m not in benchmark.models)])
+    figure = Figure(figsize=(0.8 + 3.7 * len(kinds), 4.0), layout="constrained")
+    panels = figure.subplots(1, len(kinds), sharey=True, squeeze=False)[0]
+    for panel, (by, name) in zip(panels, kinds, strict=True):
+        _divergence_panel(panel, frame[(frame["by"] == by) & (frame["mean"] > 0)], look)
+        panel.set_title(name, fontsize=10)
+    panels[0].set_ylabel("symmetric KL, mean over channels, nats", fontsize=9)
+    handles = [
+        Line2D([], [], color=look[model].color, ls=look[model].dash, marker=look[model].marker, ms=6, label=model)
+        for model in look
+        if (frame["model"] == model).any()
+    ]
+    handles.append(Line2D([], [], color="#444444", marker="o", mfc="white", ls="none", ms=9, label="instance norm"))
+    figure.legend(handles=handles, loc="outside upper center", ncols=min(4, len(handles)), fontsize=9, frameon=False)
+    floors = sorted(set(frame["floor"])) if "floor" in frame else []
+    caption = (
+        "Feature divergence after each of the four stages (log scale): the line is the median over seeds and pairs of "
+        "data sets, small dots are the single values. Hollow: the stage ends in instance norm, where divergence is "
+        f"near zero by construction. Variances are floored{f' at {floors[0]}' if len(floors) == 1 else ''}."
+    )
+    zeros = int((frame["mean"] <= 0).sum())
+    caption += f" {zeros} values of zero cannot be drawn on a log scale." if zeros else ""
+    return picture("divergence", figure, caption, f"Divergence by stage, {', '.join(name for _, name in kinds)}.")
+
+
+def _divergence_panel(axes: Axes, frame: pd.DataFrame, look: dict[str, Style]) -> None:
+    axes.set_yscale("log")
+    present = [model for model in look if (frame["model"] == model).any()]
+    for place, model in enumerate(present):
+        own, style = frame[frame["model"] == model], look[model]
+        shift = 0.07 * (place - (len(present) - 1) / 2)
+        axes.plot(own["stage"] + shift, own["mean"], ls="none", marker=".", ms=3, color=style.color, alpha=0.45)
+        medians = own.groupby("stage")["mean"].median()
+        axes.plot(medians.index + shift, medians, color=style.color, ls=style.dash, lw=1.5)
+        for stage in (1, 2, 3, 4):
+            here = own[own["stage"] == stage]
+            fill = "white" if here["instance_norm"].all() else style.color
+            axes.plot(
+                stage + shift, here["mean"].median(), marker=style.marker, ms=7, color=style.color, mfc=fill, ls="none"
+            )
+    axes.set_xticks([1, 2, 3, 4])
+    axes.set_xlabel("stage", fontsize=9)
+    axes.grid(color="#dddddd", lw=0.6)
+    axes.spines[["top", "right"]].set_visible(False)

@@ -1,0 +1,151 @@
+"""From a benchmark's queries to tables of differences and gaps; the numbers of every table and figure stand in them.
+
+All differences are oriented so that the model named later in benchmark.json is `model_a`: above 0 it is the better one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from reid.evaluation import gap
+from reid.evaluation.interval import Estimate
+from reid.report.inputs import Benchmark, Direction, lines
+
+METRICS = {"mAP": "mAP", "rank1": "rank-1", "mINP": "mINP"}
+ESTIMATE = ["value", "low", "high", "standard_error", "degrees", "method", "seeds", "identities", "significant"]
+COMPARISONS = [
+    "model_a",
+    "model_b",
+    "source",
+    "target",
+    "metric",
+    *ESTIMATE,
+    "left_out",
+    "in_domain",
+    "better",
+    "worse",
+]
+GAPS = ["model", "source", "target", "metric", *ESTIMATE, "left_out"]
+GAP_DIFFERENCES = ["model_a", "model_b", "source", "target", "metric", *ESTIMATE, "left_out"]
+
+
+def comparisons(benchmark: Benchmark) -> pd.DataFrame:
+    """Paired differences (fractions) of every two models in every direction, one row a metric."""
+    return _compare(benchmark.queries, benchmark, benchmark.models)
+
+
+def _compare(queries: pd.DataFrame, benchmark: Benchmark, order: Sequence[str]) -> pd.DataFrame:
+    rows = []
+    for source, target in dict.fromkeys(zip(queries["source"], queries["target"], strict=True)):
+        own = queries[(queries["source"] == source) & (queries["target"] == target)]
+        if own["model"].nunique() > 1:
+            found = gap.compare_models(own, benchmark.in_domain)
+            rows += [_oriented(_row(one, COMPARISONS), order) for one in found]
+    frame = pd.DataFrame(rows, columns=COMPARISONS)
+    return _sorted(frame, benchmark, order)
+
+
+def gaps(benchmark: Benchmark) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """In-domain minus cross-domain (fractions): each model's, and the differences of two models' gaps."""
+    own: list[dict[str, Any]] = []
+    differences: list[dict[str, Any]] = []
+    for direction in benchmark.main_directions:
+        queries = _with_in_domain(benchmark, direction)
+        if queries.empty:
+            continue
+        one, two = gap.gaps(queries, benchmark.in_domain)
+        own += [_row(found, GAPS) for found in one]
+        differences += [_oriented(_row(found, GAP_DIFFERENCES), benchmark.models) for found in two]
+    return (
+        _sorted(pd.DataFrame(own, columns=GAPS), benchmark, benchmark.models),
+        _sorted(pd.DataFrame(differences, columns=GAP_DIFFERENCES), benchmark, benchmark.models),
+    )
+
+
+def _with_in_domain(benchmark: Benchmark, direction: Direction) -> pd.DataFrame:
+    """The queries of a cross-domain direction and of its source's own test splits, of the models tested on all."""
+    own = [one.target for one in benchmark.main_directions if one.in_domain and one.source == direction.source]
+    if direction.in_domain or not own:
+        return benchmark.queries.iloc[:0]
+    targets = [*own, direction.target]
+    rows = benchmark.queries[
+        (benchmark.queries["source"] == direction.source) & benchmark.queries["target"].isin(targets)
+    ]
+    tested = rows.groupby("model")["target"].nunique()
+    return rows[rows["model"].isin(tested.index[tested == len(targets)])]
+
+
+def remedy_comparisons(benchmark: Benchmark) -> pd.DataFrame:
+    """First seed, mAP: each remedy against each model of the main table, and in every direction the best against the
+    next best. Intervals are of these networks."""
+    first = benchmark.seeds[0]
+    base = benchmark.queries[benchmark.queries["seed"] == first]
+    queries = pd.concat([base, benchmark.remedies_queries[benchmark.remedies_queries["seed"] == first]])
+    remedies = list(dict.fromkeys(benchmark.remedies["model"]))
+    order = [*benchmark.models, *remedies]
+    frames = [pd.DataFrame(columns=COMPARISONS)]
+    for source, target in dict.fromkeys(zip(queries["source"], queries["target"], strict=True)):
+        own = queries[(queries["source"] == source) & (queries["target"] == target)]
+        means = own.groupby("model")["ap"].mean().sort_values(ascending=False)
+        wanted = [{model, remedy} for model in benchmark.models for remedy in remedies]
+        wanted += [two for two in [set(means.index[:2])] if two not in wanted]
+        for pair in wanted:
+            if len(pair) == 2 and pair <= set(means.index):
+                frames.append(_compare(own[own["model"].isin(pair)], benchmark, order))
+    frame = pd.concat([one for one in frames if len(one)] or frames)
+    return _sorted(frame[frame["metric"] == "mAP"], benchmark, order)
+
+
+def best(frame: pd.DataFrame, means: Mapping[str, float], source: str, target: str, rivals: str = "all") -> str | None:
+    """The model with the highest mAP where the interval against every other (``rivals`` "all"), or against the next
+    best ("next"), excludes 0; else None. ``means``: mAP of each model in this direction."""
+    ranked = sorted(means, key=lambda model: -means[model])
+    if len(ranked) < 2:
+        return None
+    own = frame[(frame["source"] == source) & (frame["target"] == target) & (frame["metric"] == "mAP")]
+    for rival in ranked[1:] if rivals == "all" else ranked[1:2]:
+        if ahead(own, ranked[0], rival) is not True:
+            return None
+    return ranked[0]
+
+
+def ahead(frame: pd.DataFrame, model: str, rival: str) -> bool | None:
+    """Whether ``model`` is significantly ahead of ``rival``; None where the two were not compared."""
+    for row in lines(frame):
+        if {row.model_a, row.model_b} == {model, rival}:
+            return bool(row.significant) and (row.value > 0) == (row.model_a == model)
+    return None
+
+
+def _row(found: gap.Comparison | gap.Gap | gap.GapDifference, columns: Sequence[str]) -> dict[str, Any]:
+    """One row of a table: the fields named by ``columns``, those of the estimate among them."""
+    estimate: Estimate = found.estimate
+    row = {name: getattr(estimate if name in ESTIMATE else found, name) for name in columns}
+    row["identities"] = "+".join(str(count) for count in estimate.identities)
+    row["left_out"] = " ".join(str(seed) for seed in found.left_out)
+    return row
+
+
+def _oriented(row: dict[str, Any], order: Sequence[str]) -> dict[str, Any]:
+    if order.index(row["model_a"]) > order.index(row["model_b"]):
+        return row
+    turned = row | {"model_a": row["model_b"], "model_b": row["model_a"]}
+    turned |= {"value": -row["value"], "low": -row["high"], "high": -row["low"]}
+    return turned | ({"better": row["worse"], "worse": row["better"]} if "better" in row else {})
+
+
+def _sorted(frame: pd.DataFrame, benchmark: Benchmark, models: Sequence[str]) -> pd.DataFrame:
+    """Pairs, then directions (in-domain first), then metrics, each in the order of the tables."""
+    directions = [(one.source, one.target) for one in benchmark.directions]
+    order: dict[str, Iterable[Any]] = {
+        name: [models.index(model) for model in frame[name]]
+        for name in ("model", "model_b", "model_a")
+        if name in frame
+    }
+    order["direction"] = [directions.index(pair) for pair in zip(frame["source"], frame["target"], strict=True)]
+    order["metric"] = [list(METRICS).index(metric) for metric in frame["metric"]]
+    places = pd.DataFrame(order, index=range(len(frame))).sort_values(list(order), kind="stable").index
+    return frame.iloc[places].reset_index(drop=True)

@@ -1,0 +1,51 @@
+import dataclasses
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from reid.report import figures, forest, stages, statistics
+
+PNG = b"\x89PNG"
+
+
+def test_cmc_by_hand():
+    queries = pd.DataFrame({"seed": [0, 0, 1, 1], "first_rank": [1, 3, 1, 30]})
+    assert figures.cmc(queries) == pytest.approx([0.5, 0.5, *[0.75] * 18])
+
+
+def test_cmc_equals_the_results(benchmark):
+    own = benchmark.queries.query("model == 'bn' and source == 'plaza_x' and target == 'station_x'")
+    results = benchmark.results.query("model == 'bn' and source == 'plaza_x' and target == 'station_x'")
+    curve = figures.cmc(own)
+    assert curve[[0, 4, 9]] == pytest.approx(results[["rank1", "rank5", "rank10"]].mean().to_numpy())
+    assert (np.diff(curve) >= 0).all()
+
+
+def test_models_keep_their_look():
+    looks = figures.styles([f"m{n}" for n in range(7)])
+    assert len({look.color for look in looks.values()}) == len({look.marker for look in looks.values()}) == 7
+    assert figures.styles(["m0", "m1"]) == {name: looks[name] for name in ("m0", "m1")}
+
+
+def test_figures_are_pngs_and_say_what_they_show(benchmark, folder):
+    frame = statistics.comparisons(benchmark)
+    drawn = {name: (folder / "images" / f"{name}.png").read_bytes() for name in ("heat_maps", "forest", "cmc")}
+    assert all(content.startswith(PNG) for content in drawn.values())
+    plot = forest.forest(frame, benchmark.models)
+    assert plot.content == drawn["forest"]  # the same bytes each time
+    open_ = int((~frame.query("metric == 'mAP'")["significant"]).sum())
+    assert f"not significant ({open_} of 4)" in plot.caption and plot.alt
+
+
+def test_nothing_to_draw(benchmark):
+    assert forest.forest(statistics.comparisons(benchmark).iloc[:0], benchmark.models) is None
+    assert stages.divergence(dataclasses.replace(benchmark, divergence=benchmark.divergence.iloc[:0])) is None
+
+
+def test_zero_divergence_is_counted(benchmark):
+    frame = benchmark.divergence.copy()
+    frame.loc[0, "mean"] = 0
+    caption = stages.divergence(dataclasses.replace(benchmark, divergence=frame)).caption
+    assert "1 values of zero" in caption
+    assert "near zero by construction" in caption and "floored at 1e-05" in caption

@@ -1,0 +1,112 @@
+import json
+import shutil
+
+import pandas as pd
+import pytest
+
+from reid.errors import InputError
+from reid.report.inputs import Direction, lines, read_benchmarks
+
+
+@pytest.fixture
+def copy(folder, tmp_path):
+    """Copies the benchmark's own files into a new folder."""
+
+    def make(name="copy"):
+        shutil.copytree(folder, tmp_path / name, ignore=shutil.ignore_patterns("*.html", "images", "tables.*"))
+        return tmp_path / name
+
+    return make
+
+
+def change(path, **values):
+    frame = pd.read_csv(path, dtype=str, keep_default_na=False)
+    for column, value in values.items():
+        frame.loc[0, column] = value
+    frame.to_csv(path, index=False)
+
+
+def test_reads_types(benchmark):
+    assert benchmark.models == ("bn", "ibn_b") and benchmark.seeds == [0, 1]
+    assert benchmark.results["config_hash"].iloc[0] == "012345678901"  # digits, yet not a number
+    assert benchmark.results["checkpoint"].iloc[0] == "00e1000000000000"
+    assert benchmark.results["mAP"].dtype == float and benchmark.results["in_domain"].dtype == bool
+    assert len(benchmark.results) == 16 and len(benchmark.remedies) == 4 and len(benchmark.queries) == 16 * 24
+    assert [str(one) for one in benchmark.directions if one.in_domain] == ["plaza_x → plaza_x", "station_x → station_x"]
+    assert benchmark.directions[0] == Direction("plaza_x", "plaza_x", True)
+    assert benchmark.in_domain("plaza_x", "plaza_x") and not benchmark.in_domain("plaza_x", "station_x")
+
+
+def test_same_folder_twice_is_one(folder, copy, benchmark):
+    joined = read_benchmarks([folder, copy()])
+    pd.testing.assert_frame_equal(joined.results, benchmark.results)
+    pd.testing.assert_frame_equal(joined.queries, benchmark.queries)
+    pd.testing.assert_frame_equal(joined.divergence, benchmark.divergence)
+    assert joined.description == benchmark.description
+
+
+def test_rows_of_two_folders_are_joined(folder, copy, benchmark):
+    first, second = copy("a"), copy("b")
+    results = pd.read_csv(folder / "results.csv", dtype=str)
+    results[results["seed"] == "0"].to_csv(first / "results.csv", index=False)
+    results[results["seed"] == "1"].to_csv(second / "results.csv", index=False)
+    joined = read_benchmarks([first, second])
+    assert joined.seeds == [0, 1] and len(joined.results) == len(benchmark.results)
+    assert sorted(map(tuple, lines(joined.queries))) == sorted(map(tuple, lines(benchmark.queries)))
+
+
+def test_contradiction_names_both_files_and_figures(folder, copy):
+    other = copy()
+    change(other / "results.csv", mAP="0.25")
+    with pytest.raises(
+        InputError, match=r"(?s)results.csv and .*copy/results.csv: model bn, .* seed 0 has mAP .* 0.25"
+    ):
+        read_benchmarks([folder, other])
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"mAP": "high"}, r"results.csv: column mAP: .*high"),
+        ({"in_domain": "perhaps"}, "in_domain: 'perhaps' is neither True nor False"),
+        ({"seed": ""}, "column seed: is empty in 1 rows"),
+        ({"model": "else"}, "queries.parquet: holds no queries of model else"),
+    ],
+)
+def test_bad_cells(copy, values, message):
+    own = copy()
+    change(own / "results.csv", **values)
+    with pytest.raises(InputError, match=message):
+        read_benchmarks([own])
+
+
+def test_missing_files_and_columns(copy, tmp_path):
+    own = copy()
+    with pytest.raises(InputError, match="not a benchmark's folder: it holds no results.csv"):
+        read_benchmarks([tmp_path / "nowhere"])
+    (own / "benchmark.json").write_text("{")
+    with pytest.raises(InputError, match=r"benchmark.json: cannot be read"):
+        read_benchmarks([own])
+    (own / "benchmark.json").write_text(json.dumps({"models": []}))
+    with pytest.raises(InputError, match="no mapping 'models'"):
+        read_benchmarks([own])
+    (own / "benchmark.json").write_text("{}")
+    pd.read_csv(own / "results.csv").drop(columns="mINP").to_csv(own / "results.csv", index=False)
+    with pytest.raises(InputError, match="has no column mINP; its columns are model"):
+        read_benchmarks([own])
+
+
+def test_empty_divergence_is_none_measured(copy):
+    own = copy()
+    (own / "divergence.csv").write_text("\n")
+    assert read_benchmarks([own]).divergence.empty
+
+
+def test_a_model_is_no_remedy(folder, copy):
+    own = copy()
+    for name in ("remedies.csv", "remedies_queries.parquet"):
+        (own / name).unlink()
+    shutil.copy(folder / "remedies.csv", own / "results.csv")
+    shutil.copy(folder / "remedies_queries.parquet", own / "queries.parquet")
+    with pytest.raises(InputError, match="'bn_standardised' is a model in one and a remedy in another"):
+        read_benchmarks([folder, own])

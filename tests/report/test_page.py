@@ -1,0 +1,205 @@
+"""The page as its reader gets it: parsed back and held against the CSV files."""
+
+import re
+import shutil
+from html.parser import HTMLParser
+
+import pandas as pd
+import pytest
+from benchmark_folders import benchmark_folder
+
+from reid.errors import InputError
+from reid.report.page import build_report
+
+
+class Page(HTMLParser):
+    """Rows of cells of every table by id, the bold cells, and every attribute that could fetch something."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tables, self.bold, self.links, self.tags, self.alts = {}, set(), [], set(), []
+        self._rows = self._cell = None
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        own = dict(attributes)
+        self.tags.add(tag)
+        self.links += [own[name] for name in ("src", "href", "srcset", "data") if name in own]
+        if tag == "img":
+            self.alts.append(own.get("alt"))
+        if tag == "table":
+            self._rows = self.tables.setdefault(own["id"], [])
+            self._id = own["id"]
+        elif tag == "tr":
+            self._rows.append([])
+        elif tag in ("td", "th"):
+            self._cell = ""
+        elif tag == "strong" and self._cell is not None:
+            self.bold.add((self._id, len(self._rows) - 2, len(self._rows[-1])))
+
+    def handle_data(self, data):
+        if self._cell is not None:
+            self._cell += data
+
+    def handle_endtag(self, tag):
+        if tag in ("td", "th") and self._cell is not None:
+            self._rows[-1].append(self._cell)
+            self._cell = None
+
+
+@pytest.fixture(scope="session")
+def text(folder):
+    return (folder / "index.html").read_text()
+
+
+@pytest.fixture(scope="session")
+def page(text):
+    return Page(text)
+
+
+def rows(page, key):
+    return page.tables[key][1:]
+
+
+def place(row):
+    return f"{row.source} → {row.target}"
+
+
+def estimates(frame, name):
+    """What a table of differences must show for each row of its CSV."""
+    metric = {"mAP": "mAP", "rank1": "rank-1", "mINP": "mINP"}
+    for row in frame.itertuples():
+        yield [
+            name(row), place(row), metric[row.metric], f"{100 * row.value:+.1f}",
+            f"[{100 * row.low:+.1f}, {100 * row.high:+.1f}]", "significant" if row.significant else "not significant",
+            str(row.seeds),
+        ]  # fmt: skip
+
+
+def pair(row):
+    return f"{row.model_a} minus {row.model_b}"
+
+
+def test_differences_equal_the_csv(folder, page):
+    frame = pd.read_csv(folder / "comparisons.csv")
+    shown = rows(page, "comparisons")
+    assert len(shown) == len(frame) == 4 * 3
+    for cells, expected, row in zip(shown, estimates(frame, pair), frame.itertuples(), strict=True):
+        expected[1] += " (in-domain)" if row.in_domain else " (cross-domain)"
+        assert cells == [*expected, f"{100 * row.better:.1f}", f"{100 * row.worse:.1f}"]
+
+
+def test_gaps_equal_the_csv(folder, page):
+    assert rows(page, "gaps") == list(estimates(pd.read_csv(folder / "gaps.csv"), lambda row: row.model))
+    assert rows(page, "gap-differences") == list(estimates(pd.read_csv(folder / "gap_differences.csv"), pair))
+
+
+def test_headline_equals_means_of_the_results(folder, page):
+    frame = pd.read_csv(folder / "results.csv")
+    header, *shown = page.tables["headline"]
+    assert header[1:] == ["bn: mAP, % (drop, points)", "ibn_b: mAP, % (drop, points)"]
+    assert [cells[0].partition(" (")[2] for cells in shown] == ["in-domain)"] * 2 + ["cross-domain)"] * 2
+    for cells in shown:
+        source, target = cells[0].partition(" (")[0].split(" → ")
+        for model, cell in zip(("bn", "ibn_b"), cells[1:], strict=True):
+            own = frame[(frame.model == model) & (frame.source == source)].groupby("target")["mAP"].mean()
+            drop = "" if source == target else f" ({100 * (own[target] - own[source]):+.1f})"
+            assert cell == f"{100 * own[target]:.1f}{drop}"
+
+
+def test_every_figure_and_remedies_equal_the_csv(folder, page):
+    frame = pd.read_csv(folder / "results.csv")
+    for cells in rows(page, "figures"):
+        source, target = cells[1].partition(" (")[0].split(" → ")
+        own = frame[(frame.model == cells[0]) & (frame.source == source) & (frame.target == target)]
+        assert cells[2] == str(len(own))
+        assert cells[4] == f"{100 * own.mAP.min():.1f} to {100 * own.mAP.max():.1f}"
+        means = [f"{100 * own[name].mean():.1f}" for name in ("mAP", "rank1", "rank5", "rank10", "mINP")]
+        assert [cells[3], *cells[5:9]] == means
+        assert cells[9:] == [str(own.queries.iloc[0]), str(own.gallery.iloc[0])]
+    both = pd.concat([frame, pd.read_csv(folder / "remedies.csv")]).query("seed == 0")
+    header, *shown = page.tables["remedies"]
+    assert [cells[0] for cells in shown] == ["bn", "ibn_b", "bn_standardised"]
+    for cells in shown:
+        for name, cell in zip(header[1:], cells[1:], strict=True):
+            source, target = name.partition(" (")[0].split(" → ")
+            own = both[(both.model == cells[0]) & (both.source == source) & (both.target == target)]
+            assert cell.split(" ")[0] == f"{100 * own.mAP.item():.1f}"
+    pairs = pd.read_csv(folder / "remedy_comparisons.csv")
+    pairs = pairs[pairs.model_a == "bn_standardised"]
+    assert [cells[2] for cells in rows(page, "remedy-pairs")] == [f"{100 * value:+.1f}" for value in pairs.value]
+
+
+def test_bold_means_that_every_interval_excludes_zero(folder, page):
+    frame = pd.read_csv(folder / "comparisons.csv").query("metric == 'mAP'")
+    expected = set()
+    for number, cells in enumerate(rows(page, "headline")):
+        source, target = cells[0].partition(" (")[0].split(" → ")
+        row = frame[(frame.source == source) & (frame.target == target)].iloc[0]
+        if row.low > 0 or row.high < 0:
+            expected.add(("headline", number, 2 if row.value > 0 else 1))
+    assert expected and {one for one in page.bold if one[0] == "headline"} == expected
+
+
+def test_page_fetches_nothing_and_escapes_names(text, page):
+    assert "script" not in page.tags and "iframe" not in page.tags
+    assert all(link.startswith(("data:image/", "#")) for link in page.links)
+    assert not re.search(r"url\(|@import|http-equiv=.refresh", text)
+    assert "two drawn sites &lt;small&gt;" in text and "<small>" not in text
+    assert all(page.alts)
+
+
+def test_sections_stand_in_order(text):
+    order = ["first", "maps", "differences", "gap", "simple", "curves", "stages", "lists", "literature", "how"]
+    found = re.findall(r'<section id="(\w+)">', text)
+    assert found == order
+    assert "These are other data and not comparable" in text
+    assert "not significant" in text and "One seed" not in text
+
+
+def test_tables_as_markdown_and_latex_hold_the_same_rows(folder, page):
+    markdown, latex = (folder / "tables.md").read_text(), (folder / "tables.tex").read_text()
+    parts = [part.splitlines() for part in markdown.split("## ")[1:]]
+    for (key, table), part in zip(page.tables.items(), parts, strict=True):
+        assert rf"\label{{tab:{key}}}" in latex
+        lines = [line for line in part if line.startswith("|")]
+        shown = [[cell.strip().strip("*") for cell in line.strip("|").split("|")] for line in lines]
+        assert [[cell.replace("\\", "") for cell in line] for line in [shown[0], *shown[2:]]] == table
+    assert r"plaza\_x $\rightarrow$ station\_x" in latex
+    assert not re.search(r"(?<!\\)[_#]", re.sub(r"\\(label|usepackage)\{[^}]*\}", "", latex))
+
+
+def test_smallest_benchmark(tmp_path):
+    one = {"sources": ["plaza_x"], "targets": ["plaza_x"], "seeds": [3], "remedies": [], "divergence": False}
+    folder = benchmark_folder(tmp_path, ["bn"], **one, identities=3)
+    files = build_report([folder], tmp_path / "out", progress=False)
+    assert all(file.is_file() and file.parent.is_relative_to(tmp_path / "out") for file in files)
+    text = (tmp_path / "out" / "index.html").read_text()
+    for sentence in (
+        "1 model (bn), each trained on plaza_x with 1 seed (3), was tested on plaza_x.",
+        "there is nothing to compare", "a gap cannot be computed", "no remedies.csv", "no divergence.csv",
+        "No model was tested across domains",
+    ):  # fmt: skip
+        assert sentence in text
+    assert not (folder / "index.html").exists()
+    assert pd.read_csv(tmp_path / "out" / "comparisons.csv").empty
+
+
+def test_one_seed_and_lost_runs_are_said_so(tmp_path):
+    folder = benchmark_folder(
+        tmp_path, ["bn", "ibn_b"], ["plaza_x"], seeds=[0], remedies=[], divergence=False, identities=3
+    )
+    shutil.rmtree(tmp_path / "runs" / "ibn_b_plaza_x_seed0")
+    results = pd.read_csv(folder / "results.csv")
+    results.loc[0, "rank5"] = None
+    results.to_csv(folder / "results.csv", index=False)
+    build_report([folder], progress=False)
+    text = (folder / "index.html").read_text()
+    assert "One seed: this holds for these trained networks, not for the methods." in text
+    assert "The lists cannot be drawn: run&#39;s folder not found:" in text
+    assert "1 cell is missing (-)." in text
+
+
+def test_no_folder_is_an_error(tmp_path):
+    with pytest.raises(InputError, match="at least one folder"):
+        build_report([], tmp_path)

@@ -1,0 +1,61 @@
+import pytest
+from benchmark_folders import benchmark_folder
+
+from reid.errors import InputError
+from reid.report.inputs import read_benchmarks
+from reid.report.published import FILE, FLAGS, compare, read_published
+
+
+@pytest.fixture(scope="session")
+def published():
+    return read_published()
+
+
+@pytest.fixture
+def market(tmp_path):
+    """Our own figures on public data, invented."""
+    sets = ["market1501", "msmt17"]
+    return read_benchmarks([benchmark_folder(tmp_path, ["bn"], sets, sets, [0], [], divergence=False, identities=2)])
+
+
+def test_flags_follow_from_facts(published):
+    for row in published:
+        assert ("pairwise matcher" in row.flags) == row.method.startswith("QAConv")
+        assert ("extra data" in row.flags) == row.train.endswith("_all")
+        assert ("Duke" in row.flags) == ("dukemtmc" in (row.train, row.test))
+        assert ("input size" in row.flags) == row.method.startswith(("QAConv", "SBS"))
+        assert row.mAP is not None and 0 < row.mAP < 100 and row.source
+
+
+def test_same_data_stand_beside_ours_and_flagged_rows_apart(market, published):
+    found = compare(market, published)
+    assert not found.context
+    plain, flagged = found.matching
+    ours = [row for row in plain.rows if row[0] == "ours: bn"]
+    assert len(ours) == 4 and plain.rows[:4] == tuple(ours)
+    frame = market.results.query("source == 'market1501' and target == 'msmt17'")
+    assert next(row for row in ours if row[2] == "market1501 → msmt17")[3] == f"{100 * frame['mAP'].item():.1f}"
+    named = {row.method for row in published if row.flags and (row.train, row.test) == ("market1501", "msmt17")}
+    assert named and not named & {row[0] for row in plain.rows if row[2] == "market1501 → msmt17"}
+    assert all(row[-1] and set(row[-1].split("; ")) <= set(FLAGS) for row in flagged.rows)
+    assert not any(row[0].startswith("ours") for row in flagged.rows)
+    assert not plain.bold and not flagged.bold
+    assert all(set(row[2].split(" → ")) <= {"market1501", "msmt17", "msmt17_all"} for row in plain.rows + flagged.rows)
+
+
+def test_drawn_sites_get_context_only(benchmark, published):
+    found = compare(benchmark, published)
+    assert not found.matching and len(found.context) == 2
+    for table in found.context:
+        assert not any(row[0].startswith("ours") for row in table.rows)
+        assert all(row[2].split(" → ")[0] != row[2].split(" → ")[1] for row in table.rows)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [(("Duke", "Dukes"), "flag 'Dukes' is not one of pairwise matcher, "), ((",86.1,", ",high,"), "line 2: .*high")],
+)
+def test_bad_tables(tmp_path, change, message):
+    (tmp_path / "own.csv").write_text(FILE.read_text().replace(*change))
+    with pytest.raises(InputError, match=message):
+        read_published(tmp_path / "own.csv")
