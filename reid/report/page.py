@@ -47,7 +47,7 @@ def _figures(benchmark: Benchmark, comparisons: pd.DataFrame) -> dict[str, figur
         figures.heat_maps(benchmark),
         forest.forest(comparisons, benchmark.models),
         figures.cmc_curves(benchmark),
-        stages.divergence(benchmark),
+        stages.divergence(benchmark.divergence, benchmark.models),
     ]
     return {picture.name: picture for picture in drawn if picture is not None}
 

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from reid.report.figures import Picture, Style, picture, styles
-from reid.report.inputs import Benchmark
 
 
-def divergence(benchmark: Benchmark) -> Picture | None:
-    """Divergence a stage on a log scale: between domains, and between identities beside it."""
-    frame = benchmark.divergence
+def divergence(frame: pd.DataFrame, models: Sequence[str]) -> Picture | None:
+    """Divergence a stage on a log scale: between domains, and between identities beside it.
+
+    ``frame``: a benchmark's divergence.csv; ``models`` in the order of their colours, others follow.
+    """
     kinds = [(by, name) for by, name in (("domain", "between domains"), ("identity", "between identities"))]
     kinds = [(by, name) for by, name in kinds if (frame["by"] == by).any()] if len(frame) else []
     if not kinds:
         return None
-    look = styles([*benchmark.models, *(m for m in dict.fromkeys(frame["model"]) if m not in benchmark.models)])
+    look = styles([*models, *(m for m in dict.fromkeys(frame["model"]) if m not in models)])
     figure = Figure(figsize=(0.8 + 3.7 * len(kinds), 4.0), layout="constrained")
     panels = figure.subplots(1, len(kinds), sharey=True, squeeze=False)[0]
     for panel, (by, name) in zip(panels, kinds, strict=True):
