@@ -1,5 +1,6 @@
 PYTHON ?= python3
-.PHONY: demo test lint types bench
+JOBS ?= 2
+.PHONY: demo test lint types bench report
 
 .venv/installed: setup.cfg pyproject.toml
 	test -x .venv/bin/python || $(PYTHON) -m venv .venv
@@ -7,7 +8,7 @@ PYTHON ?= python3
 	touch $@
 
 demo: .venv/installed  ## train BN, BN on standardised input, IBN-a and IBN-b on one drawn site, test on both and on a control
-	.venv/bin/python tools/cross_domain.py --cfgs sites_bn.yaml sites_bn_standardised.yaml sites_ibn_a.yaml sites_ibn_b.yaml --targets plaza station station_neutral --output runs/demo
+	.venv/bin/python tools/cross_domain.py --cfgs sites_bn.yaml sites_bn_standardised.yaml sites_ibn_a.yaml sites_ibn_b.yaml --targets plaza station station_neutral --jobs $(JOBS) --output runs/demo
 
 test: .venv/installed
 	.venv/bin/python -m pytest
@@ -20,3 +21,7 @@ types: .venv/installed
 
 bench: .venv/installed  ## evaluation and re-ranking against the pure matrix product, one thread
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 .venv/bin/python benchmarks/retrieval.py
+
+report: .venv/installed  ## the grid of three sites, three models, three seeds and the remedies, and its page runs/report/index.html
+	.venv/bin/python tools/cross_domain.py --benchmark sites.yaml --jobs $(JOBS) --output runs/report
+	.venv/bin/python tools/report.py runs/report

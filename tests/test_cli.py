@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 import yaml
 from conftest import ROOT
-from trees import PLACE, manifest_tree, market_tree
+from trees import PLACE, manifest_tree, market_tree, write_image
 
 from reid.cli import COMMANDS, _bytes, main
 from reid.retrieval.features import Features
@@ -353,3 +353,105 @@ def test_features_of_a_run_can_be_scored(tmp_path, capsys):
     Features(np.eye(3, dtype=np.float32), own["pids"], own["camids"] + 1).save(tmp_path / "g.npz")
     code, out, _ = run(capsys, "score", "--query", tmp_path / "q.npz", "--gallery", tmp_path / "g.npz")
     assert code == 0 and "100.00" in out
+
+
+def test_adabn_and_a_folder_of_images_without_labels(tiny, market, capsys):
+    assert main(["train", "--cfg", "market_bn.yaml", *tiny, "optim.steps=3", "run=r"]) == 0
+    folder = str(market / PLACE / "bounding_box_test")
+    code, out, _ = run(capsys, "evaluate", "--run", "runs/r", "--targets", "market1501", "--adabn", "market1501")
+    assert code == 0 and "market1501 (AdaBN market1501)" in out
+    code, out, _ = run(capsys, "evaluate", "--run", "runs/r", "--targets", "market1501", "--adabn", folder)
+    assert code == 0 and "market1501 (AdaBN bounding_box_test)" in out
+    targets = json.loads(Path("runs/r/results.json").read_text())["targets"]
+    assert [own["adabn"] and own["adabn"]["images"] for own in targets.values()] == [None, 48, 38]
+    assert len({own["mAP"] for own in targets.values()}) == 3
+    fails(capsys, "nowhere", "evaluate", "--run", "runs/r", "--targets", "market1501", "--adabn", "nowhere")
+    fails(capsys, "keep_epochs=true", "evaluate", "--run", "runs/r", "--targets", "market1501", "--oracle")
+
+
+def test_divergence_and_readiness(tiny, market, tmp_path, capsys):
+    people = manifest_tree(tmp_path / "mine")
+    new = str(market / PLACE / "query")
+    for model in ("resnet18", "resnet18_ibn_b"):
+        config = ["--cfg", "market_bn.yaml", *tiny, f"model.backbone={model}", "optim.steps=3", f"run={model}"]
+        assert main(["train", *config]) == 0
+    runs = ["runs/resnet18", "runs/resnet18_ibn_b"]
+    capsys.readouterr()
+    code, out, _ = run(capsys, "divergence", "--run", *runs, "--a", "market1501", "--b", new, "--output", "d")
+    table = pd.read_csv("d/divergence.csv")
+    assert code == 0 and Path("d/divergence.png").read_bytes().startswith(b"\x89PNG")
+    assert table["instance_norm"].tolist() == [False] * 4 + [True, True, False, False]
+    assert all(f"{value:.3g} (" in out for value in table["median"]) and set(table["b"]) == {"query"}
+    code, out, _ = run(capsys, "divergence", "--run", runs[0], "--a", "market1501", "--by", "identity", "--output", "d")
+    assert code == 0 and "people of market1501" in out and set(pd.read_csv("d/divergence.csv")["by"]) == {"identity"}
+
+    fails(capsys, "no domain with a known drop", "divergence", "--run", runs[0], "--readiness", new)
+    assert main(["evaluate", "--run", runs[0], "--targets", str(people)]) == 0
+    code, out, _ = run(capsys, "divergence", "--run", runs[0], "--readiness", new)
+    assert code == 0 and "not known" in out and "people (drop " in out and "no prediction" in out
+    for arguments, message in (
+        (["--a", "market1501"], "needs --b"),
+        ([], "give --a"),
+        (["--a", "market1501", "--b", "nowhere"], "nowhere"),
+        (["--a", new, "--by", "identity"], "query"),
+    ):
+        fails(capsys, message, "divergence", "--run", runs[0], *arguments)
+
+
+def test_a_benchmark_and_its_page(tiny, tmp_path, capsys):
+    Path("grid.yaml").write_text(
+        "models: {BN: market_bn.yaml, IBN-b: market_ibn_b.yaml}\nsources: [market1501]\n"
+        f"targets: [market1501, {manifest_tree(tmp_path / 'mine')}]\nseeds: [0]\n"
+    )
+    small = [o for o in tiny if "backbone" not in o and "epochs" not in o]
+    grid = ["cross-domain", "--benchmark", "grid.yaml", "--output", "out", *small, "optim.steps=2"]
+    code, out, _ = run(capsys, *grid)
+    assert code == 0 and "grid: 2 runs, 4 cells; missing: 4 cells, 2 runs to train; about 1 min" in out
+    code, again, _ = run(capsys, *grid)
+    assert code == 0 and "missing: 0 cells, 0 runs to train\n" in again
+    assert run(capsys, "report", "out")[0] == 0
+    page = Path("out/index.html").read_text()
+    for row in pd.read_csv("out/results.csv").itertuples():
+        assert f"{100 * row.mAP:.1f}" in page
+    fails(capsys, "nothing", "report", "nothing")
+    fails(capsys, "the benchmark's file names its targets", *grid, "--targets", "market1501")
+    fails(capsys, "the benchmark sets it", *grid, "seed=4")
+    fails(capsys, "needs --targets", "cross-domain", "--cfgs", "market_bn.yaml")
+    with pytest.raises(SystemExit):
+        main([*grid, "--jobs", "0"])
+    capsys.readouterr()
+
+
+def test_a_source_without_a_test_split_is_trained_on_and_tested_elsewhere(tiny, tmp_path, capsys):
+    people = manifest_tree(tmp_path / "mine")
+    Path("synthetic.yaml").write_text(
+        f"name: synthetic\nroot: {people.parent}\nlayout: folders\npattern: '^(?P<cam>\\d)'\n"
+        "splits: {train: {dir: images}}\n"
+    )
+    settings = [*tiny, "data.source=synthetic.yaml", "optim.steps=2"]
+    code, out, _ = run(capsys, "train", "--cfg", "market_bn.yaml", *settings, "run=none")
+    assert code == 0 and "has no test split" in out
+    code, out, _ = run(capsys, "train", "--cfg", "market_bn.yaml", *settings, "targets=[market1501]", "run=one")
+    assert code == 0 and "| market1501 |" in out and "in-domain" not in out
+
+
+def test_random_splits_are_one_target(tiny, tmp_path, capsys):
+    tree = tmp_path / "two"
+    for pid in range(1, 9):
+        for cam in (1, 2):
+            write_image(tree / f"cam{cam}" / f"{pid}.png", pid, cam, size=(32, 16))
+    Path("two.yaml").write_text(
+        f"name: two\nroot: {tree}\npattern: '^(?P<pid>\\d+)'\ntrials: 3\nsplits:\n"
+        "  train: {dir: [cam1, cam2], camera: [1, 2], half: first}\n"
+        "  query: {dir: cam1, camera: 1, half: second}\n  gallery: {dir: cam2, camera: 2, half: second}\n"
+    )
+    code, out, _ = run(
+        capsys, "train", "--cfg", "market_bn.yaml", *tiny, "optim.steps=2", "targets=[two.yaml]", "run=r"
+    )
+    own = json.loads(Path("runs/r/results.json").read_text())["targets"]["two"]
+    assert code == 0 and "| two " in out and len(own["trials"]) == 3 and own["num_queries"] == 12
+    assert own["mAP"] == pytest.approx(np.mean([one["mAP"] for one in own["trials"]]))
+    assert own["spread"]["mAP"] == pytest.approx(np.std([one["mAP"] for one in own["trials"]], ddof=1))
+    queries = pd.read_parquet("runs/r/targets/two/queries.parquet")
+    assert queries.groupby("trial")["ap"].mean().tolist() == pytest.approx([one["mAP"] for one in own["trials"]])
+    fails(capsys, "two@0", "train", "--cfg", "market_bn.yaml", *tiny, "data.source=two.yaml")

@@ -130,7 +130,8 @@ def runs_of(benchmark: Benchmark, overrides: Sequence[str] = ()) -> list[Run]:
         for names in sources:
             source = names[0] if len(names) == 1 else f"[{', '.join(names)}]"
             config = load_config(model.cfg, [f"data.source={source}", f"seed={seed}", *overrides])
-            build.check(config)
+            if seed == benchmark.seeds[0]:
+                build.check(config)
             place = (config.run_folder, model.adabn)
             if place in seen:
                 raise InputError(f"{label!r} and {seen[place]!r} are the same run, {config.run_folder}")

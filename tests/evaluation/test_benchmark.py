@@ -23,7 +23,7 @@ GRID = """
 models: {{BN: market_bn.yaml, IBN-b: market_ibn_b.yaml}}
 remedies:
   BN, AdaBN: {{cfg: market_bn.yaml, adabn: true}}
-sources: [market1501, {other}]
+sources: [market1501]
 targets: [market1501, {other}]
 seeds: [0, 1]
 """
@@ -55,14 +55,14 @@ def tables(folder: Path) -> dict[str, bytes]:
 def test_a_grid_from_nothing_to_its_tables_and_from_cache(grid, tmp_path):
     path, overrides = grid
     runs, tasks = do(path, overrides, tmp_path / "out")
-    assert len(runs) == 2 * 2 * 2 + 2 and len(tasks) == 8  # the remedy needs no network of its own
+    assert len(runs) == 2 * 2 + 1 and len(tasks) == 4  # the remedy needs no network of its own
     results = pd.read_csv(tmp_path / "out" / "results.csv")
-    assert len(results) == 2 * 2 * 2 * 2 and not results.duplicated(["model", "source", "target", "seed"]).any()
+    assert len(results) == 2 * 2 * 2 and not results.duplicated(["model", "source", "target", "seed"]).any()
     assert (
         set(results["model"]) == {"BN", "IBN-b"} and (results["in_domain"] == (results.source == results.target)).all()
     )
     remedies = pd.read_csv(tmp_path / "out" / "remedies.csv")
-    assert set(remedies["model"]) == {"BN, AdaBN"} and set(remedies["seed"]) == {0} and len(remedies) == 4
+    assert set(remedies["model"]) == {"BN, AdaBN"} and set(remedies["seed"]) == {0} and len(remedies) == 2
     assert not np.allclose(remedies["mAP"], results.query("model == 'BN' and seed == 0")["mAP"])
 
     for prefix, table in (("", results), ("remedies_", remedies)):
@@ -76,7 +76,7 @@ def test_a_grid_from_nothing_to_its_tables_and_from_cache(grid, tmp_path):
         stored = read_results(run.config.run_folder)
         assert set(stored["targets"]) >= {"market1501", "people"}
     divergence = pd.read_csv(tmp_path / "out" / "divergence.csv")
-    assert len(divergence) == 2 * 2 * (1 + 2) * 4 and set(divergence["by"]) == {"domain", "identity"}
+    assert len(divergence) == 2 * (1 + 2) * 4 and set(divergence["by"]) == {"domain", "identity"}
     assert (divergence["mean"] >= 0).all() and set(divergence["seed"]) == {0}
     told = json.loads((tmp_path / "out" / "benchmark.json").read_text())
     assert told["targets"].keys() == {"market1501", "people"} and told["definitions"]["AP"]
@@ -100,7 +100,7 @@ def test_killed_it_goes_on_and_ends_in_the_same_table(grid, tmp_path):
     process.send_signal(signal.SIGKILL)
     process.wait()
     done = {p: p.stat().st_mtime_ns for p in finished(f"*/{FILE}") if read_progress(p).finished}
-    assert 2 <= len(done) < 8 and not Path("out/results.csv").exists()
+    assert 2 <= len(done) < 4 and not Path("out/results.csv").exists()
     time.sleep(1)  # its processes notice within a fifth of a second, and end
     do(path, killed, Path("out"))
     assert {p: p.stat().st_mtime_ns for p in done} == done
@@ -139,7 +139,7 @@ def test_how_long_it_will_take(grid):
     _, benchmark = load_benchmark(str(path))
     runs = runs_of(benchmark, overrides)
     tasks = tasks_of(runs)
-    assert sum(task.steps for task in tasks) == 8 * 2 and [len(task.runs) for task in tasks].count(2) == 2
+    assert sum(task.steps for task in tasks) == 4 * 2 and [len(task.runs) for task in tasks].count(2) == 1
     alone, together = estimate(tasks, [], 1), estimate(tasks, [], 8)
     assert 0 < together < alone < 60
 
