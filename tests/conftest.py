@@ -25,15 +25,20 @@ def market(tmp_path_factory) -> Path:
     return root
 
 
-@pytest.fixture
-def tiny(market, tmp_path, monkeypatch):
-    """Overrides (a list, ``key=value``) for a run of seconds on the small tree, in a folder of its own."""
-    monkeypatch.chdir(tmp_path)
+def tiny_overrides(market: Path) -> list[str]:
+    """Overrides (``key=value``) for a run of seconds on the small tree."""
     return [
         "model.backbone=resnet18_ibn_b", "model.weights=none", "model.width=0.125", f"data.root={market}",
         "data.height=32", "data.width=16", "data.workers=0", "sampler.identities=3", "sampler.images=2",
         "optim.epochs=2", "optim.warmup=1", "transforms.pad=2", "device=cpu", "threads=1",
     ]  # fmt: skip
+
+
+@pytest.fixture
+def tiny(market, tmp_path, monkeypatch):
+    """:func:`tiny_overrides`, in a folder of its own."""
+    monkeypatch.chdir(tmp_path)
+    return tiny_overrides(market)
 
 
 @pytest.fixture

@@ -39,6 +39,7 @@ class Task:
     runs: tuple[Run, ...]
     missing: tuple[tuple[str, ...], ...]  # targets of each of ``runs``
     steps: int  # still to train
+    tests: int  # the time of its tests, in steps: a test image costs a third of a training image
 
     @property
     def config(self) -> Config:
@@ -60,13 +61,20 @@ def tasks_of(runs: Sequence[Run]) -> list[Task]:
     for own in together.values():
         config = own[0][0].config
         steps = 0 if is_trained(config) else planned_steps(config) - _steps_done(config)
-        tasks.append(Task(tuple(run for run, _ in own), tuple(missing for _, missing in own), steps))
+        targets = tuple(names for _, names in own)
+        tasks.append(Task(tuple(run for run, _ in own), targets, steps, _test_steps(config, targets)))
     return tasks
 
 
+def _test_steps(config: Config, missing: Sequence[Sequence[str]]) -> int:
+    sets = [data for names in missing for target in read_targets(config, names) for data in target.trials]
+    images = sum(len(data.splits[split]) for data in sets for split in ("query", "gallery"))
+    return max(1, round(images / (3 * config.sampler.identities * config.sampler.images)))
+
+
 def estimate(tasks: Sequence[Task], finished: Sequence[Run], jobs: int) -> float:
-    """About how many seconds the tasks take: seconds a step of finished runs of the same network, else of one step
-    measured now; a test image costs a third of a training image."""
+    """About how many seconds the tasks take: by the seconds a step of finished runs of the same network, else of one
+    step measured now."""
 
     @cache
     def of_finished(key: str) -> float | None:
@@ -80,9 +88,7 @@ def estimate(tasks: Sequence[Task], finished: Sequence[Run], jobs: int) -> float
         a_step = of_finished(key) or measured.get(key)
         if a_step is None:
             a_step = measured[key] = _time_step(config)
-        sets = [data for names in task.missing for target in read_targets(config, names) for data in target.trials]
-        images = sum(len(data.splits[split]) for data in sets for split in ("query", "gallery"))
-        total += a_step * (task.steps + images / (3 * config.sampler.identities * config.sampler.images))
+        total += a_step * (task.steps + task.tests)
     return total / max(1, min(jobs, len(tasks)))
 
 
@@ -105,18 +111,19 @@ def work(tasks: Sequence[Task], jobs: int, progress: bool = True) -> None:
         context.Process(target=_work, args=(list(tasks), waiting, done, slot, jobs, os.getpid()), daemon=False)
         for slot in range(jobs)
     ]
-    steps = sum(task.steps for task in tasks)
+    steps = sum(task.steps + task.tests for task in tasks)
     before = sum(_steps_done(task.config) for task in tasks)
     bar = track(name=f"{len(tasks)} runs", unit="step", total=steps, shown=progress)
     with collected_signals() as received, bar:
         for process in processes:
             process.start()
         try:
-            finished = 0
-            while finished < len(tasks):
-                finished += _next(done, processes)
-                bar.update(sum(_steps_done(task.config) for task in tasks) - before - bar.n)
-                bar.set_postfix_str(f"{finished} runs done", refresh=True)
+            finished: list[Task] = []
+            while len(finished) < len(tasks):
+                finished += [tasks[number] for number in _next(done, processes)]
+                trained = sum(_steps_done(task.config) for task in tasks) - before
+                bar.update(trained + sum(task.tests for task in finished) - bar.n)
+                bar.set_postfix_str(f"{len(finished)} runs done")
                 if received:
                     raise Interrupted(received[0], "the grid's finished runs and the checkpoints of those in progress")
         except BaseException:
@@ -126,20 +133,20 @@ def work(tasks: Sequence[Task], jobs: int, progress: bool = True) -> None:
         process.join()
 
 
-def _next(done: Any, processes: Sequence[BaseProcess]) -> int:
-    """Wait a moment for a task to end: 1 if one did, else 0."""
+def _next(done: Any, processes: Sequence[BaseProcess]) -> list[int]:
+    """Wait a moment for a task to end: its number, or none."""
     try:
-        problem = done.get(timeout=0.5)
+        number, problem = done.get(timeout=0.5)
     except queue.Empty:
         killed = [process.exitcode for process in processes if process.exitcode]
         if killed:
             raise InputError(f"a process ended (exit code {killed[0]}); out of memory? Try fewer --jobs") from None
-        return 0
+        return []
     if isinstance(problem, InputError):
         raise problem
     if problem:
         raise RuntimeError(problem)
-    return 1
+    return [number]
 
 
 def _stop(processes: Sequence[BaseProcess]) -> None:
@@ -164,14 +171,14 @@ def _work(tasks: Sequence[Task], waiting: Any, done: Any, slot: int, jobs: int, 
             return
         try:
             _do(tasks[number], slot, jobs)
-            done.put("")
+            done.put((number, ""))
         except KeyboardInterrupt:
             return
         except InputError as error:
-            done.put(error)
+            done.put((number, error))
             return
         except Exception:
-            done.put(traceback.format_exc())
+            done.put((number, traceback.format_exc()))
             return
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import ROOT
+from conftest import ROOT, tiny_overrides
 from trees import folder_tree
 
 from reid.engine.checkpoint import FILE, read_progress
@@ -29,17 +29,30 @@ seeds: [0, 1]
 """
 
 
-@pytest.fixture
-def grid(tiny, tmp_path):
-    """A grid of two models, two sources and targets, two seeds and a remedy; its overrides: a step or two each."""
-    other = folder_tree(tmp_path / "people", names=("ann", "bob", "eve", "joe"))
-    path = tmp_path / "small.yaml"
-    path.write_text(GRID.format(other=other))
-    small = [o for o in tiny if "backbone" not in o and "epochs" not in o]
+def small_grid(folder: Path, market: Path) -> tuple[Path, list[str]]:
+    """A grid of two models, two targets, two seeds and a remedy; its overrides: two steps each."""
+    path = folder / "small.yaml"
+    path.write_text(GRID.format(other=folder_tree(folder / "people", names=("ann", "bob", "eve", "joe"))))
+    small = [o for o in tiny_overrides(market) if "backbone" not in o and "epochs" not in o]
     return path, [*small, "model.width=0.0625", "optim.steps=2", "sampler.identities=2"]
 
 
-def do(path: Path, overrides: list[str], output: Path, jobs: int = 2):
+@pytest.fixture
+def grid(tmp_path, market, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return small_grid(tmp_path, market)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory, market):
+    """The grid done from nothing: its folder, its overrides, its runs, and what was missing."""
+    folder = tmp_path_factory.mktemp("whole")
+    path, overrides = small_grid(folder, market)
+    overrides.append(f"output={folder / 'runs'}")
+    return folder, overrides, *do(path, overrides, folder / "out")
+
+
+def do(path: Path, overrides: list[str], output: Path, jobs: int = 1):
     name, benchmark = load_benchmark(str(path))
     runs = runs_of(benchmark, overrides)
     tasks = tasks_of(runs)
@@ -52,21 +65,21 @@ def tables(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
 
 
-def test_a_grid_from_nothing_to_its_tables_and_from_cache(grid, tmp_path):
-    path, overrides = grid
-    runs, tasks = do(path, overrides, tmp_path / "out")
+def test_a_grid_from_nothing_to_its_tables_and_from_cache(whole):
+    folder, overrides, runs, tasks = whole
+    out = folder / "out"
     assert len(runs) == 2 * 2 + 1 and len(tasks) == 4  # the remedy needs no network of its own
-    results = pd.read_csv(tmp_path / "out" / "results.csv")
+    results = pd.read_csv(out / "results.csv")
     assert len(results) == 2 * 2 * 2 and not results.duplicated(["model", "source", "target", "seed"]).any()
     assert (
         set(results["model"]) == {"BN", "IBN-b"} and (results["in_domain"] == (results.source == results.target)).all()
     )
-    remedies = pd.read_csv(tmp_path / "out" / "remedies.csv")
+    remedies = pd.read_csv(out / "remedies.csv")
     assert set(remedies["model"]) == {"BN, AdaBN"} and set(remedies["seed"]) == {0} and len(remedies) == 2
     assert not np.allclose(remedies["mAP"], results.query("model == 'BN' and seed == 0")["mAP"])
 
     for prefix, table in (("", results), ("remedies_", remedies)):
-        queries = pd.read_parquet(tmp_path / "out" / f"{prefix}queries.parquet")
+        queries = pd.read_parquet(out / f"{prefix}queries.parquet")
         own = queries.assign(rank1=queries["first_rank"] == 1).groupby(["model", "source", "target", "seed"])
         means = own.agg(mAP=("ap", "mean"), rank1=("rank1", "mean"), mINP=("inp", "mean"), queries=("ap", "size"))
         expected = table.set_index(["model", "source", "target", "seed"]).sort_index()
@@ -75,20 +88,19 @@ def test_a_grid_from_nothing_to_its_tables_and_from_cache(grid, tmp_path):
     for run in runs:
         stored = read_results(run.config.run_folder)
         assert set(stored["targets"]) >= {"market1501", "people"}
-    divergence = pd.read_csv(tmp_path / "out" / "divergence.csv")
+    divergence = pd.read_csv(out / "divergence.csv")
     assert len(divergence) == 2 * (1 + 2) * 4 and set(divergence["by"]) == {"domain", "identity"}
     assert (divergence["mean"] >= 0).all() and set(divergence["seed"]) == {0}
-    told = json.loads((tmp_path / "out" / "benchmark.json").read_text())
+    told = json.loads((out / "benchmark.json").read_text())
     assert told["targets"].keys() == {"market1501", "people"} and told["definitions"]["AP"]
 
-    before = tables(tmp_path / "out")
-    _, again = do(path, overrides, tmp_path / "out")
-    assert again == [] and tables(tmp_path / "out") == before
+    before = tables(out)
+    _, again = do(folder / "small.yaml", overrides, out)
+    assert again == [] and tables(out) == before
 
 
-def test_killed_it_goes_on_and_ends_in_the_same_table(grid, tmp_path):
+def test_killed_it_goes_on_and_ends_in_the_same_table(grid, whole):
     path, overrides = grid
-    do(path, overrides, tmp_path / "whole")
     killed = [*overrides, "output=killed"]
     command = [sys.executable, str(ROOT / "tools" / "cross_domain.py"), "--benchmark", str(path), "--jobs", "2"]
     process = subprocess.Popen([*command, "--output", "out", *killed], stderr=subprocess.DEVNULL)
@@ -105,7 +117,7 @@ def test_killed_it_goes_on_and_ends_in_the_same_table(grid, tmp_path):
     do(path, killed, Path("out"))
     assert {p: p.stat().st_mtime_ns for p in done} == done
     columns = ["model", "source", "target", "seed", "mAP", "rank1", "rank5", "rank10", "mINP", "config_hash", "epoch"]
-    one, other = (pd.read_csv(tmp_path / name / "results.csv")[columns] for name in ("whole", "out"))
+    one, other = (pd.read_csv(place / "results.csv")[columns] for place in (whole[0] / "out", Path("out")))
     pd.testing.assert_frame_equal(one, other, check_exact=True)
 
 
@@ -131,7 +143,7 @@ def test_what_a_worker_cannot_do_is_said(grid, tmp_path):
     content = image.read_bytes()
     image.write_bytes(b"\xff" * len(content))
     with pytest.raises(InputError, match=f"{image.name}.*not a readable image"):
-        work(tasks, 2, progress=False)
+        work(tasks, 1, progress=False)
 
 
 def test_how_long_it_will_take(grid):
