@@ -81,7 +81,7 @@ def losses(model: str, gaps: pd.DataFrame) -> list[str]:
         return []
     own = own.assign(value=-own["value"], low=-own["high"], high=-own["low"])
     open_ = own[~own["significant"].astype(bool)]
-    text = f"From home to abroad {model} changes by {_each(own)} in mAP"
+    text = f"From home to abroad {model}'s mAP changes: {_each(own)}"
     if len(open_):
         text += f"; not significant on {listed([f'{row.source} → {row.target}' for row in lines(open_)])}"
     return [f"{text}."]

@@ -130,7 +130,7 @@ def _estimate(row: Any) -> tuple[str, str, str, str]:
 
 
 def gap_tables(gaps: pd.DataFrame, differences: pd.DataFrame) -> list[Table]:
-    """Each model's gap, and the differences between models."""
+    """Each model's gap, and the differences between models: mAP at a glance, then everything."""
     own = [
         (row.model, f"{row.source} → {row.target}", statistics.METRICS[row.metric], *_estimate(row))
         for row in lines(gaps)
@@ -152,7 +152,30 @@ def gap_tables(gaps: pd.DataFrame, differences: pd.DataFrame) -> list[Table]:
               ("models", "trained on → tested on", "metric", *ESTIMATE), tuple(pairs), 3,
               note="Below zero the model named first loses less abroad than the other."),
     ]  # fmt: skip
-    return [table for table in tables if table.rows]
+    return [table for table in (_gaps_at_a_glance(gaps, differences), *tables) if table.rows]
+
+
+def _gaps_at_a_glance(gaps: pd.DataFrame, differences: pd.DataFrame) -> Table:
+    """Directions as lines; gaps of the models, then differences of gaps, as columns; mAP alone."""
+    own = [(row.model, f"{row.source} → {row.target}", row) for row in lines(gaps) if row.metric == "mAP"]
+    own += [
+        (f"{row.model_a} minus {row.model_b}", f"{row.source} → {row.target}", row)
+        for row in lines(differences)
+        if row.metric == "mAP"
+    ]
+    cells = {
+        (name, direction): f"{points(row.value)} {interval(row.low, row.high)}{'' if row.significant else ' n.s.'}"
+        for name, direction, row in own
+    }
+    names = tuple(dict.fromkeys(name for name, _, _ in own))
+    directions = dict.fromkeys(direction for _, direction, _ in own)
+    rows = tuple((way, *(cells.get((name, way), MISSING) for name in names)) for way in directions)
+    note = (
+        "In-domain minus cross-domain mAP in percentage points, with 95 % intervals; above zero a model loses abroad. "
+        "Then the differences of gaps: below zero the model named first loses less abroad. n.s.: not significant."
+    )
+    header = ("trained on → tested on", *names)
+    return Table("gaps-at-a-glance", "Gaps in mAP, points", f"{GAPS}, {GAP_DIFFERENCES}", header, rows, note=note)
 
 
 def remedy_tables(benchmark: Benchmark, frame: pd.DataFrame) -> list[Table]:

@@ -41,9 +41,22 @@ def divergence(frame: pd.DataFrame, models: Sequence[str]) -> Picture | None:
         "data sets, small dots are the single values. Hollow: the stage ends in instance norm, where divergence is "
         f"near zero by construction. Variances are floored{f' at {floors[0]}' if len(floors) == 1 else ''}."
     )
+    caption += _ratios(frame, list(look))
     zeros = int((frame["mean"] <= 0).sum())
     caption += f" {zeros} values of zero cannot be drawn on a log scale." if zeros else ""
     return picture("divergence", figure, caption, f"Divergence by stage, {', '.join(name for _, name in kinds)}.")
+
+
+def _ratios(frame: pd.DataFrame, models: Sequence[str]) -> str:
+    """How many times larger divergence between domains is than between identities, at the first and last stage."""
+    medians = frame.groupby(["model", "by", "stage"])["mean"].median()
+    texts = []
+    for model in models:
+        keys = [(model, by, stage) for stage in (1, 4) for by in ("domain", "identity")]
+        if all(key in medians.index and medians[key] > 0 for key in keys):
+            first, last = medians[keys[0]] / medians[keys[1]], medians[keys[2]] / medians[keys[3]]
+            texts.append(f"{model} {first:.2g} times after stage 1, {last:.2g} times after stage 4")
+    return f" Between domains it is, compared with identities: {'; '.join(texts)}." if texts else ""
 
 
 def _divergence_panel(axes: Axes, frame: pd.DataFrame, look: dict[str, Style]) -> None:

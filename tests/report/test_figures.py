@@ -47,3 +47,13 @@ def test_zero_divergence_is_counted(benchmark):
     caption = stages.divergence(frame, benchmark.models).caption
     assert "1 values of zero" in caption
     assert "near zero by construction" in caption and "floored at 1e-05" in caption
+
+
+def test_domains_compared_with_identities_by_hand():
+    rows = [("bn", by, stage, mean) for by, means in (("domain", (8, 3)), ("identity", (2, 6))) for stage, mean in
+            zip((1, 4), means, strict=True)]  # fmt: skip
+    frame = pd.DataFrame(rows, columns=["model", "by", "stage", "mean"]).assign(
+        source="s", seed=0, a="s", b="t", median=0.0, instance_norm=False, floor=1e-5
+    )
+    assert "bn 4 times after stage 1, 0.5 times after stage 4" in stages.divergence(frame, ["bn"]).caption
+    assert "compared with" not in stages.divergence(frame[frame["by"] == "domain"], ["bn"]).caption

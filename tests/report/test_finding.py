@@ -57,8 +57,8 @@ def test_losses_turn_the_gap(benchmark):
         columns=["model", "source", "target", "metric", "value", "low", "high", "significant"],
     )
     assert finding.losses("bn", gaps) == [
-        "From home to abroad bn changes by -10.0 points [-30.0, +10.0] (s → u), -30.0 points [-50.0, -20.0] (s → t) in "
-        "mAP; not significant on s → u."
+        "From home to abroad bn's mAP changes: -10.0 points [-30.0, +10.0] (s → u), -30.0 points [-50.0, -20.0] "
+        "(s → t); not significant on s → u."
     ]
     assert finding.losses("ibn_b", gaps) == []
     alone = dataclasses.replace(benchmark, models=("bn",))
