@@ -397,7 +397,7 @@ def _divergence_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         default=Path("runs/divergence"),
         metavar="DIR",
-        help="folder of divergence.csv and divergence.png (default: %(default)s)",
+        help="folder of the table and the pictures (default: %(default)s)",
     )
     _add_overrides(parser)
 
@@ -409,7 +409,7 @@ def _divergence(arguments: argparse.Namespace) -> None:
         raise InputError("divergence: give --a (and --b), or --readiness")
     if arguments.readiness:
         for folder in folders:
-            _readiness(folder, arguments.readiness, overrides)
+            _readiness(folder, arguments.readiness, arguments.output, overrides)
         return
     if arguments.by == "domain" and not arguments.b:
         raise InputError("--by domain needs --b NAME beside --a")
@@ -446,8 +446,9 @@ def _write_divergence(
     print(f"written: {output}/divergence.csv, divergence.png")
 
 
-def _readiness(folder: Path, site: str, overrides: Sequence[str]) -> None:
+def _readiness(folder: Path, site: str, output: Path, overrides: Sequence[str]) -> None:
     from reid.evaluation.readiness import assess
+    from reid.report import stages as pictures
     from reid.report.table import align
 
     found = assess(_run_config(folder, overrides), folder, site)
@@ -462,6 +463,9 @@ def _readiness(folder: Path, site: str, overrides: Sequence[str]) -> None:
     if found.correlation is not None:
         print(f"rank correlation of figure and loss over the known data sets: {found.correlation:.2f}")
     print(f"{found.verdict} {found.caveat}")
+    drawn = output / f"readiness_{folder.name}.png"
+    write_atomically(drawn, pictures.readiness(found, folder.name).content)
+    print(f"written: {drawn}")
 
 
 def _run_config(folder: Path, overrides: Sequence[str]) -> Config:

@@ -389,6 +389,7 @@ def test_divergence_and_readiness(tiny, market, tmp_path, capsys):
     assert main(["evaluate", "--run", runs[0], "--targets", str(people)]) == 0
     code, out, _ = run(capsys, "divergence", "--run", runs[0], "--readiness", new)
     assert code == 0 and "not known" in out and "people (drop " in out and "no prediction" in out
+    assert Path("runs/divergence/readiness_resnet18.png").read_bytes().startswith(b"\x89PNG")
     for arguments, message in (
         (["--a", "market1501"], "needs --b"),
         ([], "give --a"),

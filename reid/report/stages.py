@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from reid.evaluation.readiness import Readiness
 from reid.report.figures import Picture, Style, picture, styles
 
 
@@ -78,3 +79,26 @@ def _divergence_panel(axes: Axes, frame: pd.DataFrame, look: dict[str, Style]) -
     axes.set_xlabel("stage", fontsize=9)
     axes.grid(color="#dddddd", lw=0.6)
     axes.spines[["top", "right"]].set_visible(False)
+
+
+def readiness(found: Readiness, title: str) -> Picture:
+    """Known data sets as points, divergence against drop in mAP; the new site, whose drop is not known, as a line."""
+    known = [place for place in found.places if place.drop is not None]
+    (site,) = (place for place in found.places if place.drop is None)
+    figure = Figure(figsize=(6.4, 3.6), layout="constrained")
+    axes = figure.add_subplot()
+    axes.set_xscale("log")
+    axes.axhline(0, color="#888888", lw=0.8)
+    axes.scatter([place.figure for place in known], [place.drop or 0.0 for place in known], color="#0072b2", zorder=3)
+    for place in known:
+        axes.annotate(place.label, (place.figure, place.drop or 0.0), (6, 4), textcoords="offset points", fontsize=9)
+    axes.axvline(site.figure, color="#d55e00", ls="--")
+    axes.annotate(
+        f"{site.label}: drop not known", (site.figure, 0.02), (4, 0), xycoords=("data", "axes fraction"),
+        textcoords="offset points", rotation=90, fontsize=9, color="#a04000",
+    )  # fmt: skip
+    axes.set_xlabel("divergence from the source's test images (log scale)", fontsize=9)
+    axes.set_ylabel("drop in mAP, points", fontsize=9)
+    axes.set_title(title, fontsize=10)
+    axes.spines[["top", "right"]].set_visible(False)
+    return picture("readiness", figure, f"{found.verdict} {found.caveat}", found.verdict)
