@@ -105,7 +105,7 @@ def _train(arguments: argparse.Namespace) -> None:
     _check_targets(config, targets)
     folder = train(config)
     if not targets:
-        print(f"trained: {folder}; {config.data.source} has no test split, and no target is given")
+        print(f"trained: {folder}; {' and '.join(config.data.sources)}: no test split there, and no target given")
         return
     results = evaluate_run(config, folder, targets)
     print(target_table(rows_of(results)))
@@ -405,7 +405,7 @@ def _divergence_arguments(parser: argparse.ArgumentParser) -> None:
 def _divergence(arguments: argparse.Namespace) -> None:
     names, overrides = _split_overrides([str(folder) for folder in arguments.folders], arguments.overrides)
     folders = [Path(name) for name in names]
-    if bool(arguments.readiness) == bool(arguments.a):
+    if bool(arguments.readiness) == bool(arguments.a) or (arguments.readiness and arguments.b):
         raise InputError("divergence: give --a (and --b), or --readiness")
     if arguments.readiness:
         for folder in folders:
@@ -506,14 +506,23 @@ def _add_overrides(parser: argparse.ArgumentParser) -> None:
 
 
 def _split_overrides(values: Sequence[str], overrides: Sequence[str]) -> tuple[list[str], list[str]]:
-    """``--targets A B key=value`` takes the override for a target; a data set's name holds no equals sign."""
+    """``--targets A B key=value`` takes the override for a target; a data set's name holds no equals sign.
+
+    Raises:
+        InputError: a word after the options that is no override.
+    """
+    for word in overrides:
+        if "=" not in word:
+            raise InputError(f"command line: {word!r} is not of the form key=value")
     return [value for value in values if "=" not in value], [value for value in (*values, *overrides) if "=" in value]
 
 
 def _with_sources(config: Config, targets: Sequence[str]) -> list[str]:
     """Each source that has test splits, then the targets."""
     from reid.data.card import load_card
+    from reid.engine import build
 
+    build.check(config)
     tested = [source for source in config.data.sources if load_card(source).has_test]
     return list(dict.fromkeys((*tested, *targets)))
 

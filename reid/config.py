@@ -201,7 +201,7 @@ def load_resolved(path: Path, overrides: Sequence[str] = ()) -> Config:
     # How it is tested may have got new keys since; what was trained must be there in full.
     values["evaluation"] = {**read_yaml(bundled("configs") / "base.yaml")["evaluation"], **values.get("evaluation", {})}
     extra = _parse_overrides(overrides)
-    origins = {key: str(path) for key in flatten(values)} | dict.fromkeys(flatten(extra), COMMAND_LINE)
+    origins = {key: str(path) for key in ("", *flatten(values))} | dict.fromkeys(flatten(extra), COMMAND_LINE)
     return make_config(_merge(values, extra), name, origins)
 
 
@@ -266,7 +266,7 @@ def _origin(origins: Mapping[str, str], key: str) -> str:
         if below:
             return below[-1]
         key = key.rpartition(".")[0]
-    return "configuration"
+    return origins.get("", "configuration")
 
 
 def _explain(problem: Any, origins: Mapping[str, str]) -> str:

@@ -38,11 +38,11 @@ def write_atomically(path: Path, content: bytes | str) -> None:
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path, wait: bool = False) -> Iterator[None]:
     """Hold ``folder`` for one writer; the lock goes with the process, however it ends.
 
     Raises:
-        InputError: another process holds it, or the folder cannot be made.
+        InputError: another process holds it and we do not ``wait`` for it, or the folder cannot be made.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -51,7 +51,7 @@ def locked(folder: Path) -> Iterator[None]:
         raise InputError(f"{folder}: cannot be written: {error}") from None
     with file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except OSError:
             raise InputError(f"{folder}: another process is at work in it") from None
         for left in folder.glob(".*.partial*"):  # of a writer that was killed

@@ -45,6 +45,8 @@ def check(config: Config) -> None:
     _naming(config, "model.weights", lambda: check_weights(model.backbone, model.width, model.weights))
     _naming(config, "losses", lambda: _losses(config))
     _naming(config, "device", lambda: device(config))
+    if config.selection.patience is not None and config.selection.holdout == 0:
+        config.fail("selection.patience", "needs selection.holdout above 0: without held-out people no epoch is better")
     for source in config.data.sources:
         _naming(config, "data.source", lambda source=source: load_card(source))  # type: ignore[misc]
     for target in config.targets:
@@ -81,9 +83,9 @@ def datasets(config: Config, name: str, splits: Sequence[str]) -> list[DataSet]:
 def images(config: Config, name: str, training: bool) -> tuple[str, Samples]:
     """Label and images of a folder, whatever its layout, or of a data set: its training split where ``training`` and
     it has one, else its test splits together."""
-    if Path(name).is_dir() and name not in bundled_names("datasets"):
-        return Path(name).resolve().name, read_unlabelled(Path(name))
-    card = trials(load_card(name))[0]
+    if name and Path(name).is_dir() and name not in bundled_names("datasets"):
+        return f"{Path(name).resolve().name} (folder)", read_unlabelled(Path(name))
+    card = load_card(name)
     known = card.splits or read_dataset(card, config.data.folder, Path(config.data.sites_root)).splits
     data = _read(config, card, ["train"] if training and "train" in known else ["query", "gallery"])
     return data.label, concatenate(list(data.splits.values()))

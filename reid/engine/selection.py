@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from reid.config import Config
-from reid.data.card import Samples
+from reid.data.card import Samples, matchless
 from reid.engine.extract import extract
 from reid.errors import InputError
 from reid.models import Embedder
+from reid.retrieval.features import Features
 from reid.retrieval.ranking import Evaluation, evaluate
 
 VALIDATION_FILE = "validation.jsonl"
@@ -19,7 +20,7 @@ def hold_out(samples: Samples, share: float, seed: int) -> tuple[Samples, Sample
     """Split off ``share`` of the identities, at least two: (trained on, held out).
 
     Raises:
-        InputError: too few identities for both.
+        InputError: too few identities for both, or none of those held out was seen by two cameras.
     """
     people = samples.identities
     count = max(2, round(share * len(people)))
@@ -27,7 +28,10 @@ def hold_out(samples: Samples, share: float, seed: int) -> tuple[Samples, Sample
         raise InputError(f"{share}: leaves fewer than 2 of {len(people)} identities to train on")
     chosen = np.random.default_rng([seed, *STREAM]).permutation(people)[:count]
     held = np.isin(samples.pids, chosen)
-    return subset(samples, ~held), subset(samples, held)
+    validation = subset(samples, held)
+    if matchless(validation, validation).all():
+        raise InputError(f"{share}: none of the {count} held-out identities was seen by two cameras")
+    return subset(samples, ~held), validation
 
 
 def subset(samples: Samples, keep: np.ndarray) -> Samples:
@@ -39,15 +43,18 @@ def subset(samples: Samples, keep: np.ndarray) -> Samples:
 def validate(network: Embedder, held: Samples, config: Config) -> Evaluation:
     """Held-out images as gallery, the first of each identity and camera as queries; the network ends in training mode.
 
-    Raises:
-        InputError: no held-out identity was seen by two cameras.
+    By the cosine of the features after the neck, without mirror images: how a run is tested later does not decide what
+    is trained.
     """
     _, firsts = np.unique(np.stack([held.pids, held.camids]), axis=1, return_index=True)
     queries = np.isin(np.arange(len(held)), firsts)
+    plain = config.model_copy(update={"evaluation": config.evaluation.model_copy(update={"flip": False})})
+    neck_feature, network.neck_feature = network.neck_feature, "after"
     network.eval()
-    gallery = extract(network, held, config, "selection.holdout: held-out identities", progress=False)
-    network.train()
-    query = type(gallery)(
-        gallery.features[queries], gallery.pids[queries], gallery.camids[queries], origin=gallery.origin
-    )
-    return evaluate(query, gallery, config.evaluation.distance)
+    try:
+        gallery = extract(network, held, plain, "held-out identities", progress=False)
+    finally:
+        network.neck_feature = neck_feature
+        network.train()
+    query = Features(gallery.features[queries], gallery.pids[queries], gallery.camids[queries], origin=gallery.origin)
+    return evaluate(query, gallery)

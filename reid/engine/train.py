@@ -68,8 +68,10 @@ def is_trained(config: Config) -> bool:
     return stored.finished
 
 
-def train(config: Config, progress: bool = True) -> Path:
+def train(config: Config, progress: bool = True, recorded: Config | None = None) -> Path:
     """Train to the end, or go on from the checkpoint in the run's folder; returns the folder.
+
+    ``recorded`` is the config that is written there, where this one differs in where it runs (device, threads).
 
     Raises:
         InputError: a bad value, file or data set; a loss that is no number; a checkpoint that cannot be gone on with.
@@ -80,7 +82,7 @@ def train(config: Config, progress: bool = True) -> Path:
     samples, held = _split(config, source)
     build.sampler(config, samples.pids)  # too few people is said before a folder is made
     with locked(config.run_folder):
-        return _train(config, source, samples, held, progress)
+        return _train(config, recorded or config, source, samples, held, progress)
 
 
 def planned_steps(config: Config) -> int:
@@ -94,12 +96,15 @@ def _split(config: Config, source: Source) -> tuple[Samples, Samples | None]:
     if config.selection.holdout == 0:
         return source.samples, None
     try:
-        return hold_out(source.samples, config.selection.holdout, config.seed)
+        kept, held = hold_out(source.samples, config.selection.holdout, config.seed)
     except InputError as error:
         config.fail("selection.holdout", str(error))
+    return kept, held
 
 
-def _train(config: Config, source: Source, samples: Samples, held: Samples | None, progress: bool) -> Path:
+def _train(
+    config: Config, recorded: Config, source: Source, samples: Samples, held: Samples | None, progress: bool
+) -> Path:
     folder = config.run_folder
     identities, labels = np.unique(samples.pids, return_inverse=True)
     sampler = build.sampler(config, labels)
@@ -145,7 +150,7 @@ def _train(config: Config, source: Source, samples: Samples, held: Samples | Non
     else:
         begun = replace(begun, weights=build.pretrained(config, network))
         log.info(f"{folder}: {begun.device}, {begun.precision}; {begun.weights}")
-        write_atomically(folder / CONFIG_FILE, dump_resolved(config))
+        write_atomically(folder / CONFIG_FILE, dump_resolved(recorded))
     network = network.to(device).to(memory_format=torch.channels_last).train()
     optimizer = torch.optim.Adam(
         [parameter for parameter in network.parameters() if parameter.requires_grad],

@@ -71,16 +71,15 @@ class Run:
 
     def tests(self) -> Iterator[tuple[Target, Adaptation | None]]:
         """Each target, and the images whose statistics are taken for it."""
-        for name, target in zip(self.targets, read_targets(self.config, self.targets), strict=True):
-            yield target, read_adaptation(self.config, name) if self.adabn else None
+        for target in read_targets(self.config, self.targets):
+            yield target, read_adaptation(self.config, target.given) if self.adabn else None
 
     def missing(self) -> list[str]:
         """Targets without valid figures; all of them where the network is not trained."""
         if not is_trained(self.config):
             return list(self.targets)
         folder = self.config.run_folder
-        tests = zip(self.targets, self.tests(), strict=True)
-        return [name for name, (target, own) in tests if not is_evaluated(self.config, folder, target, own)]
+        return [target.given for target, own in self.tests() if not is_evaluated(self.config, folder, target, own)]
 
 
 def load_benchmark(name: str) -> tuple[str, Benchmark]:
@@ -157,8 +156,12 @@ def write_benchmark(name: str, benchmark: Benchmark, runs: Sequence[Run], output
                 names = {column: row[column] for column in ("model", "source", "target", "seed")}
                 queries.append(own.assign(**names)[[*names, *own.columns]])
                 rows.append(row)
-        if rows:
-            table, stem = pd.DataFrame(rows), prefix.rstrip("_") or "results"
+        stem = prefix.rstrip("_") or "results"
+        if not rows:
+            for name in (f"{stem}.csv", f"{stem}.parquet", f"{prefix}queries.parquet"):
+                (output / name).unlink(missing_ok=True)  # of an earlier form of the grid
+        else:
+            table = pd.DataFrame(rows)
             write_atomically(output / f"{stem}.csv", table.to_csv(index=False, lineterminator="\n"))
             write_atomically(output / f"{stem}.parquet", table.to_parquet(index=False))
             write_atomically(output / f"{prefix}queries.parquet", pd.concat(queries).to_parquet(index=False))
@@ -186,6 +189,10 @@ def _row(run: Run, target: str, trained: dict[str, Any], own: dict[str, Any]) ->
         "spread": own.get("spread", {}).get("mAP"),
         "run": run.config.run_folder.as_posix(),
         "epoch": trained["epoch"],
+        "epoch_choice": "held-out identities" if run.config.selection.holdout > 0 else "last",
+        "oracle_epoch": own.get("oracle", {}).get("epoch"),
+        "oracle_mAP": own.get("oracle", {}).get("mAP"),
+        "adabn": run.adabn,
         "config_hash": trained["config_hash"],
         "checkpoint": trained["checkpoint"],
         "data_fingerprint": own["dataset"]["fingerprint"],
@@ -213,9 +220,9 @@ def _describe(name: str, benchmark: Benchmark, runs: Sequence[Run]) -> dict[str,
     """What the tables are of, for their reader: the grid, definitions, versions, data."""
     results = read_results(runs[0].config.run_folder)["targets"]
     targets, data, own = {}, {}, {}
-    for given, target in zip(benchmark.targets, read_targets(runs[0].config, benchmark.targets), strict=True):
+    for target in read_targets(runs[0].config, benchmark.targets):
         own = results[target.label]
-        targets[target.label], data[target.label] = given, own["dataset"]
+        targets[target.label], data[target.label] = target.given, own["dataset"]
     return {
         "name": name,
         **benchmark.model_dump(mode="json", include={"models", "remedies", "sources", "leave_one_out", "seeds"}),

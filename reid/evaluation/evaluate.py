@@ -30,7 +30,7 @@ from reid.engine.extract import extract, load_network, network_file
 from reid.engine.train import LOG_FILE
 from reid.errors import InputError
 from reid.evaluation.provenance import code_version, device_name, package_versions, precision_name
-from reid.files import write_atomically
+from reid.files import locked, write_atomically
 from reid.models import Embedder
 from reid.retrieval import ranking
 from reid.retrieval.features import Features, load_features, saved_origin
@@ -56,11 +56,11 @@ class Adaptation:
 
     data: str
     samples: Samples
-    fingerprint: str
+    key: str  # digest of the images and settings that decide the statistics
 
     def describe(self) -> dict[str, Any]:
         """For results files."""
-        return {"data": self.data, "images": len(self.samples), "fingerprint": self.fingerprint}
+        return {"data": self.data, "images": len(self.samples), "key": self.key}
 
 
 def evaluate_run(
@@ -83,6 +83,12 @@ def evaluate_run(
             trained on.
     """
     build.check(config)
+    if oracle and adabn is not None:
+        raise InputError("--oracle with --adabn: an epoch's network is tested as it was trained; give one of the two")
+    if oracle and not network_file(config, folder, 1).exists():
+        raise InputError(
+            f"{folder}: holds no network of each epoch; delete it, and train anew with selection.keep_epochs=true"
+        )
     sets = read_targets(config, targets)
     adaptation = read_adaptation(config, adabn) if adabn is not None else None
     if config.threads:
@@ -98,20 +104,21 @@ def evaluate_run(
 
     checkpoint = network_digest(config, folder)
     run = _describe_run(config, folder, checkpoint)
-    results = read_results(folder) if (folder / RESULTS_FILE).exists() else {"run": run, "targets": {}}
-    if results["run"].get("checkpoint") != checkpoint:
-        results["targets"] = {}  # figures of an earlier network in this folder
-    results["run"] = run
-    keys = []
-    for target in sets:
-        key = result_key(target.label, adaptation)
-        own = _evaluate_target(config, folder, network, target, checkpoint, adaptation, results["targets"], progress)
-        if oracle:
-            own["oracle"] = _oracle(config, folder, target, progress)
-        results["targets"][key] = own
-        keys.append(key)
-        write_atomically(folder / RESULTS_FILE, json.dumps(results, indent=1))
-    return {"run": run, "targets": {key: results["targets"][key] for key in keys}}
+    found: dict[str, Any] = {}
+    with locked(folder / "targets", wait=True):  # one at a time in a run's folder, so that no figure is lost
+        results = read_results(folder) if (folder / RESULTS_FILE).exists() else {"run": run, "targets": {}}
+        if results["run"].get("checkpoint") != checkpoint:
+            results["targets"] = {}  # figures of an earlier network in this folder
+        results["run"] = run
+        for target in sets:
+            stored = results["targets"].get(result_key(target.label, adaptation), {})
+            own = _evaluate_target(config, folder, network, target, checkpoint, adaptation, stored, progress)
+            if oracle and "oracle" not in own:
+                own = {**own, "oracle": _oracle(config, folder, target, progress)}
+            found[result_key(target.label, adaptation)] = own
+            results["targets"] |= found
+            write_atomically(folder / RESULTS_FILE, json.dumps(results, indent=1))
+    return {"run": run, "targets": found}
 
 
 def is_evaluated(config: Config, folder: Path, target: Target, adaptation: Adaptation | None = None) -> bool:
@@ -150,11 +157,13 @@ def read_targets(config: Config, names: Sequence[str]) -> list[Target]:
 
 def read_adaptation(config: Config, name: str) -> Adaptation:
     """The images of a data set for AdaBN: of its training split where it has one, so that no test image is looked at;
-    else of its test splits. A folder is taken as it is, without a look at identities."""
+    else of its test splits. A folder is taken as it is, without a look at identities.
+
+    Raises:
+        InputError: a data set or folder that cannot be read, or one with random splits of which none is picked.
+    """
     label, samples = build.images(config, name, training=True)
-    sizes = [path.stat().st_size for path in samples.paths]
-    digest = hashlib.sha256(json.dumps([samples.names, sizes]).encode()).hexdigest()
-    return Adaptation(label, samples, digest)
+    return Adaptation(label, samples, settings_key(config, samples, [config.evaluation.batch_size, config.seed]))
 
 
 def read_results(folder: Path) -> dict[str, Any]:
@@ -203,7 +212,7 @@ def origin_of(path: Path, checkpoint: str, settings: str) -> str:
 
 
 def _features_key(config: Config, samples: Samples, adaptation: Adaptation | None) -> str:
-    adapted = adaptation.fingerprint if adaptation else None
+    adapted = adaptation.key if adaptation else None
     return settings_key(config, samples, [config.model.neck_feature, config.evaluation.flip, adapted])
 
 
@@ -218,13 +227,12 @@ def _evaluate_target(
     target: Target,
     checkpoint: str,
     adaptation: Adaptation | None,
-    stored: dict[str, Any],
+    before: dict[str, Any],
     progress: bool,
 ) -> dict[str, Any]:
     """Figures of one target; a mean over its random splits where it has several, with their standard deviation."""
     inputs = _inputs(config, target, checkpoint, adaptation)
     place = _place(folder, target.label, adaptation)
-    before = stored.get(result_key(target.label, adaptation), {})
     if before.get("inputs") == inputs and (place / QUERIES_FILE).exists():
         return before
     started = time.monotonic()
@@ -332,13 +340,7 @@ def _features(
 
 
 def _oracle(config: Config, folder: Path, target: Target, progress: bool) -> dict[str, Any]:
-    """mAP of every epoch on the target, and which was best. Nothing else may use it.
-
-    Raises:
-        InputError: the run did not keep its epochs' networks.
-    """
-    if not config.selection.keep_epochs:
-        raise InputError(f"{folder}: kept no network of each epoch; train with selection.keep_epochs=true")
+    """mAP of every epoch on the target, and which was best. Nothing else may use it."""
     found: list[float] = []
     while network_file(config, folder, len(found) + 1).exists():
         epoch = len(found) + 1
@@ -351,8 +353,6 @@ def _oracle(config: Config, folder: Path, target: Target, progress: bool) -> dic
             )
             own.append(ranking.evaluate(query, gallery, config.evaluation.distance).mAP)
         found.append(float(np.mean(own)))
-    if not found:
-        raise InputError(f"{network_file(config, folder, 1)}: is missing")
     best = int(np.argmax(found))
     return {"epoch": best + 1, "mAP": found[best], "mAP_by_epoch": found, "meaning": ORACLE}
 
@@ -444,5 +444,8 @@ def _tested_epoch(config: Config, folder: Path) -> tuple[int, str]:
             f"the best mAP ({progress.best_mAP:.4f}) on identities held out of the source's training split "
             f"(share {config.selection.holdout:g}); no target is looked at"
         )
-    last = (folder / LOG_FILE).read_text(encoding="utf-8").splitlines()[-1]
-    return int(json.loads(last)["epoch"]), "the last; no target is looked at"
+    try:
+        last = json.loads((folder / LOG_FILE).read_text(encoding="utf-8").splitlines()[-1])
+        return int(last["epoch"]), "the last; no target is looked at"
+    except (OSError, IndexError, KeyError, ValueError) as error:
+        raise InputError(f"{folder / LOG_FILE}: does not tell the last epoch: {error!r}") from None

@@ -149,7 +149,7 @@ def assess(config: Config, folder: Path, site: str, progress: bool = True) -> Re
     """
     results = read_results(folder)
     source = results["run"]["source"]
-    tested = {label: own for label, own in results["targets"].items() if not own["adabn"]}
+    tested = {label: own for label, own in results["targets"].items() if not own.get("adabn")}
     if len(results["run"]["sources"]) > 1:
         raise InputError(f"{folder}: was trained on several data sets ({source}); a site is compared with one")
     if source not in tested:

@@ -7,6 +7,7 @@ import os
 import queue
 import signal
 import statistics
+import sys
 import threading
 import time
 import traceback
@@ -89,7 +90,15 @@ def estimate(tasks: Sequence[Task], finished: Sequence[Run], jobs: int) -> float
         if a_step is None:
             a_step = measured[key] = _time_step(config)
         total += a_step * (task.steps + task.tests)
-    return total / max(1, min(jobs, len(tasks)))
+    return total / max(1, min(_at_once(jobs, tasks[0].config), len(tasks))) if tasks else 0.0
+
+
+def _at_once(jobs: int, config: Config) -> int:
+    """Jobs that do not take each other's time: one a GPU, or as many as there are cores for their threads."""
+    if build.device(config).type == "cuda":
+        return min(jobs, torch.cuda.device_count())
+    cores = os.cpu_count() or 1
+    return min(jobs, max(1, cores // (config.threads or cores)))
 
 
 def work(tasks: Sequence[Task], jobs: int, progress: bool = True) -> None:
@@ -123,7 +132,7 @@ def work(tasks: Sequence[Task], jobs: int, progress: bool = True) -> None:
                 finished += [tasks[number] for number in _next(done, processes)]
                 trained = sum(_steps_done(task.config) for task in tasks) - before
                 bar.update(trained + sum(task.tests for task in finished) - bar.n)
-                bar.set_postfix_str(f"{len(finished)} runs done")
+                bar.set_postfix_str(f"{len(finished)} runs done", refresh=False)
                 if received:
                     raise Interrupted(received[0], "the grid's finished runs and the checkpoints of those in progress")
         except BaseException:
@@ -140,7 +149,7 @@ def _next(done: Any, processes: Sequence[BaseProcess]) -> list[int]:
     except queue.Empty:
         killed = [process.exitcode for process in processes if process.exitcode]
         if killed:
-            raise InputError(f"a process ended (exit code {killed[0]}); out of memory? Try fewer --jobs") from None
+            raise InputError(f"a process was ended (exit code {killed[0]}); out of memory? Try fewer --jobs") from None
         return []
     if isinstance(problem, InputError):
         raise problem
@@ -172,8 +181,8 @@ def _work(tasks: Sequence[Task], waiting: Any, done: Any, slot: int, jobs: int, 
         try:
             _do(tasks[number], slot, jobs)
             done.put((number, ""))
-        except KeyboardInterrupt:
-            return
+        except KeyboardInterrupt as stop:
+            sys.exit(getattr(stop, "code", 130))
         except InputError as error:
             done.put((number, error))
             return
@@ -190,7 +199,7 @@ def _end_with(parent: int) -> None:
 
 def _do(task: Task, slot: int, jobs: int) -> None:
     config = _placed(task.config, slot, jobs)
-    folder = config.run_folder if is_trained(config) else train(config, progress=False)
+    folder = config.run_folder if is_trained(config) else train(config, progress=False, recorded=task.config)
     for run, missing in zip(task.runs, task.missing, strict=True):
         if run.adabn:
             for name in missing:

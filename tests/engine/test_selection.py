@@ -51,6 +51,28 @@ def test_too_few_people(tiny):
         train(config, progress=False)
 
 
+def test_what_cannot_select_is_refused_before_training(tiny):
+    config = load_config("market_bn.yaml", [*tiny, "selection.patience=2"])
+    with pytest.raises(InputError, match=r"command line: selection.patience: needs selection.holdout"):
+        train(config, progress=False)
+    own = samples()
+    with pytest.raises(InputError, match="seen by two cameras"):
+        hold_out(Samples(own.root, own.names, own.pids, np.ones_like(own.camids)), 0.3, 0)
+
+
+def test_how_a_run_is_tested_does_not_decide_what_is_selected(tiny):
+    settings = ["evaluation.flip=true", "evaluation.distance=euclidean", "model.neck_feature=before"]
+    plain, other = (load_config("market_bn.yaml", [*tiny, *HOLD, *more]) for more in ([], settings))
+    assert plain.hash() == other.hash()
+    _, held = hold_out(build.source(plain).samples, 0.34, 0)
+    torch.manual_seed(0)
+    network = build.embedder(plain, 4)
+    assert np.array_equal(validate(network, held, plain).ap, validate(network, held, other).ap)
+    network.neck_feature = "before"
+    assert np.array_equal(validate(network, held, other).ap, validate(network, held, plain).ap)
+    assert network.neck_feature == "before"
+
+
 def test_validation_is_the_plain_evaluation_of_held_out_people(tiny):
     config = load_config("market_bn.yaml", [*tiny, *HOLD])
     _, held = hold_out(build.source(config).samples, 0.34, 0)

@@ -1,9 +1,11 @@
 """Grids, end to end on a small tree: what is missing, what is written, what a kill leaves."""
 
 import json
+import multiprocessing
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -13,11 +15,12 @@ import pytest
 from conftest import ROOT, tiny_overrides
 from trees import folder_tree
 
+from reid.config import load_resolved
 from reid.engine.checkpoint import FILE, read_progress
 from reid.errors import InputError
 from reid.evaluation.benchmark import load_benchmark, runs_of, write_benchmark
 from reid.evaluation.evaluate import read_results
-from reid.evaluation.scheduler import estimate, tasks_of, work
+from reid.evaluation.scheduler import _do, estimate, tasks_of, work
 
 GRID = """
 models: {{BN: market_bn.yaml, IBN-b: market_ibn_b.yaml}}
@@ -144,6 +147,44 @@ def test_what_a_worker_cannot_do_is_said(grid, tmp_path):
     image.write_bytes(b"\xff" * len(content))
     with pytest.raises(InputError, match=f"{image.name}.*not a readable image"):
         work(tasks, 1, progress=False)
+
+
+def test_a_worker_that_is_ended_is_said(grid):
+    path, overrides = grid
+    tasks = tasks_of(runs_of(load_benchmark(str(path))[1], [*overrides, "optim.steps=5000"]))
+
+    def end_it():
+        while not [p for p in Path("runs").glob("*/log.jsonl") if p.stat().st_size > 1000]:
+            time.sleep(0.05)
+        for process in multiprocessing.active_children():
+            process.terminate()
+
+    threading.Thread(target=end_it, daemon=True).start()
+    with pytest.raises(InputError, match=r"a process was ended \(exit code 143\)"):
+        work(tasks[:1], 1, progress=False)
+
+
+def test_a_run_records_its_config_as_given(grid):
+    """Where one process of several ran it says nothing of the next time."""
+    path, overrides = grid
+    loose = [override for override in overrides if not override.startswith(("threads", "device"))]
+    tasks = tasks_of(runs_of(load_benchmark(str(path))[1], [*loose, "threads=null"]))
+    _do(tasks[0], slot=1, jobs=2)
+    stored = load_resolved(tasks[0].config.run_folder / "config.yaml")
+    assert (stored.device, stored.threads) == ("auto", None)
+
+
+def test_tables_of_an_earlier_grid_do_not_stay(whole, tmp_path):
+    folder, overrides, *_ = whole
+    path = tmp_path / "fewer.yaml"
+    text = (folder / "small.yaml").read_text()
+    path.write_text(text[: text.index("remedies")] + text[text.index("sources") :])
+    output = tmp_path / "out"
+    output.mkdir()
+    for name in ("remedies.csv", "remedies.parquet", "remedies_queries.parquet"):
+        (output / name).write_bytes(b"old")
+    do(path, overrides, output)
+    assert not list(output.glob("remedies*")) and (output / "results.csv").exists()
 
 
 def test_how_long_it_will_take(grid):

@@ -1,10 +1,11 @@
 import json
+import threading
 
 import numpy as np
 import pandas as pd
 import pytest
 from references import slow_evaluate
-from trees import manifest_tree
+from trees import manifest_tree, write_image
 
 from reid.config import load_resolved
 from reid.errors import InputError
@@ -123,3 +124,47 @@ def test_another_machine_needs_no_source(trained, tmp_path):
     _config, folder = trained
     elsewhere = load_resolved(folder / "config.yaml", [f"data.root={tmp_path / 'nothing'}"])
     assert "people" in evaluate_run(elsewhere, folder, [str(manifest_tree(tmp_path))], progress=False)["targets"]
+
+
+def test_adapted_figures_follow_the_images_and_settings(trained, tmp_path):
+    config, folder = trained
+    images = tmp_path / "site"
+    for number in range(9):
+        write_image(images / f"{number}.bmp", number, 1, size=(32, 16))
+
+    def mAP(config=config):
+        results = evaluate_run(config, folder, ["market1501"], progress=False, adabn=str(images))
+        return results["targets"]["market1501 (AdaBN site (folder))"]["inputs"], load_features(
+            folder / "targets" / "market1501 (AdaBN site (folder))" / "query.npz"
+        ).features
+
+    key, features = mAP()
+    assert mAP()[0] == key
+    smaller = load_resolved(folder / "config.yaml", ["evaluation.batch_size=2"])
+    other_key, other = mAP(smaller)
+    assert other_key != key and not np.allclose(features, other)
+    for number in range(9):  # the same names and sizes
+        write_image(images / f"{number}.bmp", number + 50, 1, size=(32, 16))
+    last_key, last = mAP()
+    assert last_key != key and not np.allclose(features, last)
+
+
+def test_two_at_once_lose_no_figure(trained, tmp_path):
+    config, folder = trained
+    people = [str(manifest_tree(tmp_path / name).rename(tmp_path / name / f"{name}.csv")) for name in "abc"]
+    workers = [
+        threading.Thread(target=evaluate_run, args=(config, folder, [name]), kwargs={"progress": False})
+        for name in people
+    ]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert set(read_results(folder)["targets"]) == {"a", "b", "c"}
+
+
+def test_a_lost_log_is_named(trained):
+    config, folder = trained
+    (folder / "log.jsonl").unlink()
+    with pytest.raises(InputError, match=r"log.jsonl: does not tell the last epoch"):
+        evaluate_run(config, folder, ["market1501"], progress=False)
