@@ -41,10 +41,12 @@ class _Section(BaseModel):
 
 
 class Model(_Section):
-    """One model of a grid: a config file, and whether batch-norm statistics are estimated anew on each target."""
+    """One model of a grid: a config file; whether batch-norm statistics are estimated anew on each target; whether each
+    target's best epoch is shown beside the tested one."""
 
     cfg: str
     adabn: bool = False
+    oracle: bool = False
 
 
 class Benchmark(_Section):
@@ -68,6 +70,7 @@ class Run:
     adabn: bool
     targets: tuple[str, ...]
     divergence: bool
+    oracle: bool = False
 
     def tests(self) -> Iterator[tuple[Target, Adaptation | None]]:
         """Each target, and the images whose statistics are taken for it."""
@@ -79,7 +82,11 @@ class Run:
         if not is_trained(self.config):
             return list(self.targets)
         folder = self.config.run_folder
-        return [target.given for target, own in self.tests() if not is_evaluated(self.config, folder, target, own)]
+        return [
+            target.given
+            for target, own in self.tests()
+            if not is_evaluated(self.config, folder, target, own, oracle=self.oracle)
+        ]
 
 
 def load_benchmark(name: str) -> tuple[str, Benchmark]:
@@ -98,6 +105,9 @@ def load_benchmark(name: str) -> tuple[str, Benchmark]:
     except ValidationError as error:
         lines = [f"{path}: {'.'.join(map(str, e['loc']))}: {e['msg']}, got {e['input']!r:.80}" for e in error.errors()]
         raise InputError("\n".join(lines) + f"\nkeys: {', '.join(Benchmark.model_fields)}") from None
+    for label, model in (benchmark.models | benchmark.remedies).items():
+        if model.oracle and model.adabn:
+            raise InputError(f"{path}: {label}: oracle and adabn exclude each other")
     both = set(benchmark.models) & set(benchmark.remedies)
     if both:
         raise InputError(f"{path}: remedies: {sorted(both)[0]!r} is also a model")
@@ -136,7 +146,7 @@ def runs_of(benchmark: Benchmark, overrides: Sequence[str] = ()) -> list[Run]:
                 raise InputError(f"{label!r} and {seen[place]!r} are the same run, {config.run_folder}")
             seen[place] = label
             divergence = not remedy and not model.adabn and seed == benchmark.seeds[0]
-            runs.append(Run(label, remedy, config, model.adabn, benchmark.targets, divergence))
+            runs.append(Run(label, remedy, config, model.adabn, benchmark.targets, divergence, model.oracle))
     return runs
 
 

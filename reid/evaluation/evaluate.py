@@ -121,13 +121,21 @@ def evaluate_run(
     return {"run": run, "targets": found}
 
 
-def is_evaluated(config: Config, folder: Path, target: Target, adaptation: Adaptation | None = None) -> bool:
-    """Whether the folder's results.json holds this target's figures, of this network, these images and settings."""
+def is_evaluated(
+    config: Config, folder: Path, target: Target, adaptation: Adaptation | None = None, oracle: bool = False
+) -> bool:
+    """Whether the folder's results.json holds this target's figures, of this network, these images and settings, and
+    its best epoch where the ``oracle`` is asked for."""
     if not (folder / RESULTS_FILE).exists():
         return False
     stored = read_results(folder)["targets"].get(result_key(target.label, adaptation), {})
     inputs = _inputs(config, target, network_digest(config, folder), adaptation)
-    return stored.get("inputs") == inputs and (_place(folder, target.label, adaptation) / QUERIES_FILE).exists()
+    complete = "oracle" in stored or not oracle
+    return (
+        complete
+        and stored.get("inputs") == inputs
+        and (_place(folder, target.label, adaptation) / QUERIES_FILE).exists()
+    )
 
 
 def result_key(label: str, adaptation: Adaptation | None) -> str:

@@ -205,7 +205,7 @@ def _do(task: Task, slot: int, jobs: int) -> None:
             for name in missing:
                 evaluate_run(config, folder, [name], progress=False, adabn=name)
         else:
-            evaluate_run(config, folder, missing, progress=False)
+            evaluate_run(config, folder, missing, progress=False, oracle=run.oracle)
         if run.divergence:
             for name in run.targets:
                 moments_of(config, folder, name, progress=False)
