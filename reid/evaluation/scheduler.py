@@ -113,9 +113,9 @@ def work(tasks: Sequence[Task], jobs: int, progress: bool = True) -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # else waiting threads take the other processes' cores
     context = multiprocessing.get_context("spawn")
     waiting, done = context.Queue(), context.Queue()
-    for number in range(len(tasks)):
-        waiting.put(number)
     jobs = min(jobs, len(tasks))
+    for number in (*range(len(tasks)), *[None] * jobs):
+        waiting.put(number)
     processes = [
         context.Process(target=_work, args=(list(tasks), waiting, done, slot, jobs, os.getpid()), daemon=False)
         for slot in range(jobs)
@@ -147,7 +147,10 @@ def _next(done: Any, processes: Sequence[BaseProcess]) -> list[int]:
     try:
         number, problem = done.get(timeout=0.5)
     except queue.Empty:
+        alive = any(process.is_alive() for process in processes)
         killed = [process.exitcode for process in processes if process.exitcode]
+        if not alive and not killed and done.empty():
+            raise RuntimeError("every process has ended, and there are tasks left") from None
         if killed:
             raise InputError(f"a process was ended (exit code {killed[0]}); out of memory? Try fewer --jobs") from None
         return []
@@ -173,11 +176,7 @@ def _work(tasks: Sequence[Task], waiting: Any, done: Any, slot: int, jobs: int, 
     """One process: tasks until there are none; ends with its parent, and apart from its terminal's Ctrl-C."""
     os.setsid()
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
-    while True:
-        try:
-            number = waiting.get(timeout=1)
-        except queue.Empty:
-            return
+    while (number := waiting.get()) is not None:
         try:
             _do(tasks[number], slot, jobs)
             done.put((number, ""))
