@@ -152,15 +152,20 @@ def gap_tables(gaps: pd.DataFrame, differences: pd.DataFrame) -> list[Table]:
               ("models", "trained on → tested on", "metric", *ESTIMATE), tuple(pairs), 3,
               note="Below zero the model named first loses less abroad than the other."),
     ]  # fmt: skip
-    return [table for table in (_gaps_at_a_glance(gaps, differences), *tables) if table.rows]
+    glances = [
+        _at_a_glance("gaps-at-a-glance", "Gaps in mAP", GAPS, gaps,
+                     "In-domain minus cross-domain; above zero a model loses abroad."),
+        _at_a_glance("gap-differences-at-a-glance", "Differences of gaps in mAP", GAP_DIFFERENCES, differences,
+                     "Below zero the model named first loses less abroad."),
+    ]  # fmt: skip
+    return [table for table in (*glances, *tables) if table.rows]
 
 
-def _gaps_at_a_glance(gaps: pd.DataFrame, differences: pd.DataFrame) -> Table:
-    """Directions as lines; gaps of the models, then differences of gaps, as columns; mAP alone."""
-    own = [(row.model, f"{row.source} → {row.target}", row) for row in lines(gaps) if row.metric == "mAP"]
-    own += [
-        (f"{row.model_a} minus {row.model_b}", f"{row.source} → {row.target}", row)
-        for row in lines(differences)
+def _at_a_glance(key: str, title: str, csv: str, frame: pd.DataFrame, note: str) -> Table:
+    """Directions as lines, models or pairs of models as columns: mAP alone."""
+    own = [
+        (row.model if "model" in frame else f"{row.model_a} minus {row.model_b}", f"{row.source} → {row.target}", row)
+        for row in lines(frame)
         if row.metric == "mAP"
     ]
     cells = {
@@ -170,12 +175,8 @@ def _gaps_at_a_glance(gaps: pd.DataFrame, differences: pd.DataFrame) -> Table:
     names = tuple(dict.fromkeys(name for name, _, _ in own))
     directions = dict.fromkeys(direction for _, direction, _ in own)
     rows = tuple((way, *(cells.get((name, way), MISSING) for name in names)) for way in directions)
-    note = (
-        "In-domain minus cross-domain mAP in percentage points, with 95 % intervals; above zero a model loses abroad. "
-        "Then the differences of gaps: below zero the model named first loses less abroad. n.s.: not significant."
-    )
-    header = ("trained on → tested on", *names)
-    return Table("gaps-at-a-glance", "Gaps in mAP, points", f"{GAPS}, {GAP_DIFFERENCES}", header, rows, note=note)
+    header = ("trained on → tested on", *(f"{name}, points" for name in names))
+    return Table(key, title, csv, header, rows, note=f"{note} 95 % intervals; n.s.: not significant.")
 
 
 def remedy_tables(benchmark: Benchmark, frame: pd.DataFrame) -> list[Table]:
