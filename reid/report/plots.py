@@ -18,7 +18,7 @@ IN_DOMAIN, CROSS_DOMAIN = "#9aa5b1", ("#d1495b", "#edae49", "#00798c", "#6a4c93"
 
 
 def gap_plot(rows: Sequence[Row], path: Path) -> None:
-    """Bars of mAP: for every model the source's own test split in grey, then the other targets in colour."""
+    """Bars of mAP: every model's in-domain targets in grey, the others in colour."""
     runs = list(dict.fromkeys((row.model, row.source, row.seed) for row in rows))
     targets = list(dict.fromkeys(row.target for row in rows))
     height = 0.8 / len(targets)
@@ -30,7 +30,7 @@ def gap_plot(rows: Sequence[Row], path: Path) -> None:
             found = [row for row in rows if (row.model, row.source, row.seed) == run and row.target == target]
             if not found:
                 continue
-            own = target == run[1]
+            own = found[0].in_domain
             label = "in-domain (the source's own test split)" if own else f"on {target}, never seen in training"
             y = line + (place - (len(targets) - 1) / 2) * height
             axes.barh(

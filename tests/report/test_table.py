@@ -23,6 +23,15 @@ def test_gap_table_by_hand():
     ]
 
 
+def test_several_sources_drop_against_the_mean_of_their_own():
+    source = "plaza+street"
+    rows = [Row("bn", source, target, 0, mAP, 0.6, 0.7, 0.1, 10, 20, target != "station") for target, mAP in
+            (("plaza", 0.5), ("street", 0.4), ("station", 0.2))]  # fmt: skip
+    assert (
+        gap_table(rows).splitlines()[2] == "| bn              | plaza+street |    0 |  50.0 |   40.0 | 20.0 (-25.0) |"
+    )
+
+
 def test_target_table_by_hand():
     lines = target_table([row(), row(target="station", mAP=0.123)]).splitlines()
     assert lines[2] == "| plaza (in-domain) | 50.0 |   60.0 |   70.0 | 10.0 |      10 |      20 |"
