@@ -12,6 +12,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.text import Text
 
 from reid.report.inputs import Benchmark, Direction
 from reid.report.measured import drops, label, means
@@ -148,7 +149,18 @@ def _cmc_panel(axes: Axes, benchmark: Benchmark, direction: Direction, look: dic
 
 
 def picture(name: str, figure: Figure, caption: str, alt: str) -> Picture:
-    """The figure as a PNG, the same bytes for the same figure."""
+    """The figure with its words."""
+    return Picture(name, png(figure), caption, alt)
+
+
+def png(figure: Figure) -> bytes:
+    """The figure as a PNG, the same bytes for the same figure. A $ in it is a $, no formula: names come from users."""
+    ticks = [tick for axes in figure.axes for axis in (axes.xaxis, axes.yaxis) if axis.get_scale() == "log"
+             for tick in axis.get_ticklabels(which="both")]  # fmt: skip
+    powers = {id(text) for text in ticks}  # of ten, which matplotlib writes as formulas itself
+    for text in figure.findobj(Text):
+        if isinstance(text, Text) and id(text) not in powers:
+            text.set_parse_math(False)
     content = io.BytesIO()
     figure.savefig(content, dpi=150, facecolor="white", metadata={"Software": None})
-    return Picture(name, content.getvalue(), caption, alt)
+    return content.getvalue()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,6 +11,7 @@ matplotlib.use("Agg")
 from matplotlib.figure import Figure
 
 from reid.files import write_atomically
+from reid.report.figures import png
 from reid.report.table import Row
 
 IN_DOMAIN, CROSS_DOMAIN = "#9aa5b1", ("#d1495b", "#edae49", "#00798c", "#6a4c93")
@@ -55,6 +55,4 @@ def gap_plot(rows: Sequence[Row], path: Path) -> None:
     axes.set_xlabel(f"mAP in %, seed {', '.join(str(seed) for seed in dict.fromkeys(run[2] for run in runs))}")
     axes.spines[["top", "right"]].set_visible(False)
     figure.legend(loc="outside upper center", ncols=2, fontsize=9, frameon=False)
-    content = io.BytesIO()
-    figure.savefig(content, dpi=150)
-    write_atomically(path, content.getvalue())
+    write_atomically(path, png(figure))

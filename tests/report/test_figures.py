@@ -1,6 +1,9 @@
+import dataclasses
+
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 
 from reid.report import figures, forest, stages, statistics
 
@@ -10,6 +13,34 @@ PNG = b"\x89PNG"
 def test_cmc_by_hand():
     queries = pd.DataFrame({"seed": [0, 0, 1, 1], "first_rank": [1, 3, 1, 30]})
     assert figures.cmc(queries) == pytest.approx([0.5, 0.5, *[0.75] * 18])
+
+
+ODD = r"a $\frac b$"  # as a formula it cannot be read
+
+
+def test_a_name_is_no_formula(benchmark):
+    def odd(frame, *columns):
+        return frame.assign(**{column: frame[column].replace({"bn": ODD, "plaza_x": ODD}) for column in columns})
+
+    own = dataclasses.replace(
+        benchmark, models=(ODD, "ibn_b"),
+        **{name: odd(getattr(benchmark, name), "model", "source", "target") for name in ("results", "queries")},
+    )  # fmt: skip
+    comparisons = odd(statistics.comparisons(benchmark), "model_b", "source", "target")
+    divergence = odd(benchmark.divergence, "model", "a", "b")
+    for drawn in (figures.heat_maps(own), figures.cmc_curves(own), forest.forest(comparisons, own.models),
+                  stages.divergence(divergence, own.models)):  # fmt: skip
+        assert drawn.content.startswith(PNG)
+
+
+def test_powers_of_ten_stay_formulas():
+    figure = Figure()
+    linear, log = figure.subplots(1, 2)
+    log.set_yscale("log")
+    linear.set_title(ODD)
+    figures.png(figure)
+    assert not linear.title.get_parse_math() and not any(text.get_parse_math() for text in linear.get_xticklabels())
+    assert all(text.get_parse_math() for text in log.get_yticklabels())
 
 
 def test_cmc_equals_the_results(benchmark):

@@ -52,5 +52,6 @@ def test_gap_plot_draws_a_png(tmp_path):
     gap_plot(
         [row(), row(target="station", mAP=0.2), row("ibn_b"), row("ibn_b", target="street")], tmp_path / "p" / "gap.png"
     )
+    gap_plot([row(r"a $\frac b$", source=r"$\frac", target=r"$\frac b$")], tmp_path / "odd.png")
     content = (tmp_path / "p" / "gap.png").read_bytes()
     assert content.startswith(b"\x89PNG") and len(content) > 5000
