@@ -52,7 +52,7 @@ def heat_maps(benchmark: Benchmark) -> Picture:
     """Sources as rows, targets as columns, a panel a model: mAP above, drop below, each on one scale."""
     sources = list(dict.fromkeys(benchmark.results["source"]))
     targets = list(dict.fromkeys(benchmark.results["target"]))
-    mAP, drop = means(benchmark.results), drops(benchmark, benchmark.results)
+    mAP, drop = means(benchmark.results), drops(benchmark.results)
     across = min(len(benchmark.models), ACROSS)
     down = math.ceil(len(benchmark.models) / across)
     size = (1.6 + across * (0.9 + 0.85 * len(targets)), 2 * down * (1.1 + 0.5 * len(sources)))
