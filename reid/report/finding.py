@@ -18,12 +18,14 @@ def subject(benchmark: Benchmark) -> str:
     targets = list(dict.fromkeys(benchmark.results["target"]))
     queries = benchmark.results.groupby("target", sort=False)["queries"].max()
     seeds = benchmark.seeds
+    cells = len(benchmark.models) * len(benchmark.main_directions)
+    upto = "up to " if len(benchmark.results) < cells * len(seeds) else ""
     first = (
         f"{_count(len(benchmark.models), 'model')} ({listed(benchmark.models)}), each trained on "
-        f"{listed(sources, 'or')} with {_count(len(seeds), 'seed')} ({', '.join(map(str, seeds))}), "
+        f"{listed(sources, 'or')} with {upto}{_count(len(seeds), 'seed')} ({', '.join(map(str, seeds))}), "
         f"{'were' if len(benchmark.models) > 1 else 'was'} tested on {listed(targets)}."
     )
-    counts = listed([f"{target} {int(queries[target]):,}" for target in targets])
+    counts = listed([f"{t} {'not known' if pd.isna(queries[t]) else f'{int(queries[t]):,}'}" for t in targets])
     return f"{first} Valid queries: {counts}; in-domain means the test split of the data trained on."
 
 
@@ -35,10 +37,9 @@ def findings(benchmark: Benchmark, comparisons: pd.DataFrame, gaps: pd.DataFrame
     own = comparisons.query("model_a == @last and model_b == @first and metric == 'mAP'", engine="python")
     own = own.astype({"in_domain": bool, "significant": bool})
     sentences = []
-    held = "" if own["seeds"].max() > 1 else " One seed: this holds for these trained networks, not for the methods."
     for rows, where in ((own[~own["in_domain"]], "Cross-domain"), (own[own["in_domain"]], "In-domain")):
         if len(rows):
-            sentences.append(f"{where}, {_against(last, first, rows)}{held}")
+            sentences.append(f"{where}, {_against(last, first, rows)}{_one_seed(rows)}")
     if not sentences:
         sentences = [f"{last} and {first} were not tested in the same direction, so they cannot be compared."]
     return sentences + [text for model in (first, last) for text in losses(model, gaps)]
@@ -84,7 +85,16 @@ def losses(model: str, gaps: pd.DataFrame) -> list[str]:
     text = f"From home to abroad {model}'s mAP changes: {_each(own)}"
     if len(open_):
         text += f"; not significant on {listed([f'{row.source} → {row.target}' for row in lines(open_)])}"
-    return [f"{text}."]
+    return [f"{text}.{_one_seed(own)}"]
+
+
+def _one_seed(rows: pd.DataFrame) -> str:
+    """What is to be said where rows have one seed alone: of all of them, or of those named."""
+    alone = rows[rows["seeds"] == 1]
+    if alone.empty:
+        return ""
+    where = "" if len(alone) == len(rows) else f" on {listed([f'{row.source} → {row.target}' for row in lines(alone)])}"
+    return f" One seed{where}: this holds for these trained networks, not for the methods."
 
 
 def _directions(count: int) -> str:

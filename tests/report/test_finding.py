@@ -44,6 +44,18 @@ def test_many_directions_are_summed_up_and_one_seed_is_said(benchmark):
     ]
 
 
+def test_one_seed_is_said_of_the_directions_that_have_one(benchmark):
+    abroad = differences((0.2, 0.05), (-0.1, 0.02)).assign(seeds=[3, 1])
+    at_home = differences((0.01, 0.1), in_domain=True)
+    first, second = finding.findings(benchmark, pd.concat([abroad, at_home]), NO_GAPS)
+    assert first.endswith(
+        " (s1 → t1). One seed on s1 → t1: this holds for these trained networks, not for the methods."
+    )
+    assert "One seed" not in second
+    first, second = finding.findings(benchmark, pd.concat([at_home.assign(seeds=1), abroad.assign(seeds=3)]), NO_GAPS)
+    assert "One seed" not in first and " One seed: this holds" in second
+
+
 def test_other_pairs_and_metrics_do_not_count(benchmark):
     other = differences((0.3, 0.01), a="ibn_a"), differences((0.3, 0.01)).assign(metric="rank1")
     assert finding.findings(benchmark, pd.concat(other), NO_GAPS) == [
@@ -53,14 +65,17 @@ def test_other_pairs_and_metrics_do_not_count(benchmark):
 
 def test_losses_turn_the_gap(benchmark):
     gaps = pd.DataFrame(
-        [("bn", "s", "t", "mAP", 0.3, 0.2, 0.5, True), ("bn", "s", "u", "mAP", 0.1, -0.1, 0.3, False)],
-        columns=["model", "source", "target", "metric", "value", "low", "high", "significant"],
+        [("bn", "s", "t", "mAP", 0.3, 0.2, 0.5, True, 3), ("bn", "s", "u", "mAP", 0.1, -0.1, 0.3, False, 3)],
+        columns=["model", "source", "target", "metric", "value", "low", "high", "significant", "seeds"],
     )
     assert finding.losses("bn", gaps) == [
         "From home to abroad bn's mAP changes: -10.0 points [-30.0, +10.0] (s → u), -30.0 points [-50.0, -20.0] "
         "(s → t); not significant on s → u."
     ]
     assert finding.losses("ibn_b", gaps) == []
+    gaps.loc[1, "seeds"] = 1
+    assert finding.losses("bn", gaps)[0].endswith(". One seed on s → u: this holds for these trained networks, not for "
+                                                  "the methods.")  # fmt: skip
     alone = dataclasses.replace(benchmark, models=("bn",))
     assert finding.findings(alone, differences(), gaps) == finding.losses("bn", gaps)
 
@@ -71,3 +86,11 @@ def test_subject(benchmark):
         "and station_x. Valid queries: plaza_x 24 and station_x 24; in-domain means the test split of the data trained "
         "on."
     )
+
+
+def test_subject_of_a_table_with_holes(benchmark):
+    results = benchmark.results.iloc[1:].assign(queries=benchmark.results["queries"].where(
+        benchmark.results["target"] != "plaza_x"))  # fmt: skip
+    text = finding.subject(dataclasses.replace(benchmark, results=results))
+    assert "with up to 2 seeds (0, 1)" in text
+    assert "Valid queries: plaza_x not known and station_x 24;" in text or "station_x 24 and plaza_x not known;" in text
