@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pandas as pd
 
@@ -17,6 +17,7 @@ KEY = ["model", "source", "target", "seed"]
 FIGURES = ["mAP", "rank1", "rank5", "rank10", "mINP", "queries", "gallery"]
 QUERY_COLUMNS = [*KEY, "trial", "path", "pid", "camid", "ap", "inp", "first_rank"]
 DIVERGENCE_KEY = ["model", "source", "seed", "a", "b", "by", "stage"]
+DIVERGENCE_FIGURES = ["mean", "median", "instance_norm"]
 
 
 def read_results(path: Path, place: int) -> pd.DataFrame:
@@ -61,17 +62,27 @@ def joined_results(frames: Sequence[pd.DataFrame], folders: Sequence[Path], name
     """One row a key. The same row in two folders is one; with other figures it is an error."""
     if not frames:
         return pd.DataFrame(columns=[*KEY, "in_domain", *FIGURES, "run", "folder"])
+    files = [folder / name for folder in folders]
+    return _one_a_key(frames, files, KEY, [*FIGURES, "in_domain"], "model {}, {} → {}, seed {}")
+
+
+def _one_a_key(
+    frames: Sequence[pd.DataFrame], files: Sequence[Path], key: list[str], figures: Sequence[str], words: str
+) -> pd.DataFrame:
+    """The rows of all ``frames``, one a ``key``; ``words`` name a key in the error, their column ``folder`` the file.
+
+    Raises:
+        InputError: naming the files, where rows of one key differ in ``figures``.
+    """
     frame = pd.concat(frames, ignore_index=True)
-    for key, group in frame.groupby(KEY, sort=False):
-        for figure in [*FIGURES, "in_domain"]:
+    for found, group in frame[frame.duplicated(key, keep=False)].groupby(key, sort=False):
+        for figure in figures:
             if group[figure].nunique(dropna=False) > 1:
-                places = " and ".join(str(folders[place] / name) for place in dict.fromkeys(group["folder"]))
+                places = " and ".join(str(files[place]) for place in dict.fromkeys(group["folder"]))
                 values = " and ".join(str(value) for value in group[figure].unique())
-                raise InputError(
-                    f"{places}: model {key[0]}, {key[1]} → {key[2]}, seed {key[3]} has {figure} {values}; "
-                    "leave one of the two out"
-                )
-    return frame.drop_duplicates(KEY, ignore_index=True)
+                name = words.format(*cast(tuple, found))
+                raise InputError(f"{places}: {name} has {figure} {values}; leave one of the two out")
+    return frame.drop_duplicates(key, ignore_index=True)
 
 
 def read_queries(folders: Sequence[Path], name: str, results: pd.DataFrame) -> pd.DataFrame:
@@ -99,16 +110,23 @@ def read_queries(folders: Sequence[Path], name: str, results: pd.DataFrame) -> p
 
 
 def read_divergence(folders: Sequence[Path]) -> pd.DataFrame:
-    columns = [*DIVERGENCE_KEY, "mean", "median", "instance_norm"]
-    frames = [pd.DataFrame(columns=columns)]
-    for folder in folders:
-        path = folder / DIVERGENCE
+    """Every folder's divergence, one row a (model, source, seed, a, b, by, stage); no rows where none was measured.
+
+    Raises:
+        InputError: naming the files, when one is damaged or lacks columns, or two have other figures for the same row.
+    """
+    columns = [*DIVERGENCE_KEY, *DIVERGENCE_FIGURES]
+    files = [folder / DIVERGENCE for folder in folders]
+    frames = []
+    for place, path in enumerate(files):
         if path.is_file() and path.read_text(encoding="utf-8").strip():  # empty where nothing was measured
             frame = _numbers(_csv(path, columns), path, ["seed", "stage", "mean", "median"])
             frame["instance_norm"] = frame["instance_norm"] == "True"
-            frames.append(frame)
-    joined = pd.concat(frames[1:], ignore_index=True) if len(frames) > 1 else frames[0]
-    return joined.drop_duplicates(DIVERGENCE_KEY, ignore_index=True)
+            frames.append(frame.assign(folder=place))
+    if not frames:
+        return pd.DataFrame(columns=columns)
+    words = "model {}, trained on {}, seed {}: {} and {} (by {}), stage {}"
+    return _one_a_key(frames, files, DIVERGENCE_KEY, DIVERGENCE_FIGURES, words)
 
 
 def read_description(path: Path) -> dict[str, Any]:

@@ -64,6 +64,14 @@ def test_contradiction_names_both_files_and_figures(folder, copy):
         read_benchmarks([folder, other])
 
 
+def test_contradicting_divergence_names_both_files(folder, copy):
+    other = copy()
+    change(other / "divergence.csv", mean="0.25")
+    message = r"(?s)divergence.csv and .*copy/divergence.csv: model bn, trained on plaza_x, seed 0: plaza_x and "
+    with pytest.raises(InputError, match=message + r"station_x \(by domain\), stage 1 has mean .* and 0.25; leave"):
+        read_benchmarks([folder, other])
+
+
 @pytest.mark.parametrize(
     ("values", "message"),
     [
