@@ -13,7 +13,7 @@ LISTED = 4  # up to so many directions are named one by one
 
 
 def subject(benchmark: Benchmark) -> str:
-    """What was measured, in two sentences."""
+    """What was measured, in two or three sentences."""
     sources = list(dict.fromkeys(benchmark.results["source"]))
     targets = list(dict.fromkeys(benchmark.results["target"]))
     queries = benchmark.results.groupby("target", sort=False)["queries"].max()
@@ -26,11 +26,20 @@ def subject(benchmark: Benchmark) -> str:
         f"{'were' if len(benchmark.models) > 1 else 'was'} tested on {listed(targets)}."
     )
     counts = listed([f"{t} {'not known' if pd.isna(queries[t]) else f'{int(queries[t]):,}'}" for t in targets])
-    return f"{first} Valid queries: {counts}; in-domain means the test split of the data trained on."
+    seeing = [model for model in benchmark.models if model in benchmark.sees_target]
+    more = (
+        f" Of these, {listed(seeing)} took batch-norm statistics from the target's unlabelled images." if seeing else ""
+    )
+    return f"{first}{more} Valid queries: {counts}; in-domain means the test split of the data trained on."
 
 
-def findings(benchmark: Benchmark, comparisons: pd.DataFrame, gaps: pd.DataFrame) -> list[str]:
-    """The last model against the first, abroad and at home, in mAP; with one model, what it loses abroad."""
+def findings(
+    benchmark: Benchmark, comparisons: pd.DataFrame, gaps: pd.DataFrame, left_out: Sequence[str] = ()
+) -> list[str]:
+    """The last model against the first, abroad and at home, in mAP; with one model, what it loses abroad.
+
+    ``left_out``: the comparisons that could not be made.
+    """
     if len(benchmark.models) < 2:
         return losses(benchmark.models[0], gaps)
     first, last = benchmark.models[0], benchmark.models[-1]
@@ -41,7 +50,9 @@ def findings(benchmark: Benchmark, comparisons: pd.DataFrame, gaps: pd.DataFrame
         if len(rows):
             sentences.append(f"{where}, {_against(last, first, rows)}{_one_seed(rows)}")
     if not sentences:
-        sentences = [f"{last} and {first} were not tested in the same direction, so they cannot be compared."]
+        sentences = [f"There is no direction in which {last} and {first} could be compared."]
+    if left_out:
+        sentences.append(f"{_count(len(left_out), 'comparison')} of two models could not be made; named below.")
     return sentences + [text for model in (first, last) for text in losses(model, gaps)]
 
 

@@ -24,6 +24,9 @@ from reid.report.reading import (
     read_results,
 )
 
+MARK = "†"
+MARKED = f"{MARK} sees the target's unlabelled images: statistics of batch norm from them."
+
 
 @dataclass(frozen=True)
 class Direction:
@@ -70,6 +73,18 @@ class Benchmark:
         """Those of the main table; a remedy may have been tested elsewhere too."""
         known = set(zip(self.results["source"], self.results["target"], strict=True))
         return [one for one in self.directions if (one.source, one.target) in known]
+
+    @cached_property
+    def sees_target(self) -> frozenset[str]:
+        """Models and remedies whose batch-norm statistics are the target's (AdaBN)."""
+        entries = [*self.description.get("models", {}).items(), *self.description.get("remedies", {}).items()]
+        named = {label for label, entry in entries if isinstance(entry, dict) and entry.get("adabn")}
+        rows = pd.concat([self.results, self.remedies])
+        return frozenset(named | set(rows.loc[rows["adabn"].astype(bool), "model"]))
+
+    def shown(self, model: str) -> str:
+        """A model's name in a table: with a mark where it sees the target's images."""
+        return f"{model} {MARK}" if model in self.sees_target else model
 
     def in_domain(self, source: str, target: str) -> bool:
         """Whether ``target`` is the test split of what ``source`` was trained on."""

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import pandas as pd
 
 from reid.report import statistics
-from reid.report.inputs import Benchmark, Direction, lines
-from reid.report.reading import DIVERGENCE, REMEDIES, RESULTS
+from reid.report.inputs import MARK, MARKED, Benchmark, Direction, lines
+from reid.report.reading import DIVERGENCE, RESULTS
 from reid.report.tables import MISSING, Table, interval, percent, points, verdict
 
 COMPARISONS, GAPS, GAP_DIFFERENCES = "comparisons.csv", "gaps.csv", "gap_differences.csv"
-REMEDY_COMPARISONS = "remedy_comparisons.csv"
+NO_RIVAL = "Such a model is neither bold nor a rival where others are."
 Means = dict[tuple[str, str, str], float]  # (model, source, target)
 
 
@@ -42,27 +42,45 @@ def label(direction: Direction) -> str:
     return f"{direction} ({'in-domain' if direction.in_domain else 'cross-domain'})"
 
 
+def with_marks(note: str, cells: Iterable[str], more: str = "") -> str:
+    """The note and, where a cell has the mark, what it means."""
+    marked = any(MARK in cell for cell in cells)
+    return " ".join(part for part in (note, *((MARKED, more) if marked else ())) if part)
+
+
+def pair(benchmark: Benchmark, row: Any) -> str:
+    """A row's two models, the minuend first."""
+    return f"{benchmark.shown(row.model_a)} minus {benchmark.shown(row.model_b)}"
+
+
 def headline(benchmark: Benchmark, comparisons: pd.DataFrame) -> Table:
     """Directions as lines, models as columns: mean mAP, and the drop behind it."""
     mAP, drop = means(benchmark.results), drops(benchmark.results)
-    rows, bold = _models_by_direction(benchmark.main_directions, benchmark.models, mAP, drop, comparisons, rivals="all")
+    rows, bold = models_by_direction(
+        benchmark, benchmark.main_directions, benchmark.models, mAP, drop, comparisons, rivals="all"
+    )
     note = (
         "mAP in %, mean over seeds; in brackets the drop against the same model's in-domain mAP, in percentage points, "
         "mean over the seeds tested in both. "
         "Bold: the paired interval against every other model excludes zero."
     )
-    header = ("trained on → tested on", *(f"{model}: mAP, % (drop, points)" for model in benchmark.models))
+    names = [benchmark.shown(model) for model in benchmark.models]
+    note = with_marks(note, names, NO_RIVAL)
+    header = ("trained on → tested on", *(f"{name}: mAP, % (drop, points)" for name in names))
     return Table("headline", "mAP at home and abroad", f"means of {RESULTS}", header, rows, bold=bold, note=note)
 
 
-def _models_by_direction(
-    directions: Sequence[Direction], models: Sequence[str], mAP: Means, drop: Means, frame: pd.DataFrame, rivals: str
-) -> tuple[tuple[tuple[str, ...], ...], frozenset[tuple[int, int]]]:
+def models_by_direction(
+    benchmark: Benchmark, directions: Sequence[Direction], models: Sequence[str], mAP: Means, drop: Means,
+    frame: pd.DataFrame, rivals: str,
+) -> tuple[tuple[tuple[str, ...], ...], frozenset[tuple[int, int]]]:  # fmt: skip
+    """Directions as lines, models as columns; bold the best of those that do not see the target's images."""
     rows, bold = [], set()
     for number, direction in enumerate(directions):
         place = (direction.source, direction.target)
         here = {model: mAP[model, *place] for model in models if not math.isnan(mAP.get((model, *place), math.nan))}
-        best = statistics.best(frame, here, *place, rivals=rivals)
+        blind = {model: value for model, value in here.items() if model not in benchmark.sees_target}
+        best = statistics.best(frame, blind, *place, rivals=rivals)
         cells = [label(direction)]
         for column, model in enumerate(models, 1):
             loss = drop.get((model, *place), math.nan)
@@ -89,7 +107,7 @@ def every_figure(benchmark: Benchmark) -> Table:
             counts = [" / ".join(f"{int(n)}" for n in own[name].dropna().unique()) for name in ("queries", "gallery")]
             rows.append(
                 (
-                    model,
+                    benchmark.shown(model),
                     label(direction),
                     str(len(own)),
                     percent(own["mAP"].mean(skipna=False)),
@@ -102,19 +120,18 @@ def every_figure(benchmark: Benchmark) -> Table:
         "model", "trained on → tested on", "seeds", "mAP, %", "mAP of the seeds, %",
         "rank-1, %", "rank-5, %", "rank-10, %", "mINP, %", "queries", "gallery",
     )  # fmt: skip
-    return Table(
-        "figures", "Every metric", f"means of {RESULTS}", header, tuple(rows), words=2, note="Means over seeds."
-    )
+    note = with_marks("Means over seeds.", [row[0] for row in rows])
+    return Table("figures", "Every metric", f"means of {RESULTS}", header, tuple(rows), words=2, note=note)
 
 
-def comparison_table(frame: pd.DataFrame) -> Table:
+def comparison_table(benchmark: Benchmark, frame: pd.DataFrame) -> Table:
     """Every pair, direction and metric."""
     rows = [
         (
-            f"{row.model_a} minus {row.model_b}",
+            pair(benchmark, row),
             label(Direction(row.source, row.target, row.in_domain)),
             statistics.METRICS[row.metric],
-            *_estimate(row),
+            *estimate(row),
             percent(row.better),
             percent(row.worse),
         )
@@ -124,52 +141,55 @@ def comparison_table(frame: pd.DataFrame) -> Table:
     note = "Paired over the same queries; above zero the model named first is better."
     fewer = int((frame["left_out"] != "").sum())
     note += f" {fewer} rows leave out seeds that only one of the two was tested with (left_out)." if fewer else ""
+    note = with_marks(note, [row[0] for row in rows])
     return Table("comparisons", "Paired differences", COMPARISONS, header, tuple(rows), words=3, note=note)
 
 
 ESTIMATE = ("difference, points", "95 % interval, points", "verdict", "seeds")
 
 
-def _estimate(row: Any) -> tuple[str, str, str, str]:
+def estimate(row: Any) -> tuple[str, str, str, str]:
     return points(row.value), interval(row.low, row.high), verdict(row.significant), str(row.seeds)
 
 
-def gap_tables(gaps: pd.DataFrame, differences: pd.DataFrame) -> list[Table]:
+def gap_tables(benchmark: Benchmark, gaps: pd.DataFrame, differences: pd.DataFrame) -> list[Table]:
     """Each model's gap, and the differences between models: mAP at a glance, then everything."""
     own = [
-        (row.model, f"{row.source} → {row.target}", statistics.METRICS[row.metric], *_estimate(row))
+        (benchmark.shown(row.model), f"{row.source} → {row.target}", statistics.METRICS[row.metric], *estimate(row))
         for row in lines(gaps)
     ]
     pairs = [
         (
-            f"{row.model_a} minus {row.model_b}",
+            pair(benchmark, row),
             f"{row.source} → {row.target}",
             statistics.METRICS[row.metric],
-            *_estimate(row),
+            *estimate(row),
         )
         for row in lines(differences)
     ]
     first = ("gap, points", *ESTIMATE[1:])
     tables = [
         Table("gaps", "Gap of each model", GAPS, ("model", "trained on → tested on", "metric", *first), tuple(own), 3,
-              note="In-domain minus cross-domain: the drop with its sign turned; above zero the model loses abroad."),
+              note=with_marks("In-domain minus cross-domain: the drop with its sign turned; above zero the model loses "
+                              "abroad.", [row[0] for row in own])),
         Table("gap-differences", "Differences of gaps", GAP_DIFFERENCES,
               ("models", "trained on → tested on", "metric", *ESTIMATE), tuple(pairs), 3,
-              note="Below zero the model named first loses less abroad than the other."),
+              note=with_marks("Below zero the model named first loses less abroad than the other.",
+                              [row[0] for row in pairs])),
     ]  # fmt: skip
     glances = [
-        _at_a_glance("gaps-at-a-glance", "Gaps in mAP", GAPS, gaps,
+        _at_a_glance(benchmark, "gaps-at-a-glance", "Gaps in mAP", GAPS, gaps,
                      "In-domain minus cross-domain; above zero a model loses abroad."),
-        _at_a_glance("gap-differences-at-a-glance", "Differences of gaps in mAP", GAP_DIFFERENCES, differences,
+        _at_a_glance(benchmark, "gap-differences-at-a-glance", "Differences of gaps in mAP", GAP_DIFFERENCES, differences,
                      "Below zero the model named first loses less abroad."),
     ]  # fmt: skip
     return [table for table in (*glances, *tables) if table.rows]
 
 
-def _at_a_glance(key: str, title: str, csv: str, frame: pd.DataFrame, note: str) -> Table:
+def _at_a_glance(benchmark: Benchmark, key: str, title: str, csv: str, frame: pd.DataFrame, note: str) -> Table:
     """Directions as lines, models or pairs of models as columns: mAP alone."""
     own = [
-        (row.model if "model" in frame else f"{row.model_a} minus {row.model_b}", f"{row.source} → {row.target}", row)
+        (benchmark.shown(row.model) if "model" in frame else pair(benchmark, row), f"{row.source} → {row.target}", row)
         for row in lines(frame)
         if row.metric == "mAP"
     ]
@@ -181,48 +201,8 @@ def _at_a_glance(key: str, title: str, csv: str, frame: pd.DataFrame, note: str)
     directions = dict.fromkeys(direction for _, direction, _ in own)
     rows = tuple((way, *(cells.get((name, way), MISSING) for name in names)) for way in directions)
     header = ("trained on → tested on", *(f"{name}, points" for name in names))
-    return Table(key, title, csv, header, rows, note=f"{note} 95 % intervals; n.s.: not significant.")
-
-
-def remedy_tables(benchmark: Benchmark, frame: pd.DataFrame) -> list[Table]:
-    """The first seed's models and remedies side by side, and each remedy against each model."""
-    if benchmark.remedies.empty:
-        return []
-    seed = benchmark.seeds[0]
-    results = pd.concat([benchmark.results, benchmark.remedies])
-    results = results[results["seed"] == seed]
-    remedies = list(dict.fromkeys(results.loc[~results["model"].isin(benchmark.models), "model"]))
-    models = [*(model for model in benchmark.models if model in set(results["model"])), *remedies]
-    rows, bold = _models_by_direction(
-        benchmark.directions, models, means(results), drops(results), frame, rivals="next"
-    )
-    turned = tuple((model, *(row[place] for row in rows)) for place, model in enumerate(models, 1))
-    flipped = frozenset((column - 1, row + 1) for row, column in bold)
-    note = (
-        f"mAP in % (drop in points), seed {seed} only: intervals are those of these networks, not of the methods. "
-        "Bold: the interval against the next best excludes zero."
-    )
-    header = ("model", *(f"{label(direction)}: mAP, % (drop, points)" for direction in benchmark.directions))
-    files = f"{RESULTS} and {REMEDIES}"
-    table = Table("remedies", "One-line remedies beside the models", files, header, turned, bold=flipped, note=note)
-    return [table, _remedy_pairs(frame, remedies, seed)]
-
-
-def _remedy_pairs(frame: pd.DataFrame, remedies: Sequence[str], seed: int) -> Table:
-    rows = tuple(
-        (
-            f"{row.model_a} minus {row.model_b}",
-            label(Direction(row.source, row.target, row.in_domain)),
-            *_estimate(row)[:3],
-            percent(row.better),
-            percent(row.worse),
-        )
-        for row in lines(frame)
-        if row.model_a in remedies
-    )
-    header = ("models", "trained on → tested on", *ESTIMATE[:3], "queries better, %", "queries worse, %")
-    note = f"mAP, seed {seed}; one seed: of these networks only. Above zero the model named first is better."
-    return Table("remedy-pairs", "Remedies against the models", REMEDY_COMPARISONS, header, rows, words=2, note=note)
+    note = with_marks(f"{note} 95 % intervals; n.s.: not significant.", names)
+    return Table(key, title, csv, header, rows, note=note)
 
 
 def divergence_table(benchmark: Benchmark) -> Table | None:

@@ -15,7 +15,8 @@ from PIL import Image
 from reid.evaluation import gap
 from reid.files import write_atomically
 from reid.progress import track
-from reid.report import figures, finding, forest, measured, pictures, published, stages, statistics
+from reid.report import figures, finding, forest, measured, pictures, published, remedies, stages, statistics
+from reid.report.epochs import epoch_table
 from reid.report.inputs import Benchmark, read_benchmarks
 from reid.report.provenance import data_table, package_table, run_table
 from reid.report.tables import Table, latex, markdown
@@ -33,7 +34,7 @@ def build_report(folders: Sequence[Path], output: Path | None = None, progress: 
         ("comparisons", lambda done: statistics.comparisons(done["benchmark"])),
         ("gaps", lambda done: statistics.gaps(done["benchmark"])),
         ("remedies", lambda done: statistics.remedy_comparisons(done["benchmark"])),
-        ("figures", lambda done: _figures(done["benchmark"], done["comparisons"])),
+        ("figures", lambda done: _figures(done["benchmark"], done["comparisons"][0])),
         ("lists", lambda done: pictures.ranked_lists(done["benchmark"])),
     ]
     done: dict[str, Any] = {"benchmark": read_benchmarks(folders)}
@@ -56,25 +57,25 @@ def _tables(done: dict[str, Any]) -> dict[str, Table]:
     """Every table of the page, in its order."""
     benchmark = done["benchmark"]
     beside = published.compare(benchmark, published.read_published())
-    tables = [measured.headline(benchmark, done["comparisons"]), measured.every_figure(benchmark)]
-    if len(done["comparisons"]):
-        tables.append(measured.comparison_table(done["comparisons"]))
-    tables += measured.gap_tables(*done["gaps"])
-    tables += measured.remedy_tables(benchmark, done["remedies"])
-    divergence = measured.divergence_table(benchmark)
-    tables += [divergence] if divergence else []
+    comparisons, (gaps, differences, _) = done["comparisons"][0], done["gaps"]
+    tables = [measured.headline(benchmark, comparisons), measured.every_figure(benchmark)]
+    if len(comparisons):
+        tables.append(measured.comparison_table(benchmark, comparisons))
+    tables += measured.gap_tables(benchmark, gaps, differences)
+    tables += remedies.remedy_tables(benchmark, done["remedies"][0])
+    tables += [table for table in (epoch_table(benchmark), measured.divergence_table(benchmark)) if table]
     tables += [*beside.matching, *beside.context, data_table(benchmark), run_table(benchmark), package_table(benchmark)]
     return {table.key: table for table in tables}
 
 
 def _write(done: dict[str, Any], output: Path) -> list[Path]:
     tables = _tables(done)
-    gaps, differences = done["gaps"]
+    gaps, differences, _ = done["gaps"]
     contents: dict[str, str | bytes] = {
-        measured.COMPARISONS: done["comparisons"].to_csv(index=False),
+        measured.COMPARISONS: done["comparisons"][0].to_csv(index=False),
         measured.GAPS: gaps.to_csv(index=False),
         measured.GAP_DIFFERENCES: differences.to_csv(index=False),
-        measured.REMEDY_COMPARISONS: done["remedies"].to_csv(index=False),
+        remedies.REMEDY_COMPARISONS: done["remedies"][0].to_csv(index=False),
         MARKDOWN: markdown(list(tables.values())),
         LATEX: latex(list(tables.values())),
     }
@@ -117,7 +118,8 @@ def render(done: dict[str, Any], tables: dict[str, Table]) -> str:
         name=benchmark.description["name"],
         models=finding.listed(benchmark.models),
         subject=finding.subject(benchmark),
-        findings=finding.findings(benchmark, done["comparisons"], done["gaps"][0]),
+        findings=finding.findings(benchmark, done["comparisons"][0], done["gaps"][0], done["comparisons"][1]),
+        left_out={name: done[name][-1] for name in ("comparisons", "gaps", "remedies")},
         tables=tables,
         figures=done["figures"],
         lists=done["lists"],

@@ -114,8 +114,7 @@ def _run_folder(benchmark: Benchmark, run: str, folder: int) -> Path:
 
 def _lists_folder(benchmark: Benchmark, model: str, run: Path, target: str) -> Path:
     """Where a run's lists on ``target`` lie; with statistics of the target they have a name of their own."""
-    entry = benchmark.description.get("models", {}).get(model)
-    if not (isinstance(entry, dict) and entry.get("adabn")):
+    if model not in benchmark.sees_target:
         return run / "targets" / target
     found = sorted(path for path in (run / "targets").glob("*") if path.name.startswith(f"{target} (AdaBN"))
     if not found:

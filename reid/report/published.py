@@ -12,10 +12,10 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from reid.errors import InputError
-from reid.report.inputs import Benchmark
+from reid.report.inputs import MARK, MARKED, Benchmark
 from reid.report.measured import means
 from reid.report.reading import RESULTS
-from reid.report.tables import MISSING, Table, percent
+from reid.report.tables import MISSING, Table
 
 FILE = Path(__file__).with_name("published_results.csv")
 FLAGS = {
@@ -85,17 +85,19 @@ def compare(benchmark: Benchmark, published: Sequence[Published]) -> Comparison:
     return Comparison(_split(same, _ours(benchmark, directions), "published", "Ours and published figures"), [])
 
 
-def _split(rows: Sequence[Published], ours: list[tuple[str, ...]], key: str, title: str) -> list[Table]:
-    """Rows without a flag below ours, those with one in a table of their own."""
-    plain, flagged = [row for row in rows if not row.flags], [row for row in rows if row.flags]
+def _split(rows: Sequence[Published], ours: Sequence[Published], key: str, title: str) -> list[Table]:
+    """Rows without a flag, and those with one in a table of their own; in both ours above."""
+    every = [*ours, *rows]
+    plain, flagged = [row for row in every if not row.flags], [row for row in every if row.flags]
     meanings = " ".join(f"{flag}: {meaning}." for flag, meaning in FLAGS.items() if _used(flagged, flag))
     tables = [
         Table(key, title, "published_results.csv" + (f" and means of {RESULTS}" if ours else ""), HEADER,
-              (*ours, *_cells(plain, lambda row: row.note)), words=3,
+              _cells(plain, lambda row: row.note), words=3,
               note="Nothing is bold: there is no paired interval against figures of others."),
-        Table(f"{key}-flagged", f"{title}, of another kind" if not ours else "Published figures of another kind",
-              "published_results.csv", (*HEADER[:-1], "flags"), _cells(flagged, lambda row: "; ".join(row.flags)),
-              words=3, note=f"Not to be ranked against any other row. {meanings}"),
+        Table(f"{key}-flagged", f"{title}, of another kind" if not ours else "Figures of another kind",
+              "published_results.csv" + (f" and means of {RESULTS}" if any(row.flags for row in ours) else ""),
+              (*HEADER[:-1], "flags"), _cells(flagged, _flags_and_note), words=3,
+              note=f"Not to be ranked against any other row. {meanings}"),
     ]  # fmt: skip
     return [table for table in tables if table.rows]
 
@@ -115,20 +117,27 @@ def _cells(rows: Sequence[Published], last: Callable[[Published], str]) -> tuple
     )  # fmt: skip
 
 
-def _ours(benchmark: Benchmark, directions: set[tuple[str, str]]) -> list[tuple[str, ...]]:
-    """Our means over seeds in these directions."""
-    figures = [means(benchmark.results, name) for name in ("mAP", "rank1", "mINP")]
-    return [
-        (
-            f"ours: {model}", MISSING_BACKBONE, f"{one.source} → {one.target}",
-            *(percent(own.get((model, one.source, one.target), math.nan)) for own in figures),
-            "this report", "",
-        )
-        for one in benchmark.main_directions
-        if (one.source.partition("@")[0], one.target.partition("@")[0]) in directions
-        for model in benchmark.models
-        if (model, one.source, one.target) in figures[0]
-    ]  # fmt: skip
+def _flags_and_note(row: Published) -> str:
+    """Our notes stand beside the flags; those of published rows do not."""
+    return "; ".join([*row.flags, *([row.note] if row.source == OURS and row.note else [])])
 
 
+def _ours(benchmark: Benchmark, directions: set[tuple[str, str]]) -> list[Published]:
+    """Our means over seeds in these directions, with the flags that published rows would carry."""
+    figures = {name: means(benchmark.results, name) for name in ("rank1", "mAP", "mINP")}
+    rows = []
+    for one in benchmark.main_directions:
+        sets = (one.source.partition("@")[0], one.target.partition("@")[0])
+        for model in benchmark.models if sets in directions else ():
+            key = (model, one.source, one.target)
+            if key in figures["mAP"]:
+                own = {name: None if math.isnan(found[key]) else 100 * found[key] for name, found in figures.items()}
+                flags = ("Duke",) if DUKE in sets else ()
+                note = MARKED.removeprefix(f"{MARK} ") if model in benchmark.sees_target else ""
+                head = (f"ours: {benchmark.shown(model)}", MISSING_BACKBONE, one.source, one.target)
+                rows.append(Published(*head, own["rank1"], own["mAP"], own["mINP"], flags, OURS, note))
+    return rows
+
+
+DUKE, OURS = "dukemtmc", "this report"
 MISSING_BACKBONE = "see below"  # the runs' settings stand in the last section

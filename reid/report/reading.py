@@ -15,18 +15,24 @@ RESULTS, REMEDIES, DIVERGENCE, DESCRIPTION = "results.csv", "remedies.csv", "div
 QUERIES, REMEDIES_QUERIES = "queries.parquet", "remedies_queries.parquet"
 KEY = ["model", "source", "target", "seed"]
 FIGURES = ["mAP", "rank1", "rank5", "rank10", "mINP", "queries", "gallery"]
+ORACLE = ["oracle_epoch", "oracle_mAP"]
+LATER = {"adabn": "False", "epoch": "", "epoch_choice": "", "oracle_epoch": "", "oracle_mAP": ""}
 QUERY_COLUMNS = [*KEY, "trial", "path", "pid", "camid", "ap", "inp", "first_rank"]
 DIVERGENCE_KEY = ["model", "source", "seed", "a", "b", "by", "stage"]
 DIVERGENCE_FIGURES = ["mean", "median", "instance_norm"]
 
 
 def read_results(path: Path, place: int) -> pd.DataFrame:
+    """results.csv or remedies.csv. Columns of ``LATER`` that an older file lacks get the value that stands there."""
     frame = _csv(path, [*KEY, "in_domain", *FIGURES, "run"])
-    flags = frame["in_domain"].map({"True": True, "False": False})
-    if flags.isna().any():
-        raise InputError(f"{path}: in_domain: {frame['in_domain'][flags.isna()].iloc[0]!r} is neither True nor False")
-    frame["in_domain"] = flags.astype(bool)
-    return _numbers(frame, path, ["seed", *FIGURES]).assign(folder=place)
+    for column, value in LATER.items():
+        frame[column] = frame[column].mask(frame[column] == "", value) if column in frame else value
+    for column in ("in_domain", "adabn"):
+        flags = frame[column].map({"True": True, "False": False})
+        if flags.isna().any():
+            raise InputError(f"{path}: {column}: {frame[column][flags.isna()].iloc[0]!r} is neither True nor False")
+        frame[column] = flags.astype(bool)
+    return _numbers(frame, path, ["seed", *FIGURES, *ORACLE]).assign(folder=place)
 
 
 def _csv(path: Path, needed: Sequence[str]) -> pd.DataFrame:
@@ -61,9 +67,14 @@ def _numbers(frame: pd.DataFrame, path: Path, columns: Sequence[str]) -> pd.Data
 def joined_results(frames: Sequence[pd.DataFrame], folders: Sequence[Path], name: str) -> pd.DataFrame:
     """One row a key. The same row in two folders is one; with other figures it is an error."""
     if not frames:
-        return pd.DataFrame(columns=[*KEY, "in_domain", *FIGURES, "run", "folder"])
+        return pd.DataFrame(columns=[*KEY, "in_domain", *FIGURES, "run", *LATER, "folder"])
     files = [folder / name for folder in folders]
-    return _one_a_key(frames, files, KEY, [*FIGURES, "in_domain"], "model {}, {} → {}, seed {}")
+    joined = _one_a_key(frames, files, KEY, [*FIGURES, "in_domain"], "model {}, {} → {}, seed {}")
+    measured = pd.concat(frames).dropna(subset=ORACLE, how="all")[
+        [*KEY, *ORACLE, "folder"]
+    ]  # perhaps in one of the folders only
+    oracle = _one_a_key([measured], files, KEY, ORACLE, "model {}, {} → {}, seed {}").drop(columns="folder")
+    return joined.drop(columns=ORACLE).merge(oracle, on=KEY, how="left")
 
 
 def _one_a_key(

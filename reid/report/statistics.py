@@ -1,15 +1,18 @@
 """From a benchmark's queries to tables of differences and gaps; the numbers of every table and figure stand in them.
 
 All differences are oriented so that the model named later in benchmark.json is `model_a`: above 0 it is the better one.
+What cannot be compared (no seed in common, a target with one identity) is left out, and named with the reason.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import combinations
 from typing import Any
 
 import pandas as pd
 
+from reid.errors import InputError
 from reid.evaluation import gap
 from reid.evaluation.interval import Estimate
 from reid.report.inputs import Benchmark, Direction, lines
@@ -32,37 +35,64 @@ GAPS = ["model", "source", "target", "metric", *ESTIMATE, "left_out"]
 GAP_DIFFERENCES = ["model_a", "model_b", "source", "target", "metric", *ESTIMATE, "left_out"]
 
 
-def comparisons(benchmark: Benchmark) -> pd.DataFrame:
-    """Paired differences (fractions) of every two models in every direction, one row a metric."""
+def comparisons(benchmark: Benchmark) -> tuple[pd.DataFrame, list[str]]:
+    """Paired differences (fractions) of every two models in every direction, one row a metric; what is left out."""
     return _compare(benchmark.queries, benchmark, benchmark.models)
 
 
-def _compare(queries: pd.DataFrame, benchmark: Benchmark, order: Sequence[str]) -> pd.DataFrame:
-    rows = []
+def _compare(queries: pd.DataFrame, benchmark: Benchmark, order: Sequence[str]) -> tuple[pd.DataFrame, list[str]]:
+    rows, left_out = [], []
     for source, target in dict.fromkeys(zip(queries["source"], queries["target"], strict=True)):
         own = queries[(queries["source"] == source) & (queries["target"] == target)]
-        if own["model"].nunique() > 1:
-            found = gap.compare_models(own, benchmark.in_domain)
+        for b, a in combinations(sorted(own["model"].unique(), key=order.index), 2):
+            try:
+                found = gap.compare_models(own[own["model"].isin([a, b])], benchmark.in_domain)
+            except InputError as error:
+                left_out.append(f"{a} minus {b}, {source} → {target}: {error}")
+                continue
             rows += [_oriented(_row(one, COMPARISONS), order) for one in found]
-    frame = pd.DataFrame(rows, columns=COMPARISONS)
-    return _sorted(frame, benchmark, order)
+    return _sorted(pd.DataFrame(rows, columns=COMPARISONS), benchmark, order), left_out
 
 
-def gaps(benchmark: Benchmark) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """In-domain minus cross-domain (fractions): each model's, and the differences of two models' gaps."""
+def gaps(benchmark: Benchmark) -> tuple[pd.DataFrame, pd.DataFrame, list[str]]:
+    """In-domain minus cross-domain (fractions): each model's, the differences of two models' gaps; what is left out."""
     own: list[dict[str, Any]] = []
     differences: list[dict[str, Any]] = []
+    left_out: list[str] = []
     for direction in benchmark.main_directions:
         queries = _with_in_domain(benchmark, direction)
         if queries.empty:
             continue
-        one, two = gap.gaps(queries, benchmark.in_domain)
+        one, two, lost = _gaps(benchmark, queries)
         own += [_row(found, GAPS) for found in one]
         differences += [_oriented(_row(found, GAP_DIFFERENCES), benchmark.models) for found in two]
+        left_out += [f"{name}, {direction}: {reason}" for name, reason in lost]
     return (
         _sorted(pd.DataFrame(own, columns=GAPS), benchmark, benchmark.models),
         _sorted(pd.DataFrame(differences, columns=GAP_DIFFERENCES), benchmark, benchmark.models),
+        left_out,
     )
+
+
+def _gaps(
+    benchmark: Benchmark, queries: pd.DataFrame
+) -> tuple[list[gap.Gap], list[gap.GapDifference], list[tuple[str, str]]]:
+    """One direction's, of all models at once; where that is refused, model by model and pair by pair."""
+    try:
+        return *gap.gaps(queries, benchmark.in_domain), []
+    except InputError:
+        own, differences, left_out = [], [], []
+    for model in sorted(queries["model"].unique(), key=benchmark.models.index):
+        try:
+            own += gap.gaps(queries[queries["model"] == model], benchmark.in_domain)[0]
+        except InputError as error:
+            left_out.append((model, str(error)))
+    for b, a in combinations(dict.fromkeys(one.model for one in own), 2):
+        try:
+            differences += gap.gaps(queries[queries["model"].isin([a, b])], benchmark.in_domain)[1]
+        except InputError as error:
+            left_out.append((f"{a} minus {b}", str(error)))
+    return own, differences, left_out
 
 
 def _with_in_domain(benchmark: Benchmark, direction: Direction) -> pd.DataFrame:
@@ -78,25 +108,34 @@ def _with_in_domain(benchmark: Benchmark, direction: Direction) -> pd.DataFrame:
     return rows[rows["model"].isin(tested.index[tested == len(targets)])]
 
 
-def remedy_comparisons(benchmark: Benchmark) -> pd.DataFrame:
-    """First seed, mAP: each remedy against each model of the main table, and in every direction the best against the
-    next best. Intervals are of these networks."""
-    first = benchmark.seeds[0]
-    base = benchmark.queries[benchmark.queries["seed"] == first]
-    queries = pd.concat([base, benchmark.remedies_queries[benchmark.remedies_queries["seed"] == first]])
+def remedy_seed(benchmark: Benchmark) -> int:
+    """The seed remedies are compared on: theirs; of several the smallest, if possible one that models have too."""
+    own = {int(seed) for seed in benchmark.remedies["seed"]}
+    return min(own & set(benchmark.seeds) or own)
+
+
+def remedy_comparisons(benchmark: Benchmark) -> tuple[pd.DataFrame, list[str]]:
+    """One seed, mAP: each remedy against each model of the main table, and in every direction the best against the
+    next best of those that do not see the target. Intervals are of these networks. Then what is left out."""
+    if benchmark.remedies.empty:
+        return pd.DataFrame(columns=COMPARISONS), []
+    queries = pd.concat([benchmark.queries, benchmark.remedies_queries])
+    queries = queries[queries["seed"] == remedy_seed(benchmark)]
     remedies = list(dict.fromkeys(benchmark.remedies["model"]))
     order = [*benchmark.models, *remedies]
-    frames = [pd.DataFrame(columns=COMPARISONS)]
+    frames, left_out = [pd.DataFrame(columns=COMPARISONS)], []
     for source, target in dict.fromkeys(zip(queries["source"], queries["target"], strict=True)):
         own = queries[(queries["source"] == source) & (queries["target"] == target)]
         means = own.groupby("model")["ap"].mean().sort_values(ascending=False)
         wanted = [{model, remedy} for model in benchmark.models for remedy in remedies]
-        wanted += [two for two in [set(means.index[:2])] if two not in wanted]
+        wanted += [two for two in [set(means.index[~means.index.isin(benchmark.sees_target)][:2])] if two not in wanted]
         for pair in wanted:
             if len(pair) == 2 and pair <= set(means.index):
-                frames.append(_compare(own[own["model"].isin(pair)], benchmark, order))
+                found, lost = _compare(own[own["model"].isin(pair)], benchmark, order)
+                frames.append(found)
+                left_out += lost
     frame = pd.concat([one for one in frames if len(one)] or frames)
-    return _sorted(frame[frame["metric"] == "mAP"], benchmark, order)
+    return _sorted(frame[frame["metric"] == "mAP"], benchmark, order), left_out
 
 
 def best(frame: pd.DataFrame, means: Mapping[str, float], source: str, target: str, rivals: str = "all") -> str | None:

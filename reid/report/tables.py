@@ -14,6 +14,7 @@ LONG = 40  # rows that still fit on a page of LaTeX
 LATEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "→": r"$\rightarrow$", "\u2212": "$-$", "±": r"$\pm$",
+    "†": r"\textdagger{}",
     "<": r"\textless{}", ">": r"\textgreater{}",
 }  # fmt: skip
 

@@ -26,7 +26,7 @@ def test_a_name_is_no_formula(benchmark):
         benchmark, models=(ODD, "ibn_b"),
         **{name: odd(getattr(benchmark, name), "model", "source", "target") for name in ("results", "queries")},
     )  # fmt: skip
-    comparisons = odd(statistics.comparisons(benchmark), "model_b", "source", "target")
+    comparisons = odd(statistics.comparisons(benchmark)[0], "model_b", "source", "target")
     divergence = odd(benchmark.divergence, "model", "a", "b")
     for drawn in (figures.heat_maps(own), figures.cmc_curves(own), forest.forest(comparisons, own.models),
                   stages.divergence(divergence, own.models)):  # fmt: skip
@@ -58,7 +58,7 @@ def test_models_keep_their_look():
 
 
 def test_figures_are_pngs_and_say_what_they_show(benchmark, folder):
-    frame = statistics.comparisons(benchmark)
+    frame, _ = statistics.comparisons(benchmark)
     drawn = {name: (folder / "images" / f"{name}.png").read_bytes() for name in ("heat_maps", "forest", "cmc")}
     assert all(content.startswith(PNG) for content in drawn.values())
     plot = forest.forest(frame, benchmark.models)
@@ -68,7 +68,7 @@ def test_figures_are_pngs_and_say_what_they_show(benchmark, folder):
 
 
 def test_nothing_to_draw(benchmark):
-    assert forest.forest(statistics.comparisons(benchmark).iloc[:0], benchmark.models) is None
+    assert forest.forest(statistics.comparisons(benchmark)[0].iloc[:0], benchmark.models) is None
     assert stages.divergence(benchmark.divergence.iloc[:0], benchmark.models) is None
 
 

@@ -59,8 +59,18 @@ def test_one_seed_is_said_of_the_directions_that_have_one(benchmark):
 def test_other_pairs_and_metrics_do_not_count(benchmark):
     other = differences((0.3, 0.01), a="ibn_a"), differences((0.3, 0.01)).assign(metric="rank1")
     assert finding.findings(benchmark, pd.concat(other), NO_GAPS) == [
-        "ibn_b and bn were not tested in the same direction, so they cannot be compared."
+        "There is no direction in which ibn_b and bn could be compared."
     ]
+
+
+def test_what_could_not_be_compared_is_counted(benchmark):
+    found = finding.findings(benchmark, differences((0.3, 0.01)), NO_GAPS, ["x minus y, s → t: why"])
+    assert found[1:] == ["1 comparison of two models could not be made; named below."]
+
+
+def test_subject_names_what_sees_the_target(benchmark):
+    own = dataclasses.replace(benchmark, description={"models": {"ibn_b": {"cfg": "x.yaml", "adabn": True}}})
+    assert ". Of these, ibn_b took batch-norm statistics from the target's unlabelled" in finding.subject(own)
 
 
 def test_losses_turn_the_gap(benchmark):

@@ -77,6 +77,8 @@ def test_contradicting_divergence_names_both_files(folder, copy):
     [
         ({"mAP": "high"}, r"results.csv: column mAP: .*high"),
         ({"in_domain": "perhaps"}, "in_domain: 'perhaps' is neither True nor False"),
+        ({"adabn": "maybe"}, "results.csv: adabn: 'maybe' is neither True nor False"),
+        ({"oracle_mAP": "best"}, r"results.csv: column oracle_mAP: .*best"),
         ({"seed": ""}, "column seed: is empty in 1 rows"),
         ({"model": "else"}, "queries.parquet: holds no queries of model else"),
     ],
@@ -102,6 +104,33 @@ def test_missing_files_and_columns(copy, tmp_path):
     pd.read_csv(own / "results.csv").drop(columns="mINP").to_csv(own / "results.csv", index=False)
     with pytest.raises(InputError, match="has no column mINP; its columns are model"):
         read_benchmarks([own])
+
+
+def test_files_without_the_later_columns(folder, copy, benchmark):
+    old = copy()
+    for name in ("results.csv", "remedies.csv"):
+        frame = pd.read_csv(old / name, dtype=str, keep_default_na=False)
+        frame.drop(columns=["adabn", "epoch_choice", "oracle_epoch", "oracle_mAP"]).to_csv(old / name, index=False)
+    read = read_benchmarks([old])
+    assert not read.sees_target and read.results["oracle_mAP"].isna().all()
+    description = json.loads((old / "benchmark.json").read_text())
+    description["remedies"]["bn_standardised"] = {"cfg": "a.yaml", "adabn": True}
+    (old / "benchmark.json").write_text(json.dumps(description))
+    read = read_benchmarks([old])
+    assert read.sees_target == {"bn_standardised"}
+    assert (read.shown("bn_standardised"), read.shown("bn")) == ("bn_standardised †", "bn")
+
+
+def test_an_oracle_of_one_folder_counts_and_of_two_must_agree(folder, copy):
+    first, second = copy("first"), copy("second")
+    change(first / "results.csv", oracle_epoch="4", oracle_mAP="0.75")
+    joined = read_benchmarks([folder, first]).results
+    assert joined["oracle_mAP"].tolist()[:1] == [0.75] and joined["oracle_mAP"].notna().sum() == 1
+    change(second / "results.csv", oracle_epoch="4", oracle_mAP="0.5")
+    with pytest.raises(
+        InputError, match=r"first/results.csv and .*second/results.csv: model bn, .* has oracle_mAP 0.75"
+    ):
+        read_benchmarks([first, second])
 
 
 def test_empty_divergence_is_none_measured(copy):

@@ -213,6 +213,48 @@ def test_one_seed_and_lost_runs_are_said_so(tmp_path):
     assert "1 cell is missing (-)." in text
 
 
+def test_oracle_and_what_sees_the_target(tmp_path):
+    folder = benchmark_folder(
+        tmp_path, ["bn", "ibn_b"], ["plaza_x"], seeds=[1, 0], remedies=["bn_adabn"], divergence=False, identities=8,
+        oracle=True,
+    )  # fmt: skip
+    build_report([folder], progress=False)
+    text = (folder / "index.html").read_text()
+    page = Page(text)
+    assert '<section id="epoch">' in text and '<a href="#epoch">' in text and "No oracle was measured" not in text
+    assert text.index('id="simple"') < text.index('id="epoch"') < text.index('id="curves"')
+    assert "it is an upper bound, and is used nowhere else" in text
+    assert "Not measured for 5 of 10 networks and targets." in text
+    frame = pd.concat([pd.read_csv(folder / name) for name in ("results.csv", "remedies.csv")])
+    frame = frame[frame["target"] == "plaza_x"]
+    assert rows(page, "epochs") == [
+        [row.model + " †" * row.adabn, "plaza_x → plaza_x", str(row.seed), "6 (last)", f"{100 * row.mAP:.1f}", "4",
+         f"{100 * row.oracle_mAP:.1f}", "+1.5"]
+        for row in frame.itertuples()
+    ]  # fmt: skip
+    assert [cells[0] for cells in rows(page, "remedies")] == ["bn", "ibn_b", "bn_adabn †"]
+    assert "seed 1 only" in text and "† sees the target&#39;s unlabelled images" in text
+    pairs = pd.read_csv(folder / "remedy_comparisons.csv").query("target == 'station_x'")
+    assert pairs[pairs["model_a"] == "bn_adabn"]["significant"].all()  # ahead of both, and yet neither bold nor a rival
+    bold = {(line, column) for key, line, column in page.bold if key == "remedies"}
+    ibn = pairs.query("model_a == 'ibn_b' and model_b == 'bn'").iloc[0]
+    assert ibn["significant"] and ibn["value"] > 0 and (1, 2) in bold
+    assert not any(line == 2 for line, _ in bold)
+
+
+def test_a_pair_left_out_is_named_on_the_page(tmp_path):
+    folder = benchmark_folder(tmp_path, ["bn", "ibn_b"], ["plaza_x"], remedies=[], divergence=False, identities=3)
+    results = pd.read_csv(folder / "results.csv")
+    lost = (results["target"] == "station_x") & ((results["model"] == "bn") == (results["seed"] == 0))
+    results[~lost].to_csv(folder / "results.csv", index=False)
+    build_report([folder], progress=False)
+    text = (folder / "index.html").read_text()
+    assert text.count("<li>ibn_b minus bn, plaza_x → station_x: source plaza_x: no seed in common.") == 2
+    assert "1 comparison of two models could not be made; named below." in text
+    assert "with up to 2 seeds (0, 1)" in text
+    assert "No oracle was measured" in text and '<section id="epoch">' not in text
+
+
 def test_no_folder_is_an_error(tmp_path):
     with pytest.raises(InputError, match="at least one folder"):
         build_report([], tmp_path)

@@ -1,3 +1,5 @@
+import dataclasses
+
 import pytest
 from benchmark_folders import benchmark_folder
 
@@ -41,6 +43,26 @@ def test_same_data_stand_beside_ours_and_flagged_rows_apart(market, published):
     assert not any(row[0].startswith("ours") for row in flagged.rows)
     assert not plain.bold and not flagged.bold
     assert all(set(row[2].split(" → ")) <= {"market1501", "msmt17", "msmt17_all"} for row in plain.rows + flagged.rows)
+
+
+def test_our_own_figures_on_duke_carry_its_flag(market, published):
+    def renamed(frame):
+        return frame.assign(**{name: frame[name].replace("msmt17", "dukemtmc") for name in ("source", "target")})
+
+    own = dataclasses.replace(market, results=renamed(market.results), queries=renamed(market.queries))
+    plain, flagged = compare(own, published).matching
+    ours = {row[2]: row for row in flagged.rows if row[0] == "ours: bn"}
+    assert set(ours) == {"market1501 → dukemtmc", "dukemtmc → market1501", "dukemtmc → dukemtmc"}
+    assert all(row[-1] == "Duke" for row in ours.values()) and "withdrawn" in flagged.note
+    assert [row[2] for row in plain.rows if row[0] == "ours: bn"] == ["market1501 → market1501"]
+    mAP = own.results.query("source == 'market1501' and target == 'dukemtmc'")["mAP"].item()
+    assert ours["market1501 → dukemtmc"][3] == f"{100 * mAP:.1f}"
+
+
+def test_what_sees_the_target_says_so_beside_published_figures(market, published):
+    own = dataclasses.replace(market, results=market.results.assign(adabn=True))
+    row = compare(own, published).matching[0].rows[0]
+    assert row[0] == "ours: bn †" and row[-1].startswith("sees the target's unlabelled images")
 
 
 def test_drawn_sites_get_context_only(benchmark, published):

@@ -10,7 +10,7 @@ from reid.report import statistics
 
 
 def test_differences_are_those_of_the_queries(benchmark):
-    frame = statistics.comparisons(benchmark)
+    frame, _ = statistics.comparisons(benchmark)
     assert list(frame["metric"][:3]) == ["mAP", "rank1", "mINP"] and len(frame) == 12
     assert set(frame["model_a"]) == {"ibn_b"} and list(frame["in_domain"]) == [True] * 6 + [False] * 6
     for row in frame.itertuples():
@@ -33,7 +33,7 @@ def test_turning_a_pair_turns_everything():
 
 
 def test_gaps_and_their_differences_fit(benchmark):
-    own, differences = statistics.gaps(benchmark)
+    own, differences, _ = statistics.gaps(benchmark)
     assert len(own) == 2 * 2 * 3 and len(differences) == 2 * 3
     for row in differences.itertuples():
         gaps = own.query("source == @row.source and target == @row.target and metric == @row.metric")
@@ -45,15 +45,16 @@ def test_gaps_and_their_differences_fit(benchmark):
 
 def test_a_model_tested_on_fewer_targets_has_the_gaps_it_can_have(benchmark):
     queries = benchmark.queries.query("not (model == 'bn' and source == 'plaza_x' and target == 'station_x')")
-    own, differences = statistics.gaps(dataclasses.replace(benchmark, queries=queries))
+    own, differences, _ = statistics.gaps(dataclasses.replace(benchmark, queries=queries))
     assert set(own.query("source == 'plaza_x'")["model"]) == {"ibn_b"}
     assert set(differences["source"]) == {"station_x"}
-    frame = statistics.comparisons(dataclasses.replace(benchmark, queries=queries))
+    frame, _ = statistics.comparisons(dataclasses.replace(benchmark, queries=queries))
     assert "plaza_x → station_x" not in set(frame["source"] + " → " + frame["target"])
 
 
 def test_remedies_are_compared_on_the_first_seed(benchmark):
-    frame = statistics.remedy_comparisons(benchmark)
+    frame, left_out = statistics.remedy_comparisons(benchmark)
+    assert not left_out
     assert set(frame["seeds"]) == {1} and set(frame["metric"]) == {"mAP"}
     remedies = frame[frame["model_a"] == "bn_standardised"]
     assert sorted(remedies["model_b"]) == ["bn"] * 4 + ["ibn_b"] * 4
@@ -62,6 +63,65 @@ def test_remedies_are_compared_on_the_first_seed(benchmark):
         here = both[(both["source"] == source) & (both["target"] == target) & (both["seed"] == 0)]
         two = set(here.groupby("model")["ap"].mean().nlargest(2).index)
         assert any({row.model_a, row.model_b} == two for row in own.itertuples())
+
+
+def test_remedies_are_compared_on_their_own_seed(benchmark):
+    def renamed(frame):
+        return frame.assign(seed=frame["seed"].replace({0: 1}))
+
+    own = dataclasses.replace(
+        benchmark, remedies=renamed(benchmark.remedies), remedies_queries=renamed(benchmark.remedies_queries)
+    )
+    assert statistics.remedy_seed(benchmark) == 0 and statistics.remedy_seed(own) == 1
+    frame, _ = statistics.remedy_comparisons(own)
+    assert (frame["model_a"] == "bn_standardised").sum() >= 8
+    row = frame.query("model_a == 'bn_standardised' and model_b == 'bn'").iloc[0]
+    both = pd.concat([own.queries, own.remedies_queries]).query("seed == 1 and source == @row.source")
+    means = both[both["target"] == row.target].groupby("model")["ap"].mean()
+    assert row.value == pytest.approx(means["bn_standardised"] - means["bn"])
+    several = dataclasses.replace(
+        own, remedies=pd.concat([own.remedies, benchmark.remedies, own.remedies.assign(seed=7)])
+    )
+    assert statistics.remedy_seed(several) == 0
+    later = dataclasses.replace(own, remedies=pd.concat([own.remedies, own.remedies.assign(seed=-7)]))
+    assert statistics.remedy_seed(later) == 1  # models have no seed -7
+
+
+def test_the_best_two_compared_do_not_see_the_target(benchmark):
+    own = dataclasses.replace(benchmark, remedies=benchmark.remedies.assign(adabn=True))
+    assert own.sees_target == {"bn_standardised"}
+    frame, _ = statistics.remedy_comparisons(own)
+    pairs = frame.groupby(["source", "target"]).apply(
+        lambda f: {frozenset(p) for p in zip(f.model_a, f.model_b, strict=True)}
+    )
+    assert all(frozenset({"bn", "ibn_b"}) in found for found in pairs)
+
+
+def test_a_pair_without_a_shared_seed_is_left_out_and_named(benchmark):
+    queries = benchmark.queries
+    lost = (queries["target"] == "station_x") & (queries["source"] == "plaza_x")
+    lost &= (queries["model"] == "bn") & (queries["seed"] == 0) | (queries["model"] == "ibn_b") & (queries["seed"] == 1)
+    own = dataclasses.replace(benchmark, queries=queries[~lost])
+    frame, left_out = statistics.comparisons(own)
+    whole, _ = statistics.comparisons(benchmark)
+    kept = (whole["source"] != "plaza_x") | (whole["target"] != "station_x")
+    pd.testing.assert_frame_equal(frame, whole[kept].reset_index(drop=True))
+    assert len(left_out) == 1
+    assert left_out[0].startswith("ibn_b minus bn, plaza_x → station_x: source plaza_x: no seed in common.")
+    gaps, differences, left_out = statistics.gaps(own)
+    assert len(gaps) == 2 * 2 * 3 and set(differences["source"]) == {"station_x"}
+    assert [text.partition(": ")[0] for text in left_out] == ["ibn_b minus bn, plaza_x → station_x"]
+
+
+def test_a_target_of_one_identity_is_left_out_and_named(benchmark):
+    queries = benchmark.queries
+    own = dataclasses.replace(benchmark, queries=queries[(queries["target"] != "station_x") | (queries["pid"] == 1)])
+    frame, left_out = statistics.comparisons(own)
+    assert set(frame["target"]) == {"plaza_x"} and len(left_out) == 2
+    assert all("→ station_x: " in text and "identit" in text for text in left_out)
+    gaps, differences, left_out = statistics.gaps(own)
+    assert gaps.empty and differences.empty
+    assert [text.partition(",")[0] for text in left_out] == ["bn", "ibn_b"] * 2
 
 
 def rows(*pairs):
