@@ -1,3 +1,6 @@
+from matplotlib.colors import to_hex
+
+from reid.report import plots
 from reid.report.plots import gap_plot
 from reid.report.table import Row, align, gap_table, rows_of, target_table
 
@@ -46,6 +49,15 @@ def test_rows_of_results():
 
 def test_align():
     assert align([["a", "b"], ["long", "100"]]) == "| a    |   b |\n| ---- | --: |\n| long | 100 |"
+
+
+def test_gap_plot_greys_every_target_of_several_sources(tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(plots, "png", lambda figure: drawn.append(figure) or b"")
+    rows = [Row("bn", "a+b", target, 0, 0.5, 0.6, 0.7, 0.1, 10, 20, target != "c") for target in ("a", "b", "c")]
+    gap_plot(rows, tmp_path / "gap.png")
+    bars = [to_hex(bar.get_facecolor()) for bar in drawn[0].axes[0].patches]
+    assert bars == [plots.IN_DOMAIN, plots.IN_DOMAIN, plots.CROSS_DOMAIN[2]]
 
 
 def test_gap_plot_draws_a_png(tmp_path):
