@@ -180,8 +180,8 @@ def gap_tables(benchmark: Benchmark, gaps: pd.DataFrame, differences: pd.DataFra
     glances = [
         _at_a_glance(benchmark, "gaps-at-a-glance", "Gaps in mAP", GAPS, gaps,
                      "In-domain minus cross-domain; above zero a model loses abroad."),
-        _at_a_glance(benchmark, "gap-differences-at-a-glance", "Differences of gaps in mAP", GAP_DIFFERENCES, differences,
-                     "Below zero the model named first loses less abroad."),
+        _at_a_glance(benchmark, "gap-differences-at-a-glance", "Differences of gaps in mAP", GAP_DIFFERENCES,
+                     differences, "Below zero the model named first loses less abroad."),
     ]  # fmt: skip
     return [table for table in (*glances, *tables) if table.rows]
 
