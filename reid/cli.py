@@ -405,8 +405,10 @@ def _divergence_arguments(parser: argparse.ArgumentParser) -> None:
 def _divergence(arguments: argparse.Namespace) -> None:
     names, overrides = _split_overrides([str(folder) for folder in arguments.folders], arguments.overrides)
     folders = [Path(name) for name in names]
-    if bool(arguments.readiness) == bool(arguments.a) or (arguments.readiness and arguments.b):
-        raise InputError("divergence: give --a (and --b), or --readiness")
+    if bool(arguments.readiness) == bool(arguments.a) or (
+        arguments.readiness and (arguments.b or arguments.by != "domain")
+    ):
+        raise InputError("divergence: give --a (and --b, --by), or --readiness alone")
     if arguments.readiness:
         for folder in folders:
             _readiness(folder, arguments.readiness, arguments.output, overrides)

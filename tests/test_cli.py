@@ -395,6 +395,7 @@ def test_divergence_and_readiness(tiny, market, tmp_path, capsys):
     assert Path("runs/divergence/readiness_resnet18.png").read_bytes().startswith(b"\x89PNG")
     for arguments, message in (
         (["--a", "market1501"], "needs --b"),
+        (["--readiness", new, "--by", "identity"], "--readiness alone"),
         ([], "give --a"),
         (["--a", "market1501", "--b", "nowhere"], "nowhere"),
         (["--a", new, "--by", "identity"], "query"),
