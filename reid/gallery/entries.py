@@ -46,12 +46,11 @@ class Origin:
         """
         if self.fingerprint == other.fingerprint:
             return
-        differs = [
-            name for name in ("width", "network", "preprocessing") if getattr(self, name) != getattr(other, name)
-        ]
+        parts = ("width", "network", "preprocessing")
+        differs = [part for part in parts if getattr(self, part) != getattr(other, part)]
         raise InputError(
-            f"{where}: holds features of {self.name!r} ({self.fingerprint[:12]}), which cannot be compared with those of "
-            f"{other.name!r} ({other.fingerprint[:12]}): other {', '.join(differs)}"
+            f"{where}: holds features of {self.name!r} ({self.fingerprint[:12]}), which cannot be compared with "
+            f"those of {other.name!r} ({other.fingerprint[:12]}): other {', '.join(differs)}"
         )
 
 
