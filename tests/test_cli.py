@@ -12,7 +12,8 @@ import yaml
 from conftest import ROOT
 from trees import PLACE, manifest_tree, market_tree, write_image
 
-from reid.cli import COMMANDS, _bytes, main
+from reid.cli import COMMANDS, main
+from reid.commands.shared import byte_size
 from reid.retrieval.features import Features
 
 
@@ -166,7 +167,7 @@ def test_score_refuses_memory_that_is_too_little(tmp_path, capsys):
     ("text", "size"), [("2GB", 2e9), ("500MiB", 500 * 2**20), ("1.5kb", 1500), ("7", 7), ("1 G", 1e9)]
 )
 def test_sizes(text, size):
-    assert _bytes(text) == size
+    assert byte_size(text) == size
 
 
 def test_score_does_not_load_the_network_packages(tmp_path):

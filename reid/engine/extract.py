@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from reid.config import Config
+from reid.config import Config, load_resolved
 from reid.data.card import Samples
 from reid.data.dataset import Batch, Draw, ImageDataset, batches, evaluation_draws
 from reid.engine import build
@@ -18,7 +18,17 @@ from reid.models import Embedder
 from reid.progress import track
 from reid.retrieval.features import Features
 
-SELECTED, EPOCHS = "selected.safetensors", "epochs"
+CONFIG_FILE, SELECTED, EPOCHS = "config.yaml", "selected.safetensors", "epochs"
+
+
+def run_config(folder: Path, overrides: Sequence[str]) -> Config:
+    """The config of a finished run; ``overrides`` may change how it is tested, not what was trained."""
+    if not (folder / CONFIG_FILE).is_file():
+        raise InputError(f"{folder}: is not a run's folder: it holds no {CONFIG_FILE}")
+    config = load_resolved(folder / CONFIG_FILE, overrides)
+    if config.training() != load_resolved(folder / CONFIG_FILE).training():
+        raise InputError(f"command line: {' '.join(overrides)}: would change what was trained, not how it is tested")
+    return config
 
 
 def network_file(config: Config, folder: Path, epoch: int | None = None) -> Path:

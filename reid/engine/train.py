@@ -28,7 +28,7 @@ from reid.data.dataset import ImageDataset, batches, training_draws
 from reid.engine import build
 from reid.engine.build import Source
 from reid.engine.checkpoint import FILE, Progress, load_training, read_progress, save_checkpoint, save_model
-from reid.engine.extract import network_file
+from reid.engine.extract import CONFIG_FILE, network_file
 from reid.engine.selection import VALIDATION_FILE, hold_out, validate
 from reid.errors import InputError
 from reid.files import locked, write_atomically
@@ -40,7 +40,7 @@ log = logging.getLogger(__name__)
 
 # Besides torch, what decides the pixels that a batch holds.
 ARITHMETIC = ("torch", "numpy", "albumentations", "opencv-python-headless", "pillow")
-CONFIG_FILE, LOG_FILE = "config.yaml", "log.jsonl"
+LOG_FILE = "log.jsonl"
 
 
 class Interrupted(KeyboardInterrupt):

@@ -1,0 +1,133 @@
+"""``reid cross-domain`` and ``reid report``: many runs on many targets, and their page."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from reid.commands.shared import add_overrides, check_targets, count, split_overrides, with_sources
+from reid.errors import InputError
+from reid.files import write_atomically
+
+if TYPE_CHECKING:
+    from reid.evaluation.benchmark import Run
+
+
+# cross-domain
+
+
+def cross_domain_arguments(parser: argparse.ArgumentParser) -> None:
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--cfgs", nargs="+", metavar="FILE", help="config files, one a model and source")
+    what.add_argument(
+        "--benchmark", metavar="FILE", help="a grid: models x sources x targets x seeds (configs/benchmarks)"
+    )
+    parser.add_argument("--targets", nargs="+", default=[], metavar="NAME", help="with --cfgs: data sets to test on")
+    parser.add_argument(
+        "--jobs", type=count, default=1, metavar="N", help="runs at once; with several GPUs each has one of its own"
+    )
+    parser.add_argument(
+        "--output",
+        type=Path,
+        metavar="DIR",
+        help="folder of the tables (default: runs/cross_domain, runs/benchmarks/NAME)",
+    )
+    add_overrides(parser)
+
+
+def cross_domain(arguments: argparse.Namespace) -> None:
+    targets, overrides = split_overrides(arguments.targets, arguments.overrides)
+    if arguments.benchmark:
+        if targets:
+            raise InputError(f"--targets {' '.join(targets)}: the benchmark's file names its targets")
+        _run_benchmark(arguments.benchmark, overrides, arguments.jobs, arguments.output)
+        return
+    if not targets:
+        raise InputError("--cfgs needs --targets NAME ...: the data sets to test on")
+    names, overrides = split_overrides(arguments.cfgs, overrides)
+    _compare(names, targets, overrides, arguments.jobs, arguments.output or Path("runs/cross_domain"))
+
+
+def _compare(names: Sequence[str], targets: Sequence[str], overrides: Sequence[str], jobs: int, output: Path) -> None:
+    from reid.config import load_config
+    from reid.evaluation.benchmark import Run
+    from reid.evaluation.evaluate import read_results
+    from reid.report.plots import gap_plot
+    from reid.report.table import Row, gap_table, rows_of
+
+    configs = [load_config(name, overrides) for name in names]
+    runs = []
+    for config in configs:
+        wanted = tuple(with_sources(config, targets))
+        check_targets(config, wanted)
+        runs.append(Run(config.name, False, config, False, wanted, False))
+    labels = _do_missing(f"{len(runs)} runs", runs, jobs)
+    rows: list[Row] = []
+    for run, own in zip(runs, labels, strict=True):
+        results = read_results(run.config.run_folder)
+        rows += rows_of({**results, "targets": {label: results["targets"][label] for label in own}})
+    table = gap_table(rows)
+    print(table)
+    content = io.StringIO()
+    writer = csv.DictWriter(content, [field.name for field in fields(Row)], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(asdict(row) for row in rows)
+    write_atomically(output / "table.md", table + "\n")
+    write_atomically(output / "results.csv", content.getvalue())
+    gap_plot(rows, output / "gap.png")
+    print(f"written: {output}/table.md, results.csv, gap.png")
+
+
+def _run_benchmark(name: str, overrides: Sequence[str], jobs: int, output: Path | None) -> None:
+    from reid.evaluation.benchmark import load_benchmark, runs_of, write_benchmark
+    from reid.files import locked
+
+    stem, benchmark = load_benchmark(name)
+    runs = runs_of(benchmark, overrides)
+    for run in {run.config.data.sources: run for run in runs}.values():
+        check_targets(run.config, benchmark.targets)
+    output = output or Path("runs/benchmarks") / stem
+    with locked(output):
+        _do_missing(f"{stem}: {len(runs)} runs", runs, jobs)
+        write_benchmark(stem, benchmark, runs, output)
+    print(
+        f"written: {output}/results.csv and the files beside it; python tools/report.py {output} makes a page of them"
+    )
+
+
+def _do_missing(name: str, runs: Sequence[Run], jobs: int) -> list[list[str]]:
+    """Say what is missing and about how long it takes, then do it; returns each run's target labels."""
+    from reid.evaluation.scheduler import estimate, tasks_of, work
+
+    tasks = tasks_of(runs)
+    busy = {task.config.run_folder for task in tasks}
+    cells = sum(len(missing) for task in tasks for missing in task.missing)
+    train = sum(task.steps > 0 for task in tasks)
+    text = f"{name}, {sum(len(run.targets) for run in runs)} cells; missing: {cells} cells, {train} runs to train"
+    if tasks:
+        finished = [run for run in runs if run.config.run_folder not in busy]
+        minutes = estimate(tasks, finished, jobs) / 60
+        text += f"; about {max(1, round(minutes))} min" if minutes < 120 else f"; about {minutes / 60:.0f} h"
+    print(text, flush=True)
+    work(tasks, jobs)
+    return [[target.label for target, _ in run.tests()] for run in runs]
+
+
+# report
+
+
+def report_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("results", nargs="+", type=Path, metavar="DIR", help="folders of cross_domain --benchmark")
+    parser.add_argument("--output", type=Path, metavar="DIR", help="where to write (default: the first folder)")
+
+
+def report(arguments: argparse.Namespace) -> None:
+    from reid.report.page import build_report
+
+    written = build_report(arguments.results, arguments.output)
+    print("written: " + ", ".join(str(path) for path in written))

@@ -1,0 +1,106 @@
+"""``reid divergence``: how differently a network sees two sites, and how ready it is for a new one."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from reid.commands.shared import add_overrides, split_overrides
+from reid.errors import InputError
+from reid.files import write_atomically
+
+
+def divergence_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--run", required=True, nargs="+", type=Path, metavar="DIR", dest="folders", help="folders of trained runs"
+    )
+    parser.add_argument("--a", metavar="NAME", help="a data set, or a folder of images without labels")
+    parser.add_argument("--b", metavar="NAME", help="another")
+    parser.add_argument(
+        "--by",
+        choices=("domain", "identity"),
+        default="domain",
+        help="between a and b, or between the people of each",
+    )
+    parser.add_argument(
+        "--readiness", metavar="NAME", help="place this new site among the data sets that the run was tested on"
+    )
+    parser.add_argument(
+        "--output",
+        type=Path,
+        default=Path("runs/divergence"),
+        metavar="DIR",
+        help="folder of the table and the pictures (default: %(default)s)",
+    )
+    add_overrides(parser)
+
+
+def divergence(arguments: argparse.Namespace) -> None:
+    names, overrides = split_overrides([str(folder) for folder in arguments.folders], arguments.overrides)
+    folders = [Path(name) for name in names]
+    if bool(arguments.readiness) == bool(arguments.a) or (
+        arguments.readiness and (arguments.b or arguments.by != "domain")
+    ):
+        raise InputError("divergence: give --a (and --b, --by), or --readiness alone")
+    if arguments.readiness:
+        for folder in folders:
+            _readiness(folder, arguments.readiness, arguments.output, overrides)
+        return
+    if arguments.by == "domain" and not arguments.b:
+        raise InputError("--by domain needs --b NAME beside --a")
+    _write_divergence(folders, [arguments.a, arguments.b], arguments.by, arguments.output, overrides)
+
+
+def _write_divergence(
+    folders: Sequence[Path], names: Sequence[str | None], by: str, output: Path, overrides: Sequence[str]
+) -> None:
+    import pandas as pd
+
+    from reid.engine.extract import run_config
+    from reid.evaluation.divergence import between
+    from reid.report.stages import divergence
+    from reid.report.table import align
+
+    rows = []
+    for folder in folders:
+        config = run_config(folder, overrides)
+        rows += [{"model": folder.name, **row} for row in between(config, folder, names, by)]
+    lines = [["median (mean) over channels, nats", *(f"stage {number}" for number in (1, 2, 3, 4))]]
+    for start in range(0, len(rows), 4):
+        own = rows[start : start + 4]
+        of = f"{own[0]['a']} and {own[0]['b']}" if by == "domain" else f"people of {own[0]['a']}"
+        norms = ["*" if row["instance_norm"] else "" for row in own]
+        cells = [f"{row['median']:.3g} ({row['mean']:.3g}){norm}" for row, norm in zip(own, norms, strict=True)]
+        lines.append([f"{own[0]['model']}: {of}", *cells])
+    print(align(lines))
+    print("* ends in instance norm, near zero by construction")
+    frame = pd.DataFrame(rows)
+    drawn = divergence(frame, list(dict.fromkeys(frame["model"])))
+    write_atomically(output / "divergence.csv", frame.to_csv(index=False, lineterminator="\n"))
+    if drawn:
+        write_atomically(output / "divergence.png", drawn.content)
+    print(f"written: {output}/divergence.csv, divergence.png")
+
+
+def _readiness(folder: Path, site: str, output: Path, overrides: Sequence[str]) -> None:
+    from reid.engine.extract import run_config
+    from reid.evaluation.readiness import assess
+    from reid.report import stages as pictures
+    from reid.report.table import align
+
+    found = assess(run_config(folder, overrides), folder, site)
+    stages = [f"stage {number}" for number in (1, 2, 3, 4)]
+    lines = [["nearest to the source first", "figure", *stages, "drop in mAP, points"]]
+    for place in found.places:
+        drop = "not known" if place.drop is None else f"{place.drop:+.1f}"
+        lines.append([place.label, f"{place.figure:.3g}", *(f"{value:.3g}" for value in place.medians), drop])
+    print(f"{folder}: divergence from the source's test images, median over channels")
+    print(align(lines))
+    print(f"figure: mean over stages {', '.join(map(str, found.stages))}, those that do not end in instance norm")
+    if found.correlation is not None:
+        print(f"rank correlation of figure and loss over the known data sets: {found.correlation:.2f}")
+    print(f"{found.verdict} {found.caveat}")
+    drawn = output / f"readiness_{folder.name}.png"
+    write_atomically(drawn, pictures.readiness(found, folder.name).content)
+    print(f"written: {drawn}")

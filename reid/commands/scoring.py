@@ -1,0 +1,140 @@
+"""``reid score`` and ``reid check-data``."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+import json
+import os
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from reid.commands.shared import byte_size
+from reid.errors import InputError
+from reid.files import write_atomically
+
+if TYPE_CHECKING:
+    from reid.retrieval.features import Features
+    from reid.retrieval.ranking import Evaluation
+
+
+# score
+
+
+def score_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--query",
+        required=True,
+        type=Path,
+        metavar="NPZ",
+        help="arrays features (N, D), pids (N,), camids (N,) and optionally paths (N,)",
+    )
+    parser.add_argument("--gallery", required=True, type=Path, metavar="NPZ", help="the same for the gallery")
+    parser.add_argument("--distance", choices=("cosine", "euclidean"), default="cosine", help="default: %(default)s")
+    parser.add_argument("--rerank", action="store_true", help="k-reciprocal re-ranking too (k1 20, k2 6, lambda 0.3)")
+    parser.add_argument("--expand", type=int, metavar="K", help="average each query with its K nearest gallery images")
+    parser.add_argument("--roc", action="store_true", help="true positive rates and thresholds at false positive rates")
+    parser.add_argument(
+        "--max-memory",
+        type=byte_size,
+        metavar="SIZE",
+        help="of ranking and re-ranking, beside the features: 2GB, 500MiB",
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures here as fractions")
+    parser.add_argument(
+        "--per-query", type=Path, metavar="CSV", help="write AP, INP and first match rank of each query"
+    )
+
+
+def score(arguments: argparse.Namespace) -> None:
+    from reid.report.table import align
+    from reid.retrieval.features import load_features
+    from reid.retrieval.ranking import definitions, evaluate
+
+    query, gallery = load_features(arguments.query), load_features(arguments.gallery)
+    meaning = definitions(arguments.distance)
+    if arguments.expand is not None:
+        from reid.retrieval.expansion import expand_queries
+
+        query = expand_queries(query, gallery, arguments.expand)
+        meaning["query"] = f"mean of the query and its {arguments.expand} nearest gallery images, unit features"
+    budget = arguments.max_memory
+    if arguments.rerank:
+        from reid.retrieval.rerank import DEFINITION, plan_memory, rerank
+
+        plan_memory(len(query), len(gallery), max_memory=budget)  # refused before any work is done
+    evaluations = {arguments.distance: evaluate(query, gallery, arguments.distance, max_memory=budget, progress=True)}
+    summary = {**evaluations[arguments.distance].summary(), "definitions": meaning}
+    if arguments.rerank:
+        reranker = rerank(query, gallery, max_memory=budget, progress=True)
+        own = evaluate(query, gallery, distances=reranker.distances, max_memory=budget, progress=True)
+        evaluations["re-ranked"] = own
+        summary["reranked"] = {**own.summary(), "definitions": {**meaning, "distance": DEFINITION}}
+
+    lines = [["in %", "mAP", "mINP", "rank-1", "rank-5", "rank-10", "valid queries", "queries", "gallery"]]
+    for name, own in evaluations.items():
+        figures = (own.mAP, own.mINP, *(own.cmc[rank - 1] for rank in (1, 5, 10)))
+        counts = (int(own.valid.sum()), len(own.ap), own.num_gallery)
+        lines.append([name, *(f"{100 * figure:.2f}" for figure in figures), *map(str, counts)])
+    print(align(lines))
+    if arguments.roc:
+        from reid.retrieval.verification import verify
+
+        points = verify(query, gallery, arguments.distance, max_memory=budget, progress=True)
+        summary["roc"] = [asdict(point) for point in points]
+        names = ["false positive rate", "threshold", "met", "true positive rate"]
+        shown = [
+            [f"{p.wanted:g}", f"{p.threshold:.4f}", f"{p.false_positive_rate:.3g}", f"{p.true_positive_rate:.4f}"]
+            for p in points
+        ]
+        print(align([names, *shown]))
+    if arguments.json:
+        write_atomically(arguments.json, json.dumps(summary, indent=1) + "\n")
+    if arguments.per_query:
+        write_atomically(arguments.per_query, _per_query(query, evaluations))
+
+
+def _per_query(query: Features, evaluations: dict[str, Evaluation]) -> str:
+    """CSV: a line a query; AP and INP are empty where there is no match to find."""
+    content = io.StringIO()
+    writer = csv.writer(content, lineterminator="\n")
+    columns = [f"{kind} {name}" for name in evaluations for kind in ("AP", "INP", "first rank")]
+    writer.writerow(["query", "path", "pid", "camid", *columns])
+    for row in range(len(query)):
+        figures: list[object] = []
+        for own in evaluations.values():
+            found = bool(own.first_rank[row])
+            figures += [own.ap[row], own.inp[row], own.first_rank[row]] if found else ["", "", ""]
+        path = query.paths[row] if query.paths else ""
+        writer.writerow([row, path, query.pids[row], query.camids[row], *figures])
+    return content.getvalue()
+
+
+# check-data
+
+
+def check_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", metavar="NAME_OR_CARD", help="bundled card's name, a card, a .csv file or a folder")
+    parser.add_argument("--root", type=Path, metavar="DIR", help="data sets' folder (default: $REID_DATA or data)")
+    parser.add_argument(
+        "--sites-root",
+        type=Path,
+        default=Path("data/sites"),
+        metavar="DIR",
+        help="where the drawn sites lie (default: %(default)s)",
+    )
+    parser.add_argument("--sheet", type=Path, metavar="PNG", help="contact sheet (default: runs/check/NAME.png)")
+
+
+def check_data(arguments: argparse.Namespace) -> None:
+    from reid.data.check import check
+
+    root = arguments.root or Path(os.environ.get("REID_DATA") or "data")
+    sheet = arguments.sheet or Path("runs/check") / f"{Path(arguments.name).stem}.png"
+    report = check(arguments.name, root, arguments.sites_root, sheet)
+    print(report.text())
+    print(f"written: {sheet}")
+    if not report.ok:
+        raise InputError(f"{arguments.name}: the data set has the problems listed above")

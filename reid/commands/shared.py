@@ -1,0 +1,64 @@
+"""What several commands need: overrides of the config, sizes and counts on the command line."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from reid.errors import InputError
+
+if TYPE_CHECKING:
+    from reid.config import Config
+
+
+def count(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 1024:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to 1024")
+    return int(text)
+
+
+def byte_size(text: str) -> int:
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMG]?)(I?)B?", text.strip().upper())
+    if not found or len(found[1]) > 12:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a size such as 2GB or 500MiB")
+    return int(float(found[1]) * (1024 if found[3] else 1000) ** " KMG".index(found[2] or " "))
+
+
+def add_overrides(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "overrides", nargs="*", default=[], metavar="key=value", help="override a key of configs/base.yaml"
+    )
+
+
+def split_overrides(values: Sequence[str], overrides: Sequence[str]) -> tuple[list[str], list[str]]:
+    """``--targets A B key=value`` takes the override for a target; a data set's name holds no equals sign.
+
+    Raises:
+        InputError: a word after the options that is no override.
+    """
+    for word in overrides:
+        if "=" not in word:
+            raise InputError(f"command line: {word!r} is not of the form key=value")
+    return [value for value in values if "=" not in value], [value for value in (*values, *overrides) if "=" in value]
+
+
+def with_sources(config: Config, targets: Sequence[str]) -> list[str]:
+    """Each source that has test splits, then the targets."""
+    from reid.data.card import load_card
+    from reid.engine import build
+
+    build.check(config)
+    tested = [source for source in config.data.sources if load_card(source).has_test]
+    return list(dict.fromkeys((*tested, *targets)))
+
+
+def check_targets(config: Config, targets: Sequence[str]) -> None:
+    """Read every table before the training whose result they test; drawn sites last, since they may take a minute."""
+    from reid.data.card import load_card
+    from reid.engine import build
+
+    build.check(config)
+    for target in sorted(targets, key=lambda name: load_card(name).drawn is not None):
+        build.datasets(config, target, ["query", "gallery"])
