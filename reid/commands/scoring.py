@@ -6,12 +6,11 @@ import argparse
 import csv
 import io
 import json
-import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reid.commands.shared import byte_size
+from reid.commands.shared import add_data_roots, byte_size, data_root
 from reid.errors import InputError
 from reid.files import write_atomically
 
@@ -117,23 +116,15 @@ def _per_query(query: Features, evaluations: dict[str, Evaluation]) -> str:
 
 def check_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", metavar="NAME_OR_CARD", help="bundled card's name, a card, a .csv file or a folder")
-    parser.add_argument("--root", type=Path, metavar="DIR", help="data sets' folder (default: $REID_DATA or data)")
-    parser.add_argument(
-        "--sites-root",
-        type=Path,
-        default=Path("data/sites"),
-        metavar="DIR",
-        help="where the drawn sites lie (default: %(default)s)",
-    )
+    add_data_roots(parser)
     parser.add_argument("--sheet", type=Path, metavar="PNG", help="contact sheet (default: runs/check/NAME.png)")
 
 
 def check_data(arguments: argparse.Namespace) -> None:
     from reid.data.check import check
 
-    root = arguments.root or Path(os.environ.get("REID_DATA") or "data")
     sheet = arguments.sheet or Path("runs/check") / f"{Path(arguments.name).stem}.png"
-    report = check(arguments.name, root, arguments.sites_root, sheet)
+    report = check(arguments.name, data_root(arguments.root), arguments.sites_root, sheet)
     print(report.text())
     print(f"written: {sheet}")
     if not report.ok:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reid.errors import InputError
@@ -24,6 +26,22 @@ def byte_size(text: str) -> int:
     if not found or len(found[1]) > 12:
         raise argparse.ArgumentTypeError(f"{text!r} is not a size such as 2GB or 500MiB")
     return int(float(found[1]) * (1024 if found[3] else 1000) ** " KMG".index(found[2] or " "))
+
+
+def add_data_roots(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--root", type=Path, metavar="DIR", help="data sets' folder (default: $REID_DATA or data)")
+    parser.add_argument(
+        "--sites-root",
+        type=Path,
+        default=Path("data/sites"),
+        metavar="DIR",
+        help="where the drawn sites lie (default: %(default)s)",
+    )
+
+
+def data_root(root: Path | None) -> Path:
+    """The folder that holds the data sets: the one given, else as the environment or the default says."""
+    return root or Path(os.environ.get("REID_DATA") or "data")
 
 
 def add_overrides(parser: argparse.ArgumentParser) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from PIL import Image, ImageDraw, ImageFont, ImageOps
+from PIL import Image, ImageDraw
 
 from reid.config import load_resolved
 from reid.data.card import DataSet
@@ -21,11 +21,9 @@ from reid.data.images import read_image
 from reid.engine import build
 from reid.errors import InputError
 from reid.report.inputs import Benchmark, Direction, lines
+from reid.report.strips import CAPTION, CELL, GAP, QUERY, RIGHT, WRONG, paste
 
 SHOWN, SAMPLES, EXAMPLES, DIRECTIONS = 8, 2, 2, 4  # gallery images a list; lists of each kind; directions shown
-CELL, GAP, CAPTION = (128, 64), 10, 30  # pixels: (height, width) of a thumbnail, space between, text below
-RIGHT, WRONG, QUERY, INK = "#1b9e4b", "#d7301f", "#555555", "#1a1a1a"
-FRAME = 4
 
 
 @dataclass(frozen=True)
@@ -175,29 +173,13 @@ def _strip(root: Path, path: str, rows: pd.DataFrame) -> Image.Image:
     height, width = CELL
     sheet = Image.new("RGB", ((len(rows) + 1) * (width + GAP) + 2 * GAP, height + CAPTION + GAP), "white")
     draw = ImageDraw.Draw(sheet)
-    _paste(sheet, draw, root / path, GAP, QUERY, ("query", ""))
+    paste(draw, sheet, read_image(root / path), (GAP, GAP // 2), QUERY, ("query", ""))
     for place, row in enumerate(lines(rows), 1):
         color, word = (RIGHT, "right") if row.match else (WRONG, "wrong")
         left = 2 * GAP + place * (width + GAP)
-        _paste(sheet, draw, root / str(row.gallery_path), left, color, (f"{row.rank} {word}", f"{row.distance:.3f}"))
-        if not row.match:
-            draw.line((left + width - 16, GAP // 2 + 16, left + width, GAP // 2), fill=WRONG, width=FRAME)
+        pixels, caption = read_image(root / str(row.gallery_path)), (f"{row.rank} {word}", f"{row.distance:.3f}")
+        paste(draw, sheet, pixels, (left, GAP // 2), color, caption, struck=not row.match)
     return sheet
-
-
-def _paste(
-    sheet: Image.Image, draw: ImageDraw.ImageDraw, path: Path, left: int, color: str, caption: tuple[str, str]
-) -> None:
-    height, width = CELL
-    top = GAP // 2
-    image = ImageOps.contain(Image.fromarray(read_image(path)), (width, height))
-    sheet.paste(image, (left + (width - image.width) // 2, top + (height - image.height) // 2))
-    box = (left - FRAME // 2, top - FRAME // 2, left + width + FRAME // 2 - 1, top + height + FRAME // 2 - 1)
-    draw.rectangle(box, outline=color, width=FRAME)
-    font = ImageFont.load_default(13)
-    for line, text in enumerate(caption):
-        place = (left + width // 2, top + height + 4 + 15 * line)
-        draw.text(place, text, fill=color if line == 0 else INK, font=font, anchor="ma")
 
 
 def _jpeg(image: Image.Image) -> bytes:

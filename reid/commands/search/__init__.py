@@ -1,0 +1,53 @@
+"""``reid search``: put people into a gallery, find them again, take them out."""
+
+from __future__ import annotations
+
+import argparse
+
+from reid.commands.search import add, calibrate, keep, query
+from reid.commands.search.shared import Action, add_store
+
+ACTIONS = {
+    "add": Action("Put images of people, or the people in a video, into the gallery.",
+                  "--model runs/sites_ibn_b_seed0 --data plaza", add.arguments, add.run),
+    "query": Action("Who is this? Ranked entries of the gallery, or nobody.",
+                    "--model runs/sites_ibn_b_seed0 crop.jpg --picture runs/answer.png", query.arguments, query.run),
+    "compare": Action("Are these two the same person?",
+                      "--model runs/sites_ibn_b_seed0 a.jpg b.jpg", query.compare_arguments, query.compare),
+    "calibrate": Action("Choose thresholds on a labelled source, measure the rates that they meet on targets.",
+                        "--model runs/sites_ibn_b_seed0 --source plaza --targets station street",
+                        calibrate.arguments, calibrate.run),
+    "forget": Action("Erase a person, an image or entries: features, thumbnails, names; the image files stay.",
+                     "--person plaza/17", keep.forget_arguments, keep.forget),
+    "update": Action("Name a person, or set the camera or the time of entries.",
+                     "--id 17 18 --person P1", keep.update_arguments, keep.update),
+    "retention": Action("Drop entries after a number of days, from now on and at once; the web page does it hourly.",
+                        "--days 30", keep.retention_arguments, keep.retention),
+    "index": Action("Choose how the gallery is searched: exactly, or by a compressed index with its recall measured.",
+                    "--kind rabitq", keep.index_arguments, keep.index),
+    "stats": Action("What the gallery holds.", "", keep.stats_arguments, keep.stats),
+    "verify": Action("Check every file of the gallery; exit code 2 where something is wrong.",
+                     "", keep.verify_arguments, keep.verify),
+    "export": Action("Write the gallery to a Parquet file.", "people.parquet", keep.export_arguments, keep.export),
+    "import": Action("Add the entries of a Parquet file that export wrote.",
+                     "people.parquet", keep.import_arguments, keep.import_),
+}  # fmt: skip
+
+
+def search_arguments(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(metavar="ACTION", required=True, title="actions")
+    for name, action in ACTIONS.items():
+        own = actions.add_parser(
+            name,
+            help=action.help,
+            description=action.help,
+            epilog=f"example:\n  {parser.prog} {name} {action.example}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        add_store(own)
+        action.arguments(own)
+        own.set_defaults(action=action.run)
+
+
+def search(arguments: argparse.Namespace) -> None:
+    arguments.action(arguments)

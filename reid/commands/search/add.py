@@ -1,0 +1,117 @@
+"""``reid search add``."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from reid.commands.search.shared import add_model, dataset
+from reid.commands.shared import add_data_roots
+from reid.errors import InputError
+
+if TYPE_CHECKING:
+    from reid.gallery.entries import Entry, Store
+    from reid.gallery.ingest import Added, Fragment
+    from reid.gallery.model import Model
+
+SHOWN = 10  # problems
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    add_model(parser)
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--folder", type=Path, metavar="DIR", help="all images below a folder, of one --camera")
+    what.add_argument(
+        "--csv",
+        type=Path,
+        metavar="FILE",
+        help="columns path, camera and optionally identity, time, left, top, right, bottom",
+    )
+    what.add_argument("--data", metavar="NAME", help="a --split of a data set: a card, or a folder of identities")
+    what.add_argument("--video", type=Path, metavar="FILE", help="people in a video, one entry a fragment of a track")
+    parser.add_argument("--camera", metavar="NAME", help="with --folder and --video: where the people were seen")
+    parser.add_argument("--person", metavar="NAME", help="with --folder: who it is (default: not known)")
+    parser.add_argument("--split", default="gallery", metavar="NAME", help="with --data (default: %(default)s)")
+    add_data_roots(parser)
+    video = parser.add_argument_group("with --video")
+    video.add_argument(
+        "--detector",
+        default="person-detection-retail-0013",
+        metavar="WHAT",
+        help="torchvision, torchvision:WEIGHTS, or a foreign network (default: %(default)s)",
+    )
+    video.add_argument("--start", metavar="TIME", help="when the video begins: 2026-03-01T17:05:00 (UTC)")
+    video.add_argument(
+        "--fps", type=float, default=5.0, metavar="N", help="frames looked at a second (default: %(default)s)"
+    )
+    video.add_argument("--min-height", type=int, default=64, metavar="PX", help="of a person (default: %(default)s)")
+    video.add_argument(
+        "--min-confidence", type=float, default=0.6, metavar="P", help="of a detection (default: %(default)s)"
+    )
+
+
+def run(arguments: argparse.Namespace) -> None:
+    from reid.gallery.ingest import add_fragments, add_images
+    from reid.gallery.location import open_store
+    from reid.gallery.model import load_model
+
+    _check(arguments)
+    entries = [] if arguments.video else _entries(arguments)
+    model = load_model(arguments.model)
+    fragments = _fragments(arguments, model) if arguments.video else None
+    with open_store(arguments.store, model.origin, write=True, create=True) as store:
+        if fragments is not None:
+            _report(store, add_fragments(store, fragments), "fragments of tracks")
+        else:
+            _report(store, add_images(store, entries, model), "images")
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    if bool(arguments.camera) != bool(arguments.folder or arguments.video):
+        raise InputError("--camera NAME goes with --folder and --video, and they need it")
+    if arguments.person and not arguments.folder:
+        raise InputError("--person NAME goes with --folder")
+
+
+def _entries(arguments: argparse.Namespace) -> list[Entry]:
+    from reid.gallery.ingest import csv_entries, folder_entries, split_entries
+
+    if arguments.folder:
+        return folder_entries(arguments.folder, arguments.camera, arguments.person)
+    if arguments.csv:
+        return csv_entries(arguments.csv)
+    return split_entries(dataset(arguments, arguments.data, [arguments.split]), arguments.split)
+
+
+def _fragments(arguments: argparse.Namespace, model: Model) -> Iterator[Fragment]:
+    from reid.gallery.detect import load_detector
+    from reid.gallery.ingest import seconds
+    from reid.gallery.video import fragments
+
+    return fragments(
+        arguments.video,
+        arguments.camera,
+        load_detector(arguments.detector),
+        model,
+        rate=arguments.fps,
+        min_height=arguments.min_height,
+        min_confidence=arguments.min_confidence,
+        start=seconds(arguments.start, "--start") if arguments.start else None,
+    )
+
+
+def _report(store: Store, added: Added, what: str) -> None:
+    from reid.gallery.store import LocalStore
+
+    known = f", {added.known:,} were there already" if added.known else ""
+    print(f"{store.location}: {len(added.ids):,} {what} stored{known}; {len(store):,} entries")
+    if isinstance(store, LocalStore) and added.ids:
+        report = store.build_index(progress=True)
+        if report.kind != "flat":
+            print(f"index {report.kind}: recall@10 {report.recall:.3f} against exact search, {report.nbytes:,} bytes")
+    if added.problems:
+        shown = "\n".join(added.problems[:SHOWN])
+        rest = f"\nand {len(added.problems) - SHOWN} more" if len(added.problems) > SHOWN else ""
+        raise InputError(f"{len(added.problems)} images could not be read, all others are stored:\n{shown}{rest}")

@@ -1,0 +1,57 @@
+"""``reid search calibrate``."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from reid.commands.search.shared import add_model, dataset
+from reid.commands.shared import add_data_roots
+from reid.files import write_atomically
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    add_model(parser)
+    parser.add_argument("--source", required=True, metavar="NAME", help="labelled data set to choose thresholds on")
+    parser.add_argument(
+        "--targets", nargs="*", default=[], metavar="NAME", help="labelled data sets to measure the rates met on"
+    )
+    parser.add_argument(
+        "--rates",
+        nargs="+",
+        type=float,
+        default=[1e-4, 1e-3, 1e-2],
+        metavar="R",
+        help="false-match rates to choose thresholds at (default: %(default)s)",
+    )
+    add_data_roots(parser)
+    parser.add_argument(
+        "--output", type=Path, metavar="JSON", help="with a picture beside it (default: runs/calibration/MODEL.json)"
+    )
+    parser.set_defaults(store=None)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    from reid.gallery.ingest import labelled
+    from reid.gallery.location import open_store
+    from reid.gallery.model import load_model
+    from reid.gallery.thresholds import SETTING, calibrate, measure
+    from reid.report.reliability import rates_table, reliability
+    from reid.report.table import align
+
+    model = load_model(arguments.model)
+    splits = ("query", "gallery")
+    data = {name: dataset(arguments, name, splits) for name in (arguments.source, *arguments.targets)}
+    (source, own), *targets = data.items()
+    calibration = calibrate(*labelled(own, model), model.origin, source, arguments.rates)
+    for name, target in targets:
+        calibration = calibration.with_target(measure(calibration, *labelled(target, model), name))
+    output = arguments.output or Path("runs/calibration") / f"{model.origin.name}.json"
+    write_atomically(output, calibration.to_json())
+    picture = output.with_suffix(".png")
+    write_atomically(picture, reliability(calibration))
+    print(align(rates_table(calibration)))
+    if arguments.store is not None:
+        with open_store(arguments.store, model.origin, write=True) as store:
+            store.set(SETTING, calibration.to_json())
+    print(f"written: {output}, {picture}" + (f", and into {arguments.store}" if arguments.store else ""))

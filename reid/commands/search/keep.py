@@ -1,0 +1,199 @@
+"""``reid search forget``, ``update``, ``retention``, ``index``, ``stats``, ``verify``, ``export`` and ``import``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from reid.commands.search.shared import add_model, chosen, origin_of, record
+from reid.errors import InputError
+
+if TYPE_CHECKING:
+    from reid.gallery.entries import Change, Store
+    from reid.gallery.store import LocalStore
+
+
+# --- forget, update ---------------------------------------------------------------------------------------------------
+
+
+def _add_choice(parser: argparse.ArgumentParser, person: str) -> None:
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument(person, dest="of_person", metavar="NAME", help="all entries of a person")
+    what.add_argument("--image", type=Path, metavar="FILE", help="all entries of an image or a video")
+    what.add_argument("--id", nargs="+", type=int, metavar="N", help="entries by their ids")
+
+
+def forget_arguments(parser: argparse.ArgumentParser) -> None:
+    add_model(parser, required=False)
+    _add_choice(parser, "--person")
+    parser.add_argument("--yes", action="store_true", help="do not ask")
+
+
+def forget(arguments: argparse.Namespace) -> None:
+    from reid.gallery.location import open_store
+
+    with open_store(arguments.store, origin_of(arguments), write=True) as store:
+        ids = [entry.id for entry in chosen(arguments, store)]
+        if not arguments.yes:
+            _ask(f"{store.location}: erase {len(ids):,} of {len(store):,} entries? The image files stay. [y/N] ")
+        store.remove(ids)
+        record(store, "forget", ids)
+        print(f"{store.location}: {len(ids):,} entries erased; {len(store):,} are left")
+
+
+def _ask(question: str) -> None:
+    if not sys.stdin.isatty():
+        raise InputError("nobody to ask: say --yes to erase")
+    if input(question).strip().lower() not in ("y", "yes"):
+        raise InputError("nothing was erased")
+
+
+def update_arguments(parser: argparse.ArgumentParser) -> None:
+    add_model(parser, required=False)
+    _add_choice(parser, "--of-person")
+    parser.add_argument("--person", metavar="NAME", help="the person's new name; an empty one for not known")
+    parser.add_argument("--camera", metavar="NAME", help="the new camera")
+    parser.add_argument("--time", metavar="TIME", help="the new time: 2026-03-01T17:05:00 (UTC)")
+
+
+def update(arguments: argparse.Namespace) -> None:
+    from reid.gallery.ingest import seconds
+    from reid.gallery.location import open_store
+
+    changes: dict[Change, object] = {}
+    if arguments.person is not None:
+        changes["identity"] = arguments.person or None
+    if arguments.camera:
+        changes["camera"] = arguments.camera
+    if arguments.time:
+        changes["time"] = seconds(arguments.time, "--time")
+    if not changes:
+        raise InputError("nothing to change: give --person, --camera or --time")
+    with open_store(arguments.store, origin_of(arguments), write=True) as store:
+        ids = [entry.id for entry in chosen(arguments, store)]
+        store.update(ids, changes)
+        record(store, "update", ids)
+        print(f"{store.location}: {len(ids):,} entries changed")
+
+
+# --- retention, index -------------------------------------------------------------------------------------------------
+
+
+def retention_arguments(parser: argparse.ArgumentParser) -> None:
+    add_model(parser, required=False)
+    parser.add_argument("--days", required=True, metavar="N", help="a number of days, or none to keep all")
+
+
+def retention(arguments: argparse.Namespace) -> None:
+    from reid.gallery.location import open_store
+    from reid.gallery.retention import drop_expired, set_retention
+
+    with open_store(arguments.store, origin_of(arguments), write=True) as store:
+        set_retention(store, arguments.days)
+        dropped = drop_expired(store)
+        print(f"{store.location}: entries are kept for {arguments.days} days; {len(dropped):,} were dropped now")
+
+
+def index_arguments(parser: argparse.ArgumentParser) -> None:
+    add_model(parser, required=False)
+    parser.add_argument(
+        "--kind",
+        choices=("auto", "flat", "rabitq", "sq8"),
+        default="auto",
+        help="flat is exact; auto is flat for few entries and rabitq for many (default: %(default)s)",
+    )
+
+
+def index(arguments: argparse.Namespace) -> None:
+    from reid.gallery.location import open_store
+
+    with open_store(arguments.store, origin_of(arguments), write=True) as store:
+        local = _local(store, "index")
+        local.set("index", arguments.kind)
+        print(local.build_index(progress=True))
+
+
+def _local(store: Store, action: str) -> LocalStore:
+    from reid.gallery.store import LocalStore
+
+    if not isinstance(store, LocalStore):
+        raise InputError(f"{store.location}: {action} is for galleries in a folder; this one's server does it itself")
+    return store
+
+
+# --- stats, verify ----------------------------------------------------------------------------------------------------
+
+
+def stats_arguments(parser: argparse.ArgumentParser) -> None:
+    add_model(parser, required=False)
+
+
+def stats(arguments: argparse.Namespace) -> None:
+    from reid.gallery.location import open_store
+    from reid.report.table import align
+
+    with open_store(arguments.store, origin_of(arguments)) as store:
+        found = store.summary()
+        times = [_moment(found.first), _moment(found.last)]
+        lines = [
+            ["gallery", store.location],
+            ["entries", f"{found.entries:,}"],
+            ["people", f"{found.identities:,}, and {found.unknown:,} entries of nobody known"],
+            ["time", " to ".join(times) if found.first is not None else "not known"],
+            ["network", f"{store.origin.name} ({store.origin.fingerprint[:12]}), {store.origin.width} numbers"],
+            *([f"camera {name}", f"{count:,}"] for name, count in found.cameras.items()),
+        ]
+        print(align(lines))
+
+
+def _moment(seconds: float | None) -> str:
+    return "" if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat(sep=" ", timespec="seconds")
+
+
+def verify_arguments(parser: argparse.ArgumentParser) -> None:
+    add_model(parser, required=False)
+
+
+def verify(arguments: argparse.Namespace) -> None:
+    from reid.gallery.location import open_store
+
+    with open_store(arguments.store, origin_of(arguments)) as store:
+        problems = _local(store, "verify").verify(progress=True)
+        if problems:
+            raise InputError("\n".join(f"{store.location}: {problem}" for problem in problems))
+        print(f"{store.location}: {len(store):,} entries, all in order")
+
+
+# --- export, import ---------------------------------------------------------------------------------------------------
+
+
+def export_arguments(parser: argparse.ArgumentParser) -> None:
+    add_model(parser, required=False)
+    parser.add_argument("file", type=Path, metavar="PARQUET", help="the file to write")
+
+
+def export(arguments: argparse.Namespace) -> None:
+    from reid.gallery import parquet
+    from reid.gallery.location import open_store
+
+    with open_store(arguments.store, origin_of(arguments)) as store:
+        count = parquet.export(store, arguments.file)
+    print(f"written: {arguments.file}, {count:,} entries")
+
+
+def import_arguments(parser: argparse.ArgumentParser) -> None:
+    add_model(parser, required=False)
+    parser.add_argument("file", type=Path, metavar="PARQUET", help="a file that export wrote")
+
+
+def import_(arguments: argparse.Namespace) -> None:
+    from reid.gallery import parquet
+    from reid.gallery.location import open_store
+
+    origin = parquet.origin_of(arguments.file)
+    with open_store(arguments.store, origin_of(arguments) or origin, write=True, create=True) as store:
+        ids = parquet.import_(arguments.file, store)
+    print(f"{store.location}: {len(ids):,} entries stored")

@@ -1,0 +1,155 @@
+"""``reid search query`` and ``compare``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from reid.commands.search.shared import (
+    STORE,
+    add_judging,
+    add_model,
+    calibration_of,
+    dataset,
+    filter_of,
+    record,
+)
+from reid.commands.shared import add_data_roots
+from reid.errors import InputError
+from reid.files import write_atomically
+
+if TYPE_CHECKING:
+    from reid.gallery.entries import Entry
+    from reid.gallery.query import Answer
+
+MOST = 1000
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    add_model(parser)
+    parser.add_argument("images", nargs="*", type=Path, metavar="IMAGE", help="crops of people, or folders of them")
+    parser.add_argument("--data", metavar="NAME", help="instead: a --split of a data set; its labels give rank-1 too")
+    parser.add_argument("--split", default="query", metavar="NAME", help="with --data (default: %(default)s)")
+    add_data_roots(parser)
+    parser.add_argument("--k", type=int, default=10, metavar="N", help="entries a query (default: %(default)s)")
+    parser.add_argument("--camera", action="append", default=[], metavar="NAME", help="only this camera; repeatable")
+    parser.add_argument("--from", dest="start", metavar="TIME", help="only from then on: 2026-03-01T17:05:00 (UTC)")
+    parser.add_argument("--to", dest="end", metavar="TIME", help="only until then")
+    add_judging(parser)
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the answers here")
+    parser.add_argument("--picture", type=Path, metavar="PNG", help="draw the answers to the first 20 queries")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    import numpy as np
+
+    from reid.gallery.ingest import embed_entries
+    from reid.gallery.location import open_store
+    from reid.gallery.model import load_model
+    from reid.gallery.query import RATE, answer, first_ranks
+    from reid.report.hits import answer_table, draw_answers
+
+    if not 1 <= arguments.k <= MOST:
+        raise InputError(f"--k {arguments.k}: expected 1 to {MOST}")
+    wanted, entries = filter_of(arguments), _queries(arguments)
+    model = load_model(arguments.model)
+    with open_store(arguments.store, model.origin) as store:
+        calibration = calibration_of(arguments, store)
+        problems: list[str] = []
+        some = list(embed_entries(entries, model, problems, progress=len(entries) > 1))
+        if problems:
+            raise InputError("\n".join(problems))
+        features = np.concatenate([part.features for part in some])
+        answers = answer(store, features, arguments.k, wanted, calibration, arguments.rate or RATE)
+        record(store, "search", sorted({hit.entry.id for one in answers for hit in one.hits}), queries=len(entries))
+        print(answer_table([entry.source for entry in entries], answers))
+        if arguments.data:
+            print(_rank1(first_ranks(store, entries, features)))
+        if arguments.json:
+            write_atomically(arguments.json, json.dumps(_as_json(entries, answers), indent=1) + "\n")
+        if arguments.picture:
+            thumbnails = [image for part in some for image in part.thumbnails]
+            draw_answers(thumbnails, answers, store.thumbnail, arguments.picture)
+    for written in filter(None, (arguments.json, arguments.picture)):
+        print(f"written: {written}")
+
+
+def _queries(arguments: argparse.Namespace) -> list[Entry]:
+    from reid.gallery.entries import Entry
+    from reid.gallery.ingest import folder_entries, split_entries
+
+    if bool(arguments.data) == bool(arguments.images):
+        raise InputError("give images or folders to look for, or --data NAME")
+    if arguments.data:
+        return split_entries(dataset(arguments, arguments.data, [arguments.split]), arguments.split)
+    found: list[Entry] = []
+    for path in arguments.images:
+        found += folder_entries(path, "") if path.is_dir() else [Entry(source=str(path.resolve()), camera="")]
+    return found
+
+
+def _rank1(ranks: Sequence[int]) -> str:
+    from reid.retrieval.ranking import cmc_curve
+
+    counted = sum(rank > 0 for rank in ranks)
+    if not counted:
+        return "no query has a match to find: the same person's images from another camera"
+    return f"rank-1 {100 * cmc_curve(ranks)[0]:.2f} % of {counted:,} queries with a match from another camera"
+
+
+def _as_json(queries: Sequence[Entry], answers: Sequence[Answer]) -> list[dict[str, object]]:
+    return [
+        {
+            "query": query.source,
+            "nobody": one.nobody,
+            "hits": [
+                {"rank": hit.rank, "distance": hit.distance, "probability": hit.probability, "same": hit.same}
+                | hit.entry.as_dict()
+                for hit in one.hits
+            ],
+        }
+        for query, one in zip(queries, answers, strict=True)
+    ]
+
+
+# --- compare ----------------------------------------------------------------------------------------------------------
+
+
+def compare_arguments(parser: argparse.ArgumentParser) -> None:
+    add_model(parser)
+    parser.add_argument("images", nargs=2, type=Path, metavar="IMAGE", help="two crops of people")
+    add_judging(parser)
+    parser.set_defaults(store=None)
+
+
+def compare(arguments: argparse.Namespace) -> None:
+    import numpy as np
+
+    from reid.data.images import read_image
+    from reid.gallery.entries import unit_rows
+    from reid.gallery.location import open_store
+    from reid.gallery.model import load_model
+    from reid.gallery.query import RATE
+
+    model = load_model(arguments.model)
+    a, b = unit_rows(model.embed([read_image(path) for path in arguments.images]), model.origin.width, "features")
+    distance = 1 - float(np.dot(a.astype(np.float64), b.astype(np.float64)))
+    opened = nullcontext() if arguments.store is None else open_store(arguments.store, model.origin)
+    with opened as store:
+        calibration = calibration_of(arguments, store)
+    print(f"distance {distance:.4f} (1 - cosine, 0 to 2)")
+    if calibration is None:
+        print(f"no thresholds: give --calibration FILE, or --store WHERE (such as {STORE}) that was calibrated")
+        return
+    calibration.check(model.origin, str(arguments.calibration or arguments.store))
+    verdict = calibration.verdict(distance, arguments.rate or RATE)
+    print(f"probability of the same person {verdict.probability:.3f}, if as likely as not before looking")
+    print(
+        f"{'the same person' if verdict.same else 'not the same person'}: threshold {verdict.threshold:.4f}, at which "
+        f"{100 * verdict.false_match_rate:.3g} % of pairs of two people and {100 * verdict.true_match_rate:.1f} % of "
+        f"pairs of one lie below it on {calibration.source}, where it was measured"
+    )

@@ -1,0 +1,142 @@
+"""What the actions on a gallery share: which gallery, network, thresholds and entries."""
+
+from __future__ import annotations
+
+import argparse
+import getpass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from reid.errors import InputError
+
+if TYPE_CHECKING:
+    from reid.data.card import DataSet
+    from reid.gallery.entries import Entry, Filter, Origin, Store
+    from reid.gallery.thresholds import Calibration
+
+STORE = "runs/gallery"
+
+
+@dataclass(frozen=True)
+class Action:
+    """One thing to do with a gallery: ``search.py NAME ...``."""
+
+    help: str
+    example: str
+    arguments: Callable[[argparse.ArgumentParser], None]
+    run: Callable[[argparse.Namespace], None]
+
+
+# --- options ----------------------------------------------------------------------------------------------------------
+
+
+def add_store(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--store",
+        default=STORE,
+        metavar="WHERE",
+        help="the gallery: a folder, a Milvus Lite file (.db), milvus://host:port/collection (default: %(default)s)",
+    )
+
+
+def add_model(parser: argparse.ArgumentParser, required: bool = True) -> None:
+    own = "" if required else "; here only to check that the gallery is of it"
+    parser.add_argument(
+        "--model",
+        required=required,
+        metavar="WHAT",
+        help=f"a run's folder, or a foreign ONNX / OpenVINO network by its YAML file or bundled name{own}",
+    )
+
+
+def add_judging(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--calibration", type=Path, metavar="JSON", help="thresholds (default: those kept with the gallery)"
+    )
+    parser.add_argument(
+        "--rate",
+        type=float,
+        metavar="R",
+        help="false-match rate whose threshold decides, one of those calibrated (default: 0.001)",
+    )
+
+
+# --- what they name ---------------------------------------------------------------------------------------------------
+
+
+def origin_of(arguments: argparse.Namespace) -> Origin | None:
+    """Of the network that ``--model`` names, where it is given."""
+    from reid.gallery.model import load_model
+
+    return load_model(arguments.model).origin if arguments.model else None
+
+
+def dataset(arguments: argparse.Namespace, name: str, splits: Sequence[str]) -> DataSet:
+    """Read a data set below ``--root`` or ``--sites-root``."""
+    from reid.commands.shared import data_root
+    from reid.data.card import load_card, read_dataset
+
+    return read_dataset(load_card(name), data_root(arguments.root), arguments.sites_root, splits)
+
+
+def calibration_of(arguments: argparse.Namespace, store: Store | None) -> Calibration | None:
+    """That of ``--calibration``, else the one kept with the gallery, if any.
+
+    Raises:
+        InputError: ``--rate`` without either.
+    """
+    from reid.gallery.thresholds import SETTING, Calibration
+
+    text, where = None, f"{arguments.store}: {SETTING}"
+    if arguments.calibration:
+        where = str(arguments.calibration)
+        try:
+            text = arguments.calibration.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(f"{where}: cannot be read: {error}") from None
+    elif store is not None:
+        text = store.setting(SETTING)
+    if text is None and arguments.rate is not None:
+        raise InputError("--rate needs thresholds: give --calibration FILE, or run calibrate --store WHERE first")
+    return None if text is None else Calibration.from_json(text, where)
+
+
+def filter_of(arguments: argparse.Namespace) -> Filter:
+    """The entries that ``--camera``, ``--from`` and ``--to`` name."""
+    from reid.gallery.entries import Filter
+    from reid.gallery.ingest import seconds
+
+    start = seconds(arguments.start, "--from") if arguments.start else None
+    end = seconds(arguments.end, "--to") if arguments.end else None
+    return Filter(tuple(arguments.camera), (), start, end)
+
+
+def chosen(arguments: argparse.Namespace, store: Store) -> list[Entry]:
+    """The entries that ``--person``, ``--image`` or ``--id`` name.
+
+    Raises:
+        InputError: there is none.
+    """
+    from reid.gallery.entries import Filter
+
+    if arguments.id:
+        return store.get(arguments.id)
+    if arguments.of_person is not None:
+        found = store.find(Filter(identities=(arguments.of_person,)))
+        what = f"person {arguments.of_person!r}"
+    else:
+        place = str(arguments.image.resolve())
+        found = [entry for entry in store.find() if entry.source == place]
+        what = f"image or video {place}"
+    if not found:
+        raise InputError(f"{store.location}: no entry of {what}")
+    return found
+
+
+def record(store: Store, action: str, entries: Sequence[int], **numbers: float) -> None:
+    """A line in the gallery's audit log, in the name of the user at work."""
+    from reid.gallery.audit import AuditLog
+
+    AuditLog(store.folder).record(getpass.getuser(), action, entries, **numbers)

@@ -1,0 +1,93 @@
+"""Who is nearest to a query, and whether anyone is near enough."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from reid.gallery.entries import EVERYTHING, Entry, Filter, Hits, Store
+from reid.gallery.thresholds import Calibration
+from reid.retrieval.ranking import CMC_RANKS
+
+RATE = 1e-3  # the false-match rate that decides, unless another is asked for
+
+
+@dataclass(frozen=True)
+class Hit:
+    """An entry in an answer. ``probability`` that it is the query's person, and ``same`` if it lies within the
+    threshold; both None where nothing was calibrated."""
+
+    rank: int
+    entry: Entry
+    distance: float
+    probability: float | None = None
+    same: bool | None = None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The nearest entries of one query; ``nobody``: none is within the threshold; None where there is none."""
+
+    hits: list[Hit]
+    nobody: bool | None
+
+
+def answer(
+    store: Store,
+    features: np.ndarray,
+    k: int,
+    wanted: Filter = EVERYTHING,
+    calibration: Calibration | None = None,
+    rate: float = RATE,
+) -> list[Answer]:
+    """The k nearest of each of (Q, D) features, judged at the calibration's false-match ``rate``.
+
+    Raises:
+        InputError: a rate that was not calibrated, a calibration of another network.
+    """
+    return judge(store, store.search(features, k, wanted), calibration, rate)
+
+
+def judge(store: Store, hits: Hits, calibration: Calibration | None, rate: float) -> list[Answer]:
+    """Entries and verdicts of what was found."""
+    if calibration is not None:
+        calibration.check(store.origin, store.location)
+    ids = [id for id in np.unique(hits.ids).tolist() if id >= 0]
+    entries = dict(zip(ids, store.get(ids), strict=True))
+    answers = []
+    for row, distances in zip(hits.ids.tolist(), hits.distances.tolist(), strict=True):
+        own = []
+        for rank, (id, distance) in enumerate(zip(row, distances, strict=True), 1):
+            if id < 0:
+                break
+            verdict = calibration.verdict(distance, rate) if calibration is not None else None
+            own.append(Hit(rank, entries[id], distance, verdict and verdict.probability, verdict and verdict.same))
+        answers.append(Answer(own, None if calibration is None else not any(hit.same for hit in own)))
+    return answers
+
+
+def first_ranks(store: Store, queries: Sequence[Entry], features: np.ndarray) -> np.ndarray:
+    """(Q,) int64 rank of each query's first match as the evaluation counts it: entries of its person *and* camera are
+    left out. 0 where there is no match to find; more than 50 counts as 51."""
+    ranks = np.zeros(len(queries), np.int64)
+    people = tuple({query.identity for query in queries if query.identity is not None})
+    if not people:
+        return ranks
+    there = Counter((entry.identity, entry.camera) for entry in store.find(Filter(identities=people)))
+    of_person: Counter[str | None] = Counter()
+    for (person, _), count in there.items():
+        of_person[person] += count
+    most = max((there[query.identity, query.camera] for query in queries), default=0)
+    hits = store.search(features, CMC_RANKS + most)
+    entries = {entry.id: entry for entry in store.get(np.unique(hits.ids[hits.ids >= 0]).tolist())}
+    for number, query in enumerate(queries):
+        if query.identity is None or of_person[query.identity] == there[query.identity, query.camera]:
+            continue
+        found = [entries[id] for id in hits.ids[number].tolist() if id >= 0]
+        counted = [entry for entry in found if (entry.identity, entry.camera) != (query.identity, query.camera)]
+        matches = (rank for rank, entry in enumerate(counted, 1) if entry.identity == query.identity)
+        ranks[number] = min(next(matches, CMC_RANKS + 1), CMC_RANKS + 1)
+    return ranks

@@ -1,0 +1,141 @@
+import io
+
+import numpy as np
+import pytest
+from fakes import ORIGIN, MeanColours, paint
+from memory_store import MemoryStore
+from PIL import Image
+
+from reid.data.card import load_card, read_dataset
+from reid.errors import InputError
+from reid.gallery.entries import Entry
+from reid.gallery.ingest import (
+    add_fragments,
+    add_images,
+    crop,
+    csv_entries,
+    folder_entries,
+    labelled,
+    seconds,
+    split_entries,
+)
+
+
+@pytest.fixture
+def store():
+    return MemoryStore(ORIGIN)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for name, colour in {"b.png": "red", "a.png": "blue", "below/c.png": "green"}.items():
+        paint(tmp_path / "crops" / name, colour)
+    return tmp_path / "crops"
+
+
+def test_a_folder_is_every_image_below_it_by_name(folder):
+    entries = folder_entries(folder, "door", "P1")
+    assert [entry.source for entry in entries] == [str(folder / name) for name in ("a.png", "b.png", "below/c.png")]
+    assert {(entry.camera, entry.identity, entry.time) for entry in entries} == {("door", "P1", None)}
+
+
+def test_a_csv_file_gives_all_fields(folder, tmp_path):
+    table = tmp_path / "people.csv"
+    table.write_text(
+        "path,camera,identity,time,left,top,right,bottom\n"
+        "crops/a.png,door,P1,2026-03-01T17:05:00,1,2,30,40\n"
+        "crops/b.png,hall,,,,,,\n"
+    )
+    first, second = csv_entries(table)
+    assert first == Entry(str(folder / "a.png"), "door", "P1", 1772384700.0, box=(1, 2, 30, 40))
+    assert second == Entry(str(folder / "b.png"), "hall")
+    assert crop(first).shape == (38, 29, 3)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("path\na.png\n", "no column path, or no column camera"),
+        ("path,camera,age\na.png,x,3\n", "unknown column 'age'"),
+        ("path,camera\na.png\n", "line 2: expected a value for path and camera"),
+        ("path,camera\na.png,door,9\n", "line 2: expected a value for path and camera"),
+        ("path,camera,time\na.png,door,noon\n", "line 2: time: 'noon' is neither"),
+        ("path,camera,time\na.png,door,inf\n", "'inf' is no point in time"),
+        ("path,camera,left,top,right,bottom\na.png,door,1,2,3,\n", "expected four whole numbers"),
+        ("path,camera,left,top,right,bottom\na.png,door,5,2,3,9\n", "expected 0 <= left < right"),
+    ],
+)
+def test_a_wrong_csv_file_is_refused_by_line_and_column(tmp_path, text, message):
+    table = tmp_path / "people.csv"
+    table.write_text(text)
+    with pytest.raises(InputError, match=r"people\.csv.*" + message):
+        csv_entries(table)
+
+
+def test_a_csv_file_that_cannot_be_read_is_named(tmp_path):
+    (tmp_path / "people.csv").write_bytes(b"path,camera\n\xff\xfe\n")
+    for name in ("people.csv", "none.csv"):
+        with pytest.raises(InputError, match=name):
+            csv_entries(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("0", 0.0), ("12.5", 12.5), ("1970-01-01T00:01:00", 60.0), ("1970-01-01T01:00:00+01:00", 0.0)],
+)
+def test_times_are_seconds_or_dates_in_utc(text, expected):
+    assert seconds(text, "time") == expected
+
+
+def test_a_split_keeps_the_cards_order_and_leaves_junk_out(market, tmp_path):
+    data = read_dataset(load_card("market1501"), market, tmp_path)
+    entries = split_entries(data, "gallery")
+    samples = data.splits["gallery"]
+    kept = [row for row, pid in enumerate(samples.pids) if pid >= 0]
+    assert [entry.source for entry in entries] == [str(samples.paths[row].resolve()) for row in kept]
+    assert [entry.camera for entry in entries] == [f"market1501/{samples.camids[row]}" for row in kept]
+    people = [samples.pids[row] for row in kept]
+    assert [entry.identity for entry in entries] == [f"market1501/{pid}" if pid else None for pid in people]
+
+
+def test_images_are_embedded_and_stored_with_thumbnails_once(folder, store):
+    entries = folder_entries(folder, "door")
+    added = add_images(store, [*entries, entries[0]], MeanColours(), progress=False)
+    assert (added.ids, added.known, added.problems) == ([1, 2, 3], 1, [])
+    assert np.allclose(store.features([1])[0], np.array([0, 0, 1, 1]) / np.sqrt(2))
+    assert Image.open(io.BytesIO(store.thumbnail(1))).format == "JPEG"
+    again = add_images(store, entries, MeanColours(), progress=False)
+    assert (again.ids, again.known, len(store)) == ([], 3, 3)
+
+
+def test_an_unreadable_image_is_named_and_the_others_are_stored(folder, store):
+    (folder / "bad.png").write_bytes(b"no image")
+    outside = Entry(str(folder / "a.png"), "door", box=(0, 0, 49, 96))
+    added = add_images(store, [*folder_entries(folder, "door"), outside], MeanColours(), progress=False)
+    assert len(added.ids) == 3
+    assert "bad.png: not a readable image" in added.problems[0]
+    assert "box (0, 0, 49, 96) lies outside its 48 x 96 pixels" in added.problems[1]
+
+
+def test_fragments_are_stored_as_they_come_once(store):
+    fragments = [(Entry("v.mp4", "door", frame=n, box=(0, 0, n, n)), np.full(4, n, np.float32), b"") for n in (1, 2)]
+
+    def broken():
+        yield fragments[0]
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        add_fragments(store, broken())
+    assert len(store) == 1
+    added = add_fragments(store, iter(fragments))
+    assert (added.ids, added.known, len(store)) == ([2], 1, 2)
+
+
+def test_labelled_splits_become_features_with_people_and_cameras(market, tmp_path):
+    data = read_dataset(load_card("market1501"), market, tmp_path)
+    query, gallery = labelled(data, MeanColours(), progress=False)
+    for split, features in (("query", query), ("gallery", gallery)):
+        samples = data.splits[split]
+        expected = [MeanColours().embed([np.asarray(Image.open(path))])[0] for path in samples.paths]
+        assert np.allclose(features.features, expected) and features.origin == f"market1501/{split}"
+        assert (features.pids == samples.pids).all() and (features.camids == samples.camids).all()
