@@ -1,6 +1,7 @@
 PYTHON ?= python3
 JOBS ?= 2
-.PHONY: demo test lint types bench report
+DATA ?= plaza
+.PHONY: demo test lint types bench report gallery
 
 .venv/installed: setup.cfg pyproject.toml
 	test -x .venv/bin/python || $(PYTHON) -m venv .venv
@@ -11,7 +12,7 @@ demo: .venv/installed  ## train BN, BN on standardised input, IBN-a and IBN-b on
 	.venv/bin/python tools/cross_domain.py --cfgs sites_bn.yaml sites_bn_standardised.yaml sites_ibn_a.yaml sites_ibn_b.yaml --targets plaza station station_neutral --jobs $(JOBS) --output runs/demo
 
 test: .venv/installed
-	.venv/bin/python -m pytest
+	.venv/bin/python -m pytest -n $(JOBS) --dist loadfile
 
 lint: .venv/installed
 	.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/lint-imports
@@ -19,9 +20,16 @@ lint: .venv/installed
 types: .venv/installed
 	.venv/bin/mypy
 
-bench: .venv/installed  ## evaluation and re-ranking against the pure matrix product, one thread
+bench: .venv/installed  ## evaluation, re-ranking and the gallery against the pure matrix product, one thread
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 .venv/bin/python benchmarks/retrieval.py
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 .venv/bin/python benchmarks/gallery.py
 
 report: .venv/installed  ## the grid of three sites, three models, three seeds and the remedies, and its page runs/report/index.html
 	.venv/bin/python tools/cross_domain.py --benchmark sites.yaml --jobs $(JOBS) --output runs/report
 	.venv/bin/python tools/report.py runs/report
+
+gallery: .venv/installed  ## a gallery of a drawn site (or DATA=pku_reid_all) with thresholds, as a web page
+	.venv/bin/python tools/train.py --cfg sites_ibn_b.yaml
+	.venv/bin/python tools/search.py add --model runs/sites_ibn_b_seed0 --store runs/gallery_$(DATA) --data $(DATA)
+	.venv/bin/python tools/search.py calibrate --model runs/sites_ibn_b_seed0 --store runs/gallery_$(DATA) --source $(DATA)
+	.venv/bin/python tools/gallery.py --model runs/sites_ibn_b_seed0 --store runs/gallery_$(DATA)
