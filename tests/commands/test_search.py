@@ -1,0 +1,190 @@
+"""The commands on a gallery, end to end, with a small trained network."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+from PIL import Image
+from reid.gallery.location import open_store
+
+from reid.cli import main
+from reid.data.card import load_card, read_dataset
+from reid.engine.extract import extract, load_network
+from reid.gallery.entries import Entry
+
+
+@pytest.fixture
+def gallery(trained, market, tmp_path):
+    """A run's folder, and a gallery of the small tree's gallery split."""
+    _, folder = trained
+    search = Searcher(folder, tmp_path / "people", market)
+    assert search("add", "--data", "market1501") == 0
+    return search
+
+
+class Searcher:
+    def __init__(self, model, store, root):
+        self.model, self.store, self.root = model, store, root
+
+    def __call__(self, action, *arguments):
+        own = ["search", action, "--store", self.store, "--model", self.model]
+        rooted = ["--root", self.root] if "--data" in arguments or "--source" in arguments else []
+        return main(list(map(str, [*own, *arguments, *rooted])))
+
+    def opened(self, **options):
+        return open_store(str(self.store), **options)
+
+
+def test_rank_1_is_that_of_score(gallery, trained, market, tmp_path, capsys):
+    config, folder = trained
+    data = read_dataset(load_card("market1501"), market, tmp_path)
+    network = load_network(config, folder)
+    for split in ("query", "gallery"):
+        extract(network, data.splits[split], config, split, progress=False).save(tmp_path / f"{split}.npz")
+    scored = ["score", "--query", tmp_path / "query.npz", "--gallery", tmp_path / "gallery.npz"]
+    assert main([*map(str, scored), "--json", str(tmp_path / "score.json")]) == 0
+    expected = json.loads((tmp_path / "score.json").read_text())
+    assert gallery("query", "--data", "market1501") == 0
+    found = re.search(r"rank-1 ([\d.]+) % of (\d+) queries", capsys.readouterr().out)
+    assert float(found[1]) == pytest.approx(100 * expected["cmc"][0], abs=0.005)
+    assert int(found[2]) == expected["num_valid_queries"]
+
+
+def test_a_query_gives_a_table_json_and_a_picture(gallery, tmp_path, capsys):
+    with gallery.opened() as store:
+        wanted = store.find()[3]
+    outputs = ("--json", tmp_path / "found.json", "--picture", tmp_path / "found.png")
+    assert gallery("query", wanted.source, "--k", 3, *outputs) == 0
+    (answer,) = json.loads((tmp_path / "found.json").read_text())
+    assert answer["query"] == wanted.source and answer["nobody"] is None
+    assert [hit["rank"] for hit in answer["hits"]] == [1, 2, 3]
+    assert answer["hits"][0]["distance"] == pytest.approx(0, abs=1e-6) and answer["hits"][0]["id"] == wanted.id
+    assert Image.open(tmp_path / "found.png").format == "PNG"
+    assert wanted.identity in capsys.readouterr().out
+
+
+def test_filters_narrow_the_answer(gallery, tmp_path):
+    with gallery.opened() as store:
+        wanted = store.find()[0]
+        camera = next(name for name in store.summary().cameras if name != wanted.camera)
+    assert gallery("query", wanted.source, "--camera", camera, "--json", tmp_path / "found.json") == 0
+    hits = json.loads((tmp_path / "found.json").read_text())[0]["hits"]
+    assert {hit["camera"] for hit in hits} == {camera}
+    assert gallery("query", wanted.source, "--from", "2026-01-01", "--json", tmp_path / "found.json") == 0
+    assert json.loads((tmp_path / "found.json").read_text())[0]["hits"] == []
+
+
+def test_adding_again_adds_nothing(gallery, capsys):
+    capsys.readouterr()
+    assert gallery("add", "--data", "market1501") == 0
+    with gallery.opened() as store:
+        assert f"0 images stored, {len(store)} were there already" in capsys.readouterr().out
+
+
+def test_forgotten_entries_are_gone_and_the_images_stay(gallery, capsys):
+    with gallery.opened() as store:
+        entry = next(entry for entry in store.find() if entry.identity)
+        others = len([one for one in store.find() if one.identity != entry.identity])
+    assert gallery("forget", "--person", entry.identity) == 2 and "say --yes" in capsys.readouterr().err
+    assert gallery("forget", "--person", entry.identity, "--yes") == 0
+    with gallery.opened() as store:
+        assert len(store) == others and entry.identity not in {one.identity for one in store.find()}
+    assert (Image.open(entry.source)).size
+    content = b"".join(path.read_bytes() for path in gallery.store.rglob("*") if path.is_file())
+    assert entry.identity.encode() + b"\0" not in content and entry.source.encode() not in content
+    assert gallery("forget", "--person", entry.identity, "--yes") == 2
+    assert gallery("verify") == 0
+
+
+def test_update_names_people_and_cameras(gallery, capsys):
+    assert gallery("update", "--id", 1, 2, "--person", "P1", "--camera", "door", "--time", "60") == 0
+    assert gallery("update", "--of-person", "P1", "--person", "") == 0
+    with gallery.opened() as store:
+        one, two = store.get([1, 2])
+        assert {(e.identity, e.camera, e.time) for e in (one, two)} == {(None, "door", 60.0)}
+    assert gallery("update", "--id", 1) == 2 and "nothing to change" in capsys.readouterr().err
+
+
+def test_calibration_judges_queries_and_pairs(gallery, tmp_path, capsys):
+    with gallery.opened() as store:
+        entries = [entry for entry in store.find() if entry.identity]
+    written = tmp_path / "calibration.json"
+    assert gallery("calibrate", "--source", "market1501", "--rates", 0.3, "--output", written) == 0
+    assert written.with_suffix(".png").exists()
+    capsys.readouterr()
+    assert gallery("query", entries[0].source, "--rate", 0.3) == 0
+    assert "| yes" in capsys.readouterr().out.replace("  ", " ")
+    assert main(["search", "compare", "--model", str(gallery.model), entries[0].source, entries[1].source]) == 0
+    assert "no thresholds" in capsys.readouterr().out
+    pair = (entries[0].source, entries[0].source, "--rate", 0.3)
+    assert gallery("compare", *pair, "--calibration", written) == 0
+    assert "distance 0.0000" in (shown := capsys.readouterr().out) or "distance -0.0000" in shown
+    assert "the same person: threshold" in shown
+    assert gallery("query", entries[0].source, "--rate", 0.5) == 2 and "0.3" in capsys.readouterr().err
+
+
+def test_a_parquet_file_carries_a_gallery(gallery, tmp_path):
+    assert gallery("export", tmp_path / "people.parquet") == 0
+    other = Searcher(gallery.model, tmp_path / "other", gallery.root)
+    assert other("import", tmp_path / "people.parquet") == 0
+    with gallery.opened() as here, other.opened() as there:
+        ids = [entry.id for entry in here.find()]
+        assert np.array_equal(here.features(ids), there.features(ids)) and len(here) == len(there)
+
+
+def test_stats_verify_retention_and_index(gallery, capsys):
+    assert gallery("stats") == 0
+    assert re.search(r"people +\| +\d", capsys.readouterr().out)
+    assert gallery("index", "--kind", "flat") == 0 and gallery("verify") == 0
+    assert gallery("retention", "--days", "10") == 0
+    assert "0 were dropped" in capsys.readouterr().out
+    assert gallery("retention", "--days", "soon") == 2
+
+
+def test_folders_and_csv_files(gallery, tmp_path, capsys):
+    with gallery.opened() as store:
+        source = store.find()[0].source
+        before = len(store)
+    folder = tmp_path / "crops"
+    folder.mkdir()
+    Image.open(source).save(folder / "a.png")
+    assert gallery("add", "--folder", folder) == 2 and "--camera" in capsys.readouterr().err
+    assert gallery("add", "--folder", folder, "--camera", "door") == 0
+    (folder / "bad.jpg").write_bytes(b"none")
+    (tmp_path / "people.csv").write_text("path,camera,time\ncrops/bad.jpg,hall,0\ncrops/a.png,hall,5\n")
+    assert gallery("add", "--csv", tmp_path / "people.csv") == 2
+    assert "bad.jpg" in capsys.readouterr().err
+    with gallery.opened() as store:
+        assert len(store) == before + 1 and store.find()[-1] == Entry(
+            str((folder / "a.png").resolve()), "door", id=before + 1, added=store.find()[-1].added
+        )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["query"], "give images or folders"),
+        (["query", "none.jpg"], "none.jpg"),
+        (["query", "none.jpg", "--k", "0"], "--k 0"),
+        (["query", "none.jpg", "--from", "noon"], "--from: 'noon'"),
+        (["forget", "--id", "99", "--yes"], "no entry 99"),
+        (["forget", "--image", "none.jpg", "--yes"], "no entry of image"),
+        (["add", "--folder", "none", "--camera", "c"], "no folder none"),
+        (["add", "--csv", "none.csv"], "none.csv"),
+        (["import", "none.parquet"], "none.parquet"),
+    ],
+)
+def test_bad_input_is_named(gallery, capsys, arguments, message):
+    capsys.readouterr()
+    assert gallery(*arguments) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_gallery_of_another_network_is_refused(gallery, tmp_path, capsys):
+    with gallery.opened(write=True) as store:
+        source = store.find()[0].source
+    changed = gallery.model / "config.yaml"
+    changed.write_text(changed.read_text().replace("flip: false", "flip: true"))
+    assert gallery("query", source) == 2
+    assert "cannot be compared" in capsys.readouterr().err
