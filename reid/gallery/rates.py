@@ -87,19 +87,22 @@ def countable(query: Features, gallery: Features) -> tuple[Features, Features]:
         InputError: naming both, where features differ in width, or no pair of one person or of two is left.
     """
     check_widths(query, gallery)
-    kept = query.pids > 0, gallery.pids != JUNK
-    where = f"{query.origin} and {gallery.origin}"
-    if not kept[0].any() or not kept[1].any():
-        raise InputError(f"{where}: no query with an identity, or a gallery of junk")
-    query, gallery = subset(query, kept[0]), subset(gallery, kept[1])
+    query, gallery = subset(query, query.pids > 0), subset(gallery, gallery.pids != JUNK)
     true = any((gallery.camids[gallery.pids == pid] != camid).any() for pid, camid in _seen(query))
     if not true or len(np.unique(gallery.pids[gallery.pids > 0])) < 2:
-        raise InputError(f"{where}: needs two people in the gallery, one of whom a query shows in another camera")
+        where = f"{query.origin} and {gallery.origin}"
+        raise InputError(f"{where}: two people are needed in the gallery, and a query of one of them in another camera")
     return query, gallery
 
 
 def subset(features: Features, rows: np.ndarray) -> Features:
-    """The rows of a mask or of indices, without their paths."""
+    """The rows of a mask (N,), without their paths.
+
+    Raises:
+        InputError: naming the features, where it leaves none.
+    """
+    if not rows.any():
+        raise InputError(f"{features.origin}: no image is left that counts")
     return Features(features.features[rows], features.pids[rows], features.camids[rows], (), features.origin)
 
 

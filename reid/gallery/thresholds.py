@@ -168,7 +168,6 @@ def calibrate(
     """
     if not rates or not all(0 < rate < 1 for rate in rates) or len(set(rates)) < len(rates):
         raise InputError(f"false-match rates {list(rates)}: wanted different numbers between 0 and 1")
-    query, gallery = countable(query, gallery)
     fit, held = halves(query, gallery, seed)
     true, false, nearest = _histograms(*fit, max(rates))
     thresholds, unresolved = [], []
@@ -215,6 +214,7 @@ def halves(query: Features, gallery: Features, seed: int) -> list[tuple[Features
     Raises:
         InputError: naming both, where a half has no pair of one person or of two.
     """
+    query, gallery = countable(query, gallery)
     rng = np.random.default_rng(seed)
     people = rng.permutation(np.union1d(query.pids, gallery.pids[gallery.pids > 0]))
     distractors = rng.permutation(np.flatnonzero(gallery.pids == 0))
