@@ -3,7 +3,8 @@
 Pairs are those that the ranking compares: no junk, no query with identity <= 0, not the query's identity and camera.
 A search is right when the nearest entry is within the threshold and shows the query's person (detection and
 identification rate, DIR); with the person left out of the gallery it is wrong when any entry is within it (false
-positive identification rate, FPIR): Phillips, Grother and Micheals 2005, *Evaluation methods in face recognition*.
+positive identification rate, FPIR): Phillips, Grother and Micheals 2005, *Evaluation methods in face recognition*,
+who call the latter false alarm rate.
 """
 
 from __future__ import annotations
