@@ -1,0 +1,245 @@
+"""Thresholds with known error rates: chosen on a labelled source, measured on its other half and on other data sets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass as plain
+from itertools import pairwise
+from typing import Annotated, Literal, Self
+
+import numpy as np
+from pydantic import Field, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
+
+from reid.errors import InputError
+from reid.gallery.entries import Origin
+from reid.gallery.probability import STRICT, Count, Map, fit_map
+from reid.gallery.rates import Measured, Rates, countable, measure_at, pairs, subset
+from reid.retrieval.features import Features
+
+RATES = (1e-4, 1e-3, 1e-2)
+EXPECTED = 10  # false matches that a rate must stand for among the pairs that it is chosen on
+ROUNDING = 1e-6  # a threshold stays as far below the next false pair: other stores round in float32
+CELLS = 2**16  # of the distances 0 to 2, in which pairs are counted for the map
+
+Rate = Annotated[float, Field(gt=0, lt=1)]
+Name = Annotated[str, Field(min_length=1)]
+
+
+@dataclass(frozen=True, config=STRICT)
+class Unresolved:
+    """A rate for which there are too few pairs of two people: ``needed`` of them, not ``pairs``."""
+
+    rate: Rate
+    pairs: Count
+    needed: Count
+
+
+@dataclass(frozen=True, config=STRICT)
+class Fitted:
+    """The half that thresholds and map come from: people, and pairs of one person and of two."""
+
+    people: Count
+    true: Count
+    false: Count
+
+
+@plain(frozen=True)
+class Verdict:
+    """On two images: same person or not by the threshold, the probability at even odds, and the rates that the
+    threshold met on the source's held half.
+    """
+
+    same: bool
+    probability: float
+    threshold: float
+    false_match_rate: float
+    true_match_rate: float
+
+
+@dataclass(frozen=True, config=STRICT)
+class Calibration:
+    """Thresholds and the map to probabilities of one model, as a file or a gallery's setting keeps them.
+
+    Attributes:
+        model, fingerprint: the origin of the features.
+        source: labelled data set; its people are halved by ``seed``: ``fitted`` on one half, ``held`` measured on the
+            other, pairs of people of different halves unused.
+        held: its rates are the thresholds, by rising rate.
+        unresolved: rates asked for that have no threshold.
+        targets: measured on other data sets.
+    """
+
+    model: Name
+    fingerprint: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+    source: Name
+    seed: Count
+    distance: Literal["1 - cosine of the features"]
+    prior: Literal["even"]
+    fitted: Fitted
+    map: Map
+    held: Measured
+    unresolved: tuple[Unresolved, ...] = ()
+    targets: tuple[Measured, ...] = ()
+
+    def __post_init__(self) -> None:
+        limits = [(row.rate, row.threshold) for row in self.held.rates]
+        if not limits or any(a[0] >= b[0] or a[1] > b[1] for a, b in pairwise(limits)):
+            raise ValueError("held.rates: rates must rise, and no threshold fall")
+        for target in self.targets:
+            if [(row.rate, row.threshold) for row in target.rates] != limits:
+                raise ValueError(f"targets: {target.name!r} has other rates or thresholds than held")
+
+    def to_json(self) -> str:
+        return TypeAdapter(Calibration).dump_json(self, indent=2).decode() + "\n"
+
+    @classmethod
+    def from_json(cls, text: str, where: str) -> Self:
+        """
+        Raises:
+            InputError: naming ``where`` and the key at fault.
+        """
+        try:
+            return TypeAdapter(cls).validate_json(text)
+        except ValidationError as error:
+            first = error.errors()[0]
+            key = ".".join(str(part) for part in first["loc"])
+            raise InputError(f"{where}: not a calibration: {f'{key}: ' if key else ''}{first['msg']}") from None
+
+    def check(self, origin: Origin, where: str) -> None:
+        """
+        Raises:
+            InputError: naming ``where`` and both, when it was made for other features.
+        """
+        if origin.fingerprint != self.fingerprint:
+            raise InputError(
+                f"{where}: calibrated for {self.model!r} ({self.fingerprint[:12]}), whose distances are not those of "
+                f"{origin.name!r} ({origin.fingerprint[:12]}): calibrate that model"
+            )
+
+    def at(self, rate: float) -> Rates:
+        """The threshold chosen for a false-match rate, with what it met on the source's held half.
+
+        Raises:
+            InputError: naming the rates there are.
+        """
+        for row in self.held.rates:
+            if row.rate == rate:
+                return row
+        there = ", ".join(f"{row.rate:g}" for row in self.held.rates)
+        few = [f"; it has {own.pairs} pairs of {own.needed} needed" for own in self.unresolved if own.rate == rate]
+        raise InputError(
+            f"false-match rate {rate:g}: {self.source} gave no threshold for it, but for {there}{''.join(few)}"
+        )
+
+    def threshold(self, rate: float) -> float:
+        """See :meth:`at`."""
+        return self.at(rate).threshold
+
+    def probability(self, distance: float, prior: float = 0.5) -> float:
+        """That two images at ``distance`` show one person, where a share ``prior`` of the pairs in question do.
+
+        Raises:
+            InputError: a prior that is not between 0 and 1, or a distance that is none.
+        """
+        if not np.isfinite(distance):
+            raise InputError(f"distance {distance!r}: wanted a number")
+        return float(self.map.probability(np.array(distance), prior))
+
+    def verdict(self, distance: float, rate: float) -> Verdict:
+        """
+        Raises:
+            InputError: a rate that has no threshold, or a distance that is none.
+        """
+        row = self.at(rate)
+        probability = self.probability(distance)
+        return Verdict(
+            distance <= row.threshold, probability, row.threshold, row.false_match.value, row.true_match.value
+        )
+
+
+def calibrate(
+    query: Features, gallery: Features, origin: Origin, source: str, rates: Sequence[float] = RATES, seed: int = 0
+) -> Calibration:
+    """Thresholds at chosen false-match rates and the map, of one half of the people; rates met, of the other half.
+
+    Raises:
+        InputError: a rate that is none, or twice; too few people or pairs; not one rate that can be resolved.
+    """
+    if not rates or not all(0 < rate < 1 for rate in rates) or len(set(rates)) < len(rates):
+        raise InputError(f"false-match rates {list(rates)}: wanted different numbers between 0 and 1")
+    fit, held = halves(query, gallery, seed)
+    true, false, nearest = _histograms(*fit, max(rates))
+    thresholds, unresolved = [], []
+    for rate in sorted(rates):
+        if rate * false.sum() < EXPECTED:
+            unresolved.append(Unresolved(rate, int(false.sum()), int(np.ceil(EXPECTED / rate))))
+        else:
+            thresholds.append((rate, float(nearest[int(rate * false.sum())] - ROUNDING)))
+    if not thresholds:
+        raise InputError(
+            f"{source}: {int(false.sum())} pairs of different people in half of it are too few for any of the "
+            f"false-match rates {sorted(rates)}: {max(rates):g} takes {unresolved[-1].needed}"
+        )
+    seen = np.flatnonzero(true + false)
+    chances = fit_map((seen + 0.5) * 2 / CELLS, true[seen], false[seen])
+    people = np.union1d(fit[0].pids, fit[1].pids)
+    return Calibration(
+        origin.name,
+        origin.fingerprint,
+        source,
+        seed,
+        "1 - cosine of the features",
+        "even",
+        Fitted(int((people > 0).sum()), int(true.sum()), int(false.sum())),
+        chances,
+        measure_at(thresholds, chances, *held, f"{source}, held half", seed),
+        tuple(unresolved),
+    )
+
+
+def measure(calibration: Calibration, query: Features, gallery: Features, target: str) -> Measured:
+    """What the thresholds and the map meet on another labelled data set, whole.
+
+    Raises:
+        InputError: naming the features, where no pair of one person or of two is left.
+    """
+    limits = [(row.rate, row.threshold) for row in calibration.held.rates]
+    return measure_at(limits, calibration.map, query, gallery, target, calibration.seed)
+
+
+def halves(query: Features, gallery: Features, seed: int) -> list[tuple[Features, Features]]:
+    """Half of the people each, the larger half first; each distractor image counts as a person of its own.
+
+    Raises:
+        InputError: naming both, where a half has no pair of one person or of two.
+    """
+    query, gallery = countable(query, gallery)
+    rng = np.random.default_rng(seed)
+    people = rng.permutation(np.union1d(query.pids, gallery.pids[gallery.pids > 0]))
+    distractors = rng.permutation(np.flatnonzero(gallery.pids == 0))
+    result = []
+    for part in range(2):
+        own = [np.isin(side.pids, people[part::2]) for side in (query, gallery)]
+        own[1][distractors[part::2]] = True
+        try:
+            result.append(countable(subset(query, own[0]), subset(gallery, own[1])))
+        except InputError as error:
+            raise InputError(f"half of the people ({len(people[part::2])}, drawn with seed {seed}): {error}") from None
+    return result
+
+
+def _histograms(query: Features, gallery: Features, rate: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Pairs of one person and of two in each cell of distance, and the least distances of the latter, sorted: one more
+    than the largest rate lets through.
+    """
+    true, false, nearest = np.zeros(CELLS), np.zeros(CELLS), np.empty(0)
+    most = int(rate * len(query) * len(gallery)) + 1
+    for block in pairs(query, gallery):
+        for counts, kind in ((true, block.true), (false, block.false)):
+            places = np.clip(block.distances[kind] * (CELLS / 2), 0, CELLS - 1).astype(np.int64)
+            counts += np.bincount(places, minlength=CELLS)
+        nearest = np.concatenate([nearest, block.distances[block.false]])
+        if len(nearest) > most:
+            nearest = np.partition(nearest, most - 1)[:most]
+    return true, false, np.sort(nearest)
