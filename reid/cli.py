@@ -94,7 +94,7 @@ COMMANDS = {
     "check-data": Command("check_data.py", "Count a data set against its card, find bad files, draw a contact sheet.",
                           "plaza", scoring.check_arguments, scoring.check_data),
     "search": Command("search.py", "Put people into a gallery, find them again, take them out.",
-                      "query --model runs/sites_ibn_b_seed0 crop.jpg", search.search_arguments, search.search),
+                      "stats", search.search_arguments, search.search),
     "gallery": Command("gallery.py", "The gallery as a web page and an HTTP API.",
                        "--model runs/sites_ibn_b_seed0 --store runs/gallery", gallery.arguments, gallery.run),
 }  # fmt: skip

@@ -13,6 +13,7 @@ from conftest import ROOT
 from trees import PLACE, manifest_tree, market_tree, write_image
 
 from reid.cli import COMMANDS, main
+from reid.commands.search import ACTIONS
 from reid.commands.shared import byte_size
 from reid.retrieval.features import Features
 
@@ -202,10 +203,22 @@ def test_check_data(market, tmp_path, capsys):
 def test_help_shows_an_example_whose_options_exist(name, capsys):
     with pytest.raises(SystemExit) as ended:
         main([name, "--help"])
-    out = capsys.readouterr().out
-    assert ended.value.code == 0 and f"example:\n  reid {name} {COMMANDS[name].example}" in out
-    for word in COMMANDS[name].example.split():
+    assert_example_holds(capsys.readouterr().out, ended.value.code, f"reid {name} {COMMANDS[name].example}")
+
+
+def assert_example_holds(out, code, example):
+    assert code == 0 and f"example:\n  {example}\n" in out
+    for word in example.split():
         assert not word.startswith("--") or f"{word} " in out.split("example:")[0]
+
+
+@pytest.mark.parametrize("name", ACTIONS)
+def test_help_of_search_shows_an_example_whose_options_exist(name, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["search", name, "--help"])
+    assert_example_holds(
+        capsys.readouterr().out, ended.value.code, f"reid search {name} {ACTIONS[name].example}".strip()
+    )
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -12,8 +12,6 @@ from reid.gallery.entries import EVERYTHING, Entry, Filter, Hits, Store
 from reid.gallery.thresholds import Calibration
 from reid.retrieval.ranking import CMC_RANKS
 
-RATE = 1e-3  # the false-match rate that decides, unless another is asked for
-
 
 @dataclass(frozen=True)
 class Hit:
@@ -41,9 +39,9 @@ def answer(
     k: int,
     wanted: Filter = EVERYTHING,
     calibration: Calibration | None = None,
-    rate: float = RATE,
+    rate: float | None = None,
 ) -> list[Answer]:
-    """The k nearest of each of (Q, D) features, judged at the calibration's false-match ``rate``.
+    """The k nearest of each of (Q, D) features, judged at the calibration's false-match ``rate`` (None: the usual one).
 
     Raises:
         InputError: a rate that was not calibrated, a calibration of another network.
@@ -51,10 +49,11 @@ def answer(
     return judge(store, store.search(features, k, wanted), calibration, rate)
 
 
-def judge(store: Store, hits: Hits, calibration: Calibration | None, rate: float) -> list[Answer]:
+def judge(store: Store, hits: Hits, calibration: Calibration | None, rate: float | None) -> list[Answer]:
     """Entries and verdicts of what was found."""
     if calibration is not None:
         calibration.check(store.origin, store.location)
+        rate = calibration.usual if rate is None else rate
     ids = [id for id in np.unique(hits.ids).tolist() if id >= 0]
     entries = dict(zip(ids, store.get(ids), strict=True))
     answers = []

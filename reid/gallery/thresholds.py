@@ -17,7 +17,8 @@ from reid.gallery.probability import STRICT, Count, Map, fit_map
 from reid.gallery.rates import Measured, Rates, countable, measure_at, pairs, subset
 from reid.retrieval.features import Features
 
-RATES = (1e-4, 1e-3, 1e-2)
+RATES, RATE = (1e-4, 1e-3, 1e-2), 1e-3
+SETTING = "calibration"  # of a store that keeps one
 EXPECTED = 10  # false matches that a rate must stand for among the pairs that it is chosen on
 ROUNDING = 1e-6  # a threshold stays as far below the next false pair: other stores round in float32
 CELLS = 2**16  # of the distances 0 to 2, in which pairs are counted for the map
@@ -116,6 +117,12 @@ class Calibration:
                 f"{where}: calibrated for {self.model!r} ({self.fingerprint[:12]}), whose distances are not those of "
                 f"{origin.name!r} ({origin.fingerprint[:12]}): calibrate that model"
             )
+
+    @property
+    def usual(self) -> float:
+        """The rate that decides unless another is asked for: 0.001, or the smallest there is."""
+        rates = [row.rate for row in self.held.rates]
+        return RATE if RATE in rates else rates[0]
 
     def at(self, rate: float) -> Rates:
         """The threshold chosen for a false-match rate, with what it met on the source's held half.

@@ -41,7 +41,7 @@ def search_arguments(parser: argparse.ArgumentParser) -> None:
             name,
             help=action.help,
             description=action.help,
-            epilog=f"example:\n  {parser.prog} {name} {action.example}",
+            epilog=f"example:\n  {parser.prog} {name} {action.example}".rstrip(),
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         add_store(own)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 from reid.commands.search.shared import add_model, dataset
@@ -36,7 +37,7 @@ def run(arguments: argparse.Namespace) -> None:
     from reid.gallery.location import open_store
     from reid.gallery.model import load_model
     from reid.gallery.thresholds import SETTING, calibrate, measure
-    from reid.report.reliability import rates_table, reliability
+    from reid.report.reliability import reliability_picture, table
     from reid.report.table import align
 
     model = load_model(arguments.model)
@@ -45,12 +46,13 @@ def run(arguments: argparse.Namespace) -> None:
     (source, own), *targets = data.items()
     calibration = calibrate(*labelled(own, model), model.origin, source, arguments.rates)
     for name, target in targets:
-        calibration = calibration.with_target(measure(calibration, *labelled(target, model), name))
+        measured = measure(calibration, *labelled(target, model), name)
+        calibration = replace(calibration, targets=(*calibration.targets, measured))
     output = arguments.output or Path("runs/calibration") / f"{model.origin.name}.json"
     write_atomically(output, calibration.to_json())
     picture = output.with_suffix(".png")
-    write_atomically(picture, reliability(calibration))
-    print(align(rates_table(calibration)))
+    write_atomically(picture, reliability_picture(calibration).content)
+    print(align(table(calibration)))
     if arguments.store is not None:
         with open_store(arguments.store, model.origin, write=True) as store:
             store.set(SETTING, calibration.to_json())

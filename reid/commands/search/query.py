@@ -23,6 +23,8 @@ from reid.errors import InputError
 from reid.files import write_atomically
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from reid.gallery.entries import Entry
     from reid.gallery.query import Answer
 
@@ -50,7 +52,7 @@ def run(arguments: argparse.Namespace) -> None:
     from reid.gallery.ingest import embed_entries
     from reid.gallery.location import open_store
     from reid.gallery.model import load_model
-    from reid.gallery.query import RATE, answer, first_ranks
+    from reid.gallery.query import answer, first_ranks
     from reid.report.hits import answer_table, draw_answers
 
     if not 1 <= arguments.k <= MOST:
@@ -64,7 +66,7 @@ def run(arguments: argparse.Namespace) -> None:
         if problems:
             raise InputError("\n".join(problems))
         features = np.concatenate([part.features for part in some])
-        answers = answer(store, features, arguments.k, wanted, calibration, arguments.rate or RATE)
+        answers = answer(store, features, arguments.k, wanted, calibration, arguments.rate)
         record(store, "search", sorted({hit.entry.id for one in answers for hit in one.hits}), queries=len(entries))
         print(answer_table([entry.source for entry in entries], answers))
         if arguments.data:
@@ -92,10 +94,10 @@ def _queries(arguments: argparse.Namespace) -> list[Entry]:
     return found
 
 
-def _rank1(ranks: Sequence[int]) -> str:
+def _rank1(ranks: np.ndarray) -> str:
     from reid.retrieval.ranking import cmc_curve
 
-    counted = sum(rank > 0 for rank in ranks)
+    counted = int((ranks > 0).sum())
     if not counted:
         return "no query has a match to find: the same person's images from another camera"
     return f"rank-1 {100 * cmc_curve(ranks)[0]:.2f} % of {counted:,} queries with a match from another camera"
@@ -133,7 +135,6 @@ def compare(arguments: argparse.Namespace) -> None:
     from reid.gallery.entries import unit_rows
     from reid.gallery.location import open_store
     from reid.gallery.model import load_model
-    from reid.gallery.query import RATE
 
     model = load_model(arguments.model)
     a, b = unit_rows(model.embed([read_image(path) for path in arguments.images]), model.origin.width, "features")
@@ -146,7 +147,7 @@ def compare(arguments: argparse.Namespace) -> None:
         print(f"no thresholds: give --calibration FILE, or --store WHERE (such as {STORE}) that was calibrated")
         return
     calibration.check(model.origin, str(arguments.calibration or arguments.store))
-    verdict = calibration.verdict(distance, arguments.rate or RATE)
+    verdict = calibration.verdict(distance, calibration.usual if arguments.rate is None else arguments.rate)
     print(f"probability of the same person {verdict.probability:.3f}, if as likely as not before looking")
     print(
         f"{'the same person' if verdict.same else 'not the same person'}: threshold {verdict.threshold:.4f}, at which "

@@ -59,7 +59,7 @@ def add_judging(parser: argparse.ArgumentParser) -> None:
         "--rate",
         type=float,
         metavar="R",
-        help="false-match rate whose threshold decides, one of those calibrated (default: 0.001)",
+        help="false-match rate whose threshold decides, one of those calibrated (default: 0.001, else the smallest)",
     )
 
 
