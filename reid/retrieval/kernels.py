@@ -111,12 +111,12 @@ def rank_rows(
 
 @compiled(fastmath={"nnan", "nsz"})
 def keep_nearest(
-    products: np.ndarray, first: int, columns: int, nearest: np.ndarray, similar: np.ndarray, least: np.ndarray
+    products: np.ndarray, first: int, columns: np.ndarray, nearest: np.ndarray, similar: np.ndarray, least: np.ndarray
 ) -> None:
     """Fold a block of similarities into its rows' neighbour lists.
 
     Args:
-        products: (R, C) float32 similarities, none of them NaN, of rows ``first``.. with columns ``columns``..; columns
+        products: (R, C) float32 similarities, none of them NaN, of rows ``first``.. with the ``columns`` (C,), which
             come in ascending order from call to call, so that equal similarities keep the smaller index first.
         nearest, similar: (n, k) lists so far, nearest first; ``similar`` starts at -inf.
         least: (n,) smallest similarity so far.
@@ -140,8 +140,25 @@ def keep_nearest(
                     while place > 0 and values[place - 1] < value:
                         values[place], mine[place] = values[place - 1], mine[place - 1]
                         place -= 1
-                    values[place], mine[place] = value, columns + low + c
+                    values[place], mine[place] = value, columns[low + c]
         least[first + r] = smallest
+
+
+@compiled()
+def pair_distances(queries: np.ndarray, own: np.ndarray, vectors: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """(P,) float64 distances, 1 - cosine in 0..2, of float32 unit rows: ``queries[own]`` and ``vectors[others]``.
+
+    Each product of two float32 is exact in float64 and they are added in order, so that a distance depends on nothing
+    but the two rows.
+    """
+    distances = np.empty(len(own), np.float64)
+    for p in range(len(own)):
+        x, y = queries[own[p]], vectors[others[p]]
+        total = 0.0
+        for j in range(x.size):
+            total += np.float64(x[j]) * np.float64(y[j])
+        distances[p] = min(max(1.0 - total, 0.0), 2.0)
+    return distances
 
 
 @compiled()

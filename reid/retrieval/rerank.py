@@ -208,9 +208,10 @@ def _neighbours(
         tile = images.rows(rows) @ images.rows(columns).T
         tile *= inverse[columns]
         tile *= inverse[rows, None]
-        keep_nearest(tile, starts[a], starts[b], nearest, similar, least)
+        keep_nearest(tile, starts[a], np.arange(starts[b], starts[b + 1]), nearest, similar, least)
         if b > a:
-            keep_nearest(np.ascontiguousarray(tile.T), starts[b], starts[a], nearest, similar, least)
+            places = np.arange(starts[a], starts[a + 1])
+            keep_nearest(np.ascontiguousarray(tile.T), starts[b], places, nearest, similar, least)
         if similarities is not None and rows[0] < len(images.query) <= columns[0]:
             top, left = rows[0], columns[0] - len(images.query)
             similarities[top : top + len(rows), left : left + len(columns)] = tile

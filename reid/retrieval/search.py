@@ -1,31 +1,128 @@
 """The nearest rows of unit features, exactly, with the rule that every list here follows: the distance is computed in
-float64 from the rows themselves, so that equal rows get equal distances, and of those the smaller row comes first.
+float64 from the two rows alone, so that equal rows get equal distances, and of those the smaller row comes first.
+
+Float32 products propose, :func:`decide` decides.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+
 import numpy as np
 
-BLOCK = 256  # queries at once
+from reid.retrieval.kernels import keep_nearest, pair_distances
+from reid.retrieval.ranking import ROUNDING
+
+QUERIES = 1024  # at once
+BLOCK_BYTES = 4 * 2**20  # of products, or of rows brought together
+SPARE = 22  # kept beside the k nearest, so that rounding and a few ties leave the list certain
+FEW = 4  # times fewer rows allowed than there are: brought together, instead of computing all products
+MOST = 8  # with more than one row in so many wanted, keeping the nearest is no less work than ordering all
 
 
 def nearest(
     queries: np.ndarray, vectors: np.ndarray, k: int, allowed: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Rows (Q, k) int64 of the nearest ``vectors`` and their distances (Q, k) float64, 1 - cosine; -1 and NaN where
-    fewer are allowed.
+    """Rows (Q, k) int64 of the nearest ``vectors`` and their distances (Q, k) float64, 1 - cosine in 0..2; -1 and NaN
+    where fewer are allowed.
 
     Args:
         queries: (Q, D) float32 of length 1.
         vectors: (N, D) float32 of length 1; may be a memory-mapped file.
         allowed: (N,) bool, rows that count; None for all.
     """
+    queries, vectors = np.ascontiguousarray(queries, np.float32), np.asarray(vectors)
     rows, distances = np.full((len(queries), k), -1, np.int64), np.full((len(queries), k), np.nan)
-    own = np.arange(len(vectors)) if allowed is None else np.flatnonzero(allowed)
-    some = vectors[own].astype(np.float64)
-    for low in range(0, len(queries), BLOCK):
-        found = 1 - queries[low : low + BLOCK].astype(np.float64) @ some.T
-        best = np.argsort(found, axis=1, kind="stable")[:, :k]
-        rows[low : low + BLOCK, : best.shape[1]] = own[best]
-        distances[low : low + BLOCK, : best.shape[1]] = np.take_along_axis(found, best, axis=1)
+    for low in range(0, len(queries), QUERIES):
+        own = slice(low, low + QUERIES)
+        rows[own], distances[own] = _nearest(queries[own], vectors, k, allowed)
+    return rows, distances
+
+
+def decide(
+    queries: np.ndarray, proposed: np.ndarray, fetch: Callable[[np.ndarray], np.ndarray], k: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """The k nearest of each query's ``proposed`` rows, as :func:`nearest` gives them.
+
+    Args:
+        queries: (Q, D) float32 of length 1.
+        proposed: (Q, C) int64 rows in any order, each at most once a query; -1 for none.
+        fetch: the (M, D) float32 unit vectors of (M,) rows, given rising and each once; called for some MB at a time.
+    """
+    proposed = np.sort(proposed, axis=1)
+    found = np.full(proposed.shape, np.inf)
+    places = np.flatnonzero(proposed.ravel() >= 0)
+    places = places[np.argsort(proposed.ravel()[places], kind="stable")]
+    wanted, numbers = np.unique(proposed.ravel()[places], return_inverse=True)
+    at_once = max(BLOCK_BYTES // (4 * max(queries.shape[1], 1)), 1)
+    for low in range(0, len(wanted), at_once):
+        vectors = np.ascontiguousarray(fetch(wanted[low : low + at_once]), np.float32)
+        own = slice(*np.searchsorted(numbers, [low, low + at_once]))
+        found.ravel()[places[own]] = pair_distances(
+            queries, places[own] // max(proposed.shape[1], 1), vectors, numbers[own] - low
+        )
+    best = np.argsort(found, axis=1, kind="stable")[:, :k]
+    rows, distances = np.full((len(queries), k), -1, np.int64), np.full((len(queries), k), np.nan)
+    rows[:, : best.shape[1]] = np.take_along_axis(proposed, best, axis=1)
+    distances[:, : best.shape[1]] = np.take_along_axis(found, best, axis=1)
+    distances[rows < 0] = np.nan
+    return rows, distances
+
+
+def products(
+    queries: np.ndarray, vectors: np.ndarray, allowed: np.ndarray | None = None
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Blocks of rows (C,), rising, and their float32 products (Q, C) with the queries: -inf for a row that does not
+    count. A block is overwritten by the next."""
+    count = len(vectors) if allowed is None else int(np.count_nonzero(allowed))
+    gathered = np.flatnonzero(allowed) if allowed is not None and FEW * count < len(vectors) else None
+    total = len(vectors) if gathered is None else count
+    width = max(min(BLOCK_BYTES // (4 * max(queries.shape)), total), 1)
+    buffer = np.empty(len(queries) * width, np.float32)
+    for low in range(0, total, width):
+        own = slice(low, min(low + width, total))
+        block = buffer[: len(queries) * (own.stop - low)].reshape(len(queries), -1)
+        if gathered is not None:
+            np.matmul(queries, vectors[gathered[own]].T, out=block)
+            yield gathered[own], block
+            continue
+        np.matmul(queries, vectors[own].T, out=block)
+        if allowed is not None and count < total:
+            block += np.where(allowed[own], np.float32(0), np.float32(-np.inf))
+        yield np.arange(own.start, own.stop), block
+
+
+def _nearest(
+    queries: np.ndarray, vectors: np.ndarray, k: int, allowed: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray]:
+    total = len(vectors) if allowed is None else int(np.count_nonzero(allowed))
+    count = k + SPARE
+    if MOST * count > total:
+        return _within(queries, vectors, np.full(len(queries), -3.0), k, allowed)
+    kept = np.full((len(queries), count), -1, np.int64)
+    similar = np.full((len(queries), count), -np.inf, np.float32)
+    unused = np.empty(len(queries), np.float32)
+    for own, block in products(queries, vectors, allowed):
+        keep_nearest(block, 0, own, kept, similar, unused)
+    rows, distances = decide(queries, kept, vectors.__getitem__, k)
+    # A list is certain where its last row is clearly nearer than the last one kept, and so than all that were not.
+    certain = distances[:, -1] + ROUNDING < 1 - similar[:, -1]
+    if not certain.all():
+        again = np.flatnonzero(~certain)
+        least = 1 - distances[again, -1] - ROUNDING
+        rows[again], distances[again] = _within(queries[again], vectors, least, k, allowed)
+    return rows, distances
+
+
+def _within(
+    queries: np.ndarray, vectors: np.ndarray, least: np.ndarray, k: int, allowed: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """The k nearest of all rows whose product with the query is at ``least`` (Q,), however many these are."""
+    rows, distances = np.full((len(queries), k), -1, np.int64), np.full((len(queries), k), np.nan)
+    for own, block in products(queries, vectors, allowed):
+        near = block >= least[:, None]
+        counts = near.sum(axis=1)
+        proposed = np.full((len(queries), counts.max(initial=0)), -1, np.int64)
+        proposed[np.arange(proposed.shape[1]) < counts[:, None]] = own[np.nonzero(near)[1]]
+        rows, distances = decide(queries, np.hstack([rows, proposed]), vectors.__getitem__, k)
     return rows, distances
