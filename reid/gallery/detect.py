@@ -66,7 +66,7 @@ class ForeignDetector:
         rows = rows[: ends[0]] if len(ends) else rows
         people = rows[rows[:, 1] == self._description.person]
         height, width = frame.shape[:2]
-        return _boxes(people[:, 3:] * np.float32([width, height, width, height]), people[:, 2], frame)
+        return _boxes(people[:, 3:] * np.array([width, height, width, height]), people[:, 2], frame)
 
     def describe(self) -> str:
         return self._network.file.stem
@@ -135,5 +135,9 @@ def _boxes(corners: np.ndarray, confidences: np.ndarray, frame: np.ndarray) -> l
     height, width = frame.shape[:2]
     corners = np.clip(corners, 0, [width, height, width, height])
     order = np.argsort(-confidences, kind="stable")
-    boxes = [Box(*map(float, corners[row]), float(confidences[row])) for row in order]
-    return [box for box in boxes if box.right > box.left and box.bottom > box.top]
+    boxes = []
+    for row in order:
+        left, top, right, bottom = map(float, corners[row])
+        if right > left and bottom > top:
+            boxes.append(Box(left, top, right, bottom, float(confidences[row])))
+    return boxes
