@@ -7,7 +7,7 @@ from typing import Literal
 import reid
 from reid.errors import InputError
 
-Kind = Literal["configs", "configs/benchmarks", "datasets"]
+Kind = Literal["configs", "configs/benchmarks", "configs/foreign", "datasets"]
 
 
 def bundled(kind: Kind) -> Path:

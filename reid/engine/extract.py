@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from reid.config import Config, load_resolved
 from reid.data.card import Samples
@@ -75,20 +76,23 @@ def batches_on_device(
 
 
 @torch.inference_mode()
+def embed(network: Embedder, inputs: Tensor, config: Config) -> np.ndarray:
+    """Features (B, D) float32 of images (B, 3, H, W), as tested and on the configured device."""
+    dtype = build.autocast_dtype(config, inputs.device)
+    with torch.autocast(inputs.device.type, dtype, enabled=dtype is not None):
+        features = network(inputs).float()
+        if config.evaluation.flip:
+            features = (features + network(inputs.flip(3)).float()) / 2
+    return features.cpu().numpy()
+
+
 def extract(network: Embedder, samples: Samples, config: Config, origin: str, progress: bool = True) -> Features:
     """Embed every image, in order, as float32.
 
     Raises:
         InputError: an image that cannot be read, or a feature that is no number, with the origin named.
     """
-    device = build.device(config)
-    dtype = build.autocast_dtype(config, device)
     draws = evaluation_draws(len(samples), config.evaluation.batch_size)
-    rows = []
-    for inputs, _ in batches_on_device(samples, draws, config, "features", progress):
-        with torch.autocast(device.type, dtype, enabled=dtype is not None):
-            features = network(inputs).float()
-            if config.evaluation.flip:
-                features = (features + network(inputs.flip(3)).float()) / 2
-        rows.append(features.cpu().numpy())
+    loaded = batches_on_device(samples, draws, config, "features", progress)
+    rows = [embed(network, inputs, config) for inputs, _ in loaded]
     return Features(np.concatenate(rows), samples.pids, samples.camids, samples.names, origin)

@@ -98,7 +98,7 @@ def load_weights(backbone: ResNet, name: str, weights: str) -> WeightsReport:
     if weights == "none":
         return WeightsReport(origin="none")
     path = _published_file(PUBLISHED[name]) if weights == "imagenet" else Path(weights).expanduser()
-    source = _state_dict(_read(path), path)
+    source = _state_dict(read_tensors(path), path)
     target = backbone.state_dict()
 
     misfits = _misfits(source, target)
@@ -153,7 +153,7 @@ def _state_dict(content: Any, path: Path) -> dict[str, Any]:
     return {names[key]: value for key, value in content.items()}
 
 
-def _read(path: Path) -> Any:
+def read_tensors(path: Path) -> Any:
     """Content of a weights file, tensors and plain containers only; InputError if damaged or if it holds code."""
     try:
         if path.suffix == ".safetensors":
