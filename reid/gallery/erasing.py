@@ -36,21 +36,19 @@ def drop_leftovers(folder: Path, state: schema.State) -> None:
         vectors.sync_folder(folder)
 
 
-def finish(db: sqlite3.Connection, folder: Path, width: int, gone: bool = True) -> None:
+def finish(db: sqlite3.Connection, folder: Path, width: int) -> None:
     """Leave nothing of what was erased or changed in any file, then take the mark ``erasing`` off.
 
-    Args:
-        gone: entries may have been removed; else they were only changed, and SQLite has overwritten the old values in
-            all but its write-ahead log.
+    SQLite's ``secure_delete`` is not enough: it overwrites freed cells, but where a page was rebuilt to make room,
+    copies of its cells stay in the gaps. A vacuumed file has only pages written anew.
 
     Raises:
         InputError: it cannot be done now; the mark stays.
     """
     try:
-        if gone:
-            _rewrite_vectors(db, folder, width)
-            drop_leftovers(folder, schema.read_state(db))
-            db.execute("VACUUM")
+        _rewrite_vectors(db, folder, width)
+        drop_leftovers(folder, schema.read_state(db))
+        db.execute("VACUUM")
         if db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
             raise InputError(f"another program has been reading for more than {schema.PATIENCE:g} seconds")
         db.execute("UPDATE state SET erasing = 0")

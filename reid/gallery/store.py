@@ -123,21 +123,23 @@ class LocalStore(StoreReader):
         return ids
 
     def update(self, ids: Sequence[int], changes: Mapping[Change, object]) -> None:
+        """Setting what was not known is quick; where an old value gives way, it is erased as by :meth:`remove`."""
         unknown = set(changes) - set(CHANGES)
         if unknown:
             raise InputError(f"{self.location}: {min(unknown)!r} cannot be changed, only {', '.join(CHANGES)}")
         schema.check(replace(Entry("", ""), **changes))  # type: ignore[arg-type]
         with self._writing() as db:
             self.get(ids)
-            unfinished = schema.read_state(db).erasing
-            sets = ", ".join(f"{name} = ?" for name in changes)
+            some, values = schema.listed(ids), list(changes.values())
+            lost = " OR ".join(["0", *(f"({name} IS NOT NULL AND {name} IS NOT ?)" for name in changes)])
+            query = f"SELECT EXISTS (SELECT 1 FROM entries WHERE {schema.ANY_ID} AND ({lost}))"
+            erases = db.execute(query, [some, *values]).fetchone()[0]
             with schema.transaction(db):
-                db.execute("UPDATE state SET erasing = 1, revision = revision + 1")
-                if sets:
-                    db.execute(
-                        f"UPDATE entries SET {sets} WHERE {schema.ANY_ID}", [*changes.values(), schema.listed(ids)]
-                    )
-            erasing.finish(db, self.folder, self.origin.width, gone=bool(unfinished))
+                db.execute("UPDATE state SET erasing = max(erasing, ?), revision = revision + 1", [erases])
+                for name, value in changes.items():
+                    db.execute(f"UPDATE entries SET {name} = ? WHERE {schema.ANY_ID}", [value, some])
+            if erases:
+                erasing.finish(db, self.folder, self.origin.width)
 
     def remove(self, ids: Sequence[int]) -> None:
         with self._writing() as db:
