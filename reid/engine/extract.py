@@ -22,7 +22,7 @@ from reid.retrieval.features import Features
 CONFIG_FILE, SELECTED, EPOCHS = "config.yaml", "selected.safetensors", "epochs"
 
 
-def run_config(folder: Path, overrides: Sequence[str]) -> Config:
+def run_config(folder: Path, overrides: Sequence[str] = ()) -> Config:
     """The config of a finished run; ``overrides`` may change how it is tested, not what was trained."""
     if not (folder / CONFIG_FILE).is_file():
         raise InputError(f"{folder}: is not a run's folder: it holds no {CONFIG_FILE}")

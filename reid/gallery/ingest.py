@@ -17,7 +17,7 @@ from reid.data.unlabelled import read_unlabelled
 from reid.errors import InputError
 from reid.gallery.entries import Entry, Store
 from reid.gallery.model import Model
-from reid.gallery.thumbnails import thumbnail
+from reid.gallery.thumbnails import crop, thumbnail
 from reid.progress import track
 from reid.retrieval.features import Features
 
@@ -74,7 +74,8 @@ def _csv_entry(row: dict[str, str | None], where: str, folder: Path) -> Entry:
         if not (0 <= left < right and 0 <= top < bottom):
             raise InputError(f"{where}: box {given}: expected 0 <= left < right and 0 <= top < bottom")
         box = (left, top, right, bottom)
-    time = seconds(row["time"], f"{where}: time") if row.get("time") else None
+    moment = row.get("time")
+    time = seconds(moment, f"{where}: time") if moment else None
     source = str((folder / row["path"]).resolve())
     return Entry(source=source, camera=row["camera"], identity=row.get("identity") or None, time=time, box=box)
 
@@ -164,7 +165,7 @@ class Embedded:
     thumbnails: list[bytes]
 
 
-def crop(entry: Entry) -> np.ndarray:
+def read_crop(entry: Entry) -> np.ndarray:
     """The person's pixels (h, w, 3) uint8 RGB, from an image.
 
     Raises:
@@ -173,10 +174,10 @@ def crop(entry: Entry) -> np.ndarray:
     image = read_image(Path(entry.source))
     if entry.box is None:
         return image
-    left, top, right, bottom = entry.box
+    *_, right, bottom = entry.box
     if right > image.shape[1] or bottom > image.shape[0]:
         raise InputError(f"{entry.source}: box {entry.box} lies outside its {image.shape[1]} x {image.shape[0]} pixels")
-    return image[top:bottom, left:right]
+    return crop(image, entry.box)
 
 
 def embed_entries(
@@ -189,7 +190,7 @@ def embed_entries(
             read, images = [], []
             for entry in some:
                 try:
-                    images.append(crop(entry))
+                    images.append(read_crop(entry))
                     read.append(entry)
                 except InputError as error:
                     problems.append(str(error))

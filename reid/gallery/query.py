@@ -62,10 +62,16 @@ def judge(store: Store, hits: Hits, calibration: Calibration | None, rate: float
         for rank, (id, distance) in enumerate(zip(row, distances, strict=True), 1):
             if id < 0:
                 break
-            verdict = calibration.verdict(distance, rate) if calibration is not None else None
-            own.append(Hit(rank, entries[id], distance, verdict and verdict.probability, verdict and verdict.same))
+            own.append(_hit(rank, entries[id], distance, calibration, rate))
         answers.append(Answer(own, None if calibration is None else not any(hit.same for hit in own)))
     return answers
+
+
+def _hit(rank: int, entry: Entry, distance: float, calibration: Calibration | None, rate: float | None) -> Hit:
+    if calibration is None or rate is None:
+        return Hit(rank, entry, distance)
+    verdict = calibration.verdict(distance, rate)
+    return Hit(rank, entry, distance, verdict.probability, verdict.same)
 
 
 def first_ranks(store: Store, queries: Sequence[Entry], features: np.ndarray) -> np.ndarray:

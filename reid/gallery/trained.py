@@ -10,11 +10,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from reid.config import Config, load_resolved
+from reid.config import Config
 from reid.engine import build
-from reid.engine.extract import embed, load_network, network_file
-from reid.engine.train import CONFIG_FILE
-from reid.errors import InputError
+from reid.engine.extract import embed, load_network, network_file, run_config
 from reid.gallery.entries import Origin
 
 
@@ -26,11 +24,9 @@ class TrainedModel:
     """
 
     def __init__(self, folder: Path, threads: int | None) -> None:
-        if not (folder / CONFIG_FILE).is_file():
-            raise InputError(f"{folder}: is not a run's folder: it holds no {CONFIG_FILE}")
+        self._config = run_config(folder)
         if threads is not None:
             torch.set_num_threads(threads)
-        self._config = load_resolved(folder / CONFIG_FILE)
         self._device = build.device(self._config)
         self._network = load_network(self._config, folder)
         self._transform = build.test_transform(self._config)

@@ -12,10 +12,10 @@ from reid.gallery.entries import Entry
 from reid.gallery.ingest import (
     add_fragments,
     add_images,
-    crop,
     csv_entries,
     folder_entries,
     labelled,
+    read_crop,
     seconds,
     split_entries,
 )
@@ -49,7 +49,7 @@ def test_a_csv_file_gives_all_fields(folder, tmp_path):
     first, second = csv_entries(table)
     assert first == Entry(str(folder / "a.png"), "door", "P1", 1772384700.0, box=(1, 2, 30, 40))
     assert second == Entry(str(folder / "b.png"), "hall")
-    assert crop(first).shape == (38, 29, 3)
+    assert read_crop(first).shape == (38, 29, 3)
 
 
 @pytest.mark.parametrize(

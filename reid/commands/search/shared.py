@@ -46,6 +46,7 @@ def add_model(parser: argparse.ArgumentParser, required: bool = True) -> None:
     parser.add_argument(
         "--model",
         required=required,
+        type=Path,
         metavar="WHAT",
         help=f"a run's folder, or a foreign ONNX / OpenVINO network by its YAML file or bundled name{own}",
     )
