@@ -37,7 +37,7 @@ def frames(path: Path, rate: float, progress: bool = True) -> Iterator[Frame]:
     try:
         with track(name=path.name, unit="frame", total=expected or None, shown=progress) as bar:
             while capture.grab():
-                seconds = _seconds(capture, number)
+                seconds = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
                 if seconds * rate > looked - 1e-6:  # times are rounded
                     looked = int(seconds * rate + 1e-6) + 1
                     yield Frame(number, seconds, _image(capture, path, number))
@@ -94,11 +94,6 @@ def _open(path: Path) -> cv2.VideoCapture:
 def _count(capture: cv2.VideoCapture) -> int:
     """Frames that the file promises; 0 where it promises none."""
     return max(0, int(capture.get(cv2.CAP_PROP_FRAME_COUNT)))
-
-
-def _seconds(capture: cv2.VideoCapture, number: int) -> float:
-    """Of the frame just grabbed, as the file says."""
-    return capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
 
 
 def _image(capture: cv2.VideoCapture, path: Path, number: int) -> np.ndarray:

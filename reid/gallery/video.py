@@ -19,8 +19,9 @@ from reid.gallery.track import Box, Linker
 
 log = logging.getLogger(__name__)
 
-RATE, MIN_HEIGHT, MIN_CONFIDENCE = 5.0, 96, 0.6
-MIN_OVERLAP, GAP, MIN_FRAMES = 0.3, 1.0, 2  # linking: overlap, seconds; frames looked at
+RATE, MIN_HEIGHT, MIN_CONFIDENCE = 5.0, 64, 0.5
+# Linking: overlap; seconds; frames looked at. A person in two fragments is found twice, two in one are mixed up.
+MIN_OVERLAP, GAP, MIN_FRAMES = 0.3, 1.0, 2
 CROPS = 5  # of a fragment, whose features are averaged
 
 
