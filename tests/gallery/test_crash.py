@@ -114,7 +114,7 @@ def outcome(operation, before):
     if operation == "update":
         new = {id: (replace(before[id][0], identity="Renamed", camera="plaza/2"), *before[id][1:]) for id in (3, 4)}
         return before | new, [item(number)[0].identity.encode() for number in (3, 4)]
-    numbers = {id: number for id, number in zip((13, 14, 15), (101, 102, 103), strict=True)}
+    numbers = {13: 101, 14: 102, 15: 103}
     new = {id: (replace(item(number)[0], id=id), row_of(number), item(number)[2]) for id, number in numbers.items()}
     return before | new, []
 
