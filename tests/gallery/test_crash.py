@@ -183,6 +183,23 @@ def test_killed_as_it_finishes_an_erasure(worker, prepared, place, torn):
     assert at > 8
 
 
+@MODES
+def test_killed_as_it_makes_a_store(worker, place, torn):
+    at, killed, made = 0, True, []
+    while killed:
+        at += 1
+        folder = place / "store"
+        killed = worker.killed("create", folder, at, torn)
+        made.append((folder / "entries.db").exists())
+        with LocalStore.open(folder, write=True) if made[-1] else LocalStore.create(folder, ORIGIN) as store:
+            assert store.verify() == []
+            assert add(store, [1]) == [1]
+        shutil.rmtree(folder)
+    assert made == sorted(made)
+    assert not made[0]
+    assert made[-1]
+
+
 def follow(worker, delay):
     """What a loop printed until it was killed, ``delay`` seconds after it began its first operation."""
     pid, lines, deadline = worker.line()["pid"], [worker.line()], time.monotonic() + delay

@@ -381,22 +381,23 @@ def test_removed_is_in_no_file(tmp_path, reading):
             reader.close()
 
 
-def test_old_names_are_in_no_file(tmp_path):
-    """Longer and shorter names make SQLite move cells between pages, and it leaves copies in the gaps."""
-    folder, rng = tmp_path / "store", np.random.default_rng(0)
+@pytest.mark.parametrize("seed", range(6))
+def test_old_names_are_in_no_file(tmp_path, seed):
+    """Longer and shorter names make SQLite move cells between pages, of which it leaves copies in the gaps."""
+    folder, rng = tmp_path / "store", np.random.default_rng(seed)
 
     def name():
-        return f"Name{rng.integers(10**9):09d}" + "y" * int(rng.integers(600))
+        return f"Name{rng.integers(10**9):09d}" + "y" * int(rng.integers(1500))
 
     with LocalStore.create(folder, ORIGIN) as store:
-        ids = store.add([Entry("/a", "c", name()) for _ in range(300)], rng.standard_normal((300, 4)), [b""] * 300)
-        for _ in range(15):
-            some = rng.choice(ids, 5, replace=False).tolist()
-            old = [entry.identity for entry in store.get(some)]
-            for id in some:
-                store.update([id], {"identity": name()})
+        ids = store.add([Entry("/a", "c", name()) for _ in range(400)], rng.standard_normal((400, 4)), [b""] * 400)
+        for _ in range(8):
+            some = rng.choice(ids, 100, replace=False).tolist()
+            old = {entry.identity[:13] for entry in store.get(some)}
+            store.update(some, {"identity": name()})
             data = all_bytes(folder)
-            assert not [text for text in old if text[:13].encode() in data]
+            left = {text for text in old if text.encode() in data}
+            assert left <= {entry.identity[:13] for entry in store.find()}
 
 
 def test_a_reader_that_stays_holds_erasing_up(tmp_path, monkeypatch):
