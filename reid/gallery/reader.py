@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from sqlite3 import Connection
 from types import TracebackType
-from typing import TYPE_CHECKING, NoReturn, Self
+from typing import TYPE_CHECKING, Literal, NoReturn, Self
 
 import numpy as np
 
@@ -21,7 +21,7 @@ from reid.gallery.indexing import IndexReport
 from reid.gallery.verify import problems
 
 if TYPE_CHECKING:
-    from reid.retrieval.compressed import CompressedIndex
+    from reid.retrieval.compressed import CompressedIndex, Kind
 
 DATABASE = "entries.db"
 DAY = 86400.0  # seconds
@@ -168,7 +168,7 @@ class StoreReader:
                 raise InputError(f"{path}: is missing: the gallery is damaged") from None
             return None
 
-    def _wanted_kind(self, held: Snapshot) -> str:
+    def _wanted_kind(self, held: Snapshot) -> Kind | Literal["flat"]:
         return indexing.wanted_kind(self.setting("index"), len(held.columns.rows))
 
     def _loaded_index(self, held: Snapshot) -> CompressedIndex | None:

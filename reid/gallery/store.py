@@ -180,7 +180,7 @@ class LocalStore(StoreReader):
             kind = self._wanted_kind(held)
         generation, rows = held.state.generation, held.state.slots
         path = indexing.index_file(self.folder, kind, generation, rows)
-        index = None if kind == "flat" or rows == 0 else indexing.build(held.vectors, kind, progress)
+        index = None if kind == "flat" else indexing.build(held.vectors, kind, progress)
         with self._writing() as db:
             if schema.read_state(db).generation != generation:
                 raise InputError(f"{self.location}: entries were erased while the index was built: build it again")

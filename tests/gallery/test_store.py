@@ -145,7 +145,7 @@ class Sequences(RuleBasedStateMachine):
             self.place.cleanup()
 
 
-Sequences.TestCase.settings = settings(max_examples=40, stateful_step_count=15, deadline=None)
+Sequences.TestCase.settings = settings(max_examples=25, stateful_step_count=15, deadline=None)
 TestSequences = Sequences.TestCase
 
 
