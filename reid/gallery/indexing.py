@@ -6,14 +6,14 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from reid.retrieval.search import nearest
 
 if TYPE_CHECKING:
-    from reid.retrieval.compressed import CompressedIndex
+    from reid.retrieval.compressed import CompressedIndex, Kind
 
 KINDS = ("auto", "flat", "rabitq", "sq8")
 LARGE = 200_000  # entries from which "auto" means an index: exact search takes some 0.1 s a query there
@@ -65,17 +65,17 @@ def load(path: Path) -> CompressedIndex:
     return CompressedIndex.load(path)
 
 
-def build(vectors: np.ndarray, kind: str, progress: bool) -> CompressedIndex:
+def build(vectors: np.ndarray, kind: Kind, progress: bool) -> CompressedIndex:
     from reid.retrieval.compressed import CompressedIndex
 
     return CompressedIndex.build(vectors, kind, progress=progress)
 
 
-def wanted_kind(setting: str | None, entries: int) -> str:
+def wanted_kind(setting: str | None, entries: int) -> Kind | Literal["flat"]:
     """What the setting "index" means for so many entries."""
-    if setting in (None, "auto"):
-        return "rabitq" if entries >= LARGE else "flat"
-    return str(setting)
+    auto: Kind | Literal["flat"] = "rabitq" if entries >= LARGE else "flat"
+    kinds: dict[str, Kind | Literal["flat"]] = {"auto": auto, "flat": "flat", "rabitq": "rabitq", "sq8": "sq8"}
+    return kinds[setting or "auto"]
 
 
 def search(

@@ -9,19 +9,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from sqlite3 import Connection
 from types import TracebackType
-from typing import TYPE_CHECKING, NoReturn, Self
+from typing import TYPE_CHECKING, Literal, NoReturn, Self
 
 import numpy as np
 
 from reid.errors import InputError
 from reid.gallery import indexing, schema, vectors
-from reid.gallery.columns import Columns
+from reid.gallery.columns import ROW, Columns
 from reid.gallery.entries import EVERYTHING, Entry, Filter, Hits, Summary, unit_rows
 from reid.gallery.indexing import IndexReport
 from reid.gallery.verify import problems
 
 if TYPE_CHECKING:
-    from reid.retrieval.compressed import CompressedIndex
+    from reid.retrieval.compressed import CompressedIndex, Kind
 
 DATABASE = "entries.db"
 DAY = 86400.0  # seconds
@@ -93,20 +93,14 @@ class StoreReader:
     def search(self, queries: np.ndarray, k: int, wanted: Filter = EVERYTHING) -> Hits:
         queries = unit_rows(queries, self.origin.width, "queries")
         with self._lock:
-            held = self._snapshot()
+            held = self._snapshot(whole=wanted != EVERYTHING)
             index = self._loaded_index(held)
         allowed = held.columns.allowed(wanted, held.state.slots)
         slots, distances = indexing.search(index, queries, held.vectors, k, allowed)
         return Hits(held.columns.ids(slots), distances)
 
     def summary(self) -> Summary:
-        counts = "count(*), count(DISTINCT identity), count(*) - count(identity), min(time)"
-        with self._reading() as db, schema.transaction(db, "DEFERRED"):
-            entries, identities, unknown, first, last = db.execute(
-                f"SELECT {counts}, max({schema.LAST}) FROM entries"
-            ).fetchone()
-            cameras = db.execute("SELECT camera, count(*) FROM entries GROUP BY camera ORDER BY camera").fetchall()
-        return Summary(entries, identities, unknown, dict(cameras), first, last)
+        return self._snapshot(whole=True).columns.summary()
 
     def setting(self, name: str) -> str | None:
         with self._reading() as db:
@@ -142,26 +136,27 @@ class StoreReader:
     def _missing(self, id: int) -> NoReturn:
         raise InputError(f"{self.location}: no entry {id}")
 
-    def _snapshot(self) -> Snapshot:
-        """What is committed now; read again only where that changed."""
+    def _snapshot(self, whole: bool = False) -> Snapshot:
+        """What is committed now, with ``whole`` columns where asked for; read again only where that changed."""
         with self._reading() as db:
             while True:
                 with schema.transaction(db, "DEFERRED"):
                     state = schema.read_state(db)
-                    if self._held and self._held.state == state:
+                    if self._held and self._held.state == state and (self._held.columns.whole or not whole):
                         return self._held
-                    columns = self._columns(state).extended(db)
+                    columns = self._columns(state, whole).extended(db)
                 rows = self._mapped(state)
                 if rows is not None:
                     self._held = Snapshot(state, columns, rows)
                     return self._held
 
-    def _columns(self, state: schema.State) -> Columns:
-        """Those held, where entries were only added since; else none."""
-        held = self._held
-        if held and (held.state.generation, held.state.revision) == (state.generation, state.revision):
-            return held.columns
-        return Columns()
+    def _columns(self, state: schema.State, whole: bool) -> Columns:
+        """Those held, where they will do and entries were only added since; else none."""
+        held, none = self._held, Columns(np.empty(0, ROW)) if whole else Columns()
+        if held is None or (whole and not held.columns.whole):
+            return none
+        only_added = (held.state.generation, held.state.revision) == (state.generation, state.revision)
+        return held.columns if only_added else none
 
     def _mapped(self, state: schema.State) -> np.ndarray | None:
         """The vectors; None where a writer has replaced the file since ``state`` was read."""
@@ -173,7 +168,7 @@ class StoreReader:
                 raise InputError(f"{path}: is missing: the gallery is damaged") from None
             return None
 
-    def _wanted_kind(self, held: Snapshot) -> str:
+    def _wanted_kind(self, held: Snapshot) -> Kind | Literal["flat"]:
         return indexing.wanted_kind(self.setting("index"), len(held.columns.rows))
 
     def _loaded_index(self, held: Snapshot) -> CompressedIndex | None:

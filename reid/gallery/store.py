@@ -154,7 +154,7 @@ class LocalStore(StoreReader):
     def set(self, name: str, value: str | None) -> None:
         """Raises InputError for "index" and "retention_days" (a number above 0) with a value that they cannot have."""
         if value is not None:
-            _check_setting(self.location, name, value)
+            check_setting(self.location, name, value)
         with self._writing() as db:
             if value is None:
                 db.execute("DELETE FROM settings WHERE name = ?", [name])
@@ -180,7 +180,7 @@ class LocalStore(StoreReader):
             kind = self._wanted_kind(held)
         generation, rows = held.state.generation, held.state.slots
         path = indexing.index_file(self.folder, kind, generation, rows)
-        index = None if kind == "flat" or rows == 0 else indexing.build(held.vectors, kind, progress)
+        index = None if kind == "flat" else indexing.build(held.vectors, kind, progress)
         with self._writing() as db:
             if schema.read_state(db).generation != generation:
                 raise InputError(f"{self.location}: entries were erased while the index was built: build it again")
@@ -214,7 +214,11 @@ class LocalStore(StoreReader):
         return range(id, id + len(entries))
 
 
-def _check_setting(location: str, name: str, value: str) -> None:
+def check_setting(location: str, name: str, value: str) -> None:
+    """
+    Raises:
+        InputError: beginning with ``location``, for a setting that the store itself goes by and that has no such value.
+    """
     if name == "index" and value not in indexing.KINDS:
         raise InputError(f"{location}: index {value!r} is not one of {', '.join(indexing.KINDS)}")
     if name == "retention_days":

@@ -55,6 +55,7 @@ def loop(store, seed):
 
 
 OPERATIONS = {
+    "create": lambda store: None,
     "open": lambda store: None,
     "add": lambda store: add(store, [101, 102, 103]),
     "remove": lambda store: store.remove([2, 5, 12]),
@@ -70,8 +71,13 @@ def main():
         if child == 0:
             os.environ.update(task["environment"])
             try:
-                with LocalStore.open(Path(task["folder"]), write=True) as store:
-                    OPERATIONS[task["operation"]](store)
+                folder, operation = Path(task["folder"]), task["operation"]
+                with (
+                    LocalStore.create(folder, ORIGIN)
+                    if operation == "create"
+                    else LocalStore.open(folder, True) as store
+                ):
+                    OPERATIONS[operation](store)
                 os._exit(0)
             except BaseException:
                 traceback.print_exc()

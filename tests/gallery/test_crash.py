@@ -114,7 +114,7 @@ def outcome(operation, before):
     if operation == "update":
         new = {id: (replace(before[id][0], identity="Renamed", camera="plaza/2"), *before[id][1:]) for id in (3, 4)}
         return before | new, [item(number)[0].identity.encode() for number in (3, 4)]
-    numbers = {id: number for id, number in zip((13, 14, 15), (101, 102, 103), strict=True)}
+    numbers = {13: 101, 14: 102, 15: 103}
     new = {id: (replace(item(number)[0], id=id), row_of(number), item(number)[2]) for id, number in numbers.items()}
     return before | new, []
 
@@ -181,6 +181,23 @@ def test_killed_as_it_finishes_an_erasure(worker, prepared, place, torn):
         assert check_whole(folder, before, after, gone)
         shutil.rmtree(folder)
     assert at > 8
+
+
+@MODES
+def test_killed_as_it_makes_a_store(worker, place, torn):
+    at, killed, made = 0, True, []
+    while killed:
+        at += 1
+        folder = place / "store"
+        killed = worker.killed("create", folder, at, torn)
+        made.append((folder / "entries.db").exists())
+        with LocalStore.open(folder, write=True) if made[-1] else LocalStore.create(folder, ORIGIN) as store:
+            assert store.verify() == []
+            assert add(store, [1]) == [1]
+        shutil.rmtree(folder)
+    assert made == sorted(made)
+    assert not made[0]
+    assert made[-1]
 
 
 def follow(worker, delay):
