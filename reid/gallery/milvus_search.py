@@ -47,7 +47,8 @@ def _propose(
         "search", connection.collection, data=list(queries), limit=limit, filter=expression, output_fields=["vector"],
         search_params={"metric_type": "IP"}, consistency_level="Strong",
     )  # fmt: skip
-    ids, farthest, vectors = np.full((len(queries), limit), -1, np.int64), np.full(len(queries), np.inf), {}
+    ids, farthest = np.full((len(queries), limit), -1, np.int64), np.full(len(queries), np.inf)
+    vectors: dict[int, Any] = {}
     for number, rows in enumerate(found):
         for place, row in enumerate(rows):
             ids[number, place] = row["id"]

@@ -4,42 +4,26 @@ from __future__ import annotations
 
 import base64
 import json
-import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import asdict, replace
-from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 
 from reid.errors import InputError
-from reid.gallery.entries import CHANGES, EVERYTHING, Change, Entry, Filter, Hits, Origin, Summary, unit_rows
+from reid.gallery.entries import CHANGES, Change, Entry, Origin, unit_rows
 from reid.gallery.milvus import PAGE, Connection
-from reid.gallery.milvus_erase import erase, recover
-from reid.gallery.milvus_rows import (
-    COLUMNS,
-    NO_TIME,
-    VALUE,
-    check_entry,
-    entry_of,
-    entry_schema,
-    expression,
-    row_of,
-    text_schema,
-)  # fmt: skip
-from reid.gallery.milvus_search import search
+from reid.gallery.milvus_erase import erase
+from reid.gallery.milvus_reader import FORMAT, MilvusReader, thumbnail_key
+from reid.gallery.milvus_rows import COLUMNS, VALUE, check_entry, entry_of, entry_schema, row_of, text_schema
 from reid.gallery.milvus_texts import Texts, turn
 
-FORMAT = 1
 THUMBNAIL = 49_149  # bytes, which take 65,532 as base64
-SLICE_BYTES = 16 * 2**20  # of vectors or thumbnails in one call
 
 
-class MilvusStore:
+class MilvusStore(MilvusReader):
     """See :class:`reid.gallery.entries.Store`. Made by :meth:`create` or :meth:`open`.
 
     Reads see all that was written before, by anyone ("Strong" consistency; a server takes some 0.2 s to be sure).
@@ -48,37 +32,8 @@ class MilvusStore:
     Milvus knows no transactions. Ids are written down as condemned before their entries are added or removed, and
     struck off that list when all of them were added, or are gone. Where a writer fails between, it removes what is
     condemned; where it was killed, the next writer does. Until then, and while an ``add`` of more than one call's
-    worth (:data:`SLICE_BYTES`) is under way, readers may see a part of it.
+    worth (:data:`reid.gallery.milvus_reader.SLICE_BYTES`) is under way, readers may see a part of it.
     """
-
-    def __init__(self, connection: Connection, write: bool) -> None:
-        self.location, self.writable = connection.location, write
-        name = Path(connection.location).stem if connection.lite else connection.collection
-        self.folder = Path("runs/galleries") / name
-        self._connection, self._texts = connection, Texts(connection)
-        self._writer = threading.Lock()
-        # Milvus Lite puts new collections in place of the old to erase, and nobody may look then.
-        self._whole: AbstractContextManager[Any] = threading.RLock() if connection.lite else nullcontext()
-        for collection in (connection.collection, self._texts.collection):
-            recover(connection, collection)
-            if not connection("has_collection", collection):
-                raise InputError(f"{self.location}: there is no gallery: it has no collection {collection!r}")
-            connection("load_collection", collection)
-        self.origin = _read_origin(self._texts)
-
-    @classmethod
-    def open(cls, location: str, write: bool = False, token: str = "") -> Self:
-        """
-        Args:
-            location: ``milvus://HOST:PORT/COLLECTION`` or ``PATH.db``.
-            token: for a server that wants one.
-
-        Raises:
-            InputError: naming the location: nothing answers, there is no gallery, or one of another format.
-        """
-        if not location.startswith("milvus:") and not Path(location).exists():
-            raise InputError(f"{location}: there is no gallery")
-        return cls(Connection(location, token), write)
 
     @classmethod
     def create(cls, location: str, origin: Origin, token: str = "") -> Self:
@@ -97,20 +52,8 @@ class MilvusStore:
         texts.put({"origin": json.dumps({"format": FORMAT, **asdict(origin)}), "next": "1"})
         return cls(connection, write=True)
 
-    @staticmethod
-    def exists(location: str, token: str = "") -> bool:
-        """Whether there is a collection of this name, or a file. Raises InputError where nothing answers."""
-        if not location.startswith("milvus:"):
-            return Path(location).exists()
-        connection = Connection(location, token)
-        return bool(connection("has_collection", connection.collection))
-
-    def __len__(self) -> int:
-        with self._whole:
-            return int(self._connection.query(self._connection.collection, "", ["count(*)"])[0]["count(*)"])
-
     def add(self, entries: Sequence[Entry], features: np.ndarray, thumbnails: Sequence[bytes]) -> list[int]:
-        """Raises InputError for a thumbnail of more than :data:`THUMBNAIL` bytes, or a text longer than Milvus holds."""
+        """Raises InputError for a thumbnail above :data:`THUMBNAIL` bytes, or a text longer than Milvus holds."""
         if not len(entries) == len(features) == len(thumbnails):
             raise ValueError(f"{len(entries)} entries, {len(features)} features, {len(thumbnails)} thumbnails")
         rows = unit_rows(features, self.origin.width, "features")
@@ -163,55 +106,6 @@ class MilvusStore:
             self._texts.put(_condemned(sorted(set(ids))))
             self._strike(alive)
 
-    def get(self, ids: Sequence[int]) -> list[Entry]:
-        return [entry_of(row) for row in self._rows(ids, list(COLUMNS))]
-
-    def find(self, wanted: Filter = EVERYTHING, limit: int | None = None, after: int = 0) -> list[Entry]:
-        passing, found = expression(wanted), list[Entry]()
-        if limit == 0:
-            return []
-        pages = self._pages(f"id > {after}" + (f" and {passing}" if passing else ""), list(COLUMNS), limit)
-        for page in pages:
-            found += map(entry_of, page)
-            if limit is not None and len(found) >= limit:
-                break
-        return found[:limit]
-
-    def thumbnail(self, id: int) -> bytes:
-        with self._whole:
-            found = self._texts.get([_thumbnail(id)])
-        if not found:
-            raise InputError(f"{self.location}: no entry {id}")
-        return base64.b64decode(found[_thumbnail(id)])
-
-    def features(self, ids: Sequence[int]) -> np.ndarray:
-        rows = self._rows(ids, ["id", "vector"])
-        return np.array([row["vector"] for row in rows], np.float32).reshape(len(ids), self.origin.width)
-
-    def search(self, queries: np.ndarray, k: int, wanted: Filter = EVERYTHING) -> Hits:
-        """Exact while the collection's index is, as the one that it is made with."""
-        with self._whole:
-            return search(self._connection, expression(wanted), unit_rows(queries, self.origin.width, "queries"), k)
-
-    def summary(self) -> Summary:
-        """Reads the names and times of all entries."""
-        cameras, names, unknown, times, ends = Counter[str](), set[str](), 0, list[float](), list[float]()
-        for page in self._pages("id > 0", ["camera", "identity", "known", "time", "last"], None):
-            cameras.update(row["camera"] for row in page)
-            names |= {row["identity"] for row in page if row["known"]}
-            unknown += sum(not row["known"] for row in page)
-            timed = [row for row in page if row["time"] != NO_TIME]
-            times = [min([*times, *(row["time"] for row in timed)])] if timed else times
-            ends = [max([*ends, *(row["last"] for row in timed)])] if timed else ends
-        return Summary(
-            cameras.total(), len(names), unknown, dict(sorted(cameras.items())),
-            min(times, default=None), max(ends, default=None),
-        )  # fmt: skip
-
-    def setting(self, name: str) -> str | None:
-        with self._whole:
-            return self._texts.get([f"setting:{name}"]).get(f"setting:{name}")
-
     def set(self, name: str, value: str | None) -> None:
         with self._writing():
             if value is None:
@@ -219,23 +113,12 @@ class MilvusStore:
             else:
                 self._texts.put({f"setting:{name}": value})
 
-    def close(self) -> None:
-        """The file of Milvus Lite is free for other processes when this one ends."""
-        self._connection.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
     @contextmanager
     def _writing(self) -> Iterator[Callable[[], None]]:
         """Be the only writer, what others left half done removed. Yields a sign of life for long works."""
         if not self.writable:
             raise InputError(f"{self.location}: was opened for reading only")
+        # One process at a time opens a file of Milvus Lite.
         with self._writer, nullcontext(lambda: None) if self._connection.lite else turn(self._texts) as alive:
             self._strike(alive)
             yield alive
@@ -249,7 +132,7 @@ class MilvusStore:
         for low in range(0, len(ids), PAGE):
             alive()
             self._connection("delete", self._connection.collection, ids=ids[low : low + PAGE])
-            self._texts.drop([_thumbnail(id) for id in ids[low : low + PAGE]])
+            self._texts.drop([thumbnail_key(id) for id in ids[low : low + PAGE]])
         alive()
         with self._whole:
             erase(self._connection, self._connection.collection, entry_schema(self.origin.width), self._step())
@@ -258,37 +141,10 @@ class MilvusStore:
 
     def _insert(self, entries: Sequence[Entry], rows: np.ndarray, thumbnails: Sequence[bytes]) -> None:
         # Thumbnails first, so that no entry is seen without its own.
-        images = {_thumbnail(entry.id): base64.b64encode(image).decode() for entry, image in zip(entries, thumbnails)}
-        self._texts.put(images)
+        pairs = zip(entries, thumbnails, strict=True)
+        self._texts.put({thumbnail_key(entry.id): base64.b64encode(image).decode() for entry, image in pairs})
         data = [row_of(entry, row) for entry, row in zip(entries, rows, strict=True)]
         self._connection("insert", self._connection.collection, data=data)
-
-    def _rows(self, ids: Sequence[int], columns: list[str]) -> list[dict[str, Any]]:
-        """In the order of the ids; InputError for one that is not there."""
-        found: dict[int, dict[str, Any]] = {}
-        wanted, step = sorted(set(ids)), self._step()
-        for low in range(0, len(wanted), step):
-            with self._whole:
-                some = ", ".join(str(int(id)) for id in wanted[low : low + step])
-                rows = self._connection.query(self._connection.collection, f"id in [{some}]", columns)
-                found |= {row["id"]: row for row in rows}
-        for id in ids:
-            if id not in found:
-                raise InputError(f"{self.location}: no entry {id}")
-        return [found[id] for id in ids]
-
-    def _pages(self, passing: str, columns: list[str], limit: int | None) -> Iterator[list[dict[str, Any]]]:
-        size = PAGE if limit is None else min(limit, PAGE)
-        with self._whole:
-            yield from self._connection.pages(self._connection.collection, passing, columns, size)
-
-    def _step(self, text: int = 0) -> int:
-        """Rows a call: with their vectors, or texts of so many bytes, not more than :data:`SLICE_BYTES`."""
-        return max(min(PAGE, SLICE_BYTES // max(4 * self.origin.width, text, 1)), 1)
-
-
-def _thumbnail(id: int) -> str:
-    return f"thumbnail:{id}"
 
 
 def _condemned(ids: Sequence[int]) -> dict[str, str]:
@@ -298,16 +154,3 @@ def _condemned(ids: Sequence[int]) -> dict[str, str]:
     ends = np.append(starts[1:], len(ids_)) - 1
     stretches = np.stack([ids_[starts], ids_[ends]], axis=1).tolist()
     return {f"condemned:{low}": json.dumps(stretches[low : low + 1000]) for low in range(0, len(stretches), 1000)}
-
-
-def _read_origin(texts: Texts) -> Origin:
-    text = texts.get(["origin"]).get("origin")
-    if text is None:
-        raise InputError(
-            f"{texts.connection.location}: the collection {texts.collection!r} holds no origin: it belongs to no "
-            "gallery, or to one whose making was cut short; remove it, or take another name"
-        )
-    values = json.loads(text)
-    if values.pop("format") != FORMAT:
-        raise InputError(f"{texts.connection.location}: was written by another version, in another format")
-    return Origin(**values)
