@@ -11,6 +11,7 @@ from typing import Any
 from reid.errors import InputError
 
 TIMEOUT = 60.0  # seconds a call may take
+CONNECTING = 10.0  # seconds
 PAGE = 4096  # rows a call brings or takes at most; below Milvus' own limit of 16,384
 ADDRESS = re.compile(
     r"milvus://(?P<host>[^\s/:@]+|\[[0-9a-fA-F:]+\]):(?P<port>\d{1,5})/(?P<collection>[A-Za-z_]\w{0,199})"
@@ -87,7 +88,9 @@ class Connection:
         """A collection, empty, searched exactly by inner product, ready for use."""
         index = self._client.prepare_index_params()
         index.add_index("vector", index_type="FLAT", metric_type="IP")
-        self("create_collection", collection, schema=schema, index_params=index, consistency_level="Strong")
+        self("create_collection", collection, schema=schema, consistency_level="Strong")
+        self("create_index", collection, index_params=index, sync=False)  # nothing is there to wait for
+        self("load_collection", collection)
 
     def close(self) -> None:
         """The file of Milvus Lite is freed when the process ends."""
@@ -103,7 +106,7 @@ def _client(location: str, uri: str, token: str) -> Any:
     for name in ("pymilvus", "milvus_lite"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     try:
-        return MilvusClient(uri, token=token, timeout=10)
+        return MilvusClient(uri, token=token, timeout=CONNECTING)
     except MilvusException as error:
         if uri.startswith("http"):
             raise InputError(f"{location}: no Milvus server answers there: {error.message}") from None
