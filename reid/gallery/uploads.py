@@ -26,7 +26,7 @@ class Limits:
 
     Attributes:
         bytes: of a request's body, counted while it arrives.
-        pixels: of a picture, read from its header before it is decoded; 10 bytes of memory each at most.
+        pixels: of a picture, read from its header before it is decoded; each takes 14 bytes of memory meanwhile.
         seconds: for a body to arrive.
         uploads: bodies held in memory at once; more wait.
         decoding: pictures decoded and embedded at once; more wait.

