@@ -97,6 +97,14 @@ class CalibrationAnswer(BaseModel):
     rate: float = Field(description="the one used where none is asked for")
 
 
+class Index(BaseModel):
+    model_config = ConfigDict(from_attributes=True)
+    kind: str = Field(description="flat: exact")
+    recall: float = Field(description="share of the exact 10 nearest that are found, measured as it was built")
+    size: int = Field(description="entries that it covers")
+    behind: int = Field(description="entries added since, which are searched exactly")
+
+
 class SummaryAnswer(BaseModel):
     name: str
     entries: int
@@ -108,7 +116,7 @@ class SummaryAnswer(BaseModel):
     model: str
     width: int = Field(description="numbers a feature")
     fingerprint: str
-    index: str | None
+    index: Index | None = Field(description="how a search is done; null where the store does not tell")
     calibration: CalibrationAnswer | None
 
 

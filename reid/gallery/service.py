@@ -17,6 +17,7 @@ from reid.gallery.answers import (
     CompareAnswer,
     EntryAnswer,
     Hit,
+    Index,
     Lane,
     Page,
     Rate,
@@ -40,6 +41,11 @@ class Threshold(Protocol):
 
     @property
     def threshold(self) -> float: ...
+
+
+class Held(Protocol):
+    @property
+    def rates(self) -> Sequence[Threshold]: ...
 
 
 class Verdict(Protocol):
@@ -66,7 +72,7 @@ class Calibration(Protocol):
     def source(self) -> str: ...
 
     @property
-    def thresholds(self) -> Sequence[Threshold]: ...
+    def held(self) -> Held: ...
 
     def verdict(self, distance: float, rate: float) -> Verdict: ...
 
@@ -92,7 +98,7 @@ class Service:
         state = getattr(self.store, "index_state", None)
         calibration = None
         if self.calibration is not None:
-            rates = [Rate(rate=each.rate, threshold=each.threshold) for each in self.calibration.thresholds]
+            rates = [Rate(rate=each.rate, threshold=each.threshold) for each in self.calibration.held.rates]
             usual = rates[len(rates) // 2].rate
             calibration = CalibrationAnswer(source=self.calibration.source, rates=rates, rate=usual)
         return SummaryAnswer(
@@ -106,7 +112,7 @@ class Service:
             model=origin.name,
             width=origin.width,
             fingerprint=origin.fingerprint,
-            index=None if state is None else str(state()),
+            index=None if state is None else Index.model_validate(state()),
             calibration=calibration,
         )
 
@@ -207,7 +213,7 @@ class Service:
             if rate is not None:
                 raise Refused(422, f"rate {rate:g}: this gallery has no calibration")
             return None, None
-        thresholds = {each.rate: each.threshold for each in self.calibration.thresholds}
+        thresholds = {each.rate: each.threshold for each in self.calibration.held.rates}
         if rate is None:
             rate = list(thresholds)[len(thresholds) // 2]
         if rate not in thresholds:

@@ -52,7 +52,7 @@ class Verdicts:
     """A calibration made up: the probability falls in a line with the distance."""
 
     source = "drawn"
-    thresholds = [SimpleNamespace(rate=rate, threshold=threshold) for rate, threshold in RATES.items()]  # noqa: RUF012
+    held = SimpleNamespace(rates=[SimpleNamespace(rate=rate, threshold=edge) for rate, edge in RATES.items()])
 
     def verdict(self, distance, rate):
         return SimpleNamespace(
