@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 from reid.errors import InputError
 from reid.gallery.entries import Store
+from reid.gallery.interfaces import Audit, Calibration
 from reid.gallery.model import Model
-from reid.gallery.service import Audit, Calibration, Service
+from reid.gallery.service import Service
 from reid.gallery.uploads import Limits
 
 if TYPE_CHECKING:

@@ -12,19 +12,17 @@ from fastapi import APIRouter, Depends, FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse
 from jinja2 import Environment
-from pydantic import BaseModel, ValidationError
-from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 
 from reid.data.images import FORMATS
 from reid.errors import InputError
 from reid.gallery import answers
 from reid.gallery.entries import Filter
+from reid.gallery.forms import multipart, one, received, sentence
 from reid.gallery.guard import COOKIE, HEADERS, SESSION, Sessions
 from reid.gallery.service import Service
-from reid.gallery.uploads import Limits, Refused, read_form
+from reid.gallery.uploads import Refused
 
-Fields = TypeVar("Fields", bound=BaseModel)
 Answer = TypeVar("Answer")
 FOLDER = files("reid.gallery")
 STATIC = {file.name: file.read_bytes() for file in FOLDER.joinpath("static").iterdir() if file.is_file()}
@@ -68,48 +66,6 @@ def desk(request: Request) -> Desk:
 
 At = Annotated[Desk, Depends(desk)]
 router = APIRouter()
-
-
-def multipart(fields: type[BaseModel], images: int) -> dict[str, Any]:
-    """The description of a form that read_form parses, not FastAPI, which would spool it to disk."""
-    schema = fields.model_json_schema()
-    image = {"type": "string", "format": "binary", "description": f"{', '.join(FORMATS)}, by content"}
-    schema["properties"]["image"] = image if images == 1 else {"type": "array", "items": image, "maxItems": images}
-    return {"requestBody": {"content": {"multipart/form-data": {"schema": schema}}, "required": True}}
-
-
-async def received(
-    request: Request, fields: type[Fields], repeatable: str, limits: Limits
-) -> tuple[list[bytes], Fields]:
-    """The pictures and the other fields of a form, of which one may be given several times.
-
-    Raises:
-        Refused: the body took too long, or cannot be read; a field that is unknown or wrong.
-    """
-    try:
-        with anyio.fail_after(limits.seconds):
-            form = await read_form(request, limits.bytes)
-    except TimeoutError:
-        raise Refused(408, f"the file took longer than {limits.seconds:g} s to arrive") from None
-    images: list[bytes] = []
-    texts: dict[str, list[str]] = {}
-    for name, value in form.multi_items():
-        if not isinstance(value, UploadFile):
-            texts.setdefault(name, []).append(value)
-        elif name == "image":
-            images.append(await value.read())
-        else:
-            raise Refused(422, f"{name}: expected text, got a file")
-    values = {name: each[0] if len(each) == 1 and name != repeatable else each for name, each in texts.items()}
-    try:
-        return images, fields.model_validate(values)
-    except ValidationError as error:
-        raise Refused(422, sentence(error.errors())) from None
-
-
-def sentence(errors: Any) -> str:
-    """Pydantic's findings in one line, without the values that were sent."""
-    return "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in errors)
 
 
 def filter_of(fields: answers.Filters, identities: tuple[str, ...] = ()) -> Filter:
@@ -204,15 +160,6 @@ async def timeline(request: Request, at: At) -> answers.TimelineAnswer:
         query, asked = await one(request, at.limits)
         wanted = filter_of(asked)
         return await at.at_work(lambda: at.service.timeline(at.who, query, wanted, asked.k, asked.rate))
-
-
-async def one(request: Request, limits: Limits) -> tuple[bytes | int, answers.Search]:
-    """What is searched: the picture or the entry, of which there must be exactly one."""
-    images, asked = await received(request, answers.Search, "camera", limits)
-    queries: list[bytes | int] = [*images, *([] if asked.entry is None else [asked.entry])]
-    if len(queries) != 1:
-        raise Refused(422, f"expected one image or one entry, got {len(queries)}")
-    return queries[0], asked
 
 
 @router.post(

@@ -7,7 +7,6 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
-from typing import Protocol
 
 import numpy as np
 
@@ -27,58 +26,13 @@ from reid.gallery.answers import (
     shown,
 )
 from reid.gallery.entries import Entry, Filter, Store, unit_rows
+from reid.gallery.interfaces import Audit, Calibration
 from reid.gallery.model import Model
 from reid.gallery.sources import source_picture
 from reid.gallery.uploads import Limits, Refused, decode
 
 TIMELINE = 500  # hits at most
 Query = bytes | int  # the bytes of a picture, or an entry's id
-
-
-class Threshold(Protocol):
-    @property
-    def rate(self) -> float: ...
-
-    @property
-    def threshold(self) -> float: ...
-
-
-class Held(Protocol):
-    @property
-    def rates(self) -> Sequence[Threshold]: ...
-
-
-class Verdict(Protocol):
-    @property
-    def same(self) -> bool: ...
-
-    @property
-    def probability(self) -> float: ...
-
-    @property
-    def threshold(self) -> float: ...
-
-    @property
-    def false_match_rate(self) -> float: ...
-
-    @property
-    def true_match_rate(self) -> float: ...
-
-
-class Calibration(Protocol):
-    """What a distance means, as measured on labelled people."""
-
-    @property
-    def source(self) -> str: ...
-
-    @property
-    def held(self) -> Held: ...
-
-    def verdict(self, distance: float, rate: float) -> Verdict: ...
-
-
-class Audit(Protocol):
-    def record(self, who: str, action: str, entries: Sequence[int] = (), **numbers: int | float) -> None: ...
 
 
 @dataclass(frozen=True)

@@ -67,7 +67,7 @@ function verdict(answer) {
   ];
 }
 
-/** Asks before erasing; `done` is told how many are gone. `wanted` is {ids} or {identity}. */
+/** Asks before erasing `wanted`, {ids} or {identity}, which is `what` in words; `done` is told how many are gone. */
 export function forget(wanted, what, done) {
   const dialog = $("forget-dialog");
   const problem = make("p", { class: "notice bad", role: "alert", hidden: true });

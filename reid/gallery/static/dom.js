@@ -25,7 +25,7 @@ export function notice(element, kind, ...lines) {
 }
 
 export const number = (value, digits = 3) => Math.max(0, value).toFixed(digits);
-export const percent = (share) => `${(100 * share).toFixed(share > 0 && share < 0.01 ? 2 : 0)} %`;
+export const percent = (share) => `${(100 * share).toFixed(share < 0.01 ? 2 : share < 0.1 ? 1 : 0)} %`;
 export const count = (value, one, many) => `${value.toLocaleString("en")} ${value === 1 ? one : many}`;
 export const oneIn = (rate) => (rate > 0 ? `1 of ${Math.round(1 / rate).toLocaleString("en")} comparisons` : "no comparison");
 export const person = (entry) => entry.identity ?? "unknown person";

@@ -146,9 +146,20 @@ function open(entry) {
   if (state.query !== null) actions.push(["Compare with the query", "", () => dialogs.compare(querySide(), sideOf(entry), fields(false))]);
   actions.push(["Forget this image…", "danger", () => dialogs.forget({ ids: [entry.id] }, `entry ${entry.id}`, forgotten)]);
   if (entry.identity !== null) {
-    actions.push(["Forget this person…", "danger", () => dialogs.forget({ identity: entry.identity }, entry.identity, forgotten)]);
+    actions.push(["Forget this person…", "danger", () => forgetPerson(entry.identity)]);
   }
   dialogs.entry(entry, actions);
+}
+
+async function forgetPerson(identity) {
+  let what = identity;
+  try {
+    const page = await api.entries({ identity, limit: 200 });
+    const many = count(page.entries.length, "image", "images");
+    what = `${identity}, ${page.next === null ? many : `${many} and more`}`;
+  } finally {
+    dialogs.forget({ identity }, what, forgotten);
+  }
 }
 
 async function forgotten(what) {

@@ -5,12 +5,14 @@ import { count, make, number, oneIn, percent, person, thumbnail, track, when } f
 /** A card; `rank` is null where nothing is ranked. `open` and `choose` are told the entry. */
 export function card(entry, rank, selected, open, choose) {
   const name = `${person(entry)}, ${entry.camera}, ${when(entry)}`;
-  const spoken = rank === null ? name : `Rank ${rank}: ${name}, distance ${number(entry.distance)}`;
+  const ranked = rank === null ? name : `Rank ${rank}: ${name}`;
+  const found = entry.distance !== undefined;
+  const spoken = found ? `${ranked}, distance ${number(entry.distance)}` : ranked;
   const image = make("img", { src: thumbnail(entry.id), alt: "", loading: "lazy" });
   const box = make("input", { type: "checkbox", checked: selected, "aria-label": `Select ${name}` });
   box.addEventListener("change", () => choose(entry, box.checked));
   const words = make("div", { class: "words" }, make("span", { class: "person" }, person(entry)));
-  if (rank !== null) words.append(...likeness(entry));
+  if (found) words.append(...likeness(entry));
   words.append(make("span", {}, entry.camera), make("span", { class: "faint number" }, when(entry)));
   const classes = ["hit", entry.match ? "match" : "", selected ? "selected" : ""].join(" ");
   return make(
