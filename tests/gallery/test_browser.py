@@ -314,7 +314,7 @@ def test_without_a_calibration(browser, tmp_path):
 def test_no_token_then_signing_in_and_out(browser, tmp_path):
     with opened(browser, application(tmp_path, Verdicts(), token=TOKEN)) as page:
         assert page.is_visible("#sign-in") and not page.is_visible("#search") and not page.is_visible("#views")
-        assert page.evaluate("fetch('/api/summary').then(answer => answer.status)") == 401
+        assert page.evaluate("fetch('/api/summary').then(a => a.text().then(() => a.status))") == 401
         shoot(page, "sign_in")
         page.fill("#token", "not the token")
         page.keyboard.press("Enter")
