@@ -131,7 +131,9 @@ def page(folder: Path) -> list[list[str]]:
             thread.start()
         for thread in threads:
             thread.join()
-        name = f"answer to an upload, {clients} client{'s' * (clients > 1)}, {len(times)} requests, {len(failures)} failed"
+        name = (
+            f"answer to an upload, {clients} client{'s' * (clients > 1)}, {len(times)} requests, {len(failures)} failed"
+        )
         lines.append([name, f"{statistics.median(times):.3f}", "0.3"])
         lines.append(["the slowest of them", f"{max(times):.3f}", ""])
     server.terminate()

@@ -91,6 +91,12 @@ def import_(path: Path, store: Store) -> list[int]:
     return ids
 
 
+def origin_of(path: Path) -> Origin:
+    """What made the features in a file. Raises InputError as :func:`import_`."""
+    with _opened(path) as file:
+        return _about(path, file.schema_arrow)[0]
+
+
 def _blocks(store: Store) -> Iterator[list[Entry]]:
     after = 0
     while entries := store.find(limit=BLOCK, after=after):

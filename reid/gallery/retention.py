@@ -1,4 +1,4 @@
-"""Keeping people's images no longer than was decided: entries are dropped a number of days after they were seen."""
+"""Keeping people's images no longer than was decided: entries are dropped a number of days after they were put in."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import time
 
 from reid.errors import InputError
 from reid.gallery.audit import AuditLog
-from reid.gallery.entries import Entry, Store
+from reid.gallery.entries import Store
 
 SETTING = "retention_days"
 DAY = 86_400.0
@@ -31,13 +31,12 @@ def set_retention(store: Store, days: str) -> None:
 
 
 def expired(store: Store, now: float) -> list[int]:
-    """Ids of entries seen longer ago than the retention time: the fragment's end or the image's time, or when it was
-    put in where its time is not known."""
+    """Ids of entries put in longer ago than the retention time; when they were seen may not be known."""
     days = store.setting(SETTING)
     if days is None:
         return []
     oldest = now - float(days) * DAY
-    return [entry.id for entry in store.find() if _seen(entry) < oldest]
+    return [entry.id for entry in store.find() if entry.added < oldest]
 
 
 def drop_expired(store: Store, now: float | None = None) -> list[int]:
@@ -47,9 +46,3 @@ def drop_expired(store: Store, now: float | None = None) -> list[int]:
         store.remove(ids)
         AuditLog(store.folder).record("retention", "forget", ids)
     return ids
-
-
-def _seen(entry: Entry) -> float:
-    if entry.time is None:
-        return entry.added
-    return entry.time if entry.until is None else entry.until

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,35 +10,33 @@ from reid.errors import InputError
 from reid.gallery.entries import Entry
 from reid.gallery.retention import DAY, drop_expired, expired, set_retention
 
-# MemoryStore says that everything was added one second after 1970 began.
-ENTRIES = [Entry("a", "c", time=5 * DAY), Entry("b", "c", time=1 * DAY, until=9 * DAY), Entry("c", "c")]
+ADDED = 1.0  # MemoryStore says so of every entry
 
 
 @pytest.fixture
 def store(tmp_path):
     store = MemoryStore(ORIGIN, tmp_path)
-    store.add(ENTRIES, np.eye(4)[:3], [b""] * 3)
+    store.add([Entry("a", "c", time=5 * DAY), Entry("b", "c")], np.eye(4)[:2], [b"", b""])
     return store
 
 
-def test_entries_expire_by_when_they_were_last_seen_or_else_put_in(store):
+def test_entries_expire_by_when_they_were_put_in(store):
     assert expired(store, now=100 * DAY) == []
     set_retention(store, "2")
-    assert expired(store, now=1 * DAY) == []
-    assert expired(store, now=2.5 * DAY) == [3]
-    assert expired(store, now=7.5 * DAY) == [1, 3]
-    assert expired(store, now=11.5 * DAY) == [1, 2, 3]
+    assert expired(store, now=ADDED + 2 * DAY) == []
+    assert expired(store, now=ADDED + 2 * DAY + 1) == [1, 2]
     set_retention(store, "none")
     assert expired(store, now=100 * DAY) == []
 
 
 def test_dropping_erases_and_is_recorded_by_id(store, tmp_path):
     set_retention(store, "2")
-    assert drop_expired(store, now=7.5 * DAY) == [1, 3]
+    store.entries[2] = replace(store.entries[2], added=2 * DAY)
+    assert drop_expired(store, now=3 * DAY) == [1]
     assert [entry.id for entry in store.find()] == [2]
     (line,) = (tmp_path / "audit.jsonl").read_text().splitlines()
-    assert json.loads(line)["entries"] == [1, 3]
-    assert drop_expired(store, now=7.5 * DAY) == []
+    assert json.loads(line)["entries"] == [1]
+    assert drop_expired(store, now=3 * DAY) == []
     assert len((tmp_path / "audit.jsonl").read_text().splitlines()) == 1
 
 
