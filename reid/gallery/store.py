@@ -78,6 +78,8 @@ class LocalStore(StoreReader):
                 raise InputError(f"{folder}: {what}; a new gallery needs a new folder")
             folder.chmod(0o700)
             with locked(folder):
+                if (folder / DATABASE).exists():  # another process was quicker
+                    raise InputError(f"{folder}: is a gallery already")
                 with vectors.writing(vectors.vector_file(folder, 0)):
                     pass
                 partial = folder / f".{DATABASE}.partial{os.getpid()}"
@@ -97,8 +99,11 @@ class LocalStore(StoreReader):
             InputError: there is no store, it is damaged or of another format; or, to write, another process writes.
         """
         folder = Path(folder)
-        if not (folder / DATABASE).is_file():
-            raise InputError(f"{folder}: is not a gallery: it has no {DATABASE}")
+        try:
+            if not (folder / DATABASE).is_file():
+                raise InputError(f"{folder}: is not a gallery: it has no {DATABASE}")
+        except OSError as error:
+            raise InputError(f"{folder}: cannot be read: {error.strerror}") from None
         return cls(folder, write)
 
     def add(self, entries: Sequence[Entry], features: np.ndarray, thumbnails: Sequence[bytes]) -> list[int]:
