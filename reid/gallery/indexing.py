@@ -40,6 +40,17 @@ class IndexReport:
     behind: int
     wanted: str
 
+    @property
+    def stale(self) -> bool:
+        """Whether building it anew is worth it: it is of another kind than wanted, or far behind."""
+        return self.kind != self.wanted or (self.kind != "flat" and self.behind > self.size / 5)
+
+    def __str__(self) -> str:
+        if self.kind == "flat":
+            return "exact" if self.wanted == "flat" else f"exact, until an index ({self.wanted}) is built"
+        found = f"{self.kind}, recall@10 {self.recall:.3f} against exact search, {self.nbytes / 1e6:,.1f} MB in memory"
+        return f"{found}; {self.behind:,} entries behind, searched exactly" if self.behind else found
+
 
 def index_file(folder: Path, kind: str, generation: int, rows: int) -> Path:
     return folder / f"index-{kind}-{generation}-{rows}.faiss"

@@ -13,8 +13,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from reid.errors import InputError
+from reid.gallery import retention, thresholds
 from reid.gallery.entries import Entry, Origin, Store
-from reid.gallery.store import Block, LocalStore, check_setting
+from reid.gallery.store import Block, LocalStore
 from reid.gallery.vectors import open_private, sync_folder
 
 BLOCK = 2048  # entries a row group
@@ -22,7 +23,7 @@ KEY = b"reid.gallery"  # of the schema's metadata: format, origin, settings
 FORMAT = 1
 OF_ENTRY = [field.name for field in fields(Entry)]
 FAILURES = (OSError, pa.ArrowException)
-SETTINGS = ("calibration", "retention_days")
+SETTINGS = (thresholds.SETTING, retention.SETTING)
 
 
 def columns(width: int) -> list[pa.Field]:
@@ -81,8 +82,8 @@ def import_(path: Path, store: Store) -> list[int]:
     with _opened(path) as file:
         origin, settings = _about(path, file.schema_arrow)
         store.origin.check(origin, str(path))
-        for name, value in settings.items():
-            check_setting(str(path), name, value)
+        if retention.SETTING in settings:
+            retention.check_days(settings[retention.SETTING], str(path))
         blocks = _read(path, file, origin.width)
         ids = store.add_blocks(blocks) if isinstance(store, LocalStore) else store.add(*_joined(blocks, origin.width))
     for name, value in settings.items():

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from reid.retrieval.compressed import CompressedIndex, Kind
 
 DATABASE = "entries.db"
-DAY = 86400.0  # seconds
 
 
 @dataclass(frozen=True)
@@ -106,16 +105,6 @@ class StoreReader:
         with self._reading() as db:
             row = db.execute("SELECT value FROM settings WHERE name = ?", [name]).fetchone()
         return row[0] if row else None
-
-    def expired(self, now: float) -> list[int]:
-        """Ids of the entries that the setting "retention_days" lets go of: taken (ended), or where that is not known
-        added, longer ago than that at ``now``, seconds since 1970. None without the setting."""
-        days = self.setting("retention_days")
-        if days is None:
-            return []
-        query = "SELECT id FROM entries WHERE coalesce(until, time, added) < ? ORDER BY id"
-        with self._reading() as db:
-            return [id for (id,) in db.execute(query, [now - float(days) * DAY])]
 
     def index_state(self) -> IndexReport:
         """How a search is done now."""

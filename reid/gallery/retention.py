@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 
 from reid.errors import InputError
@@ -16,18 +17,24 @@ def set_retention(store: Store, days: str) -> None:
     """``days``: a positive number of days, or "none" to keep entries for good.
 
     Raises:
-        InputError: anything else.
+        InputError: they are neither.
     """
-    if days == "none":
-        store.set(SETTING, None)
-        return
+    store.set(SETTING, None if days == "none" else check_days(days, store.location))
+
+
+def check_days(days: str, where: str) -> str:
+    """``days`` as they are.
+
+    Raises:
+        InputError: beginning with ``where``, when they are no positive number.
+    """
     try:
-        valid = 0 < float(days) < float("inf")
+        valid = 0 < float(days) < math.inf
     except ValueError:
         valid = False
     if not valid:
-        raise InputError(f"retention: {days!r} is neither a positive number of days nor none")
-    store.set(SETTING, days)
+        raise InputError(f"{where}: {SETTING} {days!r} is no number above 0, nor none")
+    return days
 
 
 def expired(store: Store, now: float) -> list[int]:
@@ -35,7 +42,7 @@ def expired(store: Store, now: float) -> list[int]:
     days = store.setting(SETTING)
     if days is None:
         return []
-    oldest = now - float(days) * DAY
+    oldest = now - float(check_days(days, store.location)) * DAY
     return [entry.id for entry in store.find() if entry.added < oldest]
 
 

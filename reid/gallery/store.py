@@ -12,7 +12,6 @@ finds it unfinished finishes it.
 
 from __future__ import annotations
 
-import math
 import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -27,7 +26,6 @@ import numpy as np
 from reid.errors import InputError
 from reid.files import locked
 from reid.gallery import erasing, indexing, schema, vectors
-from reid.gallery.audit import AuditLog
 from reid.gallery.entries import CHANGES, Change, Entry, Origin, unit_rows
 from reid.gallery.indexing import IndexReport
 from reid.gallery.reader import DATABASE, StoreReader
@@ -157,22 +155,14 @@ class LocalStore(StoreReader):
             erasing.finish(db, self.folder, self.origin.width)
 
     def set(self, name: str, value: str | None) -> None:
-        """Raises InputError for "index" and "retention_days" (a number above 0) with a value that they cannot have."""
-        if value is not None:
-            check_setting(self.location, name, value)
+        """Raises InputError for "index" with a value that it cannot have."""
+        if name == "index" and value not in (None, *indexing.KINDS):
+            raise InputError(f"{self.location}: index {value!r} is not one of {', '.join(indexing.KINDS)}")
         with self._writing() as db:
             if value is None:
                 db.execute("DELETE FROM settings WHERE name = ?", [name])
             else:
                 db.execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", [name, value])
-
-    def drop_expired(self, now: float) -> list[int]:
-        """Erase what :meth:`expired` finds, and record it in the audit log."""
-        ids = self.expired(now)
-        if ids:
-            AuditLog(self.folder).record("retention", "forget", ids)
-            self.remove(ids)
-        return ids
 
     def build_index(self, progress: bool = False) -> IndexReport:
         """Make the index that the setting "index" asks for, of all entries; searches use it from now on.
@@ -217,19 +207,3 @@ class LocalStore(StoreReader):
         self._db.executemany(schema.INSERT, records)
         self._db.executemany("INSERT INTO thumbnails VALUES (?, ?)", enumerate(thumbnails, id))
         return range(id, id + len(entries))
-
-
-def check_setting(location: str, name: str, value: str) -> None:
-    """
-    Raises:
-        InputError: beginning with ``location``, for a setting that the store itself goes by and that has no such value.
-    """
-    if name == "index" and value not in indexing.KINDS:
-        raise InputError(f"{location}: index {value!r} is not one of {', '.join(indexing.KINDS)}")
-    if name == "retention_days":
-        try:
-            days = float(value)
-        except ValueError:
-            days = math.nan
-        if not 0 < days < math.inf:
-            raise InputError(f"{location}: retention_days {value!r} is not a number of days above 0")

@@ -118,7 +118,7 @@ def with_column(table, name, values):
         (lambda table: with_about(table, origin={"width": "5"}), "is not the export of a gallery"),
         (lambda table: with_about(table, settings=[1]), "is not the export of a gallery"),
         (lambda table: with_about(table, format=2), "has format 2, this version of reid reads format 1"),
-        (lambda table: with_about(table, settings={"retention_days": "x"}), "retention_days 'x' is not a number"),
+        (lambda table: with_about(table, settings={"retention_days": "x"}), "retention_days 'x' is no number"),
         (lambda table: table.drop_columns("camera"), "has other columns than format 1: .*camera"),
         (lambda table: with_column(table, "box", [[1, 2]] * 9), r"box \[1, 2\] of /é/0.jpg has not four edges"),
         (lambda table: with_column(table, "time", [float("inf")] * 9), "time is inf"),

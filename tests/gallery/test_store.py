@@ -571,27 +571,6 @@ def test_settings(tmp_path):
         assert store.setting("calibration") is None
         with pytest.raises(InputError, match="index 'hnsw' is not one of auto, flat, rabitq, sq8"):
             store.set("index", "hnsw")
-        for value in ("soon", "0", "-1", "nan", "inf"):
-            with pytest.raises(InputError, match=f"retention_days '{value}' is not a number of days above 0"):
-                store.set("retention_days", value)
-
-
-def test_retention(tmp_path):
-    day = 86400.0
-    with make(tmp_path / "store", 0) as store:
-        added = [Entry("/a", "c", time=8 * day), Entry("/b", "c", time=8 * day, until=11 * day), Entry("/c", "c")]
-        assert store.add(added, ROWS[:3], [b""] * 3) == [1, 2, 3]
-        now = store.get([3])[0].added
-        assert store.expired(now) == []
-        assert store.drop_expired(now) == []
-        store.set("retention_days", "2.5")
-        assert store.expired(10 * day) == []
-        assert store.expired(11 * day) == [1]
-        assert store.expired(now + 3 * day) == [1, 2, 3]
-        assert store.drop_expired(12 * day) == [1]
-        assert [entry.id for entry in store.find()] == [2, 3]
-        (record,) = AuditLog(store.folder).read()
-        assert (record["who"], record["action"], record["entries"]) == ("retention", "forget", [1])
 
 
 # --- verify

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reid.commands.search.shared import add_model, dataset
+from reid.commands.search.shared import add_model, dataset, keep_index
 from reid.commands.shared import add_data_roots
 from reid.errors import InputError
 
@@ -103,14 +103,9 @@ def _fragments(arguments: argparse.Namespace, model: Model) -> Iterator[Fragment
 
 
 def _report(store: Store, added: Added, what: str) -> None:
-    from reid.gallery.store import LocalStore
-
     known = f", {added.known:,} were there already" if added.known else ""
     print(f"{store.location}: {len(added.ids):,} {what} stored{known}; {len(store):,} entries")
-    if isinstance(store, LocalStore) and added.ids:
-        report = store.build_index(progress=True)
-        if report.kind != "flat":
-            print(f"index {report.kind}: recall@10 {report.recall:.3f} against exact search, {report.nbytes:,} bytes")
+    keep_index(store)
     if added.problems:
         shown = "\n".join(added.problems[:SHOWN])
         rest = f"\nand {len(added.problems) - SHOWN} more" if len(added.problems) > SHOWN else ""

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import argparse
 import sys
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reid.commands.search.shared import add_model, chosen, origin_of, record
+from reid.commands.search.shared import add_model, chosen, keep_index, origin_of, record
 from reid.errors import InputError
 
 if TYPE_CHECKING:
@@ -42,6 +41,7 @@ def forget(arguments: argparse.Namespace) -> None:
         store.remove(ids)
         record(store, "forget", ids)
         print(f"{store.location}: {len(ids):,} entries erased; {len(store):,} are left")
+        keep_index(store)
 
 
 def _ask(question: str) -> None:
@@ -94,7 +94,9 @@ def retention(arguments: argparse.Namespace) -> None:
     with open_store(arguments.store, origin_of(arguments), write=True) as store:
         set_retention(store, arguments.days)
         dropped = drop_expired(store)
-        print(f"{store.location}: entries are kept for {arguments.days} days; {len(dropped):,} were dropped now")
+        kept = "for good" if arguments.days == "none" else f"for {arguments.days} days"
+        print(f"{store.location}: entries are kept {kept}; {len(dropped):,} were dropped now")
+        keep_index(store)
 
 
 def index_arguments(parser: argparse.ArgumentParser) -> None:
@@ -113,7 +115,7 @@ def index(arguments: argparse.Namespace) -> None:
     with open_store(arguments.store, origin_of(arguments), write=True) as store:
         local = _local(store, "index")
         local.set("index", arguments.kind)
-        print(local.build_index(progress=True))
+        print(f"{local.location}: index {local.build_index(progress=True)}")
 
 
 def _local(store: Store, action: str) -> LocalStore:
@@ -132,25 +134,29 @@ def stats_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def stats(arguments: argparse.Namespace) -> None:
+    from reid.gallery import retention, thresholds
     from reid.gallery.location import open_store
+    from reid.gallery.store import LocalStore
+    from reid.report.hits import moment
     from reid.report.table import align
 
     with open_store(arguments.store, origin_of(arguments)) as store:
-        found = store.summary()
-        times = [_moment(found.first), _moment(found.last)]
+        found, days, text = store.summary(), store.setting(retention.SETTING), store.setting(thresholds.SETTING)
+        calibrated = thresholds.Calibration.from_json(text, store.location) if text else None
         lines = [
             ["gallery", store.location],
             ["entries", f"{found.entries:,}"],
-            ["people", f"{found.identities:,}, and {found.unknown:,} entries of nobody known"],
-            ["time", " to ".join(times) if found.first is not None else "not known"],
+            ["people", f"{found.identities:,}; {found.unknown:,} entries of nobody known"],
+            *([f"camera {name}", f"{count:,} entries"] for name, count in found.cameras.items()),
+            ["time (UTC)", "not known" if found.first is None else f"{moment(found.first)} to {moment(found.last)}"],
             ["network", f"{store.origin.name} ({store.origin.fingerprint[:12]}), {store.origin.width} numbers"],
-            *([f"camera {name}", f"{count:,}"] for name, count in found.cameras.items()),
+            ["thresholds", f"calibrated on {calibrated.source}" if calibrated else "none: see search.py calibrate"],
+            ["kept", f"{days} days" if days else "for good"],
         ]
+        if isinstance(store, LocalStore):
+            size = sum(path.stat().st_size for path in store.folder.iterdir())
+            lines += [["search", str(store.index_state())], ["on disk", f"{size / 1e6:,.1f} MB"]]
         print(align(lines))
-
-
-def _moment(seconds: float | None) -> str:
-    return "" if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat(sep=" ", timespec="seconds")
 
 
 def verify_arguments(parser: argparse.ArgumentParser) -> None:
@@ -196,4 +202,5 @@ def import_(arguments: argparse.Namespace) -> None:
     origin = parquet.origin_of(arguments.file)
     with open_store(arguments.store, origin_of(arguments) or origin, write=True, create=True) as store:
         ids = parquet.import_(arguments.file, store)
-    print(f"{store.location}: {len(ids):,} entries stored")
+        print(f"{store.location}: {len(ids):,} entries stored")
+        keep_index(store)

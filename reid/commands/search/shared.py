@@ -136,6 +136,15 @@ def chosen(arguments: argparse.Namespace, store: Store) -> list[Entry]:
     return found
 
 
+def keep_index(store: Store) -> None:
+    """Build the index of a gallery in a folder where it is to have one and has not: adding leaves it behind, erasing
+    drops it, since it holds codes of what was erased."""
+    from reid.gallery.store import LocalStore
+
+    if isinstance(store, LocalStore) and store.index_state().stale:
+        print(f"{store.location}: index {store.build_index(progress=True)}")
+
+
 def record(store: Store, action: str, entries: Sequence[int], **numbers: float) -> None:
     """A line in the gallery's audit log, in the name of the user at work."""
     from reid.gallery.audit import AuditLog
