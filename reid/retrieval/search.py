@@ -16,7 +16,7 @@ from reid.retrieval.ranking import ROUNDING
 QUERIES = 1024  # at once
 BLOCK_BYTES = 4 * 2**20  # of products, or of rows brought together
 SPARE = 22  # kept beside the k nearest, so that rounding and a few ties leave the list certain
-FEW = 4  # times fewer rows allowed than there are: brought together, instead of computing all products
+GATHERED = 3  # to bring a row together with others takes as long as its products with so many queries
 MOST = 8  # with more than one row in so many wanted, keeping the nearest is no less work than ordering all
 
 
@@ -50,17 +50,7 @@ def decide(
         fetch: the (M, D) float32 unit vectors of (M,) rows, given rising and each once; called for some MB at a time.
     """
     proposed = np.sort(proposed, axis=1)
-    found = np.full(proposed.shape, np.inf)
-    places = np.flatnonzero(proposed.ravel() >= 0)
-    places = places[np.argsort(proposed.ravel()[places], kind="stable")]
-    wanted, numbers = np.unique(proposed.ravel()[places], return_inverse=True)
-    at_once = max(BLOCK_BYTES // (4 * max(queries.shape[1], 1)), 1)
-    for low in range(0, len(wanted), at_once):
-        vectors = np.ascontiguousarray(fetch(wanted[low : low + at_once]), np.float32)
-        own = slice(*np.searchsorted(numbers, [low, low + at_once]))
-        found.ravel()[places[own]] = pair_distances(
-            queries, places[own] // max(proposed.shape[1], 1), vectors, numbers[own] - low
-        )
+    found = distances_to(queries, proposed, fetch)
     best = np.argsort(found, axis=1, kind="stable")[:, :k]
     rows, distances = np.full((len(queries), k), -1, np.int64), np.full((len(queries), k), np.nan)
     rows[:, : best.shape[1]] = np.take_along_axis(proposed, best, axis=1)
@@ -69,13 +59,29 @@ def decide(
     return rows, distances
 
 
+def distances_to(queries: np.ndarray, proposed: np.ndarray, fetch: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """(Q, C) float64 distances to the ``proposed`` rows, infinite for none; see :func:`decide`."""
+    found, asked = np.full(proposed.shape, np.inf), proposed.ravel()
+    places = np.flatnonzero(asked >= 0)
+    places = places[np.argsort(asked[places], kind="stable")]
+    wanted, numbers = np.unique(asked[places], return_inverse=True)
+    at_once = max(BLOCK_BYTES // (4 * max(queries.shape[1], 1)), 1)
+    for low in range(0, len(wanted), at_once):
+        vectors = np.ascontiguousarray(fetch(wanted[low : low + at_once]), np.float32)
+        own = slice(*np.searchsorted(numbers, [low, low + at_once]))
+        query = places[own] // proposed.shape[1]
+        found.ravel()[places[own]] = pair_distances(queries, query, vectors, numbers[own] - low)
+    return found
+
+
 def products(
     queries: np.ndarray, vectors: np.ndarray, allowed: np.ndarray | None = None
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Blocks of rows (C,), rising, and their float32 products (Q, C) with the queries: -inf for a row that does not
     count. A block is overwritten by the next."""
     count = len(vectors) if allowed is None else int(np.count_nonzero(allowed))
-    gathered = np.flatnonzero(allowed) if allowed is not None and FEW * count < len(vectors) else None
+    fewer = count * (len(queries) + GATHERED) < len(vectors) * len(queries)
+    gathered = np.flatnonzero(allowed) if allowed is not None and fewer else None
     total = len(vectors) if gathered is None else count
     width = max(min(BLOCK_BYTES // (4 * max(queries.shape)), total), 1)
     buffer = np.empty(len(queries) * width, np.float32)
