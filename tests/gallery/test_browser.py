@@ -255,9 +255,9 @@ def test_browsing_and_searching_a_gallery_image(page):
 def test_wrong_files(page):
     upload(page)
     for content, words in (
-        (b"%PDF-1.7 is no picture", "not a picture of the formats JPEG, PNG, BMP"),
+        (b"%PDF-1.7 is no picture", "Not a picture of the formats JPEG, PNG, BMP"),
         (RED["buffer"][:80], "damaged or cut short"),
-        (b"", "the file is empty"),
+        (b"", "The file is empty."),
     ):
         page.set_input_files("#file", picture(content, "wrong.png"))
         until(page, f"document.getElementById('message').textContent.includes('{words}')")

@@ -17,7 +17,8 @@ function setQuery(query, name, picture) {
   if (state.preview?.startsWith("blob:")) URL.revokeObjectURL(state.preview);
   state.query = { ...query, name };
   state.preview = picture;
-  $("preview").replaceChildren(make("img", { src: picture, alt: "" }));
+  const image = make("img", { src: picture, alt: "", onerror: () => image.remove() });
+  $("preview").replaceChildren(image);
   $("query-name").textContent = name;
   select([]);
   view("search");
