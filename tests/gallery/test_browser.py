@@ -321,7 +321,7 @@ def test_no_token_then_signing_in_and_out(browser, tmp_path):
         until(page, "document.getElementById('sign-in-problem').textContent.includes('not the token')")
         page.fill("#token", TOKEN)
         page.keyboard.press("Enter")
-        page.wait_for_selector("#drop")
+        page.locator("#about", has_text="12 images").wait_for()
         upload(page)
         assert page.evaluate("document.cookie") == ""  # no script can read the session
         page.context.clear_cookies()  # the session ends
@@ -330,7 +330,7 @@ def test_no_token_then_signing_in_and_out(browser, tmp_path):
         assert page.locator("#hits .hit").count() == 0
         page.fill("#token", TOKEN)
         page.keyboard.press("Enter")
-        until(page, "document.getElementById('about').textContent.includes('12 images')")
+        page.locator("#about", has_text="12 images").wait_for()
         page.click("#sign-out")
         page.wait_for_selector("#sign-in:not([hidden])")
 

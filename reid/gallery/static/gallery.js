@@ -196,6 +196,7 @@ function signedOut() {
   select([]);
   clearResults();
   for (const name of ["search", "browse", "statistics", "views"]) $(name).hidden = true;
+  $("about").textContent = "";
   $("sign-in").hidden = false;
   $("token").focus();
 }
