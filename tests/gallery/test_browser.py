@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import socket
 import threading
 import time
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ import numpy as np
 import pytest
 from small_gallery import COLOURS, Verdicts, application, crop, encoded
 
+from reid.gallery.app import listening
 from reid.gallery.uploads import Limits
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -52,7 +52,7 @@ def served(app):
     """The address of a server in a thread."""
     import uvicorn
 
-    with socket.create_server(("127.0.0.1", 0)) as listener:
+    with listening("127.0.0.1", 0) as listener:
         server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
