@@ -1,6 +1,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -624,6 +625,7 @@ def test_serving_ends_in_order(tmp_path, how):
 
 def test_an_address_that_is_taken(tmp_path):
     with listening("127.0.0.1", 0) as first:
+        assert first.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
         port = first.getsockname()[1]
         with pytest.raises(InputError, match=f"127.0.0.1:{port}: cannot listen there"):
             listening("127.0.0.1", port)

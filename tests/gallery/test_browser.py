@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import socket
 import threading
 import time
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ import numpy as np
 import pytest
 from small_gallery import COLOURS, Verdicts, application, crop, encoded
 
+from reid.gallery.app import listening
 from reid.gallery.uploads import Limits
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -52,7 +52,7 @@ def served(app):
     """The address of a server in a thread."""
     import uvicorn
 
-    with socket.create_server(("127.0.0.1", 0)) as listener:
+    with listening("127.0.0.1", 0) as listener:
         server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
@@ -255,9 +255,9 @@ def test_browsing_and_searching_a_gallery_image(page):
 def test_wrong_files(page):
     upload(page)
     for content, words in (
-        (b"%PDF-1.7 is no picture", "not a picture of the formats JPEG, PNG, BMP"),
+        (b"%PDF-1.7 is no picture", "Not a picture of the formats JPEG, PNG, BMP"),
         (RED["buffer"][:80], "damaged or cut short"),
-        (b"", "the file is empty"),
+        (b"", "The file is empty."),
     ):
         page.set_input_files("#file", picture(content, "wrong.png"))
         until(page, f"document.getElementById('message').textContent.includes('{words}')")
@@ -321,7 +321,7 @@ def test_no_token_then_signing_in_and_out(browser, tmp_path):
         until(page, "document.getElementById('sign-in-problem').textContent.includes('not the token')")
         page.fill("#token", TOKEN)
         page.keyboard.press("Enter")
-        page.wait_for_selector("#drop")
+        page.locator("#about", has_text="12 images").wait_for()
         upload(page)
         assert page.evaluate("document.cookie") == ""  # no script can read the session
         page.context.clear_cookies()  # the session ends
@@ -330,7 +330,7 @@ def test_no_token_then_signing_in_and_out(browser, tmp_path):
         assert page.locator("#hits .hit").count() == 0
         page.fill("#token", TOKEN)
         page.keyboard.press("Enter")
-        until(page, "document.getElementById('about').textContent.includes('12 images')")
+        page.locator("#about", has_text="12 images").wait_for()
         page.click("#sign-out")
         page.wait_for_selector("#sign-in:not([hidden])")
 

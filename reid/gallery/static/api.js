@@ -18,7 +18,8 @@ async function ask(path, options = {}) {
   if (answer.ok) return answer;
   const body = await answer.json().catch(() => ({}));
   if (answer.status === 401 && path !== "/login") document.dispatchEvent(new Event("signed-out"));
-  throw new Problem(answer.status, body.error ?? `The server answers with status ${answer.status}.`);
+  const text = body.error ?? `the server answers with status ${answer.status}`;
+  throw new Problem(answer.status, `${text[0].toUpperCase()}${text.slice(1)}.`);
 }
 
 const json = async (path, options) => (await ask(path, options)).json();

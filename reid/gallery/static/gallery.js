@@ -17,7 +17,8 @@ function setQuery(query, name, picture) {
   if (state.preview?.startsWith("blob:")) URL.revokeObjectURL(state.preview);
   state.query = { ...query, name };
   state.preview = picture;
-  $("preview").replaceChildren(make("img", { src: picture, alt: "" }));
+  const image = make("img", { src: picture, alt: "", onerror: () => image.remove() });
+  $("preview").replaceChildren(image);
   $("query-name").textContent = name;
   select([]);
   view("search");
@@ -195,6 +196,7 @@ function signedOut() {
   select([]);
   clearResults();
   for (const name of ["search", "browse", "statistics", "views"]) $(name).hidden = true;
+  $("about").textContent = "";
   $("sign-in").hidden = false;
   $("token").focus();
 }
