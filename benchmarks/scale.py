@@ -20,10 +20,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from reid.gallery.store import LocalStore
 
 from reid.gallery.entries import Entry, Origin, Store
 from reid.gallery.remote import MilvusStore
+from reid.gallery.store import LocalStore
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests/gallery"))
 from milvus_server import missing, serving

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
 from reid.gallery.entries import Entry
+from reid.gallery.query import Hit as Found
 
 Id = Annotated[int, Field(ge=1, le=2**63 - 1)]
 Name = Annotated[str, Field(min_length=1, max_length=500)]
@@ -41,6 +42,10 @@ class Hit(EntryAnswer):
     distance: float = Field(description="1 - cosine, 0..2")
     probability: float | None = Field(description="of the same person at even odds; null without a calibration")
     match: bool | None = Field(description="within the threshold; null without a calibration")
+
+    @classmethod
+    def of_found(cls, hit: Found) -> Hit:
+        return cls(**shown(hit.entry), distance=hit.distance, probability=hit.probability, match=hit.same)
 
 
 def shown(entry: Entry) -> dict[str, Any]:

@@ -11,10 +11,11 @@ from contextlib import AbstractContextManager, asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
 from reid.errors import InputError
+from reid.gallery.audit import AuditLog
 from reid.gallery.entries import Store
-from reid.gallery.interfaces import Audit, Calibration
 from reid.gallery.model import Model
 from reid.gallery.service import Service
+from reid.gallery.thresholds import Calibration
 from reid.gallery.uploads import Limits
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def create_app(
     model: Model,
     calibration: Calibration | None,
     *,
-    audit: Audit,
+    audit: AuditLog,
     writer: Callable[[], AbstractContextManager[Store]],
     drop_expired: Callable[[], object],
     token: str | None = None,
@@ -61,6 +62,8 @@ def create_app(
     from reid.gallery.routes import install
 
     store.origin.check(model.origin, store.location)
+    if calibration is not None:
+        calibration.check(model.origin, store.location)
     if token is not None and len(token) < SHORTEST:
         raise InputError(f"token: has {len(token)} characters, needs {SHORTEST} or more")
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from reid.errors import InputError
 from reid.gallery.entries import EVERYTHING, Entry, Filter, Hits, Store
 from reid.gallery.thresholds import Calibration
 from reid.retrieval.ranking import CMC_RANKS
@@ -54,17 +55,22 @@ def judge(store: Store, hits: Hits, calibration: Calibration | None, rate: float
     if calibration is not None:
         calibration.check(store.origin, store.location)
         rate = calibration.usual if rate is None else rate
-    ids = [id for id in np.unique(hits.ids).tolist() if id >= 0]
-    entries = dict(zip(ids, store.get(ids), strict=True))
+    entries = _entries(store, [id for id in np.unique(hits.ids).tolist() if id >= 0])
     answers = []
     for row, distances in zip(hits.ids.tolist(), hits.distances.tolist(), strict=True):
-        own = []
-        for rank, (id, distance) in enumerate(zip(row, distances, strict=True), 1):
-            if id < 0:
-                break
-            own.append(_hit(rank, entries[id], distance, calibration, rate))
+        found = [(entries[id], distance) for id, distance in zip(row, distances, strict=True) if id in entries]
+        own = [_hit(rank, entry, distance, calibration, rate) for rank, (entry, distance) in enumerate(found, 1)]
         answers.append(Answer(own, None if calibration is None else not any(hit.same for hit in own)))
     return answers
+
+
+def _entries(store: Store, ids: list[int]) -> dict[int, Entry]:
+    """By id; without those that another process has erased since they were found."""
+    try:
+        found = store.get(ids)
+    except InputError:
+        found = [entry for id in ids for entry in store.find(limit=1, after=id - 1) if entry.id == id]
+    return {entry.id: entry for entry in found}
 
 
 def _hit(rank: int, entry: Entry, distance: float, calibration: Calibration | None, rate: float | None) -> Hit:

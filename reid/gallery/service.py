@@ -23,12 +23,13 @@ from reid.gallery.answers import (
     SearchAnswer,
     SummaryAnswer,
     TimelineAnswer,
-    shown,
 )
+from reid.gallery.audit import AuditLog
 from reid.gallery.entries import Entry, Filter, Store, unit_rows
-from reid.gallery.interfaces import Audit, Calibration
 from reid.gallery.model import Model
+from reid.gallery.query import answer
 from reid.gallery.sources import source_picture
+from reid.gallery.thresholds import Calibration
 from reid.gallery.uploads import Limits, Refused, decode
 
 TIMELINE = 500  # hits at most
@@ -42,7 +43,7 @@ class Service:
     store: Store
     model: Model
     calibration: Calibration | None
-    audit: Audit
+    audit: AuditLog
     writer: Callable[[], AbstractContextManager[Store]]
     limits: Limits
     embedding: Lock = field(default_factory=Lock)
@@ -53,7 +54,7 @@ class Service:
         calibration = None
         if self.calibration is not None:
             rates = [Rate(rate=each.rate, threshold=each.threshold) for each in self.calibration.held.rates]
-            usual = rates[len(rates) // 2].rate
+            usual = self.calibration.usual
             calibration = CalibrationAnswer(source=self.calibration.source, rates=rates, rate=usual)
         return SummaryAnswer(
             name=Path(self.store.location).name,
@@ -169,7 +170,7 @@ class Service:
             return None, None
         thresholds = {each.rate: each.threshold for each in self.calibration.held.rates}
         if rate is None:
-            rate = list(thresholds)[len(thresholds) // 2]
+            rate = self.calibration.usual
         if rate not in thresholds:
             raise Refused(422, f"rate {rate:g} is not one of {', '.join(f'{each:g}' for each in thresholds)}")
         return rate, thresholds[rate]
@@ -188,26 +189,9 @@ class Service:
             raise Refused(422, "the network finds nothing to compare in this picture") from None
 
     def _hits(self, query: Query, wanted: Filter, k: int, rate: float | None) -> list[Hit]:
-        found = self.store.search(self._feature(query), k + isinstance(query, int), wanted)
-        distances = {
-            int(id): float(distance)
-            for id, distance in zip(found.ids[0], found.distances[0], strict=True)
-            if id >= 0 and id != query
-        }
-        return [self._hit(entry, distances[entry.id], rate) for entry in self._there(list(distances)[:k])]
-
-    def _there(self, ids: list[int]) -> list[Entry]:
-        """Entries in the order of ``ids``, without those that were erased meanwhile."""
-        try:
-            return self.store.get(ids)
-        except InputError:
-            return [entry for entry in (look_up(self.store, id) for id in ids) if entry is not None]
-
-    def _hit(self, entry: Entry, distance: float, rate: float | None) -> Hit:
-        if self.calibration is None or rate is None:
-            return Hit(**shown(entry), distance=distance, probability=None, match=None)
-        verdict = self.calibration.verdict(distance, rate)
-        return Hit(**shown(entry), distance=distance, probability=verdict.probability, match=verdict.same)
+        features = self._feature(query)
+        (found,) = answer(self.store, features, k + isinstance(query, int), wanted, self.calibration, rate)
+        return [Hit.of_found(hit) for hit in found.hits if hit.entry.id != query][:k]
 
 
 def look_up(store: Store, id: int) -> Entry | None:

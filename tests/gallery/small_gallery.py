@@ -51,8 +51,11 @@ class Colours:
 class Verdicts:
     """A calibration made up: the probability falls in a line with the distance."""
 
-    source = "drawn"
+    source, usual = "drawn", 0.01
     held = SimpleNamespace(rates=[SimpleNamespace(rate=rate, threshold=edge) for rate, edge in RATES.items()])
+
+    def check(self, origin, where):
+        pass
 
     def verdict(self, distance, rate):
         return SimpleNamespace(
