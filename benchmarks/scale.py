@@ -22,8 +22,8 @@ from pathlib import Path
 import numpy as np
 
 from reid.gallery.entries import Entry, Origin, Store
-from reid.gallery.remote import MilvusStore
-from reid.gallery.store import LocalStore
+from reid.gallery.local.store import LocalStore
+from reid.gallery.milvus.store import MilvusStore
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests/gallery"))
 from milvus_server import missing, serving

@@ -37,11 +37,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    from reid.gallery.app import create_app, require_extra, serve
     from reid.gallery.audit import AuditLog
     from reid.gallery.location import open_store
-    from reid.gallery.model import load_model
+    from reid.gallery.networks.model import load_model
     from reid.gallery.retention import drop_expired
+    from reid.gallery.web.app import create_app, require_extra, serve
 
     require_extra()
     token, hosts = _token(arguments.token_file), list(arguments.allow_host)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from reid.errors import InputError
-from reid.gallery.vectors import open_private
+from reid.gallery.local.vectors import open_private
 
 
 class AuditLog:

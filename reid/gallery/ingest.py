@@ -16,7 +16,7 @@ from reid.data.images import read_image
 from reid.data.unlabelled import read_unlabelled
 from reid.errors import InputError
 from reid.gallery.entries import Entry, Store
-from reid.gallery.model import Model
+from reid.gallery.networks.model import Model
 from reid.gallery.thumbnails import crop, thumbnail
 from reid.progress import track
 from reid.retrieval.features import Features

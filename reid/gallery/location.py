@@ -41,7 +41,7 @@ def is_remote(location: str) -> bool:
 
 
 def _remote(location: str, made_by: Origin | None, write: bool) -> Store:
-    from reid.gallery.remote import MilvusStore
+    from reid.gallery.milvus.store import MilvusStore
 
     token = os.environ.get(TOKEN, "")
     if made_by is not None and not MilvusStore.exists(location, token):
@@ -50,7 +50,7 @@ def _remote(location: str, made_by: Origin | None, write: bool) -> Store:
 
 
 def _local(folder: Path, made_by: Origin | None, write: bool) -> Store:
-    from reid.gallery.store import LocalStore
+    from reid.gallery.local.store import LocalStore
 
     if made_by is not None and not (folder.is_dir() and any(folder.iterdir())):
         LocalStore.create(folder, made_by).close()

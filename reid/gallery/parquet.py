@@ -15,8 +15,8 @@ import pyarrow.parquet as pq
 from reid.errors import InputError
 from reid.gallery import retention, thresholds
 from reid.gallery.entries import Entry, Origin, Store
-from reid.gallery.store import Block, LocalStore
-from reid.gallery.vectors import open_private, sync_folder
+from reid.gallery.local.store import Block, LocalStore
+from reid.gallery.local.vectors import open_private, sync_folder
 
 BLOCK = 2048  # entries a row group
 KEY = b"reid.gallery"  # of the schema's metadata: format, origin, settings

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 
 from reid.gallery.entries import Origin
-from reid.gallery.track import Box
+from reid.gallery.video.track import Box
 
 SIZE, FPS = (320, 240), 20  # width, height
 COLOURS = {"red": (220, 30, 30), "green": (30, 220, 30), "blue": (30, 30, 220)}

@@ -10,8 +10,8 @@ import numpy as np
 from memory_store import MemoryStore
 from PIL import Image
 
-from reid.gallery.app import create_app
 from reid.gallery.entries import Entry, Origin
+from reid.gallery.web.app import create_app
 
 COLOURS = {
     "P1": (200, 30, 30),

@@ -13,7 +13,7 @@ from memory_store import MemoryStore
 from reid.errors import InputError
 from reid.gallery import parquet
 from reid.gallery.entries import Entry, Origin
-from reid.gallery.store import LocalStore
+from reid.gallery.local.store import LocalStore
 
 WIDTH = 5
 ORIGIN = Origin("run", WIDTH, "0" * 64, "none")

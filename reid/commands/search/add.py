@@ -14,7 +14,7 @@ from reid.errors import InputError
 if TYPE_CHECKING:
     from reid.gallery.entries import Entry, Store
     from reid.gallery.ingest import Added, Fragment
-    from reid.gallery.model import Model
+    from reid.gallery.networks.model import Model
 
 SHOWN = 10  # problems
 
@@ -55,7 +55,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     from reid.gallery.ingest import add_fragments, add_images
     from reid.gallery.location import open_store
-    from reid.gallery.model import load_model
+    from reid.gallery.networks.model import load_model
 
     _check(arguments)
     entries = [] if arguments.video else _entries(arguments)
@@ -86,9 +86,9 @@ def _entries(arguments: argparse.Namespace) -> list[Entry]:
 
 
 def _fragments(arguments: argparse.Namespace, model: Model) -> Iterator[Fragment]:
-    from reid.gallery.detect import load_detector
     from reid.gallery.ingest import seconds
-    from reid.gallery.video import fragments
+    from reid.gallery.video.detect import load_detector
+    from reid.gallery.video.fragments import fragments
 
     return fragments(
         arguments.video,

@@ -35,7 +35,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     from reid.gallery.ingest import labelled
     from reid.gallery.location import open_store
-    from reid.gallery.model import load_model
+    from reid.gallery.networks.model import load_model
     from reid.gallery.thresholds import SETTING, calibrate, measure
     from reid.report.reliability import reliability_picture, table
     from reid.report.table import align

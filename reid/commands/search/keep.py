@@ -12,7 +12,7 @@ from reid.errors import InputError
 
 if TYPE_CHECKING:
     from reid.gallery.entries import Change, Store
-    from reid.gallery.store import LocalStore
+    from reid.gallery.local.store import LocalStore
 
 
 # --- forget, update ---------------------------------------------------------------------------------------------------
@@ -119,7 +119,7 @@ def index(arguments: argparse.Namespace) -> None:
 
 
 def _local(store: Store, action: str) -> LocalStore:
-    from reid.gallery.store import LocalStore
+    from reid.gallery.local.store import LocalStore
 
     if not isinstance(store, LocalStore):
         raise InputError(f"{store.location}: {action} is for galleries in a folder; this one's server does it itself")
@@ -135,8 +135,8 @@ def stats_arguments(parser: argparse.ArgumentParser) -> None:
 
 def stats(arguments: argparse.Namespace) -> None:
     from reid.gallery import retention, thresholds
+    from reid.gallery.local.store import LocalStore
     from reid.gallery.location import open_store
-    from reid.gallery.store import LocalStore
     from reid.report.hits import moment
     from reid.report.table import align
 

@@ -51,7 +51,7 @@ def run(arguments: argparse.Namespace) -> None:
 
     from reid.gallery.ingest import embed_entries
     from reid.gallery.location import open_store
-    from reid.gallery.model import load_model
+    from reid.gallery.networks.model import load_model
     from reid.gallery.query import answer, first_ranks
     from reid.report.hits import answer_table, draw_answers
 
@@ -134,7 +134,7 @@ def compare(arguments: argparse.Namespace) -> None:
     from reid.data.images import read_image
     from reid.gallery.entries import unit_rows
     from reid.gallery.location import open_store
-    from reid.gallery.model import load_model
+    from reid.gallery.networks.model import load_model
 
     model = load_model(arguments.model)
     a, b = unit_rows(model.embed([read_image(path) for path in arguments.images]), model.origin.width, "features")

@@ -69,7 +69,7 @@ def add_judging(parser: argparse.ArgumentParser) -> None:
 
 def origin_of(arguments: argparse.Namespace) -> Origin | None:
     """Of the network that ``--model`` names, where it is given."""
-    from reid.gallery.model import load_model
+    from reid.gallery.networks.model import load_model
 
     return load_model(arguments.model).origin if arguments.model else None
 
@@ -139,7 +139,7 @@ def chosen(arguments: argparse.Namespace, store: Store) -> list[Entry]:
 def keep_index(store: Store) -> None:
     """Build the index of a gallery in a folder where it is to have one and has not: adding leaves it behind, erasing
     drops it, since it holds codes of what was erased."""
-    from reid.gallery.store import LocalStore
+    from reid.gallery.local.store import LocalStore
 
     if isinstance(store, LocalStore) and store.index_state().stale:
         print(f"{store.location}: index {store.build_index(progress=True)}")

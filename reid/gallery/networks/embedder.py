@@ -1,0 +1,35 @@
+"""A foreign network as a :class:`reid.gallery.networks.model.Model`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+import numpy as np
+
+from reid.errors import InputError
+from reid.gallery.entries import Origin
+from reid.gallery.networks.foreign import Description, Network, digest, read_description
+
+
+class ForeignModel:
+    """See :func:`reid.gallery.networks.model.load_model`; the output is the feature, (1, D) or (1, D, 1, 1).
+
+    Raises:
+        InputError: naming file, key and value; also for an output of another shape.
+    """
+
+    def __init__(self, name: str, threads: int | None) -> None:
+        description, file = read_description(name, Description)
+        self._network = Network(description, file, threads)
+        shape = self._network(np.zeros((description.height, description.width, 3), np.uint8)).shape
+        if len(shape) < 2 or shape[1] < 2 or shape[1] != np.prod(shape):
+            raise InputError(
+                f"{file}: output {self._network.output!r} is {shape}, expected a feature, (1, D) or (1, D, 1, 1)"
+            )
+        steps = {**description.model_dump(exclude={"file"}), "output": self._network.output, "precision": "float32"}
+        self.origin = Origin(file.stem, shape[1], digest(file), json.dumps(steps, sort_keys=True))
+
+    def embed(self, images: Sequence[np.ndarray]) -> np.ndarray:
+        rows = [self._network(image).reshape(-1) for image in images]
+        return np.array(rows, np.float32).reshape(len(images), self.origin.width)

@@ -1,0 +1,143 @@
+"""The gallery's web page and HTTP API: the application, and serving it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import socket
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractContextManager, asynccontextmanager, suppress
+from typing import TYPE_CHECKING
+
+from reid.errors import InputError
+from reid.gallery.audit import AuditLog
+from reid.gallery.entries import Store
+from reid.gallery.networks.model import Model
+from reid.gallery.thresholds import Calibration
+from reid.gallery.web.service import Service
+from reid.gallery.web.uploads import Limits
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+log = logging.getLogger(__name__)
+HOUR = 3600.0
+SHORTEST = 16  # characters of a token
+ABOUT = """Finds people in a gallery of crops by their looks.
+
+Requests that are not GET carry the header `X-Requested-With: gallery`. Where the server was started with a token,
+every request carries `Authorization: Bearer TOKEN`, or the cookie that `/login` gives. Errors are `{"error": "..."}`.
+Distances are 1 - cosine; times are seconds since 1970, UTC."""
+
+
+def create_app(
+    store: Store,
+    model: Model,
+    calibration: Calibration | None,
+    *,
+    audit: AuditLog,
+    writer: Callable[[], AbstractContextManager[Store]],
+    drop_expired: Callable[[], object],
+    token: str | None = None,
+    allowed_hosts: Sequence[str] = (),
+    limits: Limits | None = None,
+) -> FastAPI:
+    """The application.
+
+    Args:
+        store: open for reading; the caller closes it.
+        writer: opens the same gallery for writing, for the moment of an erasure.
+        drop_expired: drops what is older than the retention time; called at start and every hour.
+        token: asked for where given.
+        allowed_hosts: names and addresses that the Host header may hold, beside those of loopback.
+
+    Raises:
+        InputError: the extra ``web`` is not installed; another model's gallery; a token that is too short.
+    """
+    require_extra()
+    from fastapi import FastAPI
+
+    from reid.gallery.web.guard import Guard, Sessions
+    from reid.gallery.web.routes import install
+
+    store.origin.check(model.origin, store.location)
+    if calibration is not None:
+        calibration.check(model.origin, store.location)
+    if token is not None and len(token) < SHORTEST:
+        raise InputError(f"token: has {len(token)} characters, needs {SHORTEST} or more")
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        dropping = asyncio.create_task(keep_dropping(drop_expired))
+        yield
+        dropping.cancel()
+        with suppress(asyncio.CancelledError):
+            await dropping
+
+    app = FastAPI(title="Gallery", description=ABOUT, version="1", docs_url=None, redoc_url=None, lifespan=lifespan)
+    limits, sessions = limits or Limits(), Sessions(token)
+    install(app, Service(store, model, calibration, audit, writer, limits), sessions)
+    app.add_middleware(Guard, sessions=sessions, hosts=allowed_hosts, limit=limits.bytes)
+    return app
+
+
+async def keep_dropping(drop_expired: Callable[[], object]) -> None:
+    while True:
+        try:
+            await asyncio.to_thread(drop_expired)
+        except InputError as error:  # another process is writing, say: the next hour may do
+            log.warning("retention: %s", error)
+        await asyncio.sleep(HOUR)
+
+
+def serve(app: FastAPI, host: str, port: int) -> None:
+    """Serve until Ctrl-C or SIGTERM; requests under way get 5 seconds to end. Port 0 takes a free one.
+
+    Raises:
+        InputError: the address cannot be listened at.
+    """
+    require_extra()
+    import uvicorn
+
+    with listening(host, port) as listener:
+        address, taken = listener.getsockname()[:2]
+        print(f"gallery at http://{f'[{address}]' if ':' in address else address}:{taken} (Ctrl-C ends it)", flush=True)
+        config = uvicorn.Config(
+            app, access_log=False, log_level="warning", server_header=False, timeout_graceful_shutdown=5, ws="none"
+        )
+        previous = signal.signal(signal.SIGTERM, signal.default_int_handler)  # uvicorn raises it again when it is done
+        try:
+            with suppress(KeyboardInterrupt):
+                uvicorn.Server(config).run(sockets=[listener])
+        finally:
+            signal.signal(signal.SIGTERM, previous)
+
+
+def listening(host: str, port: int) -> socket.socket:
+    """
+    Raises:
+        InputError: naming the address, when it is taken or not one of this machine.
+    """
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        listener = socket.create_server((host, port), family=family, backlog=128)
+    except (OSError, OverflowError) as error:
+        raise InputError(f"{host}:{port}: cannot listen there: {error}") from None
+    # Connections inherit it; asyncio sets it on its own sockets only. Without it each answer waits 40 ms for an ACK.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listener
+
+
+def require_extra() -> None:
+    """
+    Raises:
+        InputError: a package of the extra is not installed.
+    """
+    try:
+        import fastapi
+        import python_multipart
+        import uvicorn
+    except ImportError as error:
+        raise InputError(f"{error.name} is not installed: pip install 'reid-gap[web]'") from None
+    del fastapi, python_multipart, uvicorn

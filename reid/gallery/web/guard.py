@@ -1,0 +1,148 @@
+"""What stands before every request: host, origin, token and length are checked, and headers set on every answer."""
+
+from __future__ import annotations
+
+import hmac
+import secrets
+import time
+from collections.abc import Sequence
+from http.cookies import CookieError, SimpleCookie
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from reid.gallery.web.uploads import Refused
+
+LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
+OPEN = ("/", "/healthz", "/login", "/openapi.json")  # and /static/: nothing of the gallery is in them
+COOKIE, SESSION = "gallery_session", 12 * 3600.0  # seconds
+HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'self'; img-src 'self' blob:; base-uri 'none'; form-action 'self'; object-src 'none'; "
+        "frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cache-Control": "no-store",
+}
+
+
+class Sessions:
+    """Who is signed in: the token's holders, by the random value of a cookie. They end with the process."""
+
+    def __init__(self, token: str | None, most: int = 100) -> None:
+        self._token, self._most = token, most
+        self._ends: dict[str, float] = {}
+
+    @property
+    def needed(self) -> bool:
+        return self._token is not None
+
+    def is_token(self, text: str) -> bool:
+        return self._token is not None and hmac.compare_digest(text.encode(), self._token.encode())
+
+    def open(self) -> str:
+        now = time.monotonic()
+        alive = [(value, end) for value, end in self._ends.items() if end > now]
+        self._ends = dict(alive[-self._most + 1 :])
+        value = secrets.token_urlsafe(32)
+        self._ends[value] = now + SESSION
+        return value
+
+    def close(self, headers: Headers) -> None:
+        self._ends.pop(_cookie(headers), None)
+
+    def admits(self, headers: Headers) -> bool:
+        if self._token is None:
+            return True
+        kind, _, given = headers.get("authorization", "").partition(" ")
+        if kind.lower() == "bearer" and self.is_token(given.strip()):
+            return True
+        return self._ends.get(_cookie(headers), 0.0) > time.monotonic()
+
+
+def _cookie(headers: Headers) -> str:
+    try:
+        found = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
+    except CookieError:
+        return ""
+    return "" if found is None else found.value
+
+
+class Guard:
+    """ASGI middleware around the whole application."""
+
+    def __init__(self, app: ASGIApp, sessions: Sessions, hosts: Sequence[str], limit: int) -> None:
+        self.app, self.sessions, self.limit = app, sessions, limit
+        self.hosts = {*LOOPBACK, *(host.lower() for host in hosts)}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self.app(scope, receive, send)
+            return
+        if scope["type"] != "http":
+            raise RuntimeError(f"no route takes {scope['type']}")
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in HEADERS.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        try:
+            self._check(scope, Headers(scope=scope))
+        except Refused as error:
+            headers = {"WWW-Authenticate": "Bearer"} if error.status == 401 else {}
+            answer = JSONResponse({"error": error.message}, error.status, headers)
+            await answer(scope, receive, send_with_headers)
+            return
+        await self.app(scope, self._bounded(receive), send_with_headers)
+
+    def _check(self, scope: Scope, headers: Headers) -> None:
+        host = headers.get("host", "").lower()
+        if host_name(host) not in self.hosts:
+            raise Refused(400, f"host {host!r} is not one of those that are allowed: {', '.join(sorted(self.hosts))}")
+        if scope["method"] not in ("GET", "HEAD"):
+            origin = headers.get("origin")
+            if origin is not None and urlsplit(origin).netloc.lower() != host:
+                raise Refused(403, f"a page of {origin!r} may not change this gallery")
+            if headers.get("x-requested-with") != "gallery":
+                raise Refused(403, "the header 'X-Requested-With: gallery' is missing")
+        length = headers.get("content-length", "0")
+        if not length.isdecimal() or int(length) > self.limit:
+            raise too_large(self.limit)
+        path = scope["path"]
+        if path not in OPEN and not path.startswith("/static/") and not self.sessions.admits(headers):
+            raise Refused(401, "sign in with the token first")
+
+    def _bounded(self, receive: Receive) -> Receive:
+        """Counts a body as it arrives: one sent in chunks states no length beforehand."""
+        total = 0
+
+        async def bounded() -> Message:
+            nonlocal total
+            message = await receive()
+            total += len(message.get("body", b""))
+            if total > self.limit:
+                refused = too_large(self.limit)
+                raise HTTPException(refused.status, refused.message)  # the one that every reader of a body lets pass
+            return message
+
+        return bounded
+
+
+def host_name(host: str) -> str:
+    """The name in a Host header, without the port."""
+    name, colon, port = host.rpartition(":")
+    return name if colon and port.isdecimal() else host
+
+
+def too_large(limit: int) -> Refused:
+    return Refused(413, f"the file is too large: more than {limit / 1e6:g} MB")

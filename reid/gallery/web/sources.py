@@ -1,0 +1,48 @@
+"""The picture that an entry was cut from, with the person marked."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from reid.data.images import read_image
+from reid.errors import InputError
+from reid.gallery.entries import Entry
+
+LARGEST = 1920  # pixels a side of what is sent
+
+
+def source_picture(entry: Entry) -> bytes:
+    """The source image or video frame as a JPEG, at most LARGEST a side, the entry's box drawn on it.
+
+    Raises:
+        InputError: the source is not there any more, or cannot be read.
+    """
+    path = Path(entry.source)
+    if not path.is_file():
+        raise InputError(f"{path.name}: the source of entry {entry.id} is not there any more")
+    image = Image.fromarray(_read(path, entry.frame))
+    scale = min(1.0, LARGEST / max(image.size))
+    image = image.resize((max(1, round(image.width * scale)), max(1, round(image.height * scale))))
+    if entry.box is not None:
+        left, top, right, bottom = (round(side * scale) for side in entry.box)
+        width = max(2, max(image.size) // 300)
+        draw = ImageDraw.Draw(image)
+        # Dark around bright: seen on any ground.
+        for colour, grow in (((0, 0, 0), 2 * width), ((255, 214, 0), width)):
+            corners = (left - grow, top - grow, max(left, right) + grow, max(top, bottom) + grow)
+            draw.rectangle(corners, outline=colour, width=width)
+    file = io.BytesIO()
+    image.save(file, "JPEG", quality=85)
+    return file.getvalue()
+
+
+def _read(path: Path, frame: int | None) -> np.ndarray:
+    if frame is None:
+        return read_image(path)
+    from reid.gallery.video.frames import read_frame
+
+    return read_frame(path, frame)

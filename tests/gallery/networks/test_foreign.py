@@ -1,0 +1,203 @@
+"""Feeding a foreign network: against numpy by hand, and everything that its description can get wrong."""
+
+import hashlib
+import sys
+import threading
+
+import numpy as np
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tiny_onnx import FEED, describe, mean_colours, onnx, save_onnx
+
+from reid.errors import InputError
+from reid.gallery.networks.embedder import ForeignModel
+from reid.gallery.networks.foreign import Description, Network, digest, find_description, read_description
+from reid.gallery.networks.model import load_model
+
+WEIGHTS = np.array([[1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 2, -1]], np.float32)
+IMAGE = np.random.default_rng(0).integers(0, 256, (4, 2, 3), np.uint8)
+
+
+@pytest.fixture
+def file(tmp_path):
+    return mean_colours(tmp_path / "net.onnx", WEIGHTS)
+
+
+@pytest.mark.parametrize("output", ["feature", "flat"])
+@pytest.mark.parametrize("keys", [
+    {},
+    {"colour": "bgr"},
+    {"scale": 1, "mean": [0.1, 0.2, 0.3], "std": [0.5, 0.25, 2.0]},
+    {"colour": "bgr", "mean": [100.0, 0.0, 50.0], "std": [10.0, 1.0, 1.0]},
+])  # fmt: skip
+def test_pixels_arrive_as_described(file, keys, output):
+    describe(file, output=output, **keys)
+    model = load_model(file, threads=1)
+    pixels = IMAGE.astype(np.float64)
+    if keys.get("colour") == "bgr":
+        pixels = pixels[..., ::-1]
+    values = (pixels / 255 * keys.get("scale", 255) - keys.get("mean", 0)) / keys.get("std", 1)
+    expected = WEIGHTS @ values.mean(axis=(0, 1))
+    found = model.embed([IMAGE, IMAGE[:, ::-1]])
+    assert found.dtype == np.float32 and found.shape == (2, 4) and model.origin.width == 4
+    np.testing.assert_allclose(found, [expected, expected], rtol=1e-5, atol=1e-5)
+    assert model.embed([]).shape == (0, 4)
+
+
+@pytest.mark.parametrize("resize", ["bilinear", "bicubic"])
+def test_any_size_comes_in_and_a_plain_image_stays_plain(file, resize):
+    describe(file, output="flat", resize=resize)
+    plain = np.full((31, 17, 3), (10, 200, 30), np.uint8)
+    np.testing.assert_allclose(load_model(file).embed([plain])[0], WEIGHTS @ [10, 200, 30], rtol=1e-5)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(1, 9), st.integers(1, 9), st.integers(0, 2**32 - 1))
+def test_the_size_is_as_described_whatever_the_image(height, width, seed):
+    image = np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
+    values = Description(file="x.onnx", **FEED).prepare(image)
+    assert values.shape == (1, 3, 4, 2) and values.dtype == np.float32
+    assert values.min() >= image.min() and values.max() <= image.max()
+
+
+@pytest.mark.parametrize("shape", [(1, 3, 4, 2), (8, 3, 4, 2), ("N", 3, "H", "W")])
+def test_a_fixed_or_open_batch_and_size(tmp_path, shape):
+    file = mean_colours(tmp_path / "net.onnx", WEIGHTS, shape)
+    describe(file, output="flat")
+    np.testing.assert_allclose(load_model(file).embed([IMAGE])[0], WEIGHTS @ IMAGE.mean((0, 1)), rtol=1e-5)
+
+
+def test_from_several_threads(file):
+    describe(file, output="flat")
+    model = load_model(file, threads=1)
+    images = [np.full((4, 2, 3), number, np.uint8) for number in range(100)]
+    found = [None] * 8
+
+    def work(place):
+        found[place] = model.embed(images)
+
+    threads = [threading.Thread(target=work, args=(place,)) for place in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for own in found:
+        np.testing.assert_allclose(own[:, 0], np.arange(100), rtol=1e-6)
+
+
+def test_three_ways_to_name_it(file, tmp_path, monkeypatch):
+    own = describe(file, output="flat")
+    elsewhere = tmp_path / "descriptions" / "other.yaml"
+    elsewhere.parent.mkdir()
+    elsewhere.write_text(own.read_text())
+    with pytest.raises(InputError, match=r"other.yaml: file: no 'net.onnx' in .*descriptions; \$REID_MODELS.*not set"):
+        monkeypatch.delenv("REID_MODELS", raising=False)
+        load_model(elsewhere)
+    monkeypatch.setenv("REID_MODELS", str(tmp_path))
+    origins = [load_model(path).origin for path in (file, own, elsewhere)]
+    assert len(set(origins)) == 1 and origins[0].name == "net"
+    elsewhere.write_text(yaml.safe_dump({"file": str(file), **FEED, "output": "flat"}))
+    monkeypatch.delenv("REID_MODELS")
+    assert load_model(elsewhere).origin == origins[0]
+    assert find_description("person-reidentification-retail-0265").name == "person-reidentification-retail-0265.yaml"
+
+
+def test_the_origin_tells_other_weights_and_other_feeding(file, tmp_path):
+    describe(file, output="flat")
+    first = load_model(file).origin
+    assert load_model(file, threads=2).origin == first
+    describe(file, output="flat", colour="bgr")
+    assert load_model(file).origin.network == first.network
+    assert load_model(file).origin.fingerprint != first.fingerprint
+    other = mean_colours(tmp_path / "other.onnx", WEIGHTS + 1)
+    describe(other, output="flat")
+    assert load_model(other).origin.preprocessing == first.preprocessing
+    assert load_model(other).origin.network != first.network
+
+
+def test_the_digest_covers_weights_in_other_files(file, tmp_path):
+    model = onnx.load(file)
+    onnx.save(model, tmp_path / "out.onnx", save_as_external_data=True, location="some.weights", size_threshold=0)
+    before = digest(tmp_path / "out.onnx")
+    weights = tmp_path / "some.weights"
+    changed = bytearray(weights.read_bytes())
+    changed[0] ^= 1
+    weights.write_bytes(changed)
+    assert digest(tmp_path / "out.onnx") != before
+    weights.unlink()
+    with pytest.raises(InputError, match=r"some.weights: the weights of out.onnx cannot be read"):
+        digest(tmp_path / "out.onnx")
+    (tmp_path / "ir.xml").write_bytes(b"graph")
+    (tmp_path / "ir.bin").write_bytes(b"weights")
+    parts = b"".join(hashlib.sha256(own).digest() for own in (b"graph", b"weights"))
+    assert digest(tmp_path / "ir.xml") == hashlib.sha256(parts).hexdigest()
+
+
+@pytest.mark.parametrize(("keys", "message"), [
+    ({"colour": "grey"}, r"net.yaml: colour: input should be 'rgb' or 'bgr', got 'grey'"),
+    ({"scale": 127}, r"net.yaml: scale: .*got 127"),
+    ({"height": 0}, r"net.yaml: height: .*got 0"),
+    ({"std": [1, 0, 1]}, r"net.yaml: std.1: .*got 0"),
+    ({"mean": [1, 2]}, r"net.yaml: mean.2: "),
+    ({"mean": [1, 2, float("nan")]}, r"net.yaml: mean.2: .*finite"),
+    ({"colours": "rgb"}, r"net.yaml: unknown key 'colours'; the keys here are file, height, width, colour,"),
+    ({"resize": "area"}, r"net.yaml: resize: .*got 'area'"),
+    ({"file": "net.pth"}, r"net.yaml: file: 'net.pth' does not end in .onnx or .xml"),
+    ({"file": "gone.onnx"}, r"net.yaml: file: no 'gone.onnx' in "),
+    ({"output": "flatt"}, r"net.onnx: output: 'flatt' is not one of its outputs; choices: feature, flat, maps"),
+    ({}, r"net.onnx: output: None is not one of its outputs; choices: feature, flat, maps"),
+    ({"output": "maps"}, r"net.onnx: output 'maps' is \(1, 4, 4, 2\), expected a feature"),
+])  # fmt: skip
+def test_a_description_that_is_wrong(file, monkeypatch, keys, message):
+    monkeypatch.delenv("REID_MODELS", raising=False)
+    with pytest.raises(InputError, match=message):
+        load_model(describe(file, **keys))
+
+
+def test_a_size_that_the_network_does_not_take(tmp_path):
+    nodes = [("MatMul", ["image", "weights"], "maps", {}), ("Flatten", ["maps"], "flat", {})]
+    file = save_onnx(
+        tmp_path / "net.onnx", nodes, {"flat": (1, 36)}, {"weights": np.ones((2, 3), np.float32)}, (1, 3, 4, 2)
+    )
+    with pytest.raises(InputError, match=r"net.onnx: does not take \[1, 3, 4, 5\], its input is \[1,3,4,2\]"):
+        load_model(describe(file, width=5))
+
+
+def test_two_inputs_one_number_or_no_network(file, tmp_path):
+    two = save_onnx(
+        tmp_path / "two.onnx", [("Add", ["image", "b"], "sum", {})], {"sum": ("N", 3, 4, 2)}, {}, inputs=("image", "b")
+    )
+    with pytest.raises(InputError, match="two.onnx: has 2 inputs, expected one"):
+        load_model(describe(two))
+    one = mean_colours(tmp_path / "one.onnx", WEIGHTS[:1])
+    with pytest.raises(InputError, match=r"one.onnx: output 'flat' is \(1, 1\), expected a feature"):
+        load_model(describe(one, output="flat"))
+    file.write_bytes(file.read_bytes()[:100])
+    with pytest.raises(InputError, match="net.onnx: not a readable network: "):
+        load_model(describe(file))
+    broken = tmp_path / "broken.xml"
+    broken.write_text("<net")
+    with pytest.raises(InputError, match="broken.xml: not a readable network: "):
+        load_model(describe(broken))
+
+
+def test_no_description_another_file_s_or_no_such_name(file, tmp_path):
+    with pytest.raises(InputError, match=r"needs .*net.yaml beside it, which says how to feed it"):
+        load_model(file)
+    other = mean_colours(tmp_path / "other.onnx", WEIGHTS)
+    describe(file).rename(other.with_suffix(".yaml"))
+    with pytest.raises(InputError, match=r"other.yaml: file: 'net.onnx' is not .*other.onnx"):
+        load_model(other)
+    with pytest.raises(InputError, match=r"nothing: is neither a run's folder nor a foreign network.*choices: "):
+        load_model(tmp_path / "nothing")
+
+
+def test_without_openvino_the_extra_is_named(file, monkeypatch):
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    description, path = read_description(str(describe(file)), Description)
+    with pytest.raises(InputError, match=r"pip install 'reid-gap\[openvino\]'"):
+        Network(description, path, None)
+    with pytest.raises(InputError, match=r"reid-gap\[openvino\]"):
+        ForeignModel(str(file), None)
