@@ -24,7 +24,7 @@ from reid.gallery.web.service import Service
 from reid.gallery.web.uploads import Refused
 
 Answer = TypeVar("Answer")
-FOLDER = files("reid.gallery")
+FOLDER = files("reid.gallery.web")
 STATIC = {file.name: file.read_bytes() for file in FOLDER.joinpath("static").iterdir() if file.is_file()}
 PAGE = Environment(autoescape=True).from_string(FOLDER.joinpath("page.html.j2").read_text(encoding="utf-8"))
 
