@@ -610,7 +610,7 @@ print("closed in order")
 def test_serving_ends_in_order(tmp_path, how):
     from pathlib import Path
 
-    code = SERVER.format(tests=str(Path(__file__).parent), folder=str(tmp_path))
+    code = SERVER.format(tests=str(Path(__file__).parents[1]), folder=str(tmp_path))
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         address = process.stdout.readline().split()[2]
