@@ -23,9 +23,9 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from reid.gallery.local.store import LocalStore
 
 from reid.gallery.entries import Entry, Origin
+from reid.gallery.local.store import LocalStore
 from reid.report.table import align
 
 WIDTH, BLOCK = 512, 50_000
@@ -76,25 +76,24 @@ def opening(folder: Path) -> list[list[str]]:
 def served(folder: Path, port: multiprocessing.Queue[int]) -> None:
     """A process: train a step of a ResNet-18, fill a gallery with 100,000 of its features, serve it."""
     import uvicorn
-    from reid.gallery.networks.model import load_model
-    from reid.gallery.web.app import create_app
 
     from reid.config import load_config
     from reid.engine.train import train
     from reid.gallery.audit import AuditLog
+    from reid.gallery.networks.model import load_model
+    from reid.gallery.web.app import create_app, listening
 
     own = ["model.width=1.0", "optim.steps=1", "data.workers=0", f"output={folder / 'run'}", "threads=1"]
-    model = load_model(train(load_config("sites_ibn_b.yaml", own), progress=False))
+    model = load_model(train(load_config("sites_ibn_b.yaml", own), progress=False), threads=1)
     with LocalStore.create(folder / "page", model.origin) as store:
         for entries, features, thumbnails in blocks(ADDED, model.origin.width):
             store.add(entries, features, thumbnails)
     writer = partial(LocalStore.open, folder / "page", write=True)
     with LocalStore.open(folder / "page") as store:
         app = create_app(store, model, None, audit=AuditLog(store.folder), writer=writer, drop_expired=lambda: None)
-        server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False))
-        listener = uvicorn.Config(app, port=0).bind_socket()
-        port.put(listener.getsockname()[1])
-        server.run(sockets=[listener])
+        with listening("127.0.0.1", 0) as listener:
+            port.put(listener.getsockname()[1])
+            uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False)).run(sockets=[listener])
 
 
 def page(folder: Path) -> list[list[str]]:

@@ -3,8 +3,8 @@
     OMP_NUM_THREADS=1 python benchmarks/scale.py
 
 Synthetic unit features, 512 floats each; thumbnails of the mean size of PKU-ReID's crops. Prints the tables of
-docs/scale.md. Sizes are exact, memory of a server is the growth of its resident size; times are medians of wall clock
-and differ with the machine.
+docs/scale.md. Sizes are exact; memory is the growth of the resident size of the process, caches and garbage
+included; times are medians of wall clock and differ with the machine.
 """
 
 from __future__ import annotations
@@ -23,15 +23,17 @@ import numpy as np
 
 from reid.gallery.entries import Entry, Origin, Store
 from reid.gallery.local.store import LocalStore
+from reid.gallery.milvus.reader import thumbnail_key
+from reid.gallery.milvus.rows import row_of
 from reid.gallery.milvus.store import MilvusStore
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests/gallery"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests/gallery/milvus"))
 from milvus_server import missing, serving
 
 WIDTH = 512
 THUMBNAIL = 2_729  # bytes, mean of PKU-ReID's crops (128 x 48 pixels)
 NODE = 64 * 10**9  # bytes of memory of a query node
-FULL = 0.7  # of which vectors and columns may take
+FULL = 0.7  # the share of it that may be loaded
 BLOCK = 5_000  # entries a call
 SETTLING = 30  # seconds that a server has to write its segments
 ORIGIN = Origin("synthetic", WIDTH, "none", "none")
@@ -39,7 +41,7 @@ ORIGIN = Origin("synthetic", WIDTH, "none", "none")
 
 @dataclass(frozen=True)
 class Measured:
-    """Of one store: bytes an entry, in files and in memory, entries added and queries answered a second."""
+    """Of one store: bytes an entry in files and in memory, entries added and queries answered a second."""
 
     name: str
     entries: int
@@ -62,10 +64,10 @@ def entries(low: int, count: int) -> list[Entry]:
     ]
 
 
-def fill(store: Store, first: int, count: int) -> float:
+def fill(store: Store, count: int) -> float:
     """Entries added a second."""
-    generator, spent = np.random.default_rng(first), 0.0
-    for low in range(first, first + count, BLOCK):
+    generator, spent = np.random.default_rng(0), 0.0
+    for low in range(0, count, BLOCK):
         features, some = unit(BLOCK, low), entries(low, BLOCK)
         thumbnails = [generator.bytes(THUMBNAIL) for _ in range(BLOCK)]
         start = time.perf_counter()
@@ -96,15 +98,24 @@ def resident(process: int | str) -> int:
 
 
 def measure(name: str, store: Store, folder: Path, count: int, process: int | str = "self") -> Measured:
-    """Sizes and memory are those of the second half: what is taken once, whatever the size, is left out."""
-    queries, sizes = unit(100, 1), []
-    for half in range(2):
-        adds = fill(store, half * count // 2, count // 2)
-        single, batch = rate(store, queries[:1], 5), rate(store, queries, 3)
-        time.sleep(SETTLING if process != "self" else 0)
-        sizes.append((size(folder), resident(process)))
-    disk, memory = (2 * (late - early) / count for early, late in zip(*sizes, strict=True))
+    before, queries = (size(folder), resident(process)), unit(100, 1)
+    adds = fill(store, count)
+    single, batch = rate(store, queries[:1], 5), rate(store, queries, 3)
+    time.sleep(SETTLING if process != "self" else 0)
+    disk, memory = (
+        (late - early) / count for early, late in zip(before, (size(folder), resident(process)), strict=True)
+    )
     return Measured(name, count, disk, memory, adds, single, batch)
+
+
+def loaded() -> tuple[int, int]:
+    """Bytes of an entry's columns and of its thumbnail as Milvus holds them, without the vector, without overhead."""
+    (entry,) = entries(0, 1)
+    row = row_of(entry, np.empty(0))
+    columns = sum(
+        len(value.encode()) if isinstance(value, str) else 8 for name, value in row.items() if name != "vector"
+    )
+    return columns, len(thumbnail_key(10**8)) + 8 + 4 * math.ceil(THUMBNAIL / 3)
 
 
 def measured(count: int, folder: Path) -> list[Measured]:
@@ -141,16 +152,24 @@ def main() -> None:
     print(f"{WIDTH} floats an entry, {platform.machine()}, load {Path('/proc/loadavg').read_text().split()[0]}\n")
     rows = [["store", "entries", "in files, each", "in memory, each", "added/s", "queries/s, singly", "by 100"]]
     for s in stores:
-        speeds = [f"{s.adds:,.0f}", f"{s.single:.2g}", f"{s.batch:.2g}"]
+        speeds = [f"{speed:,.0f}" if speed >= 10 else f"{speed:.1f}" for speed in (s.adds, s.single, s.batch)]
         rows.append([s.name, f"{s.entries:,}", human(s.disk), human(s.memory), *speeds])
     print(table(rows), end="\n\n")
-    rows = [["crops", "vectors", *(f"{s.name}: files" for s in stores), "Milvus: memory", "query nodes of 64 GB"]]
+    print(table(sizing(stores)))
+
+
+def sizing(stores: list[Measured]) -> list[list[str]]:
+    """What follows for more crops; the memory of a cluster is what it must load."""
+    columns, thumbnail = loaded()
+    ways = {"all exact": 4 * WIDTH + columns + thumbnail, "IVF_SQ8, thumbnails on disk": WIDTH + columns}
+    heads = [f"{way} ({each:,} B each)" for way, each in ways.items()]
+    rows = [["crops", "vectors", "folder: files", "Milvus: files", *(f"Milvus: loaded, {head}" for head in heads)]]
     for crops in (10**6, 10**8):
-        memory = crops * stores[-1].memory
-        files = [human(crops * s.disk) for s in stores]
-        nodes = math.ceil(memory / (FULL * NODE))
-        rows.append([f"{crops:,}", human(crops * 4 * WIDTH), *files, human(memory), str(nodes)])
-    print(table(rows))
+        files = [human(crops * stores[place].disk) for place in (0, -1)]
+        nodes = [math.ceil(crops * each / (FULL * NODE)) for each in ways.values()]
+        memory = [f"{human(crops * each)}, nodes: {n}" for each, n in zip(ways.values(), nodes, strict=True)]
+        rows.append([f"{crops:,}", human(crops * 4 * WIDTH), *files, *memory])
+    return rows
 
 
 if __name__ == "__main__":

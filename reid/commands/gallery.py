@@ -49,7 +49,7 @@ def run(arguments: argparse.Namespace) -> None:
         hosts.append(arguments.host)
         if token is None:
             raise InputError(f"--host {arguments.host}: others can reach it, so it needs --token-file FILE or ${TOKEN}")
-    model = load_model(arguments.model)
+    model = load_model(arguments.model, threads=1)  # a request each; several requests fill the cores
     writer = partial(open_store, arguments.store, model.origin, write=True)
 
     def drop() -> None:

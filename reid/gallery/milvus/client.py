@@ -105,8 +105,10 @@ def _client(location: str, uri: str, token: str) -> Any:
     # What it logs, with a traceback each, it raises as well.
     for name in ("pymilvus", "milvus_lite"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
+    # Milvus Lite ends connections that ask for signs of life while a long call runs; a server puts up with them.
+    quiet = {} if uri.startswith("http") else {"grpc_options": {"grpc.keepalive_time_ms": 2**31 - 1}}
     try:
-        return MilvusClient(uri, token=token, timeout=CONNECTING)
+        return MilvusClient(uri, token=token, timeout=CONNECTING, **quiet)
     except MilvusException as error:
         if uri.startswith("http"):
             raise InputError(f"{location}: no Milvus server answers there: {error.message}") from None

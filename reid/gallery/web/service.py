@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from threading import Lock
+from threading import Semaphore
 
 import numpy as np
 
@@ -46,7 +47,7 @@ class Service:
     audit: AuditLog
     writer: Callable[[], AbstractContextManager[Store]]
     limits: Limits
-    embedding: Lock = field(default_factory=Lock)
+    embedding: Semaphore = field(default_factory=lambda: Semaphore(os.cpu_count() or 1))
 
     def summary(self) -> SummaryAnswer:
         counts, origin = self.store.summary(), self.store.origin
@@ -181,7 +182,7 @@ class Service:
             self.entry(query)
             return self.store.features([query])
         image = decode(query, self.limits)
-        with self.embedding:  # a network is asked by one thread at a time; the work inside may use all cores
+        with self.embedding:  # as many at once as there are cores: one thread each is faster than all for one
             features = self.model.embed([image])
         try:
             return unit_rows(features, self.store.origin.width, "picture")
