@@ -43,6 +43,10 @@ class MilvusReader:
                 raise InputError(f"{self.location}: there is no gallery: it has no collection {collection!r}")
             connection("load_collection", collection)
         self.origin = _read_origin(self._texts)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError as error:
+            raise InputError(f"{self.folder}: cannot be made: {error}") from None
 
     @classmethod
     def open(cls, location: str, write: bool = False, token: str = "") -> Self:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import chdir
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
@@ -39,6 +40,13 @@ NAMES = [
     "", '"] or id > 0 or camera in ["', "NULL", "a" * 300,
 ]  # fmt: skip
 TIMES = st.none() | st.sampled_from([0.0, -5.0, 1e9 + 3, 1e9 + 1 / 3, 5e-324, float("inf"), -float("inf")])
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _elsewhere(tmp_path_factory):
+    """Audit logs lie below the current folder."""
+    with chdir(tmp_path_factory.mktemp("here")):
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -293,7 +301,7 @@ store.add([Entry("/b.jpg", "hall")] * 6, np.eye(8)[:6], [b"t"] * 6)
 
 def test_after_a_kill_the_next_process_clears_up(tmp_path):
     path = str(tmp_path / "gallery.db")
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path))}
     ended = subprocess.run([sys.executable, "-c", KILLED, path], env=environment, check=False)
     assert ended.returncode == -signal.SIGKILL
     with MilvusStore.open(path, write=True) as store:
@@ -443,6 +451,7 @@ def test_open_store(tmp_path):
     path = str(tmp_path / "new.db")
     with open_store(path, ORIGIN, write=True, create=True) as store:
         assert store.folder == Path("runs/galleries/new")
+        assert store.folder.is_dir()
         assert store.origin == ORIGIN
         store.set("a", "b")
     with open_store(path, ORIGIN, create=True) as store:
