@@ -41,7 +41,7 @@ def run(arguments: argparse.Namespace) -> None:
     from reid.gallery.location import open_store
     from reid.gallery.networks.model import load_model
     from reid.gallery.retention import drop_expired
-    from reid.gallery.web.app import create_app, require_extra, serve
+    from reid.gallery.web.app import create_app, one_thread_each, require_extra, serve
 
     require_extra()
     token, hosts = _token(arguments.token_file), list(arguments.allow_host)
@@ -49,13 +49,14 @@ def run(arguments: argparse.Namespace) -> None:
         hosts.append(arguments.host)
         if token is None:
             raise InputError(f"--host {arguments.host}: others can reach it, so it needs --token-file FILE or ${TOKEN}")
-    model = load_model(arguments.model, threads=1)  # a request each; several requests fill the cores
+    model = load_model(arguments.model)
     writer = partial(open_store, arguments.store, model.origin, write=True)
 
     def drop() -> None:
         with writer() as gallery:
             drop_expired(gallery)
 
+    one_thread_each()
     with open_store(arguments.store, model.origin) as store:
         calibration = calibration_of(arguments, store)
         app = create_app(

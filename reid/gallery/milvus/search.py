@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from reid.gallery.entries import Hits
-from reid.gallery.milvus.client import PAGE, Connection
+from reid.gallery.milvus.client import Connection
+from reid.retrieval.search import decide
 
 SPARE = 22  # asked for beside the k nearest, so that rounding and a few ties leave the list certain
 MOST = 16_384  # that Milvus proposes to a query
@@ -71,24 +72,3 @@ def _read_all(connection: Connection, expression: str, queries: np.ndarray, k: i
 
 def _fetch(vectors: dict[int, Any], width: int) -> Callable[[np.ndarray], np.ndarray]:
     return lambda ids: np.array([vectors[id] for id in ids.tolist()], np.float32).reshape(len(ids), width)
-
-
-def decide(
-    queries: np.ndarray, proposed: np.ndarray, fetch: Callable[[np.ndarray], np.ndarray], k: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """The k nearest of (Q, C) ``proposed`` ids, -1 for none, by distances in float64 that depend on the two vectors
-    alone; at equal distance the smaller id first.
-
-    Args:
-        fetch: gives the (M, D) float32 vectors of (M,) rising ids.
-    """
-    ids, distances = np.full((len(queries), k), -1, np.int64), np.full((len(queries), k), np.nan)
-    for number, query in enumerate(queries.astype(np.float64)):
-        own = np.unique(proposed[number][proposed[number] >= 0])
-        found = np.empty(len(own))
-        for low in range(0, len(own), PAGE):
-            products = fetch(own[low : low + PAGE]).astype(np.float64) * query
-            found[low : low + PAGE] = np.clip(1 - products.sum(axis=1), 0, 2)
-        best = np.argsort(found, kind="stable")[:k]
-        ids[number, : len(best)], distances[number, : len(best)] = own[best], found[best]
-    return ids, distances

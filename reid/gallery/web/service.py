@@ -182,7 +182,7 @@ class Service:
             self.entry(query)
             return self.store.features([query])
         image = decode(query, self.limits)
-        with self.embedding:  # as many at once as there are cores: one thread each is faster than all for one
+        with self.embedding:  # as many at once as there are cores: see one_thread_each
             features = self.model.embed([image])
         try:
             return unit_rows(features, self.store.origin.width, "picture")
