@@ -8,8 +8,9 @@ An image's way through the package:
     engine      build (config -> objects) · train · checkpoint · extract (images -> Features)
     retrieval   Features -> ranked lists (FAISS), exact CMC, mAP, mINP
     evaluation  a trained run x targets -> results.json
+    gallery     entries that last: crops and videos -> store -> answers, thresholds, web page
     report      tables and plots
-    cli         the commands
+    commands    what each command reads and prints; cli puts them together
 """
 
 __version__ = "0.1.0"
