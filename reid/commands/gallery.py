@@ -44,11 +44,13 @@ def run(arguments: argparse.Namespace) -> None:
     from reid.gallery.web.app import create_app, one_thread_each, require_extra, serve
 
     require_extra()
-    token, hosts = _token(arguments.token_file), list(arguments.allow_host)
-    if not _loopback(arguments.host):
-        hosts.append(arguments.host)
-        if token is None:
-            raise InputError(f"--host {arguments.host}: others can reach it, so it needs --token-file FILE or ${TOKEN}")
+    if arguments.store.endswith(".db"):
+        raise InputError(
+            f"--store {arguments.store}: Milvus Lite is for one at a time; the page needs a folder or a server"
+        )
+    token, hosts = _token(arguments.token_file), [arguments.host, *arguments.allow_host]
+    if token is None and not _loopback(arguments.host):
+        raise InputError(f"--host {arguments.host}: others can reach it, so it needs --token-file FILE or ${TOKEN}")
     model = load_model(arguments.model)
     writer = partial(open_store, arguments.store, model.origin, write=True)
 

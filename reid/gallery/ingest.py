@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -23,6 +22,7 @@ from reid.retrieval.features import Features
 
 COLUMNS = ("path", "camera", "identity", "time", "left", "top", "right", "bottom")
 BOX = COLUMNS[4:]
+EARLIEST, LATEST = -62_135_596_800.0, 253_402_300_799.0  # seconds since 1970: the years 1 to 9999
 AT_ONCE = 256  # images embedded, and committed, together
 
 
@@ -62,7 +62,7 @@ def csv_entries(file: Path) -> list[Entry]:
 
 
 def _csv_entry(row: dict[str, str | None], where: str, folder: Path) -> Entry:
-    if None in row or not row["path"] or not row["camera"]:
+    if None in row or not row["path"] or not row["camera"] or "\0" in row["path"]:
         raise InputError(f"{where}: expected a value for path and camera, and no more values than columns")
     given = [row.get(name) for name in BOX]
     box = None
@@ -94,8 +94,8 @@ def seconds(text: str, what: str) -> float:
         except ValueError:
             raise InputError(f"{what}: {text!r} is neither seconds since 1970 nor like 2026-03-01T17:05:00") from None
         found = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-    if not math.isfinite(found):
-        raise InputError(f"{what}: {text!r} is no point in time")
+    if not EARLIEST <= found <= LATEST:
+        raise InputError(f"{what}: {text!r} is no point in time of the years 1 to 9999")
     return found
 
 
@@ -171,6 +171,10 @@ def read_crop(entry: Entry) -> np.ndarray:
     Raises:
         InputError: naming the file, when it cannot be read or the box lies outside it.
     """
+    try:
+        entry.source.encode()
+    except UnicodeEncodeError:
+        raise InputError(f"{entry.source!r}: a name that is not UTF-8 cannot be kept") from None
     image = read_image(Path(entry.source))
     if entry.box is None:
         return image

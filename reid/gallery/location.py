@@ -50,8 +50,8 @@ def _remote(location: str, made_by: Origin | None, write: bool) -> Store:
 
 
 def _local(folder: Path, made_by: Origin | None, write: bool) -> Store:
-    from reid.gallery.local.store import LocalStore
+    from reid.gallery.local.store import DATABASE, LocalStore
 
-    if made_by is not None and not (folder.is_dir() and any(folder.iterdir())):
+    if made_by is not None and not (folder / DATABASE).exists():
         LocalStore.create(folder, made_by).close()
     return LocalStore.open(folder, write)

@@ -52,6 +52,8 @@ def export(store: Store, path: Path, thumbnails: bool = True, settings: Sequence
     values = {name: value for name in settings if (value := store.setting(name)) is not None}
     about = json.dumps({"format": FORMAT, "origin": asdict(store.origin), "settings": values})
     schema = pa.schema(columns(store.origin.width), {KEY: about.encode()})
+    if not path.name:
+        raise InputError(f"{path}: is no name of a file")
     partial = path.with_name(f".{path.name}.partial{os.getpid()}")
     count = 0
     try:
@@ -148,7 +150,7 @@ def _read(path: Path, file: pq.ParquetFile, width: int) -> Iterator[Block]:
 
 def _block(path: Path, batch: pa.RecordBatch, width: int) -> Block:
     features = batch.column("feature").flatten().to_numpy(zero_copy_only=False).reshape(-1, width)
-    rows = batch.select([name for name in OF_ENTRY if name not in ("id", "added")]).to_pylist()
+    rows = batch.select([name for name in OF_ENTRY if name != "id"]).to_pylist()
     for row in rows:
         box = row["box"]
         if box is not None and (len(box) != 4 or None in box):

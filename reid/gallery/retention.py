@@ -10,7 +10,7 @@ from reid.gallery.audit import AuditLog
 from reid.gallery.entries import Store
 
 SETTING = "retention_days"
-DAY = 86_400.0
+DAY, PAGE = 86_400.0, 10_000  # seconds; entries looked at together
 
 
 def set_retention(store: Store, days: str) -> None:
@@ -43,13 +43,18 @@ def expired(store: Store, now: float) -> list[int]:
     if days is None:
         return []
     oldest = now - float(check_days(days, store.location)) * DAY
-    return [entry.id for entry in store.find() if entry.added < oldest]
+    found: list[int] = []
+    after = 0
+    while entries := store.find(limit=PAGE, after=after):
+        found += [entry.id for entry in entries if entry.added < oldest]
+        after = entries[-1].id
+    return found
 
 
 def drop_expired(store: Store, now: float | None = None) -> list[int]:
     """Erase what is expired, and record it; returns the ids. ``store`` is open for writing."""
     ids = expired(store, time.time() if now is None else now)
     if ids:
-        store.remove(ids)
         AuditLog(store.folder).record("retention", "forget", ids)
+        store.remove(ids)
     return ids

@@ -48,7 +48,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
     video.add_argument("--min-height", type=int, default=64, metavar="PX", help="of a person (default: %(default)s)")
     video.add_argument(
-        "--min-confidence", type=float, default=0.6, metavar="P", help="of a detection (default: %(default)s)"
+        "--min-confidence", type=float, default=0.5, metavar="P", help="of a detection (default: %(default)s)"
     )
 
 
@@ -71,6 +71,8 @@ def run(arguments: argparse.Namespace) -> None:
 def _check(arguments: argparse.Namespace) -> None:
     if bool(arguments.camera) != bool(arguments.folder or arguments.video):
         raise InputError("--camera NAME goes with --folder and --video, and they need it")
+    if arguments.video and not arguments.video.is_file():
+        raise InputError(f"no video {arguments.video}")
     if arguments.person and not arguments.folder:
         raise InputError("--person NAME goes with --folder")
 
@@ -79,7 +81,7 @@ def _entries(arguments: argparse.Namespace) -> list[Entry]:
     from reid.gallery.ingest import csv_entries, folder_entries, split_entries
 
     if arguments.folder:
-        return folder_entries(arguments.folder, arguments.camera, arguments.person)
+        return folder_entries(arguments.folder, arguments.camera, arguments.person or None)
     if arguments.csv:
         return csv_entries(arguments.csv)
     return split_entries(dataset(arguments, arguments.data, [arguments.split]), arguments.split)

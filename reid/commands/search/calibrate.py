@@ -29,7 +29,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--output", type=Path, metavar="JSON", help="with a picture beside it (default: runs/calibration/MODEL.json)"
     )
-    parser.set_defaults(store=None)
+    parser.set_defaults(store=None)  # only where it is named
 
 
 def run(arguments: argparse.Namespace) -> None:

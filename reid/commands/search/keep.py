@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from reid.commands.search.shared import add_model, chosen, keep_index, origin_of, record
 from reid.errors import InputError
@@ -38,8 +38,8 @@ def forget(arguments: argparse.Namespace) -> None:
         ids = [entry.id for entry in chosen(arguments, store)]
         if not arguments.yes:
             _ask(f"{store.location}: erase {len(ids):,} of {len(store):,} entries? The image files stay. [y/N] ")
+        record(store, "forget", ids)  # before: an erasure that is cut off is on record too
         store.remove(ids)
-        record(store, "forget", ids)
         print(f"{store.location}: {len(ids):,} entries erased; {len(store):,} are left")
         keep_index(store)
 
@@ -73,9 +73,13 @@ def update(arguments: argparse.Namespace) -> None:
     if not changes:
         raise InputError("nothing to change: give --person, --camera or --time")
     with open_store(arguments.store, origin_of(arguments), write=True) as store:
-        ids = [entry.id for entry in chosen(arguments, store)]
-        store.update(ids, changes)
+        entries = chosen(arguments, store)
+        ids = [entry.id for entry in entries]
         record(store, "update", ids)
+        for entry in entries if "time" in changes else []:
+            if entry.until is not None and entry.time is not None:  # a fragment keeps its length
+                store.update([entry.id], {**changes, "until": cast(float, changes["time"]) + entry.until - entry.time})
+        store.update(ids, changes)
         print(f"{store.location}: {len(ids):,} entries changed")
 
 
@@ -154,7 +158,7 @@ def stats(arguments: argparse.Namespace) -> None:
             ["kept", f"{days} days" if days else "for good"],
         ]
         if isinstance(store, LocalStore):
-            size = sum(path.stat().st_size for path in store.folder.iterdir())
+            size = sum(path.stat().st_size for path in store.folder.iterdir() if path.exists())
             lines += [["search", str(store.index_state())], ["on disk", f"{size / 1e6:,.1f} MB"]]
         print(align(lines))
 

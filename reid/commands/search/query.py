@@ -57,10 +57,10 @@ def run(arguments: argparse.Namespace) -> None:
 
     if not 1 <= arguments.k <= MOST:
         raise InputError(f"--k {arguments.k}: expected 1 to {MOST}")
-    wanted, entries = filter_of(arguments), _queries(arguments)
+    entries = _queries(arguments)
     model = load_model(arguments.model)
     with open_store(arguments.store, model.origin) as store:
-        calibration = calibration_of(arguments, store)
+        wanted, calibration = filter_of(arguments, store), calibration_of(arguments, store)
         problems: list[str] = []
         some = list(embed_entries(entries, model, problems, progress=len(entries) > 1))
         if problems:
@@ -125,7 +125,7 @@ def compare_arguments(parser: argparse.ArgumentParser) -> None:
     add_model(parser)
     parser.add_argument("images", nargs=2, type=Path, metavar="IMAGE", help="two crops of people")
     add_judging(parser)
-    parser.set_defaults(store=None)
+    parser.set_defaults(store=None)  # only where it is named
 
 
 def compare(arguments: argparse.Namespace) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import getpass
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,7 +36,7 @@ def add_store(parser: argparse.ArgumentParser) -> None:
         "--store",
         default=STORE,
         metavar="WHERE",
-        help="the gallery: a folder, a Milvus Lite file (.db), milvus://host:port/collection (default: %(default)s)",
+        help=f"the gallery: a folder, a Milvus Lite file (.db), milvus://host:port/collection (default: {STORE})",
     )
 
 
@@ -104,13 +103,19 @@ def calibration_of(arguments: argparse.Namespace, store: Store | None) -> Calibr
     return None if text is None else Calibration.from_json(text, where)
 
 
-def filter_of(arguments: argparse.Namespace) -> Filter:
+def filter_of(arguments: argparse.Namespace, store: Store) -> Filter:
     """The entries that ``--camera``, ``--from`` and ``--to`` name."""
     from reid.gallery.entries import Filter
     from reid.gallery.ingest import seconds
 
     start = seconds(arguments.start, "--from") if arguments.start else None
     end = seconds(arguments.end, "--to") if arguments.end else None
+    if start is not None and end is not None and start > end:
+        raise InputError(f"--from {arguments.start} is later than --to {arguments.end}")
+    unknown = sorted(set(arguments.camera) - set(store.summary().cameras)) if arguments.camera else []
+    if unknown:
+        there = ", ".join(store.summary().cameras) or "none"
+        raise InputError(f"--camera {unknown[0]!r} is not in {store.location}; its cameras: {there}")
     return Filter(tuple(arguments.camera), (), start, end)
 
 
@@ -146,7 +151,7 @@ def keep_index(store: Store) -> None:
 
 
 def record(store: Store, action: str, entries: Sequence[int], **numbers: float) -> None:
-    """A line in the gallery's audit log, in the name of the user at work."""
+    """A line in the gallery's audit log."""
     from reid.gallery.audit import AuditLog
 
-    AuditLog(store.folder).record(getpass.getuser(), action, entries, **numbers)
+    AuditLog(store.folder).record("command line", action, entries, **numbers)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 KINDS = ("auto", "flat", "rabitq", "sq8")
 LARGE = 200_000  # entries from which "auto" means an index: exact search takes some 0.1 s a query there
+FEWEST = 100  # entries worth an index
 NAME = re.compile(r"index-(rabitq|sq8)-(\d+)-(\d+)\.faiss")
 
 
@@ -86,7 +87,7 @@ def wanted_kind(setting: str | None, entries: int) -> Kind | Literal["flat"]:
     """What the setting "index" means for so many entries."""
     auto: Kind | Literal["flat"] = "rabitq" if entries >= LARGE else "flat"
     kinds: dict[str, Kind | Literal["flat"]] = {"auto": auto, "flat": "flat", "rabitq": "rabitq", "sq8": "sq8"}
-    return kinds[setting or "auto"]
+    return kinds[setting or "auto"] if entries >= FEWEST else "flat"
 
 
 def search(

@@ -165,6 +165,7 @@ class StoreReader:
         while True:
             path = indexing.newest(self.folder, self._wanted_kind(held), held.state.generation, held.state.slots)
             if path is None:
+                self._index = None  # what was erased is not kept mapped
                 return None
             if self._index is None or self._index[0] != path:
                 try:

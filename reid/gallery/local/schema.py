@@ -152,7 +152,18 @@ def to_row(entry: Entry, id: int, slot: int, added: float) -> tuple[object, ...]
     check(entry)
     box = (None,) * 4 if entry.box is None else [int(edge) for edge in entry.box]
     frame = None if entry.frame is None else int(entry.frame)
-    return entry.source, entry.camera, entry.identity, entry.time, entry.until, frame, *box, id, added, slot
+    return (
+        entry.source,
+        entry.camera,
+        entry.identity,
+        entry.time,
+        entry.until,
+        frame,
+        *box,
+        id,
+        entry.added or added,
+        slot,
+    )
 
 
 def to_entry(row: tuple) -> Entry:

@@ -38,7 +38,8 @@ class MilvusReader:
         # Milvus Lite puts new collections in place of the old to erase, and nobody may look then.
         self._whole: AbstractContextManager[Any] = threading.RLock() if connection.lite else nullcontext()
         for collection in (connection.collection, self._texts.collection):
-            recover(connection, collection)
+            if write:
+                recover(connection, collection)
             if not connection("has_collection", collection):
                 raise InputError(f"{self.location}: there is no gallery: it has no collection {collection!r}")
             connection("load_collection", collection)

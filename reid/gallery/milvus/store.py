@@ -101,7 +101,7 @@ class MilvusStore(MilvusReader):
                 self._connection("upsert", self._connection.collection, data=new[low : low + self._step()])
 
     def remove(self, ids: Sequence[int]) -> None:
-        """On a server the bytes go later: see :func:`reid.gallery.milvus_erase.erase`."""
+        """On a server the bytes go later: see :func:`reid.gallery.milvus.erase.erase`."""
         with self._writing() as alive:
             self._rows(ids, ["id"])
             self._texts.put(_condemned(sorted(set(ids))))

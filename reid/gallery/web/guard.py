@@ -80,7 +80,7 @@ class Guard:
 
     def __init__(self, app: ASGIApp, sessions: Sessions, hosts: Sequence[str], limit: int) -> None:
         self.app, self.sessions, self.limit = app, sessions, limit
-        self.hosts = {*LOOPBACK, *(host.lower() for host in hosts)}
+        self.hosts = {*LOOPBACK, *(f"[{host}]" if ":" in host else host for host in map(str.lower, hosts))}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":

@@ -193,7 +193,8 @@ def install(app: FastAPI, service: Service, sessions: Sessions) -> None:
 
     @app.exception_handler(InputError)
     async def unable(_: Request, error: InputError) -> Response:
-        return JSONResponse({"error": str(error)}, 503)
+        told = str(error).replace(str(service.store.folder), "gallery").replace(service.store.location, "gallery")
+        return JSONResponse({"error": told}, 503)
 
     @app.exception_handler(RequestValidationError)
     async def invalid(_: Request, error: RequestValidationError) -> Response:

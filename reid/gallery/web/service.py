@@ -154,8 +154,8 @@ class Service:
                 erased = [entry.id for entry in store.find(Filter(identities=(identity,)))]
                 if not erased:
                     raise Refused(404, f"there is no entry of {identity!r}")
+            self.audit.record(who, "forget", erased)  # before: an erasure that is cut off is on record too
             store.remove(erased)
-        self.audit.record(who, "forget", erased)
         return erased
 
     def _record(self, who: str, action: str, query: Query, hits: Sequence[Hit], **numbers: int) -> None:

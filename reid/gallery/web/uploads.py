@@ -74,7 +74,7 @@ def decode(content: bytes, limits: Limits) -> np.ndarray:
     """
     if not content:
         raise Refused(400, "the file is empty")
-    if content.count(b"\xff\xda") > SCANS:
+    if content.startswith(b"\xff\xd8") and content.count(b"\xff\xda") > SCANS:
         raise Refused(422, f"the picture has more than {SCANS} scans")
     try:
         image = Image.open(io.BytesIO(content), formats=FORMATS)

@@ -23,7 +23,7 @@ from memory_store import MemoryStore
 from reid.errors import InputError
 from reid.gallery.audit import AuditLog
 from reid.gallery.entries import EVERYTHING, Entry, Filter, Origin
-from reid.gallery.local import schema
+from reid.gallery.local import indexing, schema
 from reid.gallery.local.columns import ROW, Columns
 from reid.gallery.local.store import LocalStore
 from reid.retrieval.search import nearest
@@ -529,6 +529,7 @@ class FakeIndex:
 @pytest.fixture
 def _fake_index(monkeypatch):
     monkeypatch.setitem(sys.modules, "reid.retrieval.compressed", SimpleNamespace(CompressedIndex=FakeIndex))
+    monkeypatch.setattr(indexing, "FEWEST", 1)
 
 
 @pytest.mark.usefixtures("_fake_index")
