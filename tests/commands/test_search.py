@@ -13,6 +13,7 @@ from PIL import Image
 from reid.cli import main
 from reid.data.card import load_card, read_dataset
 from reid.engine.extract import extract, load_network
+from reid.errors import InputError
 from reid.gallery.entries import Entry
 from reid.gallery.location import open_store
 from reid.paths import bundled
@@ -202,6 +203,8 @@ def test_folders_and_csv_files(gallery, tmp_path, capsys):
         (["add", "--folder", "none", "--camera", "c"], "no folder none"),
         (["add", "--csv", "none.csv"], "none.csv"),
         (["import", "none.parquet"], "none.parquet"),
+        (["export", ""], "is no name of a file"),
+        (["update", "--id", "1", "--time", "1e20"], "no point in time"),
     ],
 )
 def test_bad_input_is_named(gallery, capsys, arguments, message):
@@ -217,3 +220,59 @@ def test_a_gallery_of_another_network_is_refused(gallery, tmp_path, capsys):
     changed.write_text(changed.read_text().replace("flip: false", "flip: true"))
     assert gallery("query", source) == 2
     assert "cannot be compared" in capsys.readouterr().err
+
+
+def test_a_fragment_keeps_its_length_when_its_time_is_set(gallery, capsys):
+    with gallery.opened(write=True) as store:
+        rows = store.features([1])
+        (id,) = store.add([Entry("/v.mp4", "door", time=0.0, until=5.0, frame=3)], rows, [b""])
+    assert gallery("update", "--id", id, "--time", "2026-03-01T09:00:00") == 0
+    with gallery.opened() as store:
+        (entry,) = store.get([id])
+    assert (entry.time, entry.until) == (1772355600.0, 1772355605.0)
+
+
+def test_an_unknown_camera_is_no_nobody(gallery, capsys):
+    with gallery.opened() as store:
+        source = store.find()[0].source
+    assert gallery("query", source, "--camera", "typo") == 2
+    assert "'typo' is not in" in capsys.readouterr().err
+    assert gallery("query", source, "--from", "2026-01-02", "--to", "2026-01-01") == 2
+    assert "is later than" in capsys.readouterr().err
+
+
+def test_a_small_gallery_stays_exact_whatever_index_it_is_to_have(gallery, capsys):
+    assert gallery("index", "--kind", "rabitq") == 0 and "index exact" in capsys.readouterr().out
+    assert gallery("forget", "--id", 1, "--yes") == 0
+
+
+def test_an_erasure_is_on_record_before_it_is_done(gallery, monkeypatch):
+    from reid.gallery.local.store import LocalStore
+
+    def cut_off(self, ids):
+        raise InputError("erasing is not finished")
+
+    monkeypatch.setattr(LocalStore, "remove", cut_off)
+    assert gallery("forget", "--id", 2, "--yes") == 2
+    lines = [json.loads(line) for line in (gallery.store / "audit.jsonl").read_text().splitlines()]
+    assert (lines[-1]["who"], lines[-1]["action"], lines[-1]["entries"]) == ("command line", "forget", [2])
+
+
+def test_a_name_that_cannot_be_kept_does_not_stop_the_others(gallery, tmp_path, capsys):
+    with gallery.opened() as store:
+        source, before = store.find()[0].source, len(store)
+    folder = tmp_path / "odd"
+    folder.mkdir()
+    Image.open(source).save(folder / "a.png")
+    os.link(folder / "a.png", os.fsencode(folder) + b"/x\xff.png")
+    assert gallery("add", "--folder", folder, "--camera", "door") == 2
+    assert "is not UTF-8" in capsys.readouterr().err
+    with gallery.opened() as store:
+        assert len(store) == before + 1
+
+
+def test_a_folder_that_a_kill_left_begun_is_finished(gallery, tmp_path):
+    begun = tmp_path / "begun"
+    begun.mkdir()
+    (begun / ".lock").touch()
+    assert Searcher(gallery.model, begun, gallery.root)("add", "--data", "market1501") == 0

@@ -193,3 +193,11 @@ def test_usual_progressive_pictures_pass():
     Image.fromarray(noise(np.random.default_rng(2), (300, 150))).save(file, "JPEG", progressive=True)
     assert 1 < file.getvalue().count(b"\xff\xda") < SCANS / 5
     assert decode(file.getvalue(), Limits()).shape == (300, 150, 3)
+
+
+def test_only_a_jpeg_is_counted_for_scans():
+    pixels = np.tile(np.array([0, 218, 255], np.uint8), (40, 40, 1))  # as BMP: nothing but the bytes of scan markers
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "BMP")
+    assert file.getvalue().count(b"\xff\xda") > 100
+    assert np.array_equal(decode(file.getvalue(), Limits()), pixels)
