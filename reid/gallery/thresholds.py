@@ -139,10 +139,6 @@ class Calibration:
             f"false-match rate {rate:g}: {self.source} gave no threshold for it, but for {there}{''.join(few)}"
         )
 
-    def threshold(self, rate: float) -> float:
-        """See :meth:`at`."""
-        return self.at(rate).threshold
-
     def probability(self, distance: float, prior: float = 0.5) -> float:
         """That two images at ``distance`` show one person, where a share ``prior`` of the pairs in question do.
 

@@ -31,14 +31,14 @@ def test_thresholds_are_the_largest_that_keep_the_rate(seed, rate):
     fitted = pairs_by_loops(*halves(query, gallery, seed)[0])
     false = np.array([pair[2] for pair in fitted if not pair[3]])
     assert own.fitted.false == len(false) and own.fitted.true == len(fitted) - len(false)
-    assert (false <= own.threshold(rate)).mean() <= rate
-    assert (false <= own.threshold(rate) + 2 * ROUNDING).mean() > rate
+    assert (false <= own.at(rate).threshold).mean() <= rate
+    assert (false <= own.at(rate).threshold + 2 * ROUNDING).mean() > rate
 
 
 def test_thresholds_are_those_of_the_roc_curve(calibration):
     query, gallery = halves(*draw(24), 0)[0]
     for point in verify(query, gallery, rates=(0.01, 0.1)):
-        assert calibration.threshold(point.wanted) == pytest.approx(point.threshold, abs=3e-6)
+        assert calibration.at(point.wanted).threshold == pytest.approx(point.threshold, abs=3e-6)
 
 
 def test_the_held_half_is_what_measure_finds_there(calibration):
@@ -62,7 +62,7 @@ def test_rates_that_pairs_do_not_resolve(calibration):
     (unresolved,) = calibration.unresolved
     assert (unresolved.rate, unresolved.needed) == (0.001, 10_000) and unresolved.pairs == calibration.fitted.false
     with pytest.raises(InputError, match=r"0\.001: plaza gave no threshold for it, but for 0\.01, 0\.1; it has"):
-        calibration.threshold(0.001)
+        calibration.at(0.001)
     with pytest.raises(InputError, match=r"plaza: \d+ pairs of different people .* too few.* takes 10000000"):
         calibrate(*draw(6), ORIGIN, "plaza", (1e-6,))
 
