@@ -1,7 +1,8 @@
 """Typed configuration: base.yaml < what the config file extends < the config file < key=value on the command line.
 
 Unknown keys and wrong types raise :class:`InputError` naming the file and the key. The schema holds no defaults: every
-default stands, with its comment, in configs/base.yaml.
+default stands, with its comment, in configs/base.yaml. What a run's config.yaml lacks because it was written before the
+key came stands in ``INTRODUCED``.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from pathlib import Path
 from typing import Annotated, Any, Literal, NoReturn
 
@@ -18,8 +20,17 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
 
 from reid.errors import InputError
-from reid.files import parse_yaml, read_yaml
+from reid.files import read_yaml
+from reid.overrides import mistyped, nested, parse_override, types_of
 from reid.paths import bundled, resolve
+
+# By the schema number of the first config.yaml that holds them: new keys (dotted), each with the value that stands for
+# what the code did before. A run's file of a smaller number lacks them and takes these values; and while a key has this
+# value it does not count in a config's hash, so that what was trained before stays the same config. A key never goes or
+# changes its name: a run's file that holds one which is not in the schema cannot be read.
+INTRODUCED: dict[int, dict[str, Any]] = {
+    1: {},  # the number itself: files without one are of schema 0
+}
 
 Probability = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -143,8 +154,12 @@ class Config(_Section):
         return plain
 
     def hash(self) -> str:
-        """Twelve hexadecimal digits over :meth:`training`."""
-        return hashlib.sha256(json.dumps(self.training(), sort_keys=True).encode()).hexdigest()[:12]
+        """Twelve hexadecimal digits over :meth:`training`, without the keys that do as was done before they came."""
+        counted = self.training()
+        for number in INTRODUCED:
+            for key, before in INTRODUCED[number].items():
+                _drop(counted, key.split("."), before)
+        return hashlib.sha256(json.dumps(counted, sort_keys=True).encode()).hexdigest()[:12]
 
     @property
     def run_folder(self) -> Path:
@@ -156,11 +171,12 @@ class Config(_Section):
 
 
 COMMAND_LINE = "command line"
-BOOLEANS = ("transforms.standardise", "selection.keep_epochs", "evaluation.flip")
 
 
-def load_config(name: str, overrides: Sequence[str] = ()) -> Config:
+def load_config(name: str, overrides: Sequence[str] = (), values: Mapping[str, Any] | None = None) -> Config:
     """Read a config file (a path, or the bare name of a bundled one) over base.yaml, then ``key=value`` overrides.
+
+    ``values`` are overrides too, dotted keys to what is no text of a command line but the value itself.
 
     Raises:
         InputError: naming the file and key, for a missing file, bad YAML, an unknown key or a value of the wrong type.
@@ -173,7 +189,9 @@ def load_config(name: str, overrides: Sequence[str] = ()) -> Config:
         origins |= dict.fromkeys(flatten(layer), origin)
         merged = _merge(merged, layer)
     plain = make_config(merged, path.stem, origins)
-    changes = _parse_overrides(overrides)
+    changes = _changes(overrides)
+    for key, value in (values or {}).items():
+        changes = _merge(changes, nested(key, value))
     origins |= dict.fromkeys(flatten(changes), COMMAND_LINE)
     config = make_config(_merge(merged, changes), path.stem, origins)
     before, after = flatten(plain.training()), flatten(config.training())
@@ -184,8 +202,11 @@ def load_config(name: str, overrides: Sequence[str] = ()) -> Config:
 def make_config(values: Mapping[str, Any], name: str, origins: Mapping[str, str]) -> Config:
     """Validate plain ``values``; ``origins`` maps dotted keys to the files that set them."""
     for key, value in flatten(values).items():
-        if isinstance(value, bool) and key not in BOOLEANS:  # else True would pass for the number 1
-            raise InputError(f"{_origin(origins, key)}: {key}: expected a number or a text, got {value}")
+        parts = [(f"{key}.{place}", item) for place, item in enumerate(value)] if isinstance(value, list) else []
+        for own, item in [(key, value), *parts]:
+            problem = mistyped(item, types_of(Config, own))
+            if problem:
+                raise InputError(f"{_origin(origins, key)}: {own}: expected {problem}, got {item!r}")
     try:
         config = Config.model_validate(values)
     except ValidationError as error:
@@ -195,19 +216,34 @@ def make_config(values: Mapping[str, Any], name: str, origins: Mapping[str, str]
 
 
 def load_resolved(path: Path, overrides: Sequence[str] = ()) -> Config:
-    """Read the resolved config saved with a run (every key stands in it; its name is stored beside them)."""
+    """Read the resolved config saved with a run (every key stands in it; its name is stored beside them).
+
+    Keys that came after the file was written take the value that stands for what was done before (``INTRODUCED``).
+
+    Raises:
+        InputError: as :func:`load_config`; a file that newer code wrote.
+    """
     values = read_yaml(path)
-    name = str(values.pop("name", path.parent.name))
-    # How it is tested may have got new keys since; what was trained must be there in full.
-    values["evaluation"] = {**read_yaml(bundled("configs") / "base.yaml")["evaluation"], **values.get("evaluation", {})}
-    extra = _parse_overrides(overrides)
+    name, written = str(values.pop("name", path.parent.name)), values.pop("schema", 0)
+    if type(written) is not int or written < 0:
+        raise InputError(f"{path}: schema: expected a whole number, got {written!r}")
+    if written > max(INTRODUCED):
+        raise InputError(
+            f"{path}: schema: {written}, but this version of reid-gap reads up to {max(INTRODUCED)}: newer code wrote "
+            "this run, and may have trained in a way that this code knows nothing of; update reid-gap"
+        )
+    for number in sorted(INTRODUCED):
+        for key, before in INTRODUCED[number].items() if number > written else ():
+            values = _merge(nested(key, deepcopy(before)), values)
+    extra = _changes(overrides)
     origins = {key: str(path) for key in ("", *flatten(values))} | dict.fromkeys(flatten(extra), COMMAND_LINE)
     return make_config(_merge(values, extra), name, origins)
 
 
 def dump_resolved(config: Config) -> str:
     """YAML text of every key, as :func:`load_resolved` reads it."""
-    return yaml.safe_dump({"name": config.name, **config.model_dump(mode="json")}, sort_keys=False)
+    head = {"schema": max(INTRODUCED), "name": config.name}
+    return yaml.safe_dump({**head, **config.model_dump(mode="json")}, sort_keys=False)
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -237,17 +273,22 @@ def _read_chain(path: Path, above: tuple[Path, ...]) -> list[tuple[str, dict[str
     return [*_read_chain(parent_path, (*above, path)), (str(path), values)]
 
 
-def _parse_overrides(overrides: Sequence[str]) -> dict[str, Any]:
+def _changes(overrides: Sequence[str]) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for override in overrides:
-        key, equals, text = override.partition("=")
-        if not equals or not key:
-            raise InputError(f"{COMMAND_LINE}: {override!r} is not of the form key=value")
-        value = parse_yaml(text, f"{COMMAND_LINE}: {key}: {text[:80]!r}")
-        for part in reversed(key.split(".")):
-            value = {part: value}
-        values = _merge(values, value)
+        values = _merge(values, parse_override(Config, override, COMMAND_LINE))
     return values
+
+
+def _drop(values: dict[str, Any], parts: Sequence[str], unwanted: object) -> None:
+    """Take the key out if it has this value, and every section that is left empty by it."""
+    first, *rest = parts
+    if rest and isinstance(values.get(first), dict):
+        _drop(values[first], rest, unwanted)
+        if not values[first]:
+            del values[first]
+    elif not rest and first in values and values[first] == unwanted:
+        del values[first]
 
 
 def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:

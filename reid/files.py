@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 from collections import Counter
 from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
@@ -59,8 +60,16 @@ def locked(folder: Path, wait: bool = False) -> Iterator[None]:
         yield
 
 
+PLAIN = {  # what a number and a truth value may look like: YAML 1.1 has readings of other forms that nobody expects
+    "int": re.compile(r"[-+]?(0|[1-9][0-9]*)"),
+    "float": re.compile(r"[-+]?([0-9]+\.[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)"),
+    "bool": re.compile(r"true|True|TRUE|false|False|FALSE"),
+}
+
+
 class _Loader(yaml.SafeLoader):
-    """YAML in which a key given twice is an error: the last one silently winning has cost people days."""
+    """YAML in which two things are errors that have cost people days: a key given twice, of which the last would win
+    without a word, and 010, 0x8, 1_0, 1:30 or yes, which would be 8, 8, 10, 90 and true."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]
@@ -68,6 +77,19 @@ class _Loader(yaml.SafeLoader):
             if count > 1:
                 raise yaml.constructor.ConstructorError(None, None, f"key {key!r} is given twice", node.start_mark)
         return super().construct_mapping(node, deep)
+
+
+def _construct_plain(loader: _Loader, node: yaml.ScalarNode) -> Any:
+    kind = node.tag.removeprefix("tag:yaml.org,2002:")
+    if not PLAIN[kind].fullmatch(node.value):
+        ways = "true or false" if kind == "bool" else "plain decimal digits"
+        problem = f"{node.value} could be read in several ways; write {ways}, or '{node.value}' in quotes for a text"
+        raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark)
+    return getattr(yaml.SafeLoader, f"construct_yaml_{kind}")(loader, node)
+
+
+for _kind in PLAIN:
+    _Loader.add_constructor(f"tag:yaml.org,2002:{_kind}", _construct_plain)
 
 
 def parse_yaml(text: str, where: str) -> Any:

@@ -25,10 +25,10 @@ __all__ = [
     "DataSet",
     "Samples",
     "Split",
+    "defined_by",
     "load_card",
     "matchless",
     "read_dataset",
-    "roots",
     "trials",
     "withdrawal",
 ]
@@ -49,30 +49,43 @@ def load_card(name_or_path: str) -> Card:
     A file that exists wins over a bundled name. A bare word that names a bundled card means the card even where a
     folder of that name lies in the working directory; write `./word` for the folder.
     """
-    text, version = str(name_or_path), None
-    path = _path(text)
-    if "@" in text and not path.exists():
-        text, _, version = text.rpartition("@")
-        path = _path(text)
-    bare = len(path.parts) == 1 and not text.startswith(".")
-    if text and path.is_dir() and not (bare and (bundled("datasets") / f"{text}.yaml").is_file()):
+    path, text, version = _locate(str(name_or_path))
+    if path.is_dir():
         return _no_version(_folder_card(path.resolve()), text, version)
     if path.suffix.lower() == ".csv":
         if not path.is_file():
             raise InputError(f"no manifest {path}")
         own = path.resolve()
         return _no_version(Card(name=_name(own.stem), root=str(own.parent), manifest=own.name), text, version)
-    file = resolve("datasets", text)
-    card = _parse(file)
+    card = _parse(path)
     if version is None:
         return card
     if card.trials is not None:
-        return pick_trial(card, version, str(file))
+        return pick_trial(card, version, str(path))
     if not card.versions:
         return _no_version(card, text, version)
     if version not in card.versions:
-        raise InputError(f"{file}: version {version!r} is not one of {', '.join(sorted(card.versions))}")
+        raise InputError(f"{path}: version {version!r} is not one of {', '.join(sorted(card.versions))}")
     return card.model_copy(update={"version": version})
+
+
+def defined_by(name_or_path: str) -> str:
+    """What tells data sets of one name apart: a bundled card's file name, or the resolved path of another card, a
+    manifest or a folder."""
+    path = _locate(str(name_or_path))[0].resolve()
+    return path.name if path.parent == bundled("datasets") and path.is_file() else str(path)
+
+
+def _locate(text: str) -> tuple[Path, str, str | None]:
+    """The folder, manifest or YAML file that a name stands for; the name without its version, and the version."""
+    path, version = _path(text), None
+    if "@" in text and not path.exists():
+        text, _, version = text.rpartition("@")
+        path = _path(text)
+    bare = len(path.parts) == 1 and not text.startswith(".")
+    if text and path.is_dir() and not (bare and (bundled("datasets") / f"{text}.yaml").is_file()):
+        return path, text, version
+    return path if path.suffix.lower() == ".csv" else resolve("datasets", text), text, version
 
 
 def _no_version(card: Card, text: str, version: str | None) -> Card:
@@ -286,14 +299,6 @@ def matchless(query: Samples, gallery: Samples) -> NDArray[np.bool_]:
     same_camera = Counter(zip(gallery.pids.tolist(), gallery.camids.tolist(), strict=True))
     left_out = [same_camera[pair] for pair in zip(query.pids.tolist(), query.camids.tolist(), strict=True)]
     return np.asarray([same_pid[pid] for pid in query.pids.tolist()]) <= np.asarray(left_out)
-
-
-def roots(card: Card, data_root: Path, sites_root: Path) -> set[Path]:
-    """The folders that a card may read from, whether or not they are there."""
-    if card.drawn is not None:
-        return {(sites_root.expanduser() / card.root).resolve()}
-    names = [version.root for version in card.versions.values()] or [card.root]
-    return {(data_root.expanduser() / name).resolve() for name in names}
 
 
 def _root(card: Card, data_root: Path, sites_root: Path) -> tuple[Path, str | None, str | None]:

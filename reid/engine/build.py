@@ -37,14 +37,12 @@ def check(config: Config) -> None:
     Raises:
         InputError: naming the file, the key, the value and the choices.
     """
+    check_tested(config)
     model = config.model
-    if model.backbone not in BACKBONES:
-        config.fail("model.backbone", f"{model.backbone!r} is not one of {', '.join(BACKBONES)}")
     if config.sampler.name not in SAMPLERS:
         config.fail("sampler.name", f"{config.sampler.name!r} is not one of {', '.join(SAMPLERS)}")
     _naming(config, "model.weights", lambda: check_weights(model.backbone, model.width, model.weights))
     _naming(config, "losses", lambda: _losses(config))
-    _naming(config, "device", lambda: device(config))
     if config.selection.patience is not None and config.selection.holdout == 0:
         config.fail("selection.patience", "needs selection.holdout above 0: without held-out people no epoch is better")
     for source in config.data.sources:
@@ -52,6 +50,17 @@ def check(config: Config) -> None:
     for target in config.targets:
         _naming(config, "targets", lambda target=target: load_card(target))  # type: ignore[misc]
     _check_shapes(config)
+
+
+def check_tested(config: Config) -> None:
+    """Check what a trained network's test needs; what it was trained from (source, weights, losses) may be gone.
+
+    Raises:
+        InputError: naming the file, the key, the value and the choices.
+    """
+    if config.model.backbone not in BACKBONES:
+        config.fail("model.backbone", f"{config.model.backbone!r} is not one of {', '.join(BACKBONES)}")
+    _naming(config, "device", lambda: device(config))
 
 
 def _check_shapes(config: Config) -> None:
@@ -115,8 +124,15 @@ def source(config: Config) -> Source:
     labels = [data.label for data in sets]
     if len(set(labels)) < len(labels) or any("+" in label for label in labels):
         config.fail("data.source", f"names must differ and hold no '+' to be joined by it: {', '.join(labels)}")
-    digest = hashlib.sha256("".join(data.fingerprint for data in sets).encode()).hexdigest()
-    return Source("+".join(labels), join([data.splits["train"] for data in sets]), digest)
+    fingerprint = joint_fingerprint([data.fingerprint for data in sets])
+    return Source("+".join(labels), join([data.splits["train"] for data in sets]), fingerprint)
+
+
+def joint_fingerprint(fingerprints: Sequence[str]) -> str:
+    """One of several data sets, or of the random splits of one; of a single one its own."""
+    if len(fingerprints) == 1:
+        return fingerprints[0]
+    return hashlib.sha256("".join(fingerprints).encode()).hexdigest()
 
 
 @lru_cache

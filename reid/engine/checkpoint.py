@@ -6,7 +6,7 @@ Nothing in such a file can be executed on loading, a truncated one is recognised
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import torch
@@ -18,11 +18,14 @@ from reid.errors import InputError
 from reid.files import write_atomically
 
 FILE = "checkpoint.safetensors"
+NO_CODE = "code not recorded"  # in checkpoints written before it was
 
 
 @dataclass(frozen=True)
 class Progress:
     """Where a run stands, and what it must find again to go on bit for bit.
+
+    A field that joins these gets a default: what stands for it in checkpoints written before.
 
     Attributes:
         step: optimiser steps done.
@@ -34,6 +37,8 @@ class Progress:
         weights: what was loaded into the backbone at the start.
         best_epoch, best_mAP: on held-out identities (from 1; 0 before the first validation, or without any).
         stopped: ended early, for want of a better epoch.
+        code: digests of the sources that trained it (:func:`reid.engine.code.training_code`); several, in order, where
+            it went on with changed ones.
     """
 
     step: int
@@ -52,6 +57,7 @@ class Progress:
     best_epoch: int = 0
     best_mAP: float = 0.0
     stopped: bool = False
+    code: str = NO_CODE
 
     @property
     def finished(self) -> bool:
@@ -84,11 +90,21 @@ def read_progress(path: Path) -> Progress:
     """The header alone.
 
     Raises:
-        InputError: naming the file, when it is missing, truncated or not a checkpoint of this project.
+        InputError: naming the file, when it is missing, truncated, not a checkpoint of this project or one of newer
+            code.
     """
     try:
         with safe_open(path, framework="pt") as file:
-            return Progress(**json.loads((file.metadata() or {})["progress"]))
+            header = dict(json.loads((file.metadata() or {})["progress"]))
+        unknown = sorted(header.keys() - {field.name for field in fields(Progress)})
+        if unknown:
+            raise InputError(
+                f"{path}: its header holds {', '.join(map(repr, unknown))}, which this version of reid-gap does not "
+                "know: newer code wrote it; update reid-gap"
+            )
+        return Progress(**header)
+    except InputError:
+        raise
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path}: not a readable checkpoint (truncated, or of another origin): {error}") from None
 

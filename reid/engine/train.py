@@ -17,6 +17,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,7 @@ from reid.data.dataset import ImageDataset, batches, training_draws
 from reid.engine import build
 from reid.engine.build import Source
 from reid.engine.checkpoint import FILE, Progress, load_training, read_progress, save_checkpoint, save_model
+from reid.engine.code import training_code
 from reid.engine.extract import CONFIG_FILE, network_file
 from reid.engine.selection import VALIDATION_FILE, hold_out, validate
 from reid.errors import InputError
@@ -41,6 +43,7 @@ log = logging.getLogger(__name__)
 # Besides torch, what decides the pixels that a batch holds.
 ARITHMETIC = ("torch", "numpy", "albumentations", "opencv-python-headless", "pillow")
 LOG_FILE = "log.jsonl"
+CODES = ", then "  # between the digests of a run that went on by other code
 
 
 class Interrupted(KeyboardInterrupt):
@@ -65,6 +68,7 @@ def is_trained(config: Config) -> bool:
     stored = read_progress(folder / FILE)
     if stored.finished:
         _check_same_data(folder, stored, build.source(config))
+        _say_other_code(folder, stored.code, _code(config))
     return stored.finished
 
 
@@ -129,6 +133,7 @@ def _train(
         cpu=torch.backends.cpu.get_cpu_capability(),
         seconds=0.0,
         weights="none",
+        code=_code(config),
     )
 
     torch.manual_seed(config.seed)
@@ -142,9 +147,10 @@ def _train(
         if stored.finished:
             if config.precision not in ("auto", stored.precision):
                 config.fail("precision", f"{config.precision!r}, but {folder} was trained in {stored.precision}")
+            _say_other_code(folder, stored.code, begun.code)
             return folder
         _check_resumable(checkpoint, stored, begun)
-        begun = stored
+        begun = _with_code(folder, stored, begun.code)
         torch.set_num_threads(begun.threads)
         log.info(f"{folder}: going on after step {begun.step} of {total_steps}")
     else:
@@ -271,6 +277,31 @@ def _check_same_data(folder: Path, stored: Progress, source: Source) -> None:
             f"{folder}: was trained on other files of {stored.source} (fingerprint {stored.data[:12]}, the files in "
             f"{source.samples.root} have {source.fingerprint[:12]}). Choose another run=NAME, or delete it"
         )
+
+
+def _code(config: Config) -> str:
+    return training_code(validated=config.selection.holdout > 0)
+
+
+@cache
+def _say_other_code(folder: Path, made: str, now: str) -> None:
+    """Say once that a finished run is not what training anew would give."""
+    if made != now:
+        log.warning(
+            f"{folder}: finished, but made by other code ({made}; this is {now}): training it anew may give another "
+            "network. Delete the folder, or choose another run=NAME, to do so"
+        )
+
+
+def _with_code(folder: Path, stored: Progress, now: str) -> Progress:
+    """The stored state, with the code that goes on with it on record."""
+    if stored.code.split(CODES)[-1] == now:
+        return stored
+    log.warning(
+        f"{folder}: was begun by other code ({stored.code}; this is {now}): it goes on, but may not end as it "
+        "would have by one of the two; its checkpoint and results say so"
+    )
+    return replace(stored, code=f"{stored.code}{CODES}{now}")
 
 
 def _check_resumable(checkpoint: Path, stored: Progress, now: Progress) -> None:

@@ -20,17 +20,9 @@ from reid.engine import build
 from reid.engine.train import is_trained
 from reid.errors import InputError
 from reid.evaluation.divergence import domain_divergence, identity_divergence, rows_of
-from reid.evaluation.evaluate import (
-    QUERIES_FILE,
-    Adaptation,
-    Target,
-    is_evaluated,
-    read_adaptation,
-    read_results,
-    read_targets,
-    result_key,
-)
+from reid.evaluation.evaluate import QUERIES_FILE, is_evaluated, read_results
 from reid.evaluation.moments import moments_of
+from reid.evaluation.targets import Adaptation, Target, read_adaptation, read_targets, result_key
 from reid.files import read_yaml, write_atomically
 from reid.paths import resolve
 from reid.progress import track
@@ -137,8 +129,8 @@ def runs_of(benchmark: Benchmark, overrides: Sequence[str] = ()) -> list[Run]:
     seen: dict[tuple[Path, bool], str] = {}
     for seed, label, model, remedy in cells:
         for names in sources:
-            source = names[0] if len(names) == 1 else f"[{', '.join(names)}]"
-            config = load_config(model.cfg, [f"data.source={source}", f"seed={seed}", *overrides])
+            set_here = {"data.source": names[0] if len(names) == 1 else names, "seed": seed}
+            config = load_config(model.cfg, overrides, set_here)
             if seed == benchmark.seeds[0]:
                 build.check(config)
             place = (config.run_folder, model.adabn)

@@ -6,11 +6,10 @@ Each target leaves query.npz, gallery.npz, ranks.parquet and queries.parquet in 
 
 from __future__ import annotations
 
-import hashlib
 import json
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -20,16 +19,19 @@ import numpy as np
 import pandas as pd
 import torch
 
-import reid
 from reid.config import Config
-from reid.data.card import DataSet, Samples, load_card, roots
+from reid.data.card import DataSet, Samples
 from reid.engine import build
 from reid.engine.adabn import adapt
 from reid.engine.checkpoint import FILE, read_progress
+from reid.engine.code import features_code, figures_code
 from reid.engine.extract import extract, load_network, network_file
 from reid.engine.train import LOG_FILE
 from reid.errors import InputError
+from reid.evaluation.keys import network_digest, origin_of, settings_key, short_digest
+from reid.evaluation.leakage import CHECKED, refuse_training_images
 from reid.evaluation.provenance import code_version, device_name, package_versions, precision_name
+from reid.evaluation.targets import Adaptation, Target, read_adaptation, read_targets, refuse_another, result_key
 from reid.files import locked, write_atomically
 from reid.models import Embedder
 from reid.retrieval import ranking
@@ -39,28 +41,6 @@ from reid.retrieval.index import FlatIndex
 RESULTS_FILE = "results.json"
 QUERIES_FILE, RANKS_FILE = "queries.parquet", "ranks.parquet"
 ORACLE = "the best of all epochs on this very target: an upper bound that looks at the target, not a result"
-
-
-@dataclass(frozen=True)
-class Target:
-    """A data set to test on: one, or one for each of its random splits."""
-
-    label: str
-    given: str  # the name by which it was asked for: a card's, or a path
-    trials: tuple[DataSet, ...]
-
-
-@dataclass(frozen=True)
-class Adaptation:
-    """The unlabelled images on which batch-norm statistics are estimated anew."""
-
-    data: str
-    samples: Samples
-    key: str  # digest of the images and settings that decide the statistics
-
-    def describe(self) -> dict[str, Any]:
-        """For results files."""
-        return {"data": self.data, "images": len(self.samples), "key": self.key}
 
 
 def evaluate_run(
@@ -78,11 +58,14 @@ def evaluate_run(
             :mod:`reid.engine.adabn`); results are then filed under ``TARGET (AdaBN DATA)``.
         oracle: also find each target's best epoch, for comparison; needs a run that kept its epochs' networks.
 
+    What the run was trained from (source, weights) need not be there; results then say that no target was compared
+    with the training images.
+
     Raises:
-        InputError: a target that cannot be read, two of one name, a run that is not finished, images that the run was
-            trained on.
+        InputError: a target that cannot be read, two of one name, now or in the folder's results, a run that is not
+            finished, images that the run was trained on.
     """
-    build.check(config)
+    build.check_tested(config)
     if oracle and adabn is not None:
         raise InputError("--oracle with --adabn: an epoch's network is tested as it was trained; give one of the two")
     if oracle and not network_file(config, folder, 1).exists():
@@ -110,9 +93,20 @@ def evaluate_run(
         if results["run"].get("checkpoint") != checkpoint:
             results["targets"] = {}  # figures of an earlier network in this folder
         results["run"] = run
+        asked = []
         for target in sets:
-            stored = results["targets"].get(result_key(target.label, adaptation), {})
-            own = _evaluate_target(config, folder, network, target, checkpoint, adaptation, stored, progress)
+            place = _place(folder, target.label, adaptation)
+            stored = results["targets"].get(place.name, {}) if (place / QUERIES_FILE).exists() else {}
+            if stored:
+                refuse_another(place, target, adaptation, stored)
+            inputs = _inputs(config, target, checkpoint, adaptation)
+            asked.append((target, inputs, stored if stored.get("inputs") == inputs else {}))
+        unchecked = [target for target, _, valid in asked if valid.get("training_images") != CHECKED]
+        compared = refuse_training_images(config, unchecked, run["source_fingerprint"])
+        for target, inputs, valid in asked:
+            own = valid or _evaluate_target(config, folder, network, target, checkpoint, adaptation, inputs, progress)
+            if target in unchecked:
+                own = {**own, "training_images": compared}
             if oracle and "oracle" not in own:
                 own = {**own, "oracle": _oracle(config, folder, target, progress)}
             found[result_key(target.label, adaptation)] = own
@@ -138,42 +132,6 @@ def is_evaluated(
     )
 
 
-def result_key(label: str, adaptation: Adaptation | None) -> str:
-    """The name under which results are filed."""
-    return label if adaptation is None else f"{label} (AdaBN {adaptation.data})"
-
-
-def read_targets(config: Config, names: Sequence[str]) -> list[Target]:
-    """The test splits of each target.
-
-    Raises:
-        InputError: one that cannot be read, two of one name, images that the run was trained on.
-    """
-    found: dict[str, Target] = {}
-    for name in names:
-        trials = tuple(build.datasets(config, name, ["query", "gallery"]))
-        label = trials[0].label if len(trials) == 1 else trials[0].name
-        if label in found and found[label].trials[0].root != trials[0].root:
-            raise InputError(
-                f"targets: {found[label].trials[0].root} and {trials[0].root} are both named {label}; rename one, or "
-                "give it a card with another name"
-            )
-        found[label] = Target(label, name, trials)
-    _refuse_training_images(config, list(found.values()))
-    return list(found.values())
-
-
-def read_adaptation(config: Config, name: str) -> Adaptation:
-    """The images of a data set for AdaBN: of its training split where it has one, so that no test image is looked at;
-    else of its test splits. A folder is taken as it is, without a look at identities.
-
-    Raises:
-        InputError: a data set or folder that cannot be read, or one with random splits of which none is picked.
-    """
-    label, samples = build.images(config, name, training=True)
-    return Adaptation(label, samples, settings_key(config, samples, [config.evaluation.batch_size, config.seed]))
-
-
 def read_results(folder: Path) -> dict[str, Any]:
     """The run's results.json.
 
@@ -188,35 +146,6 @@ def read_results(folder: Path) -> dict[str, Any]:
     if not isinstance(results, dict) or not all(isinstance(results.get(key), dict) for key in ("run", "targets")):
         raise InputError(f"{path}: is not a results file: it has no mappings 'run' and 'targets'; delete it")
     return results
-
-
-def network_digest(config: Config, folder: Path) -> str:
-    """Sixteen hexadecimal digits of the sha256 of the file whose network is tested.
-
-    Raises:
-        InputError: there is none.
-    """
-    try:
-        with network_file(config, folder).open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()[:16]
-    except OSError as error:
-        raise InputError(f"{folder}: holds no checkpoint; train it first: {error}") from None
-
-
-def settings_key(config: Config, samples: Samples, own: Sequence[object]) -> str:
-    """Digest of what is computed from images besides the network: files (by size and time), identities, arithmetic,
-    and ``own`` settings."""
-    stats = [file.stat() for file in samples.paths]
-    files = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in zip(samples.names, stats, strict=True)]
-    people = [samples.pids.tolist(), samples.camids.tolist()]
-    size = [config.data.height, config.data.width, config.transforms.standardise]
-    settings = json.dumps([files, people, precision_name(config), device_name(config), *size, *own])
-    return hashlib.sha256(settings.encode()).hexdigest()[:16]
-
-
-def origin_of(path: Path, checkpoint: str, settings: str) -> str:
-    """What a file of features or moments came from; it is valid while this is the same."""
-    return f"{path} (checkpoint {checkpoint}, settings {settings})"
 
 
 def _features_key(config: Config, samples: Samples, adaptation: Adaptation | None) -> str:
@@ -235,14 +164,11 @@ def _evaluate_target(
     target: Target,
     checkpoint: str,
     adaptation: Adaptation | None,
-    before: dict[str, Any],
+    inputs: str,
     progress: bool,
 ) -> dict[str, Any]:
     """Figures of one target; a mean over its random splits where it has several, with their standard deviation."""
-    inputs = _inputs(config, target, checkpoint, adaptation)
     place = _place(folder, target.label, adaptation)
-    if before.get("inputs") == inputs and (place / QUERIES_FILE).exists():
-        return before
     started = time.monotonic()
     evaluations, tables = [], []
     for number, data in enumerate(target.trials):
@@ -251,39 +177,27 @@ def _evaluate_target(
         evaluations.append(evaluation)
         tables.append(_per_query(query, evaluation, number))
     write_atomically(place / QUERIES_FILE, pd.concat(tables).to_parquet(index=False))
-    first = target.trials[0]
     unmatched = sum(int((~evaluation.valid).sum()) for evaluation in evaluations)
     return {
         **_summary(evaluations),
-        "left_out": {**first.left_out, "queries without a match": unmatched},
+        "left_out": {**target.trials[0].left_out, "queries without a match": unmatched},
         "definitions": ranking.definitions(config.evaluation.distance),
         "neck_feature": config.model.neck_feature,
         "flip": config.evaluation.flip,
         "adabn": adaptation.describe() if adaptation else None,
         "given": target.given,
-        "dataset": {
-            "name": first.name,
-            "version": first.version,
-            "fingerprint": _joint([data.fingerprint for data in target.trials]),
-            "rendered_fingerprint": first.rendered,
-            "notes": list(first.notes),
-        },
+        "dataset": target.describe(),
         "seed": config.seed,
         "config_hash": config.hash(),
         "checkpoint": checkpoint,
         "inputs": inputs,
         "code": code_version(),
+        "code_digests": {"features": features_code(), "figures": figures_code()},
         "packages": package_versions(),
         "device": device_name(config),
         "precision": precision_name(config),
         "seconds": round(time.monotonic() - started, 2),
     }
-
-
-def _joint(fingerprints: Sequence[str]) -> str:
-    if len(fingerprints) == 1:
-        return fingerprints[0]
-    return hashlib.sha256("".join(fingerprints).encode()).hexdigest()
 
 
 def _summary(evaluations: Sequence[ranking.Evaluation]) -> dict[str, Any]:
@@ -302,8 +216,8 @@ def _inputs(config: Config, target: Target, checkpoint: str, adaptation: Adaptat
     """Digest of all that decides a target's figures."""
     samples = [data.splits[split] for data in target.trials for split in ("query", "gallery")]
     own = [_features_key(config, part, adaptation) for part in samples]
-    own += [checkpoint, config.evaluation.distance, str(config.evaluation.top_k), reid.__version__]
-    return hashlib.sha256(json.dumps(own).encode()).hexdigest()[:16]
+    own += [checkpoint, config.evaluation.distance, str(config.evaluation.top_k), figures_code()]
+    return short_digest(own)
 
 
 def _rank(
@@ -402,23 +316,6 @@ def _write_ranks(path: Path, query: Features, gallery: Features, evaluation: ran
     write_atomically(path, table.to_parquet(index=False))
 
 
-def _refuse_training_images(config: Config, targets: Sequence[Target]) -> None:
-    """A target whose images were trained on would be no test. A source is read only where a target lies in it."""
-    for source in config.data.sources:
-        own = roots(load_card(source), config.data.folder, Path(config.data.sites_root))
-        for target in targets:
-            for data in target.trials:
-                if data.root.resolve() not in own:
-                    continue
-                trained = set(build.dataset(config, source, ["train"]).splits["train"].names)
-                names = sorted(trained & {*data.splits["query"].names, *data.splits["gallery"].names})
-                if names:
-                    raise InputError(
-                        f"target {data.label!r}: {len(names)} of its images were trained on (source {source!r}), "
-                        f"the first is {names[0]}"
-                    )
-
-
 def _describe_run(config: Config, folder: Path, checkpoint: str) -> dict[str, Any]:
     progress = read_progress(folder / FILE)
     epoch, choice = _tested_epoch(config, folder)
@@ -438,6 +335,7 @@ def _describe_run(config: Config, folder: Path, checkpoint: str) -> dict[str, An
         "training_seconds": round(progress.seconds, 1),
         "training_precision": progress.precision,
         "training_device": progress.device,
+        "training_code": progress.code,
         "threads": progress.threads,
         "weights": progress.weights,
         "standardise": config.transforms.standardise,

@@ -9,7 +9,6 @@ from __future__ import annotations
 import io
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,9 +22,13 @@ from reid.data.card import Samples
 from reid.data.dataset import evaluation_draws
 from reid.data.join import concatenate
 from reid.engine import build
+from reid.engine.checkpoint import FILE, read_progress
+from reid.engine.code import moments_code
 from reid.engine.extract import batches_on_device, load_network
 from reid.errors import InputError
-from reid.evaluation.evaluate import network_digest, origin_of, read_targets, settings_key
+from reid.evaluation.keys import network_digest, origin_of, settings_key
+from reid.evaluation.leakage import refuse_training_images
+from reid.evaluation.targets import Target, read_targets
 from reid.files import write_atomically
 from reid.models import Embedder
 from reid.retrieval.features import read_arrays, saved_origin
@@ -192,7 +195,7 @@ def cached_moments(
         InputError: as :func:`moments`.
     """
     path = folder / "targets" / data_label / MOMENTS_FILE
-    origin = origin_of(path, checkpoint_digest, settings_key(config, samples, [MOMENTS_FILE]))
+    origin = origin_of(path, checkpoint_digest, settings_key(config, samples, [MOMENTS_FILE, moments_code()]))
     if saved_origin(path) == origin:
         return replace(Moments.load(path), origin=origin)
     found = moments(network(), samples, config, progress, origin)
@@ -205,14 +208,20 @@ def moments_of(config: Config, folder: Path, name: str, people: bool = True, pro
     ``folder``; kept there (see :func:`cached_moments`).
 
     Raises:
-        InputError: a data set or folder that cannot be read, a run that is not finished.
+        InputError: a data set or folder that cannot be read, a run that is not finished; test images that the run was
+            trained on.
     """
+    targets: list[Target] = []
     if people:
-        (target,) = read_targets(config, [name])
-        splits = [data.splits[split] for data in target.trials for split in ("query", "gallery")]
-        label, samples = target.label, concatenate(splits)
+        targets = read_targets(config, [name])
+        splits = [data.splits[split] for data in targets[0].trials for split in ("query", "gallery")]
+        label, samples = targets[0].label, concatenate(splits)
     else:
         label, samples = build.images(config, name, training=False)
     digest = network_digest(config, folder)
-    network = partial(load_network, config, folder)
+
+    def network() -> Embedder:  # only where there is something to compute
+        refuse_training_images(config, targets, read_progress(folder / FILE).data)
+        return load_network(config, folder)
+
     return Named(label, cached_moments(config, folder, network, label, samples, digest, progress))

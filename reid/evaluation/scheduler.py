@@ -26,8 +26,9 @@ from reid.engine.checkpoint import FILE, read_progress
 from reid.engine.train import LOG_FILE, Interrupted, collected_signals, is_trained, planned_steps, train
 from reid.errors import InputError
 from reid.evaluation.benchmark import Run
-from reid.evaluation.evaluate import evaluate_run, read_targets
+from reid.evaluation.evaluate import evaluate_run
 from reid.evaluation.moments import moments_of
+from reid.evaluation.targets import read_targets
 from reid.progress import track
 
 GRACE = 120  # seconds for a worker to end its step and write a checkpoint

@@ -1,0 +1,141 @@
+"""What a run is tested on, under which name it is filed, and what is not to be taken for another of that name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from reid.config import Config
+from reid.data.card import DataSet, Samples, defined_by
+from reid.engine import build
+from reid.errors import InputError
+from reid.evaluation.keys import settings_key, short_digest
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a data set comes from: two of one name may be two data sets.
+
+    Attributes:
+        definition: a bundled card's file name, or the path of another card, a manifest or a folder.
+        root: the folder of its images.
+        fingerprint: of the images' names and sizes.
+    """
+
+    definition: str
+    root: str
+    fingerprint: str
+
+    def continues(self, before: Place) -> bool:
+        """Whether it is what lay at ``before``, perhaps changed there or moved here, and not something beside it."""
+        defined, alike = self.definition == before.definition, self.fingerprint == before.fingerprint
+        if self.root == before.root:
+            return defined or alike
+        return alike and (defined or not Path(before.definition).exists())
+
+
+@dataclass(frozen=True)
+class Target:
+    """A data set to test on: one, or one for each of its random splits."""
+
+    label: str
+    given: str  # the name by which it was asked for: a card's, or a path
+    trials: tuple[DataSet, ...]
+
+    @property
+    def place(self) -> Place:
+        fingerprint = build.joint_fingerprint([data.fingerprint for data in self.trials])
+        return Place(defined_by(self.given), str(self.trials[0].root.resolve()), fingerprint)
+
+    def describe(self) -> dict[str, Any]:
+        """For results files."""
+        first, place = self.trials[0], self.place
+        return {
+            "name": first.name,
+            "version": first.version,
+            **asdict(place),
+            "rendered_fingerprint": first.rendered,
+            "notes": list(first.notes),
+        }
+
+
+@dataclass(frozen=True)
+class Adaptation:
+    """The unlabelled images on which batch-norm statistics are estimated anew."""
+
+    data: str
+    samples: Samples
+    key: str  # digest of the images and settings that decide the statistics
+    place: Place
+
+    def describe(self) -> dict[str, Any]:
+        """For results files."""
+        return {"data": self.data, "images": len(self.samples), "key": self.key, **asdict(self.place)}
+
+
+def read_targets(config: Config, names: Sequence[str]) -> list[Target]:
+    """The test splits of each target.
+
+    Raises:
+        InputError: one that cannot be read, two of one name.
+    """
+    found: dict[str, Target] = {}
+    for name in names:
+        trials = tuple(build.datasets(config, name, ["query", "gallery"]))
+        label = trials[0].label if len(trials) == 1 else trials[0].name
+        target = Target(label, name, trials)
+        if label in found and not target.place.continues(found[label].place):
+            raise InputError(
+                f"targets: {_named(found[label].place)} and {_named(target.place)} are both named {label}; rename one, "
+                "or give it a card with another name"
+            )
+        found[label] = target
+    return list(found.values())
+
+
+def read_adaptation(config: Config, name: str) -> Adaptation:
+    """The images of a data set for AdaBN: of its training split where it has one, so that no test image is looked at;
+    else of its test splits. A folder is taken as it is, without a look at identities.
+
+    Raises:
+        InputError: a data set or folder that cannot be read, or one with random splits of which none is picked.
+    """
+    label, samples = build.images(config, name, training=True)
+    key = settings_key(config, samples, [config.evaluation.batch_size, config.seed])
+    sizes = [path.stat().st_size for path in samples.paths]
+    fingerprint = short_digest([samples.names, sizes])
+    place = Place(defined_by(name), str(samples.root.resolve()), fingerprint)
+    return Adaptation(label, samples, key, place)
+
+
+def result_key(label: str, adaptation: Adaptation | None) -> str:
+    """The name under which results are filed."""
+    return label if adaptation is None else f"{label} (AdaBN {adaptation.data})"
+
+
+def refuse_another(folder: Path, target: Target, adaptation: Adaptation | None, stored: Mapping[str, Any]) -> None:
+    """Refuse to replace ``stored`` figures, whose files are in ``folder``, by those of another data set of that name.
+
+    Raises:
+        InputError: naming both.
+    """
+    if (stored["adabn"] is None) != (adaptation is None):
+        raise InputError(f"{folder}: holds a data set of the name of another with AdaBN; rename the data set")
+    records = [(target.place, stored["dataset"])]
+    if adaptation is not None:
+        records.append((adaptation.place, stored["adabn"]))
+    for now, record in records:
+        if "definition" not in record:  # of a time when the place was not recorded
+            continue
+        before = Place(record["definition"], record["root"], record["fingerprint"])
+        if not now.continues(before):
+            raise InputError(
+                f"{folder}: is of {_named(before)}, and {_named(now)} has the same name; rename one, or give it a card "
+                "with another name; or delete that folder to replace its figures"
+            )
+
+
+def _named(place: Place) -> str:
+    return place.root if place.definition == place.root else f"{place.root} ({place.definition})"

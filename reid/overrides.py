@@ -1,0 +1,110 @@
+"""``key=value`` of a command line: a text as it stands, all else as YAML; and what a schema lets a key hold."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+from pydantic import BaseModel
+
+from reid.errors import InputError
+from reid.files import parse_yaml
+
+NUMBER = re.compile(r"[-+]?(0|[1-9][0-9]*)(\.[0-9]*)?([eE][-+]?[0-9]+)?")
+# One text of a list: in quotes, as YAML reads them, or as it stands up to the next comma.
+ITEM = re.compile(r"""\s*(?:("(?:[^"\\]|\\.)*"|'(?:[^']|'')*')\s*|([^,]*))(?:,|$)""")
+
+
+def parse_override(schema: type[BaseModel], override: str, origin: str) -> dict[str, Any]:
+    """The value of one ``key=value``, in a mapping for each section of its dotted key.
+
+    A key that holds a text takes it literally, so that a path with '#' or ':' or a name of digits is what was given;
+    ``null`` stands for none where the key may hold none. A list of texts is ``[a, b]``; one with a comma is quoted.
+
+    Raises:
+        InputError: beginning with ``origin``, and naming the key.
+    """
+    key, equals, text = override.partition("=")
+    if not equals or not key:
+        raise InputError(f"{origin}: {override!r} is not of the form key=value")
+    where, types = f"{origin}: {key}: {text[:80]!r}", types_of(schema, key)
+    listed = tuple in types and str in types_of(schema, f"{key}.0")
+    if listed and text.startswith("[") and text.endswith("]"):
+        return nested(key, _parse_texts(text[1:-1], where))
+    if listed or str in types:
+        if NoneType in types and text in ("", "null"):
+            return nested(key, None)
+        if not text:
+            raise InputError(f"{where}: expected a text, got nothing")
+        return nested(key, text)
+    value = parse_yaml(text, where)
+    if "#" in text and not isinstance(value, Mapping | list):
+        raise InputError(f"{where}: is no value; '#' begins a comment")
+    return nested(key, value)
+
+
+def nested(key: str, value: Any) -> dict[str, Any]:
+    """A mapping for each section of a dotted key, the innermost with the value."""
+    for part in reversed(key.split(".")):
+        value = {part: value}
+    return dict(value)
+
+
+def types_of(schema: type[BaseModel], key: str) -> set[Any]:
+    """The plain types (``str``, ``int``, ``NoneType``, ``tuple``, ...) that a dotted key may hold; none for a key that
+    is not there. Any part below a tuple means its items."""
+    found: list[Any] = [schema]
+    for part in key.split("."):
+        below: list[Any] = []
+        for one in found:
+            if isinstance(one, type) and issubclass(one, BaseModel):
+                if part in one.model_fields:
+                    below += _alternatives(one.model_fields[part].annotation)
+            elif get_origin(one) is tuple:
+                below += _alternatives(get_args(one)[0])
+            elif get_origin(one) is dict:
+                below += _alternatives(get_args(one)[1])
+        found = below
+    return {get_origin(one) or one for one in found}
+
+
+def mistyped(value: object, types: set[Any]) -> str:
+    """What was expected, where the schema's own conversions would take a value for another; else nothing."""
+    if isinstance(value, bool) and types and bool not in types:  # else True would pass for the number 1
+        return "a number or a text"
+    if isinstance(value, str) and types and str not in types:
+        if bool in types:  # else "off" would pass for False
+            return "true or false"
+        if types & {int, float} and any(map(str.isdigit, value)) and not NUMBER.fullmatch(value):
+            return "a number in plain decimal digits"  # else "010" and "1_0" would pass for 10
+    return ""
+
+
+def _parse_texts(text: str, where: str) -> list[str]:
+    """The texts between the brackets of ``[a, "b, c"]``."""
+    texts: list[str] = []
+    while text.strip():
+        item = ITEM.match(text)
+        if item is None:
+            raise InputError(f"{where}: is no list; behind a text in quotes comes a comma or the end")
+        texts.append(str(parse_yaml(item[1], where)) if item[1] else item[2].strip())
+        text = text[item.end() :]
+    if not all(texts):
+        raise InputError(f"{where}: text {texts.index('') + 1} of the list is empty")
+    return texts
+
+
+def _alternatives(annotation: Any) -> Iterator[Any]:
+    """The types of a union, without what is annotated to them; those of a literal's values."""
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        yield from _alternatives(arguments[0])
+    elif origin in (Union, UnionType):
+        for one in arguments:
+            yield from _alternatives(one)
+    elif origin is Literal:
+        yield from (type(value) for value in arguments)
+    else:
+        yield annotation
