@@ -73,10 +73,18 @@ def with_sources(config: Config, targets: Sequence[str]) -> list[str]:
 
 
 def check_targets(config: Config, targets: Sequence[str]) -> None:
-    """Read every table before the training whose result they test; drawn sites last, since they may take a minute."""
+    """Read every table before the training whose result they test; drawn sites last, since they may take a minute.
+
+    Raises:
+        InputError: as :func:`reid.evaluation.targets.read_targets`; a run not begun that would train on their images.
+    """
     from reid.data.card import load_card
     from reid.engine import build
+    from reid.engine.checkpoint import FILE
+    from reid.evaluation.leakage import refuse_training_images
+    from reid.evaluation.targets import read_targets
 
     build.check(config)
-    for target in sorted(targets, key=lambda name: load_card(name).drawn is not None):
-        build.datasets(config, target, ["query", "gallery"])
+    found = read_targets(config, sorted(targets, key=lambda name: load_card(name).drawn is not None))
+    if not (config.run_folder / FILE).exists():
+        refuse_training_images(config, found)

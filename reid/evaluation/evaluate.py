@@ -105,8 +105,12 @@ def evaluate_run(
         compared = refuse_training_images(config, unchecked, run["source_fingerprint"])
         for target, inputs, valid in asked:
             own = valid or _evaluate_target(config, folder, network, target, checkpoint, adaptation, inputs, progress)
-            if target in unchecked:
-                own = {**own, "training_images": compared}
+            own |= {
+                "given": target.given,  # these may have changed where the figures have not: a data set that moved
+                "dataset": target.describe(),
+                "adabn": adaptation.describe() if adaptation else None,
+                "training_images": compared if target in unchecked else CHECKED,
+            }
             if oracle and "oracle" not in own:
                 own = {**own, "oracle": _oracle(config, folder, target, progress)}
             found[result_key(target.label, adaptation)] = own
@@ -184,9 +188,6 @@ def _evaluate_target(
         "definitions": ranking.definitions(config.evaluation.distance),
         "neck_feature": config.model.neck_feature,
         "flip": config.evaluation.flip,
-        "adabn": adaptation.describe() if adaptation else None,
-        "given": target.given,
-        "dataset": target.describe(),
         "seed": config.seed,
         "config_hash": config.hash(),
         "checkpoint": checkpoint,

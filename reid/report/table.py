@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from reid.evaluation.leakage import CHECKED
+CHECKED = "checked"  # as reid/evaluation/leakage.py has it; imported from there it would load torch for every table
 
 
 @dataclass(frozen=True)

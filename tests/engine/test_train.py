@@ -216,6 +216,37 @@ def test_a_finished_run_is_not_taken_for_one_on_other_data(tiny, tmp_path):
             again(config)
 
 
+def test_a_run_of_other_code_is_said_to_be_one_and_its_figures_are_made_anew(tiny, monkeypatch, caplog):
+    from reid.engine import train as module
+    from reid.evaluation import evaluate, keys
+
+    config = load_config("market_bn.yaml", [*tiny, "optim.steps=2"])
+    folder = train(config, progress=False)
+    own = module.training_code(validated=False)
+    assert read_progress(folder / FILE).code == own and train(config, progress=False) == folder
+    assert "other code" not in caplog.text
+    place = folder / "targets" / "market1501"
+    before = evaluate.evaluate_run(config, folder, ["market1501"], progress=False)["targets"]["market1501"]
+    written = [(place / name).stat().st_mtime_ns for name in ("query.npz", "queries.parquet")]
+
+    monkeypatch.setattr(evaluate, "figures_code", lambda: "0" * 12)  # another ranking: the features stand
+    again = evaluate.evaluate_run(config, folder, ["market1501"], progress=False)["targets"]["market1501"]
+    now = [(place / name).stat().st_mtime_ns for name in ("query.npz", "queries.parquet")]
+    assert again["inputs"] != before["inputs"] and again["mAP"] == before["mAP"]
+    assert again["code_digests"] == before["code_digests"] | {"figures": "0" * 12}
+    assert now[0] == written[0] and now[1] != written[1]
+
+    monkeypatch.setattr(keys, "features_code", lambda: "1" * 12)  # another pooling: nothing stands
+    evaluate.evaluate_run(config, folder, ["market1501"], progress=False)
+    assert (place / "query.npz").stat().st_mtime_ns != written[0]
+
+    monkeypatch.setattr(module, "training_code", lambda validated: "2" * 12)
+    content = (folder / FILE).read_bytes()
+    assert train(config, progress=False) == folder and (folder / FILE).read_bytes() == content
+    assert f"{folder}: finished, but made by other code ({own}; this is {'2' * 12})" in caplog.text
+    assert is_trained(config) and caplog.text.count("made by other code") == 1  # said once
+
+
 def test_two_trainings_in_one_folder(tiny_config):
     with locked(tiny_config.run_folder), pytest.raises(InputError, match="another process is at work in it"):
         train(tiny_config, progress=False)

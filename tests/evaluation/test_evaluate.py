@@ -1,4 +1,5 @@
 import json
+import shutil
 import threading
 
 import numpy as np
@@ -105,6 +106,82 @@ def test_two_data_sets_of_one_name_are_refused(trained, tmp_path):
     first, second = (manifest_tree(tmp_path / name) for name in ("a", "b"))
     with pytest.raises(InputError, match="are both named people"):
         evaluate_run(config, folder, [str(first), str(second)], progress=False)
+
+
+def test_two_data_sets_of_one_name_are_refused_in_two_calls(trained, tmp_path):
+    """Even of the same images: either could change. Both are named, and the first one's figures stand."""
+    config, folder = trained
+    first, second = (manifest_tree(tmp_path / name) for name in ("a", "b"))
+    evaluate_run(config, folder, [str(first)], progress=False)
+    results = (folder / RESULTS_FILE).read_bytes()
+    with pytest.raises(InputError, match=rf"targets/people: is of {tmp_path}/a .*, and {tmp_path}/b .* the same name"):
+        evaluate_run(config, folder, ["market1501", str(second)], progress=False)
+    assert (folder / RESULTS_FILE).read_bytes() == results
+    shutil.rmtree(folder / "targets" / "people")  # the way out that is named
+    own = evaluate_run(config, folder, [str(second)], progress=False)["targets"]["people"]
+    assert own["dataset"]["root"] == str(tmp_path / "b")
+
+
+def test_two_cards_of_one_name_over_one_root_are_told_apart(trained, tmp_path):
+    config, folder = trained
+    root = config.data.folder / "Market-1501-v15.09.15"
+    cards = [tmp_path / "a.yaml", tmp_path / "b.yaml"]
+    for card, cameras in zip(cards, ("", ", cameras: [1, 2], skip_ids: 1"), strict=True):
+        card.write_text(
+            f"name: shop\nroot: {root}\npattern: '^(?P<pid>-?\\d+)_c(?P<cam>\\d)'\n"
+            f"splits: {{query: {{dir: query{cameras}}}, gallery: {{dir: bounding_box_test}}}}\n"
+        )
+    with pytest.raises(InputError, match=r"a.yaml\) and .*b.yaml\) are both named shop"):
+        evaluate_run(config, folder, [str(card) for card in cards], progress=False)
+    evaluate_run(config, folder, [str(cards[0])], progress=False)
+    with pytest.raises(InputError, match=r"a.yaml\), and .*b.yaml\) has the same name"):
+        evaluate_run(config, folder, [str(cards[1])], progress=False)
+    cards[0].write_text(cards[1].read_text())  # the same card, changed: it is computed anew
+    assert evaluate_run(config, folder, [str(cards[0])], progress=False)["targets"]["shop"]["num_queries"] == 10
+
+
+def test_a_data_set_that_moved_or_changed_is_the_same(trained, tmp_path):
+    config, folder = trained
+    manifest = manifest_tree(tmp_path / "a")
+    before = evaluate_run(config, folder, [str(manifest)], progress=False)["targets"]["people"]
+    (tmp_path / "a").rename(tmp_path / "b")
+    moved = evaluate_run(config, folder, [str(tmp_path / "b" / "people.csv")], progress=False)["targets"]["people"]
+    assert moved["mAP"] == before["mAP"] and moved["dataset"]["root"] == str(tmp_path / "b")
+    write_image(tmp_path / "b" / "images" / "more.jpg", 77, 1, size=(32, 16))
+    with (tmp_path / "b" / "people.csv").open("a") as lines:
+        lines.write("images/more.jpg,77,1,gallery\n")
+    changed = evaluate_run(config, folder, [str(tmp_path / "b" / "people.csv")], progress=False)["targets"]["people"]
+    assert changed["num_gallery"] == before["num_gallery"] + 1
+
+
+def test_a_copy_of_a_published_set_is_that_set(trained, tmp_path):
+    config, folder = trained
+    evaluate_run(config, folder, ["market1501"], progress=False)
+    shutil.copytree(config.data.folder, tmp_path / "disk")
+    elsewhere = load_resolved(folder / "config.yaml", [f"data.root={tmp_path / 'disk'}"])
+    assert "market1501" in evaluate_run(elsewhere, folder, ["market1501"], progress=False)["targets"]
+    next((tmp_path / "disk").rglob("query/*.jpg")).unlink()  # another set, whatever its name
+    elsewhere_still = load_resolved(folder / "config.yaml", [f"data.root={tmp_path / 'disk'}"])
+    evaluate_run(elsewhere_still, folder, ["market1501"], progress=False)  # the same place: it changed there
+    with pytest.raises(InputError, match="has the same name"):
+        evaluate_run(config, folder, ["market1501"], progress=False)
+
+
+def test_two_folders_of_one_name_to_adapt_to_are_told_apart(trained, tmp_path):
+    config, folder = trained
+    for place in "ab":
+        for number in range(4):
+            write_image(tmp_path / place / "site" / f"{number}.bmp", number, 1, size=(32, 16), seed=ord(place))
+    evaluate_run(config, folder, ["market1501"], progress=False, adabn=str(tmp_path / "a" / "site"))
+    with pytest.raises(InputError, match=r"is of .*/a/site, and .*/b/site has the same name"):
+        evaluate_run(config, folder, ["market1501"], progress=False, adabn=str(tmp_path / "b" / "site"))
+    card = tmp_path / "card.yaml"
+    card.write_text(
+        f"name: market1501 (AdaBN site (folder))\nroot: {config.data.folder / 'Market-1501-v15.09.15'}\n"
+        "pattern: '^(?P<pid>-?\\d+)_c(?P<cam>\\d)'\nsplits: {query: {dir: query}, gallery: {dir: bounding_box_test}}\n"
+    )
+    with pytest.raises(InputError, match="holds a data set of the name of another with AdaBN"):
+        evaluate_run(config, folder, [str(card)], progress=False)
 
 
 def test_a_file_of_the_same_size_is_read_again(trained, tmp_path):

@@ -1,8 +1,10 @@
+from dataclasses import replace
+
 from matplotlib.colors import to_hex
 
 from reid.report import plots
 from reid.report.plots import gap_plot
-from reid.report.table import Row, align, gap_table, rows_of, target_table
+from reid.report.table import CHECKED, Row, align, gap_table, rows_of, target_table
 
 
 def row(model="bn", source="plaza", target="plaza", seed=0, mAP=0.5):
@@ -67,3 +69,20 @@ def test_gap_plot_draws_a_png(tmp_path):
     gap_plot([row(r"a $\frac b$", source=r"$\frac", target=r"$\frac b$")], tmp_path / "odd.png")
     content = (tmp_path / "p" / "gap.png").read_bytes()
     assert content.startswith(b"\x89PNG") and len(content) > 5000
+
+
+def test_a_target_not_compared_with_the_training_images_is_marked():
+    from reid.evaluation.leakage import CHECKED as WRITTEN
+
+    assert CHECKED == WRITTEN
+    unchecked = replace(row(target="station", mAP=0.2), training_images="not checked: plaza: no folder data/plaza")
+    lines = target_table([row(), unchecked]).splitlines()
+    assert lines[2].startswith("| plaza (in-domain)                          |")
+    assert lines[3].startswith("| station (not checked for training images) |")
+    own = row("ibn", target="station", mAP=0.3)
+    assert "plaza | station (not checked for training images) |" in gap_table([row(), unchecked, own]).splitlines()[0]
+    figures = {"mAP": 0.5, "cmc": [0.6, 0, 0, 0, 0.7], "mINP": 0.1, "num_valid_queries": 10, "num_gallery": 20}
+    run = {"model": "bn", "source": "plaza", "sources": ["plaza"], "seed": 0}
+    for said in ("checked", unchecked.training_images):
+        results = {"run": run, "targets": {"plaza": figures | {"training_images": said}}}
+        assert rows_of(results)[0].training_images == said

@@ -1,0 +1,134 @@
+from types import NoneType
+
+import pytest
+
+from reid.config import Config, dump_resolved, load_config, load_resolved
+from reid.errors import InputError
+from reid.overrides import types_of
+
+
+def value_of(config: Config, key: str) -> object:
+    found: object = config
+    for part in key.split("."):
+        found = found[part] if isinstance(found, dict) else getattr(found, part)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("data.source=./crops #1", "./crops #1"),
+        ("data.source=/data/a: b", "/data/a: b"),
+        ("data.source={x}", "{x}"),
+        ("data.source='quoted'", "'quoted'"),
+        ("data.source= spaced ", " spaced "),
+        ("data.source=*.csv", "*.csv"),
+        ("data.source=a=b", "a=b"),
+        ("data.source=010", "010"),
+        ("data.source=null", "null"),  # a source is never none
+        ("data.source=[a, ./b #1, 'c, d', \"e\\te\", 010, no]", ("a", "./b #1", "c, d", "e\te", "010", "no")),
+        ("data.root=~", "~"),
+        ("data.root=null", None),
+        ("data.root=", None),
+        ("run=010", "010"),
+        ("run=1e3", "1e3"),
+        ("run=2026-99-99", "2026-99-99"),
+        ("run=no", "no"),
+        ("run=1:30", "1:30"),
+        ("run=null", None),
+        ("run=Null", "Null"),
+        ("output=#runs", "#runs"),
+        ("model.weights=true", "true"),
+        ("model.weights=- x", "- x"),
+        ("targets=[]", ()),
+        ("targets=[a]", ("a",)),
+        ("targets=[a, b,]", ("a", "b")),
+        ("targets=[a: 1]", ("a: 1",)),
+        ("seed=10", 10),
+        ("threads=null", None),
+        ("optim.steps=null", None),
+        ("optim.lr=1e-3", 1e-3),
+        ("optim.lr=5.", 5.0),
+        ("optim.milestones=[4, 5.5]", (4.0, 5.5)),
+        ("losses.triplet.margin=null", None),
+        ("losses.triplet.margin=0.5", 0.5),
+        ("evaluation.flip=true", True),
+        ("evaluation.distance=euclidean", "euclidean"),
+        ("model.last_stride=2", 2),
+    ],
+)
+def test_a_text_is_what_was_given_and_all_else_yaml(override, expected, tmp_path):
+    config, key = load_config("market_bn.yaml", [override]), override.partition("=")[0]
+    assert value_of(config, key) == expected and type(value_of(config, key)) is type(expected)
+    (tmp_path / "config.yaml").write_text(dump_resolved(config))
+    assert load_resolved(tmp_path / "config.yaml").model_dump() == config.model_dump()
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("seed=010", "010 could be read in several ways; write plain decimal digits"),
+        ("seed=0x10", "0x10 could be read in several ways"),
+        ("seed=0b11", "0b11 could be read in several ways"),
+        ("seed=1_000", "1_000 could be read in several ways"),
+        ("seed=1:30", "1:30 could be read in several ways"),
+        ("seed=08", "seed: expected a number in plain decimal digits, got '08'"),
+        ("seed='010'", "seed: expected a number in plain decimal digits, got '010'"),
+        ("seed='1_0'", "seed: expected a number in plain decimal digits, got '1_0'"),
+        ("seed=\u0663", "seed: expected a number in plain decimal digits"),
+        ("seed=1 #2", "seed: '1 #2': is no value; '#' begins a comment"),
+        ("seed=true", "seed: expected a number or a text, got True"),
+        ("optim.lr=1_0.5", "1_0.5 could be read in several ways"),
+        ("optim.lr=1:30.5", "1:30.5 could be read in several ways"),
+        ("optim.milestones=[40, 070]", "070 could be read in several ways"),
+        ("optim.milestones=[40, '070']", "optim.milestones.1: expected a number in plain decimal digits, got '070'"),
+        ("losses.triplet.margin=01", "01 could be read in several ways"),
+        ("losses={triplet: {margin: 01}}", "01 could be read in several ways"),
+        ("model.last_stride=01", "01 could be read in several ways"),
+        ("evaluation.flip=yes", "yes could be read in several ways; write true or false"),
+        ("evaluation.flip='off'", "evaluation.flip: expected true or false, got 'off'"),
+        ("transforms.standardise=Off", "Off could be read in several ways"),
+        ("output=", "output: '': expected a text, got nothing"),
+        ("data.source=", "data.source: '': expected a text, got nothing"),
+        ("targets=[a,,b]", "text 2 of the list is empty"),
+        ("targets=['']", "text 1 of the list is empty"),
+        ("targets=a", "targets: input should be a valid tuple, got 'a'"),
+        ("data.source=[a]", "data.source"),
+        ("precision=no", "input should be 'auto', 'float32' or 'bf16', got 'no'"),
+    ],
+)
+def test_odd_values_are_refused(override, message):
+    with pytest.raises(InputError) as caught:
+        load_config("market_bn.yaml", [override])
+    assert message in str(caught.value) and str(caught.value).startswith("command line: ")
+
+
+@pytest.mark.parametrize("line", ["seed: 010", "seed: 0x8", "seed: 1_0", "seed: 1:30", "run: 010", "run: no"])
+def test_a_file_says_what_it_means_too(tmp_path, line):
+    path = tmp_path / "x.yaml"
+    path.write_text(f"{line}\n")
+    with pytest.raises(InputError, match=r"x.yaml: not valid YAML: \S+ could be read in several ways; .* in quotes"):
+        load_config(str(path))
+    key, value = line.split(": ")
+    path.write_text(f"{key}: '{value}'\n")
+    if key == "run":
+        assert load_config(str(path)).run == value
+    else:
+        with pytest.raises(InputError, match=r"x.yaml: seed: (expected a number in plain|input should be)"):
+            load_config(str(path))
+
+
+def test_values_are_taken_as_they_are():
+    config = load_config("market_bn.yaml", ["seed=1"], {"data.source": ["[a]", "b, #c"], "seed": 3})
+    assert (config.data.sources, config.seed) == (("[a]", "b, #c"), 3)
+    assert config.origin("data.source") == "command line"
+    assert load_config("market_bn.yaml", [], {"data.source": "[a, b]"}).data.sources == ("[a, b]",)
+
+
+def test_the_schema_knows_what_a_key_may_hold():
+    assert types_of(Config, "run") == {str, NoneType} and types_of(Config, "seed") == {int}
+    assert types_of(Config, "data.source") == {str, tuple} and types_of(Config, "data.source.0") == {str}
+    assert types_of(Config, "losses.triplet.margin") == {float, NoneType}
+    assert types_of(Config, "model.neck_feature") == {str} and types_of(Config, "model.last_stride") == {int}
+    assert types_of(Config, "evaluation.flip") == {bool}
+    assert types_of(Config, "model.pooling") == types_of(Config, "x.y") == types_of(Config, "seed.x") == set()
