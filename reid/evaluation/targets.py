@@ -121,9 +121,9 @@ def refuse_another(folder: Path, target: Target, adaptation: Adaptation | None, 
     Raises:
         InputError: naming both.
     """
-    if (stored["adabn"] is None) != (adaptation is None):
+    if (stored.get("adabn") is None) != (adaptation is None):
         raise InputError(f"{folder}: holds a data set of the name of another with AdaBN; rename the data set")
-    records = [(target.place, stored["dataset"])]
+    records = [(target.place, stored.get("dataset", {}))]
     if adaptation is not None:
         records.append((adaptation.place, stored["adabn"]))
     for now, record in records:

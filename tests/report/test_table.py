@@ -77,7 +77,7 @@ def test_a_target_not_compared_with_the_training_images_is_marked():
     assert CHECKED == WRITTEN
     unchecked = replace(row(target="station", mAP=0.2), training_images="not checked: plaza: no folder data/plaza")
     lines = target_table([row(), unchecked]).splitlines()
-    assert lines[2].startswith("| plaza (in-domain)                          |")
+    assert lines[2].startswith("| plaza (in-domain)                         |")
     assert lines[3].startswith("| station (not checked for training images) |")
     own = row("ibn", target="station", mAP=0.3)
     assert "plaza | station (not checked for training images) |" in gap_table([row(), unchecked, own]).splitlines()[0]
