@@ -15,7 +15,7 @@ os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # else the import asks t
 import albumentations as A
 import cv2
 
-from reid.data.erasing import RandomErasing
+from reid.data.random_erasing import RandomErasing
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -53,7 +53,7 @@ def training_transform(
         height, width: pixels of the result.
         flip: probability of a horizontal flip.
         pad: pixels of black added around, before a random crop back to the size.
-        erasing: probability of erasing 2 to 40 % of the image (see :mod:`reid.data.erasing`), with ImageNet's mean colour.
+        erasing: probability of erasing 2 to 40 % of the image (see :mod:`reid.data.random_erasing`), with ImageNet's mean colour.
         jitter: strength s: brightness, contrast and saturation in 1 +- s, hue in +- s / 5 of the circle; 0 is off.
         standardise: every image to mean 0, variance 1 per channel, instead of ImageNet's statistics.
     """

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy.stats import ks_2samp
 
-from reid.data.erasing import RandomErasing
+from reid.data.random_erasing import RandomErasing
 from reid.data.transforms import IMAGENET_MEAN, training_transform
 
 DRAWS = 4000
