@@ -36,7 +36,7 @@ def score_arguments(parser: argparse.ArgumentParser) -> None:
         "--ap",
         choices=("precision", "trapezoid"),
         default="precision",
-        help="AP: mean precision at the matches (default), or the trapezoid of Market-1501's original Matlab evaluator, "
+        help="AP: mean precision at the matches (default), or the trapezoid of Market-1501's original evaluator, "
         "which is some points lower and named mAP_trapezoid wherever it stands",
     )
     parser.add_argument("--rerank", action="store_true", help="k-reciprocal re-ranking too (k1 20, k2 6, lambda 0.3)")

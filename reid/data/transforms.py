@@ -53,7 +53,7 @@ def training_transform(
         height, width: pixels of the result.
         flip: probability of a horizontal flip.
         pad: pixels of black added around, before a random crop back to the size.
-        erasing: probability of erasing 2 to 40 % of the image (see :mod:`reid.data.random_erasing`), with ImageNet's mean colour.
+        erasing: probability of :class:`RandomErasing` of 2 to 40 % of the image, with ImageNet's mean colour.
         jitter: strength s: brightness, contrast and saturation in 1 +- s, hue in +- s / 5 of the circle; 0 is off.
         standardise: every image to mean 0, variance 1 per channel, instead of ImageNet's statistics.
     """

@@ -2,7 +2,9 @@
 
 AP is the mean of the precision at each match, as scikit-learn, torchreid and fast-reid have it. The original Matlab
 evaluator (Zheng et al. 2015) takes, at each match, the mean of that precision and the precision one rank before: some
-points less. That is the *trapezoid*, a figure of its own name. A gallery image with the query's identity *and* camera is left out, and so are junk images (pid -1). Queries without a
+points less. That is the *trapezoid*, a figure of its own name.
+
+A gallery image with the query's identity *and* camera is left out, and so are junk images (pid -1). Queries without a
 match left are left out and counted, so are queries with pid <= 0 (junk, distractor). Ties keep gallery order: the
 smaller index comes first.
 """
