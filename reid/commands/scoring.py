@@ -80,19 +80,8 @@ def score(arguments: argparse.Namespace) -> None:
         summary["reranked"] = {**own.summary(arguments.ap), "definitions": {**meaning, "distance": DEFINITION}}
 
     trapezoid = arguments.ap == "trapezoid"
-    lines = [
-        [
-            "in %",
-            "mAP_trapezoid" if trapezoid else "mAP",
-            "mINP",
-            "rank-1",
-            "rank-5",
-            "rank-10",
-            "valid queries",
-            "queries",
-            "gallery",
-        ]
-    ]
+    first = "mAP_trapezoid" if trapezoid else "mAP"
+    lines = [["in %", first, "mINP", "rank-1", "rank-5", "rank-10", "valid queries", "queries", "gallery"]]
     for name, own in evaluations.items():
         mean = own.mAP_trapezoid if trapezoid else own.mAP
         figures = (mean, own.mINP, *(own.cmc[rank - 1] for rank in (1, 5, 10)))
