@@ -71,3 +71,16 @@ def slow_rerank(query: np.ndarray, gallery: np.ndarray, k1: int, k2: int, weight
             shared = np.minimum(encoding[i], encoding[len(query) + g]).sum()
             out[i, g] = (1 - weight) * (1 - shared / (2 - shared)) + weight * original[i, len(query) + g]
     return out
+
+
+def slow_trapezoid_ap(matches: list[bool]) -> float:
+    """AP of one ranked list (True: a match; nothing left out in it) as Zheng et al.'s Matlab evaluator accumulates it:
+    a trapezoid of recall and precision a ranked image, from precision 1 at recall 0."""
+    wanted, found, area = sum(matches), 0, 0.0
+    recall_before, precision_before = 0.0, 1.0
+    for rank, match in enumerate(matches, start=1):
+        found += match
+        recall, precision = found / wanted, found / rank
+        area += (recall - recall_before) * (precision_before + precision) / 2
+        recall_before, precision_before = recall, precision
+    return area

@@ -139,6 +139,22 @@ def test_score_with_all_it_can(tmp_path, capsys, caplog):
     assert (table["first rank cosine"] <= 1).mean() == pytest.approx(figures["cmc"][0])
 
 
+def test_the_trapezoid_stands_alone_and_by_its_name(tmp_path, capsys):
+    query, gallery = features(tmp_path / "q.npz", 12), features(tmp_path / "g.npz", 30, seed=1, camera=2)
+    plain = ["score", "--query", query, "--gallery", gallery, "--rerank"]
+    own = [*plain, "--ap", "trapezoid", "--json", tmp_path / "t.json", "--per-query", tmp_path / "t.csv"]
+    assert run(capsys, *plain, "--json", tmp_path / "f.json")[0] == 0
+    code, out, _ = run(capsys, *own)
+    before, figures = (json.loads((tmp_path / name).read_text()) for name in ("f.json", "t.json"))
+    table = pd.read_csv(tmp_path / "t.csv")
+    assert code == 0 and "| mAP_trapezoid |" in out and "| mAP |" not in " ".join(out.split())
+    for name, one, other in (("cosine", figures, before), ("re-ranked", figures["reranked"], before["reranked"])):
+        assert "mAP" not in one and "Matlab" in one["definitions"]["AP"] and "Matlab" not in other["definitions"]["AP"]
+        assert table[f"AP_trapezoid {name}"].mean() == pytest.approx(one["mAP_trapezoid"])
+        assert one["mAP_trapezoid"] != other["mAP"] and one["cmc"] == other["cmc"] and one["mINP"] == other["mINP"]
+    assert not any(column.startswith("AP ") for column in table.columns)
+
+
 def test_score_with_expanded_queries(tmp_path, capsys):
     query, gallery = features(tmp_path / "q.npz", 12), features(tmp_path / "g.npz", 30, seed=1, camera=2)
     code, _, _ = run(

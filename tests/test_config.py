@@ -34,6 +34,13 @@ def test_every_bundled_config_loads(path):
     assert load_config(path.name).name == path.stem
 
 
+@pytest.mark.parametrize("path", sorted(bundled("configs").glob("*.yaml")), ids=lambda path: path.name)
+def test_figures_that_do_not_depend_on_the_cores_do_not_depend_on_the_processor(path):
+    """A config that pins threads promises its figures to anyone; bf16, where there is some, would change them."""
+    config = load_config(path.name)
+    assert config.threads is None or config.precision == "float32"
+
+
 def test_the_market_configs_differ_in_one_line():
     values = [flatten(load_config(f"market_{kind}.yaml").model_dump()) for kind in ("bn", "ibn_a", "ibn_b")]
     differing = {key for key in values[0] if len({str(value[key]) for value in values}) > 1}

@@ -32,6 +32,13 @@ def score_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--gallery", required=True, type=Path, metavar="NPZ", help="the same for the gallery")
     parser.add_argument("--distance", choices=("cosine", "euclidean"), default="cosine", help="default: %(default)s")
+    parser.add_argument(
+        "--ap",
+        choices=("precision", "trapezoid"),
+        default="precision",
+        help="AP: mean precision at the matches (default), or the trapezoid of Market-1501's original evaluator, "
+        "which is some points lower and named mAP_trapezoid wherever it stands",
+    )
     parser.add_argument("--rerank", action="store_true", help="k-reciprocal re-ranking too (k1 20, k2 6, lambda 0.3)")
     parser.add_argument("--expand", type=int, metavar="K", help="average each query with its K nearest gallery images")
     parser.add_argument("--roc", action="store_true", help="true positive rates and thresholds at false positive rates")
@@ -53,7 +60,7 @@ def score(arguments: argparse.Namespace) -> None:
     from reid.retrieval.ranking import definitions, evaluate
 
     query, gallery = load_features(arguments.query), load_features(arguments.gallery)
-    meaning = definitions(arguments.distance)
+    meaning = definitions(arguments.distance, arguments.ap)
     if arguments.expand is not None:
         from reid.retrieval.expansion import expand_queries
 
@@ -65,16 +72,19 @@ def score(arguments: argparse.Namespace) -> None:
 
         plan_memory(len(query), len(gallery), max_memory=budget)  # refused before any work is done
     evaluations = {arguments.distance: evaluate(query, gallery, arguments.distance, max_memory=budget, progress=True)}
-    summary = {**evaluations[arguments.distance].summary(), "definitions": meaning}
+    summary = {**evaluations[arguments.distance].summary(arguments.ap), "definitions": meaning}
     if arguments.rerank:
         reranker = rerank(query, gallery, max_memory=budget, progress=True)
         own = evaluate(query, gallery, distances=reranker.distances, max_memory=budget, progress=True)
         evaluations["re-ranked"] = own
-        summary["reranked"] = {**own.summary(), "definitions": {**meaning, "distance": DEFINITION}}
+        summary["reranked"] = {**own.summary(arguments.ap), "definitions": {**meaning, "distance": DEFINITION}}
 
-    lines = [["in %", "mAP", "mINP", "rank-1", "rank-5", "rank-10", "valid queries", "queries", "gallery"]]
+    trapezoid = arguments.ap == "trapezoid"
+    first = "mAP_trapezoid" if trapezoid else "mAP"
+    lines = [["in %", first, "mINP", "rank-1", "rank-5", "rank-10", "valid queries", "queries", "gallery"]]
     for name, own in evaluations.items():
-        figures = (own.mAP, own.mINP, *(own.cmc[rank - 1] for rank in (1, 5, 10)))
+        mean = own.mAP_trapezoid if trapezoid else own.mAP
+        figures = (mean, own.mINP, *(own.cmc[rank - 1] for rank in (1, 5, 10)))
         counts = (int(own.valid.sum()), len(own.ap), own.num_gallery)
         lines.append([name, *(f"{100 * figure:.2f}" for figure in figures), *map(str, counts)])
     print(align(lines))
@@ -92,20 +102,22 @@ def score(arguments: argparse.Namespace) -> None:
     if arguments.json:
         write_atomically(arguments.json, json.dumps(summary, indent=1) + "\n")
     if arguments.per_query:
-        write_atomically(arguments.per_query, _per_query(query, evaluations))
+        write_atomically(arguments.per_query, _per_query(query, evaluations, trapezoid))
 
 
-def _per_query(query: Features, evaluations: dict[str, Evaluation]) -> str:
+def _per_query(query: Features, evaluations: dict[str, Evaluation], trapezoid: bool) -> str:
     """CSV: a line a query; AP and INP are empty where there is no match to find."""
     content = io.StringIO()
     writer = csv.writer(content, lineterminator="\n")
-    columns = [f"{kind} {name}" for name in evaluations for kind in ("AP", "INP", "first rank")]
+    ap = "AP_trapezoid" if trapezoid else "AP"
+    columns = [f"{kind} {name}" for name in evaluations for kind in (ap, "INP", "first rank")]
     writer.writerow(["query", "path", "pid", "camid", *columns])
     for row in range(len(query)):
         figures: list[object] = []
         for own in evaluations.values():
             found = bool(own.first_rank[row])
-            figures += [own.ap[row], own.inp[row], own.first_rank[row]] if found else ["", "", ""]
+            precision = own.ap_trapezoid[row] if trapezoid else own.ap[row]
+            figures += [precision, own.inp[row], own.first_rank[row]] if found else ["", "", ""]
         path = query.paths[row] if query.paths else ""
         writer.writerow([row, path, query.pids[row], query.camids[row], *figures])
     return content.getvalue()

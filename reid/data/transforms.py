@@ -15,6 +15,8 @@ os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # else the import asks t
 import albumentations as A
 import cv2
 
+from reid.data.random_erasing import RandomErasing
+
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
@@ -51,7 +53,7 @@ def training_transform(
         height, width: pixels of the result.
         flip: probability of a horizontal flip.
         pad: pixels of black added around, before a random crop back to the size.
-        erasing: probability of erasing 2 to 40 % of the image (Zhong et al. 2020), with ImageNet's mean colour.
+        erasing: probability of :class:`RandomErasing` of 2 to 40 % of the image, with ImageNet's mean colour.
         jitter: strength s: brightness, contrast and saturation in 1 +- s, hue in +- s / 5 of the circle; 0 is off.
         standardise: every image to mean 0, variance 1 per channel, instead of ImageNet's statistics.
     """
@@ -65,7 +67,7 @@ def training_transform(
         steps.append(A.ColorJitter(around_one, around_one, around_one, (-jitter / 5, jitter / 5), p=1.0))
     if erasing > 0:
         mean_colour = tuple(round(255 * value) for value in IMAGENET_MEAN)
-        steps.append(A.Erasing(scale=(0.02, 0.4), ratio=(0.3, 3.3), fill=mean_colour, p=erasing))
+        steps.append(RandomErasing(fill=mean_colour, p=erasing))
     return Transform([*steps, _normalise(standardise)])
 
 

@@ -47,6 +47,7 @@ def rank_rows(
     stops: np.ndarray,
     gallery_camids: np.ndarray,
     ap: np.ndarray,
+    ap_trapezoid: np.ndarray,
     inp: np.ndarray,
     first_rank: np.ndarray,
 ) -> None:
@@ -60,7 +61,7 @@ def rank_rows(
             whatever the matrix product's blocking made of them.
         pids, camids: (B,) of the queries.
         by_pid: (N,) gallery rows ordered by identity, then row; ``starts`` and ``stops`` (B,) bound each query's.
-        ap, inp, first_rank: (B,) results; left as they are for a query without a match.
+        ap, ap_trapezoid, inp, first_rank: (B,) results; left as they are for a query without a match.
     """
     size = keys.shape[1]
     most = 0
@@ -101,10 +102,12 @@ def rank_rows(
                     found = np.int32(found + (after[j] > threshold))
                 nearer[m] += found
         ranks = np.sort(nearer[:count]) + 1
-        total = 0.0
+        total, before_each = 0.0, 0.0
         for m in range(count):
             total += (m + 1) / ranks[m]
+            before_each += m / (ranks[m] - 1) if ranks[m] > 1 else 1.0
         ap[b] = total / count
+        ap_trapezoid[b] = (total + before_each) / (2 * count)
         inp[b] = count / ranks[count - 1]
         first_rank[b] = ranks[0]
 

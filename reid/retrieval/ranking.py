@@ -1,4 +1,8 @@
-"""Exact CMC, mAP and mINP over the whole gallery, by the Market-1501 evaluator's rules (Zheng et al. 2015).
+"""Exact CMC, mAP and mINP over the whole gallery; what is left out is what Market-1501's evaluator leaves out.
+
+AP is the mean of the precision at each match, as scikit-learn, torchreid and fast-reid have it. The original Matlab
+evaluator (Zheng et al. 2015) takes, at each match, the mean of that precision and the precision one rank before: some
+points less. That is the *trapezoid*, a figure of its own name.
 
 A gallery image with the query's identity *and* camera is left out, and so are junk images (pid -1). Queries without a
 match left are left out and counted, so are queries with pid <= 0 (junk, distractor). Ties keep gallery order: the
@@ -20,6 +24,7 @@ from reid.retrieval.features import Features, check_widths
 from reid.retrieval.kernels import rank_rows, row_squares
 
 Distance = Literal["cosine", "euclidean"]
+AveragePrecision = Literal["precision", "trapezoid"]
 
 CMC_RANKS = 50
 ROUNDING = 1e-5  # of float32 sums of products, with room to spare
@@ -29,19 +34,23 @@ SHORTEST = 1e-15
 JUNK = -1
 
 DISTANCES = {"cosine": "1 - cosine of the features", "euclidean": "euclidean distance of the features"}
+AP_DEFINITIONS = {
+    "precision": "mean over the matches of (matches so far / rank); mAP its mean over valid queries",
+    "trapezoid": "mean over the matches of the mean of (matches so far / rank) and the same one rank before (1 before "
+    "rank 1), as the original Matlab evaluator of Market-1501 has it; mAP_trapezoid its mean over valid queries",
+}
 DEFINITIONS = {
     "ties": "stable: the smaller gallery index first",
     "left_out": "gallery images of the query's identity and camera; junk (pid -1); queries without a match; "
     "queries with pid <= 0",
-    "AP": "mean over the matches of (matches so far / rank); mAP its mean over valid queries",
     "mINP": "mean over valid queries of (matches / rank of the last match)",
     "CMC": "share of valid queries whose first match is within rank k",
 }
 
 
-def definitions(distance: Distance) -> dict[str, str]:
+def definitions(distance: Distance, ap: AveragePrecision = "precision") -> dict[str, str]:
     """What the figures mean, for results files."""
-    return {"distance": DISTANCES[distance], **DEFINITIONS}
+    return {"distance": DISTANCES[distance], **DEFINITIONS, "AP": AP_DEFINITIONS[ap]}
 
 
 @dataclass(frozen=True)
@@ -64,13 +73,14 @@ class Evaluation:
     """Figures of one query set against one gallery, as fractions.
 
     Attributes:
-        ap, inp: (Q,) float64, NaN for a query without a match.
+        ap, ap_trapezoid, inp: (Q,) float64, NaN for a query without a match.
         first_rank: (Q,) int64 rank of the first match, from 1; 0 for a query without a match.
         num_gallery: gallery images, junk included.
         lists: the ranked lists, where an index proposed them.
     """
 
     ap: np.ndarray
+    ap_trapezoid: np.ndarray
     inp: np.ndarray
     first_rank: np.ndarray
     num_gallery: int
@@ -85,6 +95,10 @@ class Evaluation:
         return float(self.ap[self.valid].mean())
 
     @property
+    def mAP_trapezoid(self) -> float:
+        return float(self.ap_trapezoid[self.valid].mean())
+
+    @property
     def mINP(self) -> float:
         return float(self.inp[self.valid].mean())
 
@@ -93,10 +107,10 @@ class Evaluation:
         """(50,) CMC at ranks 1 to 50."""
         return cmc_curve(self.first_rank)
 
-    def summary(self) -> dict[str, object]:
-        """The figures and counts that results files carry."""
+    def summary(self, ap: AveragePrecision = "precision") -> dict[str, object]:
+        """The figures and counts that results files carry: ``mAP``, or in its place ``mAP_trapezoid``."""
         return {
-            "mAP": self.mAP,
+            **({"mAP": self.mAP} if ap == "precision" else {"mAP_trapezoid": self.mAP_trapezoid}),
             "mINP": self.mINP,
             "cmc": self.cmc.tolist(),
             "num_valid_queries": int(self.valid.sum()),
@@ -147,7 +161,7 @@ def evaluate(
     check_widths(query, gallery)
     if distances is not None and proposer is not None:
         raise ValueError("a proposer finds neighbours by the product, not by other distances")
-    ap, inp = np.full(len(query), np.nan), np.full(len(query), np.nan)
+    ap, ap_trapezoid, inp = (np.full(len(query), np.nan) for _ in range(3))
     first_rank = np.zeros(len(query), dtype=np.int64)
     shape = (len(query), top_k if proposer is not None else 0)
     lists = RankedLists(np.full(shape, -1), np.full(shape, np.nan), np.zeros(shape, dtype=bool))
@@ -183,6 +197,7 @@ def evaluate(
             stops[within],
             gallery.camids,
             ap[within],
+            ap_trapezoid[within],
             inp[within],
             first_rank[within],
         )
@@ -191,9 +206,9 @@ def evaluate(
     if not first_rank.any():
         raise InputError(f"{query.origin}: no query has a match in {gallery.origin} from another camera")
     if proposer is None:
-        return Evaluation(ap, inp, first_rank, len(gallery))
+        return Evaluation(ap, ap_trapezoid, inp, first_rank, len(gallery))
     _assert_lists_agree(lists, first_rank)
-    return Evaluation(ap, inp, first_rank, len(gallery), lists)
+    return Evaluation(ap, ap_trapezoid, inp, first_rank, len(gallery), lists)
 
 
 def block_rows(queries: int, gallery: int, max_memory: int | None = None) -> int:

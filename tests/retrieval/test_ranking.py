@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
-from references import slow_evaluate
+from references import slow_evaluate, slow_trapezoid_ap
 from sklearn.metrics import average_precision_score
 
 from reid.errors import InputError
@@ -71,6 +71,20 @@ def test_equals_the_slow_reference_with_ties(distance, data):
         assert_array_equal(own[own >= 0], expected[:50])
 
 
+@pytest.mark.parametrize("distance", ["cosine", "euclidean"])
+@given(st.data())
+def test_trapezoid_equals_the_slow_reference(distance, data):
+    query, gallery = data.draw(problems(distance))
+    evaluation = evaluate(query, gallery, distance)
+    for q, ranked in enumerate(slow_evaluate(query, gallery, distance)[3]):
+        if evaluation.valid[q]:
+            expected = slow_trapezoid_ap([bool(gallery.pids[g] == query.pids[q]) for g in ranked])
+            assert evaluation.ap_trapezoid[q] == pytest.approx(expected, abs=1e-12)
+        else:
+            assert np.isnan(evaluation.ap_trapezoid[q])
+    assert evaluation.mAP_trapezoid == pytest.approx(np.nanmean(evaluation.ap_trapezoid))
+
+
 @given(problems("euclidean"))
 def test_average_precision_is_scikit_learns_without_ties(problem):
     query, gallery = problem
@@ -96,6 +110,7 @@ def test_by_hand():
     gallery = features(np.c_[np.cos(angles), np.sin(angles)], [-1, 7, 3, 7, 0, 7], [2, 1, 1, 2, 2, 3])
     evaluation = evaluate(query, gallery, proposer=FlatIndex(gallery))
     assert (evaluation.mAP, evaluation.mINP, evaluation.first_rank.tolist()) == (0.5, 0.5, [2])
+    assert evaluation.mAP_trapezoid == pytest.approx((1 / 2 + 0 / 1 + 2 / 4 + 1 / 3) / 4)
     assert evaluation.lists.indices[0, :5].tolist() == [2, 3, 4, 5, -1]
     assert evaluation.lists.matches[0, :5].tolist() == [False, True, False, True, False]
     assert_allclose(evaluation.lists.distances[0, :4], 1 - np.cos(angles[2:]), atol=1e-6)
@@ -181,7 +196,8 @@ def test_lists_that_contradict_the_ranking_are_an_error():
 
 
 def test_figures_are_means_over_valid_queries():
-    evaluation = Evaluation(np.array([0.5, np.nan, 1.0]), np.array([0.25, np.nan, 0.75]), np.array([3, 0, 1]), 10)
+    ap, trapezoid, inp = np.array([[0.5, np.nan, 1.0], [0.4, np.nan, 1.0], [0.25, np.nan, 0.75]])
+    evaluation = Evaluation(ap, trapezoid, inp, np.array([3, 0, 1]), 10)
     assert evaluation.mAP == 0.75 and evaluation.mINP == 0.5
     assert evaluation.cmc[:3].tolist() == [0.5, 0.5, 1.0]
     assert evaluation.summary()["num_valid_queries"] == 2 and evaluation.summary()["num_queries"] == 3
