@@ -58,11 +58,10 @@ def test_losses_read_their_own_part_of_the_output():
 
 
 def test_precision_is_a_choice_and_never_emulated_by_itself(tiny, monkeypatch):
-    def chosen(precision: str = "auto") -> torch.dtype | None:
-        config = load_config("market_bn.yaml", [*tiny, f"precision={precision}"])
-        return build.autocast_dtype(config, torch.device("cpu"))
+    def chosen(*overrides: str) -> torch.dtype | None:
+        return build.autocast_dtype(load_config("market_bn.yaml", [*tiny, *overrides]), torch.device("cpu"))
 
-    assert chosen("bf16") is torch.bfloat16 and chosen("float32") is None
+    assert chosen("precision=bf16") is torch.bfloat16 and chosen("precision=float32") is None
     for has in ({"avx512_f": True, "avx512_bf16": False, "amx_bf16": False}, {}):
         monkeypatch.setattr(torch.cpu, "get_capabilities", lambda has=has: has, raising=False)
         assert chosen() is None
