@@ -17,6 +17,8 @@ from reid.data.transforms import Transform
 from reid.errors import InputError
 from reid.processes import end_with_parent, fork_server, starting
 
+CUT_OFF = (EOFError, ConnectionError, FileNotFoundError)  # of a worker that ended while a batch was handed over
+
 
 class Draw(NamedTuple):
     """One sample of an epoch: an image's row in the table and the stream of random numbers that augments it."""
@@ -89,10 +91,11 @@ def batches(dataset: ImageDataset, draws: Iterable[Sequence[Draw]], workers: int
     while True:
         try:
             batch = next(loaded, None)
-        except RuntimeError as error:
-            if "DataLoader worker" not in str(error):
-                raise
-            reason = str(error).splitlines()[0]
+        except (RuntimeError, *CUT_OFF) as error:
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            ended = isinstance(error, CUT_OFF) or reason.startswith("DataLoader worker")
+            if not workers or not ended or reason.startswith("Caught"):  # the last in a worker that lives
+                raise  # a fault in the code
             raise InputError(
                 f"data.workers: a worker process ended ({reason}); out of memory? Try fewer, or 0"
             ) from None
