@@ -154,6 +154,8 @@ def _train(
         begun = replace(begun, weights=build.pretrained(config, network))
         log.info(f"{folder}: {begun.device}, {begun.precision}; {begun.weights}")
         write_atomically(folder / CONFIG_FILE, dump_resolved(recorded))
+    if note := build.few_pairs(config, sampler, labels):
+        log.warning(f"{folder}: {note}")
     network = network.to(device).to(memory_format=torch.channels_last).train()
     optimizer = torch.optim.Adam(
         [parameter for parameter in network.parameters() if parameter.requires_grad],
