@@ -71,7 +71,8 @@ def batches(dataset: ImageDataset, draws: Iterable[Sequence[Draw]], workers: int
     """Load each list of draws as one batch, in this process or in ``workers`` others; the batches are the same.
 
     With workers, ``draws`` is read a few batches ahead. They begin with no thread and nothing of the calling script
-    (see :mod:`reid.processes`); the first call in a process takes seconds for it, later ones do not.
+    (see :mod:`reid.processes`): a transform defined there, not in a module, cannot be handed to them. The first call
+    in a process takes seconds to start them, later ones do not.
 
     Raises:
         InputError: naming the first file that cannot be read, or a worker process that was killed.
