@@ -16,23 +16,27 @@ from types import ModuleType
 # They reach a whole process group (Ctrl-C, a closed terminal) or all of a job (Slurm, systemd): the parent answers
 # them, and needs its children for the step that it ends.
 STOPPING = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
+# macOS does not tell who sent a signal: there any SIGTERM ends a child, as its parent's must.
+HELD = STOPPING if hasattr(signal, "sigtimedwait") else STOPPING - {signal.SIGTERM}
+_one_at_a_time = threading.Lock()
 
 
 @contextmanager
 def starting() -> Iterator[None]:
-    """Children started inside (spawn, forkserver) begin with the signals of ``STOPPING`` held, and do not run the
+    """Children started inside (spawn, forkserver) begin with the signals of ``HELD`` blocked, and do not run the
     calling script, which by default they would: one without a guard would begin anew in each child, and one on
     standard input cannot be found.
     """
-    resource_tracker.ensure_running()  # its start, which otherwise comes with the first child, would let go of signals
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
-    script = sys.modules["__main__"]
-    sys.modules["__main__"] = ModuleType("__main__")
-    try:
-        yield
-    finally:
-        sys.modules["__main__"] = script
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    with _one_at_a_time:
+        resource_tracker.ensure_running()  # its start, which otherwise comes with the first child, lets go of signals
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, HELD)
+        script = sys.modules["__main__"]
+        sys.modules["__main__"] = ModuleType("__main__")
+        try:
+            yield
+        finally:
+            sys.modules["__main__"] = script
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def fork_server(module: str) -> BaseContext:
@@ -45,7 +49,7 @@ def fork_server(module: str) -> BaseContext:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([module])
     # Importing numpy starts threads unless told not to, and up to Python 3.12 the server is not given sys.path.
-    with _environment(OPENBLAS_NUM_THREADS="1", PYTHONPATH=os.pathsep.join(filter(None, sys.path))), starting():
+    with starting(), _environment(OPENBLAS_NUM_THREADS="1", PYTHONPATH=os.pathsep.join(filter(None, sys.path))):
         forkserver.ensure_running()
     return context
 
@@ -66,16 +70,16 @@ def _environment(**values: str) -> Iterator[None]:
 
 def end_with_parent() -> None:
     """Called in a child: it ends when its parent does, however that ends, and when the parent terminates it. Signals
-    of ``STOPPING`` from others than the parent are ignored."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)  # where another program's fork server was running
+    of ``HELD`` from others than the parent are ignored."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, HELD)  # where another program's fork server was running
     threading.Thread(target=_wait_for_end, daemon=True).start()
 
 
 def _wait_for_end() -> None:
     parent = multiprocessing.parent_process()
     assert parent is not None
-    while not connection.wait([parent.sentinel], 0):
-        told = signal.sigtimedwait([signal.SIGTERM], 0.2)
+    while not connection.wait([parent.sentinel], 0.2):
+        told = signal.sigtimedwait([signal.SIGTERM], 0) if signal.SIGTERM in HELD else None
         if told is not None and told.si_pid == parent.pid:
             break
     os._exit(1)

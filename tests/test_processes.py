@@ -104,6 +104,19 @@ def test_the_server_is_one_thread_that_is_started_once(folder):
     assert printed == "2 Threads:\t1 True\n"
 
 
+def test_loaders_may_start_in_several_threads(folder):
+    printed = run(
+        """
+        from concurrent.futures import ThreadPoolExecutor
+        script = sys.modules["__main__"]
+        with ThreadPoolExecutor(4) as pool:
+            print([len(found) for found in pool.map(load, [1] * 4)], sys.modules["__main__"] is script)
+        """,
+        folder,
+    )
+    assert printed == "[40, 40, 40, 40] True\n"
+
+
 def test_a_script_without_a_guard_runs_once(folder):
     script = folder / "script.py"
     script.write_text(program("print('begun'); print(len(load(2)))"))

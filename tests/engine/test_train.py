@@ -100,6 +100,30 @@ def test_killed_in_the_second_epoch_it_ends_as_if_never_interrupted(tiny):
     assert shown[0] == shown[1]
 
 
+def test_one_loader_reads_all_epochs_and_draws_each_as_it_comes(tiny, monkeypatch):
+    from reid.data.samplers import PKSampler
+    from reid.engine import train as module
+
+    drawn, loaders = [], []
+    epoch_of, real = PKSampler.epoch, module.batches
+
+    def epoch(self, number):
+        drawn.append(number)
+        return epoch_of(self, number)
+
+    def batches(images, draws, workers):
+        loaders.append(workers)
+        for place, batch in enumerate(real(images, draws, workers)):
+            assert drawn == list(range(place // 8 + 1))  # no epoch before its time
+            yield batch
+
+    monkeypatch.setattr(PKSampler, "epoch", epoch)
+    monkeypatch.setattr(module, "batches", batches)
+    monkeypatch.setattr(module.build, "few_pairs", lambda *_: "")  # it looks at the first epoch
+    folder = train(load_config("market_bn.yaml", [*tiny, "optim.epochs=4"]), progress=False)
+    assert loaders == [0] and drawn == [0, 1, 2, 3] and read_progress(folder / FILE).step == 4 * 8
+
+
 def log_of_partial(folder: Path) -> list[str]:
     return [line for line in (folder / LOG_FILE).read_text().splitlines() if line.endswith("}")]
 
