@@ -11,9 +11,8 @@ DATA ?= plaza
 demo: .venv/installed  ## train BN, BN on standardised input, IBN-a and IBN-b on one drawn site, test on both and on a control
 	.venv/bin/python tools/cross_domain.py --cfgs sites_bn.yaml sites_bn_standardised.yaml sites_ibn_a.yaml sites_ibn_b.yaml --targets plaza station station_neutral --jobs $(JOBS) --output runs/demo
 
-test: .venv/installed  ## in two turns: no process loads the libraries of the gallery beside those of the trainings
-	.venv/bin/python -m pytest -n $(JOBS) --dist loadfile tests/gallery tests/commands
-	.venv/bin/python -m pytest -n $(JOBS) --dist loadfile --ignore tests/gallery --ignore tests/commands
+test: .venv/installed
+	.venv/bin/python -m pytest -n $(JOBS) --dist loadfile
 
 lint: .venv/installed
 	.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/lint-imports

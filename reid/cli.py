@@ -1,7 +1,8 @@
 """The ``reid`` command; the files in tools/ call the same functions.
 
-Bad input ends with one message and exit code 2, an interrupt with 130 or 143. Imports stand in the functions that need
-them, so that ``--help`` and ``score`` start without loading the network's packages.
+Bad input ends with one message and exit code 2, an interrupt with 129 (a closed terminal), 130 (Ctrl-C) or 143
+(SIGTERM). Imports stand in the functions that need them, so that ``--help`` and ``score``
+start without loading the network's packages.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from reid.commands import comparing, divergence, gallery, scoring, search, training
@@ -66,7 +68,8 @@ def _run(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> in
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt as stop:
-        print(f"\n{str(stop) or 'interrupted'}", file=sys.stderr)
+        with suppress(OSError):  # the terminal is closed
+            print(f"\n{str(stop) or 'interrupted'}", file=sys.stderr)
         return getattr(stop, "code", 130)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader (head, less) has seen enough

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,6 +15,9 @@ from torch.utils.data import DataLoader, Dataset
 from reid.data.images import read_image
 from reid.data.transforms import Transform
 from reid.errors import InputError
+from reid.processes import end_with_parent, fork_server, starting
+
+CUT_OFF = (EOFError, ConnectionError, FileNotFoundError)  # of a worker that ended while a batch was handed over
 
 
 class Draw(NamedTuple):
@@ -65,8 +67,12 @@ def evaluation_draws(count: int, size: int) -> list[list[Draw]]:
     return [[Draw(index, ()) for index in range(low, min(low + size, count))] for low in range(0, count, size)]
 
 
-def batches(dataset: ImageDataset, draws: Sequence[Sequence[Draw]], workers: int) -> Iterator[Batch]:
-    """Load each list of draws as one batch.
+def batches(dataset: ImageDataset, draws: Iterable[Sequence[Draw]], workers: int) -> Iterator[Batch]:
+    """Load each list of draws as one batch, in this process or in ``workers`` others; the batches are the same.
+
+    With workers, ``draws`` is read a few batches ahead. They begin with no thread and nothing of the calling script
+    (see :mod:`reid.processes`): a transform defined there, not in a module, cannot be handed to them. The first call
+    in a process takes seconds to start them, later ones do not.
 
     Raises:
         InputError: naming the first file that cannot be read, or a worker process that was killed.
@@ -77,17 +83,20 @@ def batches(dataset: ImageDataset, draws: Sequence[Sequence[Draw]], workers: int
         collate_fn=_collate,
         num_workers=workers,
         worker_init_fn=_prepare_worker,
+        multiprocessing_context=fork_server(__name__) if workers else None,
         generator=torch.Generator(),  # else every loader would draw a seed, that nothing needs, from the global one
         pin_memory=torch.cuda.is_available(),
     )
-    loaded = iter(loader)
+    with starting():
+        loaded = iter(loader)
     while True:
         try:
             batch = next(loaded, None)
-        except RuntimeError as error:
-            if "DataLoader worker" not in str(error):
-                raise
-            reason = str(error).splitlines()[0]
+        except (RuntimeError, *CUT_OFF) as error:
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            ended = isinstance(error, CUT_OFF) or reason.startswith("DataLoader worker")
+            if not workers or not ended or reason.startswith("Caught"):  # the last in a worker that lives
+                raise  # a fault in the code
             raise InputError(
                 f"data.workers: a worker process ended ({reason}); out of memory? Try fewer, or 0"
             ) from None
@@ -110,5 +119,4 @@ def _collate(samples: list[tuple[np.ndarray, int] | InputError]) -> Batch | Inpu
 
 def _prepare_worker(worker: int) -> None:
     cv2.setNumThreads(1)  # workers are the parallelism
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the main process ends its workers
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    end_with_parent()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -77,7 +78,10 @@ class PKSampler:
 class RandomSampler:
     """P * K images a batch in random order, each image at most once an epoch; an incomplete last batch is dropped.
 
-    For training without a triplet loss. Arguments and errors as for :class:`PKSampler`.
+    For training without a triplet loss. Arguments as for :class:`PKSampler`.
+
+    Raises:
+        InputError: fewer than P * K images.
     """
 
     def __init__(self, labels: np.ndarray, identities: int, images: int, seed: int) -> None:
@@ -93,6 +97,22 @@ class RandomSampler:
         """The image indices of each batch of one epoch."""
         order = np.random.default_rng([self._seed, epoch, *STREAM]).permutation(self._count)
         return order[: len(self) * self._size].reshape(len(self), self._size).tolist()
+
+
+def share_with_pairs(batches: Sequence[Sequence[int]], labels: np.ndarray) -> float:
+    """Share of the images in ``batches`` that have another image of their identity beside them, and one of another
+    identity. An image that a batch repeats is not another one.
+
+    Args:
+        batches: of each batch the indices of its images.
+        labels: (N,) integer identity of each image.
+    """
+    found = 0
+    for batch in batches:
+        identities, images = np.unique(labels[np.unique(batch)], return_counts=True)
+        if len(identities) > 1:
+            found += int(np.isin(labels[list(batch)], identities[images > 1]).sum())
+    return found / sum(map(len, batches))
 
 
 SAMPLERS: dict[str, type[PKSampler] | type[RandomSampler]] = {"pk": PKSampler, "random": RandomSampler}

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from reid.config import Config
 from reid.data.card import Card, DataSet, Samples, load_card, read_dataset, trials
 from reid.data.join import concatenate, join
-from reid.data.samplers import SAMPLERS, PKSampler, RandomSampler
+from reid.data.samplers import SAMPLERS, PKSampler, RandomSampler, share_with_pairs
 from reid.data.transforms import Transform, evaluation_transform, training_transform
 from reid.data.unlabelled import read_unlabelled
 from reid.errors import InputError
@@ -50,6 +50,21 @@ def check(config: Config) -> None:
     for target in config.targets:
         _naming(config, "targets", lambda target=target: load_card(target))  # type: ignore[misc]
     _check_shapes(config)
+    _check_pairs(config)
+
+
+def _check_pairs(config: Config) -> None:
+    """Refuse batches in which a loss that compares images has nothing to compare: it would be 0 for ever."""
+    own, names = config.sampler, _pair_losses(config)
+    if own.name == "pk" and names and own.images == 1:
+        config.fail("sampler.images", f"1: no batch of sampler.name=pk holds two images of a person{_dead(names)}")
+    if own.name == "pk" and names and own.identities == 1:
+        config.fail("sampler.identities", f"1: no batch of sampler.name=pk holds two people{_dead(names)}")
+
+
+def _dead(names: Sequence[str]) -> str:
+    choices = " ".join(f"losses.{name}.weight=0" for name in names)
+    return f", and the loss {', '.join(names)} would be 0 for ever; change that, or leave the loss out: {choices}"
 
 
 def check_tested(config: Config) -> None:
@@ -172,12 +187,39 @@ def losses(config: Config) -> list[WeightedLoss]:
 
 
 def sampler(config: Config, labels: np.ndarray) -> PKSampler | RandomSampler:
-    """Which images form a batch, for (N,) ``labels``."""
+    """Which images form a batch, for (N,) ``labels``.
+
+    Raises:
+        InputError: too few to fill a batch, one identity only, or no two images of one for a loss that compares them.
+    """
     own = config.sampler
     try:
-        return SAMPLERS[own.name](labels, own.identities, own.images, config.seed)
+        built = SAMPLERS[own.name](labels, own.identities, own.images, config.seed)
     except InputError as error:
         config.fail("sampler", str(error))
+    images = np.unique(labels, return_counts=True)[1]
+    if len(images) < 2:
+        config.fail("data.source", "one identity to train on: there is nothing to tell it from")
+    names = _pair_losses(config)
+    if own.name == "random" and names and images.max() < 2:
+        config.fail("sampler.name", f"random: no person has two images{_dead(names)}")
+    return built
+
+
+def few_pairs(config: Config, sampler: PKSampler | RandomSampler, labels: np.ndarray) -> str:
+    """How few images of the first epoch a loss of pairs can learn from, as a sentence; empty where it can from all."""
+    names = _pair_losses(config)
+    share = share_with_pairs(sampler.epoch(0), labels) if names else 1
+    if share == 1:
+        return ""
+    why = {
+        "pk": "a person with a single image meets only that one again, augmented anew",
+        "random": "sampler.name=pk brings the images of a person together",
+    }[config.sampler.name]
+    return (
+        f"sampler.name={config.sampler.name}: {share:.1%} of the images in a batch have another image of their person "
+        f"beside them, which the loss {', '.join(names)} needs; {why}"
+    )
 
 
 def train_transform(config: Config) -> Transform:
@@ -254,6 +296,10 @@ def total_loss(terms: Sequence[WeightedLoss], output: Any, labels: Tensor) -> tu
     values = {term.name: term.loss(getattr(output, term.input), labels) for term in terms}
     total = torch.stack([term.weight * values[term.name] for term in terms]).sum()
     return total, values
+
+
+def _pair_losses(config: Config) -> list[str]:
+    return [term.name for term in losses(config) if term.loss.pairs]
 
 
 def _naming(config: Config, key: str, build: Callable[[], object]) -> None:

@@ -9,6 +9,7 @@ result equals that of a run never interrupted, bit for bit.
 from __future__ import annotations
 
 import importlib.metadata
+import itertools
 import json
 import logging
 import math
@@ -25,7 +26,8 @@ import torch
 
 from reid.config import Config, OptimConfig, dump_resolved, flatten, load_resolved
 from reid.data.card import Samples
-from reid.data.dataset import ImageDataset, batches, training_draws
+from reid.data.dataset import Draw, ImageDataset, batches, training_draws
+from reid.data.samplers import PKSampler, RandomSampler
 from reid.engine import build
 from reid.engine.build import Source
 from reid.engine.checkpoint import FILE, Progress, load_training, read_progress, save_checkpoint, save_model
@@ -36,6 +38,7 @@ from reid.errors import InputError
 from reid.files import locked, write_atomically
 from reid.losses.triplet import hardest_pairs
 from reid.models import Embedder
+from reid.processes import STOPPING
 from reid.progress import track
 
 log = logging.getLogger(__name__)
@@ -79,7 +82,7 @@ def train(config: Config, progress: bool = True, recorded: Config | None = None)
 
     Raises:
         InputError: a bad value, file or data set; a loss that is no number; a checkpoint that cannot be gone on with.
-        Interrupted: on Ctrl-C or SIGTERM, with a checkpoint written.
+        Interrupted: on Ctrl-C, SIGTERM or SIGHUP, with a checkpoint written.
     """
     build.check(config)
     source = build.source(config)
@@ -157,6 +160,8 @@ def _train(
         begun = replace(begun, weights=build.pretrained(config, network))
         log.info(f"{folder}: {begun.device}, {begun.precision}; {begun.weights}")
         write_atomically(folder / CONFIG_FILE, dump_resolved(recorded))
+    if note := build.few_pairs(config, sampler, labels):
+        log.warning(f"{folder}: {note}")
     network = network.to(device).to(memory_format=torch.channels_last).train()
     optimizer = torch.optim.Adam(
         [parameter for parameter in network.parameters() if parameter.requires_grad],
@@ -182,55 +187,69 @@ def _train(
 
     bar = track(name=folder.name, unit="step", total=total_steps, done=step, shown=progress)
     with (folder / LOG_FILE).open("a", encoding="utf-8", buffering=1) as lines, collected_signals() as received, bar:
-        while step < total_steps and not state.stopped:
-            epoch, within = divmod(step, steps_per_epoch)
-            draws = training_draws(sampler.epoch(epoch), config.seed, epoch, within)[: total_steps - step]
-            for batch in batches(images, draws, config.data.workers):
-                learning_rate = learning_rate_at(config.optim, step, steps_per_epoch, total_steps)
-                for group in optimizer.param_groups:
-                    group["lr"] = learning_rate
-                inputs = batch.images.to(device, non_blocking=True, memory_format=torch.channels_last)
-                wanted = targets[batch.indices].to(device)
-                with torch.autocast(device.type, dtype, enabled=dtype is not None):
-                    output = network(inputs)
-                    loss, values = build.total_loss(terms, output, wanted)
-                optimizer.zero_grad(set_to_none=True)
-                loss.backward()
+        draws = _remaining_draws(sampler, config.seed, step, total_steps)
+        for batch in batches(images, draws, config.data.workers):
+            epoch = step // steps_per_epoch
+            learning_rate = learning_rate_at(config.optim, step, steps_per_epoch, total_steps)
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate
+            inputs = batch.images.to(device, non_blocking=True, memory_format=torch.channels_last)
+            wanted = targets[batch.indices].to(device)
+            with torch.autocast(device.type, dtype, enabled=dtype is not None):
+                output = network(inputs)
+                loss, values = build.total_loss(terms, output, wanted)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
 
-                with torch.no_grad():
-                    positive, negative = hardest_pairs(output.features, wanted)
-                    accuracy = (output.logits.argmax(1) == wanted).float().mean()
-                    shown = torch.stack([loss, accuracy, positive.mean(), negative.mean(), *values.values()]).tolist()
-                if not math.isfinite(shown[0]):
-                    where = f"epoch {epoch + 1}, batch {step - epoch * steps_per_epoch + 1}"
-                    first = ", ".join(samples.names[i] for i in batch.indices[:4].tolist())
-                    raise InputError(
-                        f"{folder}: the loss is {shown[0]} in {where} (images {first}, ...); "
-                        f"the last checkpoint stands. A lower optim.lr may help"
-                    )
-                optimizer.step()
-                step += 1
-                before, now = now, time.monotonic()
-                images_per_second = len(inputs) / (now - before)
-                line: dict[str, object] = {"step": step, "epoch": epoch + 1, "lr": learning_rate}
-                names = ("loss", "accuracy", "hardest_positive", "hardest_negative", *values)
-                means = (value if math.isfinite(value) else None for value in shown)  # without a pair there is no mean
-                line |= dict(zip(names, means, strict=True))
-                lines.write(json.dumps(line | {"images_per_second": round(images_per_second, 1)}) + "\n")
-                bar.update()
-                bar.set_postfix_str(
-                    f"loss {shown[0]:.2f}, accuracy {shown[1]:.0%}, hardest pair +{shown[2]:.1f} -{shown[3]:.1f}, "
-                    f"{images_per_second:.0f} images/s",
-                    refresh=False,
+            with torch.no_grad():
+                positive, negative = hardest_pairs(output.features, wanted)
+                accuracy = (output.logits.argmax(1) == wanted).float().mean()
+                shown = torch.stack([loss, accuracy, positive.mean(), negative.mean(), *values.values()]).tolist()
+            if not math.isfinite(shown[0]):
+                where = f"epoch {epoch + 1}, batch {step - epoch * steps_per_epoch + 1}"
+                first = ", ".join(samples.names[i] for i in batch.indices[:4].tolist())
+                raise InputError(
+                    f"{folder}: the loss is {shown[0]} in {where} (images {first}, ...); "
+                    f"the last checkpoint stands. A lower optim.lr may help"
                 )
-                epoch_ended = step % steps_per_epoch == 0 or step == total_steps
-                if epoch_ended:
-                    state = _end_epoch(config, folder, network, held, replace(state, step=step), epoch + 1)
-                if epoch_ended or received:
-                    save()
-                if received:
-                    raise Interrupted(received[0], f"{checkpoint} after step {step}")
+            optimizer.step()
+            step += 1
+            before, now = now, time.monotonic()
+            images_per_second = len(inputs) / (now - before)
+            line: dict[str, object] = {"step": step, "epoch": epoch + 1, "lr": learning_rate}
+            names = ("loss", "accuracy", "hardest_positive", "hardest_negative", *values)
+            means = (value if math.isfinite(value) else None for value in shown)  # without a pair there is no mean
+            line |= dict(zip(names, means, strict=True))
+            lines.write(json.dumps(line | {"images_per_second": round(images_per_second, 1)}) + "\n")
+            bar.update()
+            bar.set_postfix_str(
+                f"loss {shown[0]:.2f}, accuracy {shown[1]:.0%}, hardest pair +{shown[2]:.1f} -{shown[3]:.1f}, "
+                f"{images_per_second:.0f} images/s",
+                refresh=False,
+            )
+            epoch_ended = step % steps_per_epoch == 0 or step == total_steps
+            if epoch_ended:
+                state = _end_epoch(config, folder, network, held, replace(state, step=step), epoch + 1)
+            if epoch_ended or received:
+                save()
+            if received:
+                raise Interrupted(received[0], f"{checkpoint} after step {step}")
+            if state.stopped:
+                break
     return folder
+
+
+def _remaining_draws(
+    sampler: PKSampler | RandomSampler, seed: int, step: int, total_steps: int
+) -> Iterator[list[Draw]]:
+    """The batches from ``step`` on, an epoch after the other: one loader reads them all, and they never lie in memory
+    together."""
+    first, within = divmod(step, len(sampler))
+    epochs = (
+        training_draws(sampler.epoch(epoch), seed, epoch, within if epoch == first else 0)
+        for epoch in itertools.count(first)
+    )
+    return itertools.islice(itertools.chain.from_iterable(epochs), total_steps - step)
 
 
 def _end_epoch(
@@ -329,15 +348,20 @@ def _cut_log(path: Path, steps: int) -> None:
 
 @contextmanager
 def collected_signals() -> Iterator[list[int]]:
-    """Collect SIGINT and SIGTERM so that the step in progress can end; a second one interrupts at once."""
+    """Collect the signals that ask to stop (Ctrl-C, SIGTERM, a closed terminal's SIGHUP) so that the step in progress
+    can end; Ctrl-C after one of them interrupts at once. What the caller ignores (``nohup``, a shell's background job)
+    stays ignored.
+    """
     received: list[int] = []
 
     def handler(number: int, frame: object) -> None:
-        if received:
+        # A closed terminal and `timeout` send theirs twice: only a person who presses again is impatient.
+        if received and number == signal.SIGINT:
             raise KeyboardInterrupt
         received.append(number)
 
-    old = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
+    answered = [number for number in STOPPING if signal.getsignal(number) != signal.SIG_IGN]
+    old = {number: signal.signal(number, handler) for number in answered}
     try:
         yield received
     finally:

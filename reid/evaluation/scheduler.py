@@ -29,6 +29,7 @@ from reid.evaluation.benchmark import Run
 from reid.evaluation.evaluate import evaluate_run
 from reid.evaluation.moments import moments_of
 from reid.evaluation.targets import read_targets
+from reid.processes import STOPPING, starting
 from reid.progress import track
 
 GRACE = 120  # seconds for a worker to end its step and write a checkpoint
@@ -107,7 +108,7 @@ def work(tasks: Sequence[Task], jobs: int, progress: bool = True) -> None:
 
     Raises:
         InputError: what a task raised, or a process that was killed; the others then stop with a checkpoint written.
-        Interrupted: on Ctrl-C or SIGTERM, likewise.
+        Interrupted: on Ctrl-C, SIGTERM or SIGHUP, likewise.
     """
     if not tasks:
         return
@@ -125,8 +126,9 @@ def work(tasks: Sequence[Task], jobs: int, progress: bool = True) -> None:
     before = sum(_steps_done(task.config) for task in tasks)
     bar = track(name=f"{len(tasks)} runs", unit="step", total=steps, shown=progress)
     with collected_signals() as received, bar:
-        for process in processes:
-            process.start()
+        with starting():
+            for process in processes:
+                process.start()
         try:
             finished: list[Task] = []
             while len(finished) < len(tasks):
@@ -174,8 +176,9 @@ def _stop(processes: Sequence[BaseProcess]) -> None:
 
 
 def _work(tasks: Sequence[Task], waiting: Any, done: Any, slot: int, jobs: int, parent: int) -> None:
-    """One process: tasks until there are none; ends with its parent, and apart from its terminal's Ctrl-C."""
+    """One process: tasks until there are none; ends with its parent, and apart from its terminal's signals."""
     os.setsid()
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     while (number := waiting.get()) is not None:
         try:

@@ -1,4 +1,5 @@
-"""Losses by their name in a configuration; each says by `input` whether it reads the features or the logits."""
+"""Losses by their name in a configuration; each says by `input` whether it reads the features or the logits, and by
+`pairs` whether it compares the images of a batch, and so needs two of a person and a second person in it."""
 
 from torch import nn
 

@@ -20,6 +20,7 @@ class IdentityLoss(nn.Module):
     """
 
     input: ClassVar[str] = "logits"
+    pairs: ClassVar[bool] = False
 
     def __init__(self, smoothing: float = 0.1) -> None:
         super().__init__()

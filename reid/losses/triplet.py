@@ -48,6 +48,7 @@ class TripletLoss(nn.Module):
     """
 
     input: ClassVar[str] = "features"
+    pairs: ClassVar[bool] = True
 
     def __init__(self, margin: float | None = 0.3) -> None:
         super().__init__()

@@ -46,3 +46,21 @@ def test_a_bad_file_ends_with_its_name_alone(paths, workers):
     with pytest.raises(InputError) as caught:
         next(loaded)
     assert str(caught.value).startswith(f"{paths[4]}: not a readable image") and "Traceback" not in str(caught.value)
+
+
+class Broken:
+    """A transform with a fault in its code."""
+
+    def __init__(self, error):
+        self.error = error
+
+    def __call__(self, image, stream):
+        raise self.error
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("error", [RuntimeError("a fault"), FileNotFoundError("a fault"), EOFError("a fault")])
+def test_a_fault_in_the_code_is_not_taken_for_an_ended_worker(paths, workers, error):
+    loaded = batches(ImageDataset(paths, Broken(error)), evaluation_draws(7, 2), workers)
+    with pytest.raises(type(error), match="a fault"):
+        next(loaded)

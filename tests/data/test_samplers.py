@@ -1,9 +1,11 @@
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reid.data.samplers import SAMPLERS, PKSampler, RandomSampler
+from reid.data.samplers import SAMPLERS, PKSampler, RandomSampler, share_with_pairs
 from reid.errors import InputError
 
 
@@ -55,3 +57,30 @@ def test_random_batches():
 def test_too_few_to_fill_a_batch(name):
     with pytest.raises(InputError, match="to train on"):
         SAMPLERS[name](np.array([0, 0, 1]), 3, 2, 0)
+
+
+@given(st.lists(st.lists(st.integers(0, 9), min_size=1, max_size=6), min_size=1, max_size=4), st.integers(1, 10))
+def test_share_with_pairs(batches, people):
+    labels = np.arange(10) % people
+    found = [
+        any(labels[j] == labels[i] and j != i for j in batch) and any(labels[j] != labels[i] for j in batch)
+        for batch in batches
+        for i in batch
+    ]
+    assert share_with_pairs(batches, labels) == sum(found) / len(found)
+
+
+def test_share_with_pairs_of_each_sampler():
+    several, singles = np.repeat(np.arange(8), 5), np.arange(8)
+    assert share_with_pairs(PKSampler(several, 4, 2, seed=0).epoch(0), several) == 1
+    assert share_with_pairs(PKSampler(several, 4, 1, seed=0).epoch(0), several) == 0
+    assert share_with_pairs(PKSampler(several, 1, 4, seed=0).epoch(0), several) == 0
+    assert share_with_pairs(PKSampler(singles, 4, 2, seed=0).epoch(0), singles) == 0
+    assert share_with_pairs(RandomSampler(singles, 4, 2, seed=0).epoch(0), singles) == 0
+    # of 100 people with 10 images each: in a batch of 64, 1 - C(990, 63) / C(999, 63) have another of theirs, or 0.445
+    many = np.repeat(np.arange(100), 10)
+    batches = [batch for epoch in range(20) for batch in RandomSampler(many, 16, 4, seed=epoch).epoch(epoch)]
+    expected = 1 - math.comb(990, 63) / math.comb(999, 63)
+    assert share_with_pairs(batches, many) == pytest.approx(expected, abs=0.01) and expected == pytest.approx(
+        0.445, abs=1e-3
+    )

@@ -1,3 +1,6 @@
+import re
+
+import numpy as np
 import pytest
 import torch
 
@@ -46,6 +49,51 @@ def test_maps_or_batches_too_small_for_a_norm(tiny):
             build.check(load_config("market_bn.yaml", [*tiny, *overrides]))
 
 
+DEAD = "the loss triplet would be 0 for ever; change that, or leave the loss out: losses.triplet.weight=0"
+
+
+@pytest.mark.parametrize(("key", "what"), [("images", "two images of a person"), ("identities", "two people")])
+def test_batches_without_pairs_are_refused_where_a_loss_needs_them(tiny, tmp_path, key, what):
+    settings = [*tiny, f"sampler.{key}=1", "optim.steps=1"]
+    message = f"command line: sampler.{key}: 1: no batch of sampler.name=pk holds {what}, and {DEAD}"
+    for weights in ([], ["losses.identity.weight=0"]):
+        with pytest.raises(InputError, match=message):
+            train(load_config("market_bn.yaml", [*settings, *weights]), progress=False)
+    assert not (tmp_path / "runs").exists()
+    build.check(load_config("market_bn.yaml", [*settings, "losses.triplet.weight=0"]))
+    build.check(load_config("market_bn.yaml", [*settings, "sampler.name=random"]))  # its batches are P * K of anyone
+
+
+def test_labels_that_a_loss_cannot_learn_from(tiny):
+    singles, one = np.arange(12), np.zeros(12, int)
+    at_random = load_config("market_bn.yaml", [*tiny, "sampler.name=random"])
+    with pytest.raises(InputError, match=f"sampler.name: random: no person has two images, and {DEAD}"):
+        build.sampler(at_random, singles)
+    with pytest.raises(InputError, match="data.source: one identity to train on"):
+        build.sampler(at_random, one)
+    build.sampler(load_config("market_bn.yaml", [*tiny, "sampler.name=random", "losses.triplet.weight=0"]), singles)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        ([], None),
+        (["sampler.name=random"], r"sampler.name=random: \d+.\d% of the images in a batch .* needs; sampler.name=pk"),
+        (["sampler.name=random", "losses.triplet.weight=0"], None),
+    ],
+)
+def test_training_says_how_few_images_a_loss_of_pairs_learns_from(tiny, caplog, overrides, said):
+    train(load_config("market_bn.yaml", [*tiny, "optim.steps=1", *overrides]), progress=False)
+    lines = [line for line in caplog.messages if "beside them" in line]
+    assert len(lines) == (said is not None) and (said is None or re.search(said, lines[0]))
+
+
+def test_a_source_of_one_image_a_person_is_said(tiny):
+    config, singles = load_config("market_bn.yaml", tiny), np.arange(12)
+    said = build.few_pairs(config, build.sampler(config, singles), singles)
+    assert said.startswith("sampler.name=pk: 0.0% of the images") and "a single image meets only that one" in said
+
+
 def test_losses_read_their_own_part_of_the_output():
     config = load_config("market_bn.yaml", ["losses.triplet.weight=2"])
     output = TrainOutput(torch.randn(8, 5), torch.randn(8, 4))
@@ -59,7 +107,9 @@ def test_losses_read_their_own_part_of_the_output():
 
 def test_precision_is_a_choice_and_never_emulated_by_itself(tiny, monkeypatch):
     def chosen(*overrides: str) -> torch.dtype | None:
-        return build.autocast_dtype(load_config("market_bn.yaml", [*tiny, *overrides]), torch.device("cpu"))
+        return build.autocast_dtype(
+            load_config("market_bn.yaml", [*tiny, "precision=auto", *overrides]), torch.device("cpu")
+        )
 
     assert chosen("precision=bf16") is torch.bfloat16 and chosen("precision=float32") is None
     for has in ({"avx512_f": True, "avx512_bf16": False, "amx_bf16": False}, {}):

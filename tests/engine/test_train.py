@@ -15,7 +15,7 @@ from trees import PLACE, market_tree
 
 from reid.config import OptimConfig, load_config
 from reid.engine.checkpoint import FILE, read_progress, save_checkpoint
-from reid.engine.train import LOG_FILE, Interrupted, is_trained, learning_rate_at, train
+from reid.engine.train import LOG_FILE, Interrupted, collected_signals, is_trained, learning_rate_at, train
 from reid.errors import InputError
 from reid.files import locked
 
@@ -100,11 +100,35 @@ def test_killed_in_the_second_epoch_it_ends_as_if_never_interrupted(tiny):
     assert shown[0] == shown[1]
 
 
+def test_one_loader_reads_all_epochs_and_draws_each_as_it_comes(tiny, monkeypatch):
+    from reid.data.samplers import PKSampler
+    from reid.engine import train as module
+
+    drawn, loaders = [], []
+    epoch_of, real = PKSampler.epoch, module.batches
+
+    def epoch(self, number):
+        drawn.append(number)
+        return epoch_of(self, number)
+
+    def batches(images, draws, workers):
+        loaders.append(workers)
+        for place, batch in enumerate(real(images, draws, workers)):
+            assert drawn == list(range(place // 8 + 1))  # no epoch before its time
+            yield batch
+
+    monkeypatch.setattr(PKSampler, "epoch", epoch)
+    monkeypatch.setattr(module, "batches", batches)
+    monkeypatch.setattr(module.build, "few_pairs", lambda *_: "")  # it looks at the first epoch
+    folder = train(load_config("market_bn.yaml", [*tiny, "optim.epochs=4"]), progress=False)
+    assert loaders == [0] and drawn == [0, 1, 2, 3] and read_progress(folder / FILE).step == 4 * 8
+
+
 def log_of_partial(folder: Path) -> list[str]:
     return [line for line in (folder / LOG_FILE).read_text().splitlines() if line.endswith("}")]
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_leaves_a_checkpoint_that_resumes(tiny, number, monkeypatch):
     whole = train(load_config("market_bn.yaml", [*tiny, "run=whole"]), progress=False)
     config = load_config("market_bn.yaml", [*tiny, "run=stopped"])
@@ -125,6 +149,91 @@ def test_a_signal_leaves_a_checkpoint_that_resumes(tiny, number, monkeypatch):
     assert caught.value.code == 128 + number and signal.getsignal(number) is before
     assert read_progress(config.run_folder / FILE).step == 3
     assert tensors_equal(whole, train(config, progress=False))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_what_is_ignored_stays_ignored(number):
+    others = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP} - {number}
+    before = signal.signal(number, signal.SIG_IGN)
+    try:
+        with collected_signals() as received:
+            os.kill(os.getpid(), number)
+            assert received == [] and signal.getsignal(number) == signal.SIG_IGN
+            assert not any(signal.getsignal(other) == signal.SIG_IGN for other in others)
+        assert signal.getsignal(number) == signal.SIG_IGN
+    finally:
+        signal.signal(number, before)
+
+
+@pytest.mark.parametrize("first", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_only_a_second_ctrl_c_interrupts_at_once(first):
+    """A shell and the kernel each send the SIGHUP of a closed terminal; `timeout` sends SIGTERM twice."""
+    with collected_signals() as received:
+        os.kill(os.getpid(), first)
+        os.kill(os.getpid(), signal.SIGHUP)
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert received == [first, signal.SIGHUP, signal.SIGTERM]
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+LONG = ["optim.epochs=40", "data.height=128", "data.width=64", "data.workers=2", "targets=[]"]
+
+
+def begun(folder: Path, process: subprocess.Popen) -> None:
+    """Wait for the second step."""
+    deadline = time.monotonic() + 200
+    while not ((folder / LOG_FILE).exists() and len(log_of_partial(folder)) > 1):
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_a_closed_terminal_leaves_a_checkpoint_that_resumes(tiny):
+    """The terminal's end reaches the workers too, and what is printed after it goes nowhere."""
+    settings = [*tiny, *LONG]
+    master, slave = os.openpty()
+    command = [sys.executable, str(ROOT / "tools" / "train.py"), "--cfg", "market_bn.yaml", *settings, "run=stopped"]
+    with subprocess.Popen(
+        [sys.executable, "-c", IN_TERMINAL, *command], stdin=slave, stdout=slave, stderr=slave, start_new_session=True
+    ) as process:
+        os.close(slave)
+        begun(Path("runs/stopped"), process)
+        os.close(master)
+        assert process.wait(timeout=100) == 128 + signal.SIGHUP
+    stopped = read_progress(Path("runs/stopped") / FILE)
+    assert 1 < stopped.step < stopped.total_steps
+    in_process = [*settings, "data.workers=0"]
+    whole = train(load_config("market_bn.yaml", [*in_process, "run=whole"]), progress=False)
+    assert tensors_equal(whole, train(load_config("market_bn.yaml", [*in_process, "run=stopped"]), progress=False))
+
+
+# Takes the terminal at its input for its own, as a login shell does; then becomes the command.
+IN_TERMINAL = (
+    "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.argv[1], sys.argv[1:])"
+)
+
+
+def test_a_signal_to_the_whole_group_leaves_a_checkpoint(tiny):
+    """As `timeout`, Slurm and systemd send it: the workers get it too."""
+    command = [sys.executable, str(ROOT / "tools" / "train.py"), "--cfg", "market_bn.yaml", *tiny, *LONG, "run=stopped"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
+        begun(Path("runs/stopped"), process)
+        os.killpg(process.pid, signal.SIGTERM)
+        os.killpg(process.pid, signal.SIGTERM)
+        _, printed = process.communicate(timeout=100)
+    assert process.returncode == 143 and "stopped by SIGTERM" in printed and "Traceback" not in printed
+    assert read_progress(Path("runs/stopped") / FILE).step > 0
+
+
+def test_under_nohup_a_run_goes_on(tiny):
+    command = ["nohup", sys.executable, str(ROOT / "tools" / "train.py"), "--cfg", "market_bn.yaml", *tiny, *LONG]
+    with subprocess.Popen(
+        [*command, "optim.steps=40", "run=r"], stderr=subprocess.DEVNULL, start_new_session=True
+    ) as process:
+        begun(Path("runs/r"), process)
+        os.killpg(process.pid, signal.SIGHUP)
+        assert process.wait(timeout=100) == 0
+    assert read_progress(Path("runs/r") / FILE).finished
 
 
 @pytest.mark.parametrize("change", ["threads", "device", "precision", "packages", "cpu", "data", "total_steps"])

@@ -124,7 +124,8 @@ def test_killed_it_goes_on_and_ends_in_the_same_table(grid, whole):
     pd.testing.assert_frame_equal(one, other, check_exact=True)
 
 
-def test_a_signal_ends_a_grid_with_checkpoints(grid):
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_a_grid_with_checkpoints(grid, number):
     path, overrides = grid
     command = [sys.executable, str(ROOT / "tools" / "cross_domain.py"), "--benchmark", str(path), "--jobs", "2"]
     process = subprocess.Popen([*command, *overrides, "optim.steps=2000"], stderr=subprocess.PIPE, text=True)
@@ -132,9 +133,9 @@ def test_a_signal_ends_a_grid_with_checkpoints(grid):
     while len([p for p in Path("runs").glob("*/log.jsonl") if p.stat().st_size > 1000]) < 2:
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.05)
-    process.send_signal(signal.SIGTERM)
+    process.send_signal(number)
     _, err = process.communicate(timeout=60)
-    assert process.returncode == 143 and "stopped by SIGTERM" in err and "Traceback" not in err
+    assert process.returncode == 128 + number and f"stopped by {number.name}" in err and "Traceback" not in err
     assert len([p for p in Path("runs").glob(f"*/{FILE}") if read_progress(p).step > 0]) == 2
 
 

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import fcntl
 import os
-import signal
-import threading
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from functools import lru_cache
 from itertools import groupby
-from multiprocessing import connection, current_process, get_context, parent_process
+from multiprocessing import get_context
 from pathlib import Path
 
 import cv2
@@ -33,6 +31,7 @@ from reid.data.sites.schedule import (
 from reid.data.sites.settings import RenderSettings
 from reid.data.sites.styles import SITES
 from reid.errors import InputError
+from reid.processes import end_with_parent, starting
 from reid.progress import track
 
 
@@ -62,18 +61,9 @@ def _draw_identity(folder: Path, settings: RenderSettings, images: list[PlannedI
     return len(images)
 
 
-def _leave_with_parent() -> None:
-    parent = parent_process()
-    if parent is not None:
-        connection.wait([parent.sentinel])
-        os._exit(1)
-
-
 def _start_worker() -> None:
     cv2.setNumThreads(1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent too, which ends its workers
-    # A killed parent closes no queue of its workers: they would wait for ever.
-    threading.Thread(target=_leave_with_parent, daemon=True).start()
+    end_with_parent()  # a killed parent closes no queue of its workers: they would wait for ever
 
 
 @contextmanager
@@ -107,7 +97,8 @@ def _draw_missing(partial: Path, settings: RenderSettings, processes: int, progr
         # spawn: forking a process whose libraries run threads (OpenCV, torch) can deadlock.
         with ProcessPoolExecutor(processes, get_context("spawn"), _start_worker) as pool:
             try:
-                jobs = [pool.submit(_draw_identity, partial, settings, identity) for identity in identities]
+                with starting():
+                    jobs = [pool.submit(_draw_identity, partial, settings, identity) for identity in identities]
                 for job in as_completed(jobs):
                     bar.update(job.result())
             except BaseException:
@@ -136,10 +127,6 @@ def render_site(folder: Path, settings: RenderSettings, processes: int | None = 
     """
     if processes is not None and processes < 1:
         raise InputError(f"{folder}: {processes} drawing processes, not at least 1")
-    if getattr(current_process(), "_inheriting", False):  # a worker imports the script that it serves: without a guard
-        raise InputError(
-            f"{folder}: drawn from a child process: put the script's own calls under __name__ == '__main__'"
-        )
     try:
         fingerprint = check_finished(folder, settings)
         if fingerprint is not None:

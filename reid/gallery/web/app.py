@@ -92,7 +92,8 @@ async def keep_dropping(drop_expired: Callable[[], object]) -> None:
 
 
 def serve(app: FastAPI, host: str, port: int) -> None:
-    """Serve until Ctrl-C or SIGTERM; requests under way get 5 seconds to end. Port 0 takes a free one.
+    """Serve until Ctrl-C, SIGTERM or SIGHUP (unless ignored, as under nohup); requests under way get 5 seconds to end.
+    Port 0 takes a free one.
 
     Raises:
         InputError: the address cannot be listened at.
@@ -106,12 +107,15 @@ def serve(app: FastAPI, host: str, port: int) -> None:
         config = uvicorn.Config(
             app, access_log=False, log_level="warning", server_header=False, timeout_graceful_shutdown=5, ws="none"
         )
-        previous = signal.signal(signal.SIGTERM, signal.default_int_handler)  # uvicorn raises it again when it is done
+        previous = {signal.SIGTERM: signal.signal(signal.SIGTERM, signal.default_int_handler)}  # uvicorn raises it
+        if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # which uvicorn does not know
+            previous[signal.SIGHUP] = signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGTERM))
         try:
             with suppress(KeyboardInterrupt):
                 uvicorn.Server(config).run(sockets=[listener])
         finally:
-            signal.signal(signal.SIGTERM, previous)
+            for number, own in previous.items():
+                signal.signal(number, own)
 
 
 def one_thread_each() -> None:

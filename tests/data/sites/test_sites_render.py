@@ -319,12 +319,15 @@ def test_killed_drawing_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         render_site(tmp_path / "plaza", TINY, processes=1, progress=False)
 
 
-def test_a_script_without_a_guard_is_told_so(tmp_path: Path) -> None:
-    """The drawing processes import the script again: without an error each would wait for its parent for ever."""
-    script = tmp_path / "script.py"
-    script.write_text(
-        "from pathlib import Path\nfrom reid.data.sites import RenderSettings, render_site\n"
-        f"render_site(Path({str(tmp_path / 'plaza')!r}), {TINY!r}, 2, progress=False)\n"
+@pytest.mark.parametrize("where", ["file", "standard input"])
+def test_a_script_without_a_guard_draws(tiny: tuple[Path, str], tmp_path: Path, where: str) -> None:
+    """The drawing processes leave the script alone: a child would run it again, or not find it."""
+    code = (
+        "from pathlib import Path\nfrom reid.data.sites import RenderSettings, render_site\nprint('begun')\n"
+        f"print(render_site(Path({str(tmp_path / 'plaza')!r}), {TINY!r}, 2, progress=False))\n"
     )
-    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=100)
-    assert done.returncode != 0 and "under __name__ == '__main__'" in done.stderr
+    script = tmp_path / "script.py"
+    script.write_text(code)
+    command = [sys.executable, str(script) if where == "file" else "-"]
+    done = subprocess.run(command, input=code, capture_output=True, text=True, timeout=100)
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"begun\n{tiny[1]}\n", "")

@@ -606,7 +606,7 @@ print("closed in order")
 """
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_serving_ends_in_order(tmp_path, how):
     from pathlib import Path
 
