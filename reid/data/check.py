@@ -11,7 +11,7 @@ from PIL import Image, ImageFile
 
 from reid.data.card import Card, DataSet, Samples, load_card, matchless, read_dataset, withdrawal
 from reid.data.contact_sheet import contact_sheet
-from reid.data.images import FORMATS, UNREADABLE
+from reid.data.images import FORMATS, UNREADABLE, upright_rgb
 from reid.data.layouts import some
 from reid.progress import track
 
@@ -182,11 +182,11 @@ def _files(dataset: DataSet, progress: bool) -> tuple[tuple[tuple[str, str], ...
 
 
 def undecodable_reason(content: bytes) -> str | None:
-    """Why Pillow cannot decode these bytes to the last row of pixels; None where it can."""
+    """Why these bytes cannot be decoded to the last row of pixels, as they are read to train on; None where they can."""
     lenient, ImageFile.LOAD_TRUNCATED_IMAGES = ImageFile.LOAD_TRUNCATED_IMAGES, False
     try:
         with Image.open(io.BytesIO(content), formats=FORMATS) as image:
-            image.load()
+            upright_rgb(image)
     except UNREADABLE as error:
         return "not an image" if isinstance(error, Image.UnidentifiedImageError) else str(error)
     finally:
