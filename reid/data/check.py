@@ -12,7 +12,7 @@ from PIL import Image, ImageFile
 from reid.data.card import Card, DataSet, Samples, load_card, matchless, read_dataset, withdrawal
 from reid.data.contact_sheet import contact_sheet
 from reid.data.images import FORMATS, UNREADABLE, upright_rgb
-from reid.data.layouts import some
+from reid.data.names import some
 from reid.progress import track
 
 TRAINING = ("train", "val")
@@ -47,13 +47,15 @@ class CheckReport:
     duplicates: tuple[tuple[str, ...], ...]  # "split: name" of files equal byte for byte in more than one split
     shared_identities: tuple[int, ...]  # in training and in test
     matchless_queries: tuple[str, ...]  # queries without a possible match: they are left out of every score
+    passed_over: tuple[str, ...] = ()  # in words: pictures that are not read
+    zeros: tuple[str, ...] = ()  # in words: images that are left out since their identity is 0
     warning: str | None = None  # that the data set was withdrawn
     sheet: Path | None = field(default=None)
 
     @property
     def problems(self) -> list[str]:
         """One line for each finding that a person should look at before trusting a number."""
-        lines = list(self.differences)
+        lines = [*self.differences, *self.zeros, *self.passed_over]
         if self.undecodable:
             files = [f"{name} ({reason})" for name, reason in self.undecodable]
             lines.append(f"{len(files)} files cannot be decoded: {some(files, LISTED)}")
@@ -143,6 +145,8 @@ def _report(dataset: DataSet, progress: bool) -> CheckReport:
         duplicates=duplicates,
         shared_identities=tuple(sorted(train & test)),
         matchless_queries=lonely,
+        passed_over=dataset.passed_over,
+        zeros=dataset.zeros,
         warning=withdrawal(dataset.card),
     )
 
@@ -182,7 +186,7 @@ def _files(dataset: DataSet, progress: bool) -> tuple[tuple[tuple[str, str], ...
 
 
 def undecodable_reason(content: bytes) -> str | None:
-    """Why these bytes cannot be decoded to the last row of pixels, as they are read to train on; None where they can."""
+    """Why these bytes cannot be decoded to the last row of pixels; None where they can."""
     lenient, ImageFile.LOAD_TRUNCATED_IMAGES = ImageFile.LOAD_TRUNCATED_IMAGES, False
     try:
         with Image.open(io.BytesIO(content), formats=FORMATS) as image:

@@ -39,7 +39,7 @@ def test_bad_folders_are_named(tmp_path):
     with pytest.raises(InputError, match=r"no folder .*x\.jpg"):
         read_unlabelled(tmp_path / "x.jpg")
     clutter(tmp_path / "empty" / "deep")
-    with pytest.raises(InputError, match=r"empty: no image file \(\.jpg, \.jpeg, \.png, \.bmp\)"):
+    with pytest.raises(InputError, match=r"empty: no image file \(\.jpg, \.jpeg, .*\.png, \.bmp, .*\.tiff\)"):
         read_unlabelled(tmp_path / "empty")
     (tmp_path / "empty" / "dead.jpg").symlink_to(tmp_path / "gone")
     with pytest.raises(InputError, match=r"dead\.jpg: cannot be read"):
