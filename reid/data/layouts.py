@@ -192,10 +192,8 @@ def _join(directory: str, name: str) -> str:
 def _flat(folder: Path, elsewhere: set[Path]) -> tuple[list[_Found], list[str]]:
     """The images directly in the folder, and the pictures that are passed over, relative to it."""
     there = listing(folder)
-    return [(name, None, None, size) for name, size in there.images], [
-        *there.others,
-        *_deeper(folder, there, elsewhere),
-    ]
+    found: list[_Found] = [(name, None, None, size) for name, size in there.images]
+    return found, [*there.others, *_deeper(folder, there, elsewhere)]
 
 
 def _folders(folder: Path, elsewhere: set[Path]) -> tuple[list[_Found], list[str]]:
@@ -234,6 +232,8 @@ def _listed(
                     f"({suffixes}), the others whole numbers"
                 )
             entry, pid, cam = match.group("path", "pid", "cam")
+            for text, what in ((pid, "identity"), (cam, "camera")):
+                label(text or "", f"{path}, line {number}", what)
             name = _checked(entry, directory, seen, f"{path}, line {number}")
             size = _size(root / name)
             if size is None:

@@ -12,6 +12,7 @@ import numpy as np
 
 from reid.data.card import DataSet, Samples
 from reid.data.images import read_image
+from reid.data.names import whole
 from reid.data.unlabelled import read_unlabelled
 from reid.errors import InputError
 from reid.gallery.entries import Entry, Store
@@ -43,7 +44,7 @@ def csv_entries(file: Path) -> list[Entry]:
     """Rows of a CSV file with columns path, camera and optionally identity, time and left, top, right, bottom.
 
     Paths are relative to the file's folder; an empty identity or time is an unknown one. Time as :func:`seconds`
-    reads it.
+    reads it. A box is in pixels of the upright image, as :func:`reid.data.images.read_image` turns it.
 
     Raises:
         InputError: naming the file, the line and the column.
@@ -67,10 +68,10 @@ def _csv_entry(row: dict[str, str | None], where: str, folder: Path) -> Entry:
     given = [row.get(name) for name in BOX]
     box = None
     if any(given):
-        try:
-            left, top, right, bottom = (int(value or "") for value in given)
-        except ValueError:
-            raise InputError(f"{where}: {', '.join(BOX)}: expected four whole numbers, got {given}") from None
+        sides = [side for value in given if (side := whole(value or "")) is not None]
+        if len(sides) < len(BOX):
+            raise InputError(f"{where}: {', '.join(BOX)}: expected four whole numbers, got {given}")
+        left, top, right, bottom = sides
         if not (0 <= left < right and 0 <= top < bottom):
             raise InputError(f"{where}: box {given}: expected 0 <= left < right and 0 <= top < bottom")
         box = (left, top, right, bottom)
