@@ -96,7 +96,7 @@ def _folder_card(folder: Path) -> Card:
         splits: dict[SplitName, Split] = {name: Split(dir=(name,)) for name in named}
     else:
         if not any(listing(folder / name).images for name in there):
-            deeper = unread_pictures(sorted(pictures_below(folder, {folder})))
+            deeper = unread_pictures(sorted(pictures_below(folder)))
             raise InputError(
                 f"{folder}: neither {', '.join(SPLITS)} nor folders of images, one an identity, in it"
                 + "".join(f"; {line}" for line in deeper)
@@ -219,7 +219,7 @@ def read_dataset(card: Card, data_root: Path, sites_root: Path, splits: Sequence
     if card.trials is not None and card.trial is None:
         raise InputError(f"card {card.name}: it has {card.trials} random splits; choose one: {choices(card)}")
     root, version, rendered = _root(card, Path(data_root), Path(sites_root))
-    refuse_unwritable(root.resolve())
+    refuse_unwritable(str(root.resolve()))
     scans = _scan(card, root, version, splits)
     wanted = tuple(scans) if splits is None else tuple(dict.fromkeys(splits))
     if any(card.split(name).half for name in wanted):  # a half is one of all the people, whichever splits are read

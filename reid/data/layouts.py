@@ -4,7 +4,7 @@ import csv
 import io
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,7 +51,6 @@ class Listing:
     """What lies directly in a folder, but for hidden files and folders."""
 
     images: list[tuple[str, int]]  # name, bytes
-    others: list[str]  # pictures of formats that are not read
     folders: list[str]
 
 
@@ -64,9 +63,9 @@ def listing(folder: Path) -> Listing:
     """What lies directly in the folder, each kind sorted by name.
 
     Raises:
-        InputError: the folder cannot be read, a link leads to nothing, or a name is not UTF-8.
+        InputError: the folder cannot be read, or a link leads to nothing.
     """
-    found = Listing([], [], [])
+    found = Listing([], [])
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
@@ -76,31 +75,31 @@ def listing(folder: Path) -> Listing:
                     found.folders.append(entry.name)
                 elif is_image(entry.name):
                     found.images.append((entry.name, entry.stat().st_size))
-                elif entry.name.lower().endswith(OTHER_SUFFIXES):
-                    found.others.append(entry.name)
-                else:
-                    continue
-                refuse_unwritable(folder / entry.name)
     except OSError as error:  # no permission, or a link to nothing
         raise InputError(f"{error.filename or folder}: cannot be read: {error.strerror}") from None
-    return Listing(sorted(found.images), sorted(found.others), sorted(found.folders))
+    return Listing(sorted(found.images), sorted(found.folders))
 
 
-def pictures_below(folder: Path, skip: set[Path]) -> Iterator[str]:
-    """Every picture below the folder, of formats that are read and of others, relative to it; ``skip`` holds resolved
-    folders that are not gone into, and is added to, so that links which go round end."""
-    there = listing(folder)
-    yield from (name for name, _ in there.images)
-    yield from there.others
-    yield from _deeper(folder, there, skip)
+def pictures_below(
+    folder: Path, skip: Iterable[Path] = (), onerror: Callable[[OSError], None] | None = None
+) -> Iterator[str]:
+    """Every picture below the folder, of formats that are read and of others, relative to it.
 
-
-def _deeper(folder: Path, there: Listing, skip: set[Path]) -> Iterator[str]:
-    for name in there.folders:
-        below = (folder / name).resolve()
-        if below not in skip:
-            skip.add(below)
-            yield from (f"{name}/{picture}" for picture in pictures_below(below, skip))
+    Folders in ``skip``, resolved, are not gone into, nor is one twice, so that links which go round end; one that
+    cannot be read is passed over (lost+found is nobody's to read) unless ``onerror`` raises.
+    """
+    seen = {folder.resolve(), *skip}
+    for top, folders, files in os.walk(folder, onerror=onerror, followlinks=True):
+        prefix = Path(top).relative_to(folder).as_posix().removeprefix(".")
+        for name in files:
+            if not name.startswith(".") and name.lower().endswith((*IMAGE_SUFFIXES, *OTHER_SUFFIXES)):
+                yield f"{prefix}/{name}" if prefix else name
+        deeper = {name: (Path(top) / name).resolve() for name in sorted(folders) if not name.startswith(".")}
+        folders.clear()
+        for name, path in deeper.items():
+            if path not in seen:
+                seen.add(path)
+                folders.append(name)
 
 
 def unread_pictures(names: Sequence[str]) -> list[str]:
@@ -133,11 +132,14 @@ def scan_split(card: Card, split_name: str, split: Split, dirs: tuple[str, ...],
         if split.lists:  # they say what is in the split: files that they do not name are not missed
             found = _listed(card, split_name, split.lists, directory, root, hint)
         else:
-            elsewhere = {(root / other).resolve() for other in _all_dirs(card)}
-            found, missed = (_folders if card.layout == "folders" else _flat)(folder, elsewhere)
-            found = [(_join(directory, name), pid, cam, size) for name, pid, cam, size in found]
-            passed_over += [_join(directory, name) for name in missed]
+            own = list(_folders(folder) if card.layout == "folders" else _flat(folder))
+            found = ((_join(directory, name), pid, cam, size) for name, pid, cam, size in own)
+            elsewhere = [(root / other).resolve() for other in _all_dirs(card)]
+            passed_over += [
+                _join(directory, name) for name in set(pictures_below(folder, elsewhere)) - {name for name, *_ in own}
+            ]
         for name, pid, cam, size in found:
+            refuse_unwritable(name)
             file = name.rpartition("/")[2]
             if pattern is not None:
                 match = pattern.search(file)
@@ -189,25 +191,17 @@ def _join(directory: str, name: str) -> str:
     return "/".join([*parts, name])
 
 
-def _flat(folder: Path, elsewhere: set[Path]) -> tuple[list[_Found], list[str]]:
-    """The images directly in the folder, and the pictures that are passed over, relative to it."""
-    there = listing(folder)
-    found: list[_Found] = [(name, None, None, size) for name, size in there.images]
-    return found, [*there.others, *_deeper(folder, there, elsewhere)]
+def _flat(folder: Path) -> Iterator[_Found]:
+    for name, size in listing(folder).images:
+        yield name, None, None, size
 
 
-def _folders(folder: Path, elsewhere: set[Path]) -> tuple[list[_Found], list[str]]:
-    """The images in each person's folder, and the pictures that are passed over, relative to the folder of them all."""
-    there = listing(folder)
-    people = {name: listing(folder / name) for name in there.folders}
-    refuse_splits_as_people(folder, [name for name, own in people.items() if own.images])
-    found: list[_Found] = []
-    passed_over = [*(name for name, _ in there.images), *there.others]
-    for person, own in people.items():
-        found += [(f"{person}/{name}", person, None, size) for name, size in own.images]
-        deeper = _deeper(folder / person, own, elsewhere)
-        passed_over += [f"{person}/{name}" for name in (*own.others, *deeper)]
-    return found, passed_over
+def _folders(folder: Path) -> Iterator[_Found]:
+    people = {name: found for name in listing(folder).folders if (found := listing(folder / name).images)}
+    refuse_splits_as_people(folder, people)
+    for person, found in people.items():
+        for name, size in found:
+            yield f"{person}/{name}", person, None, size
 
 
 def _listed(

@@ -135,16 +135,16 @@ def refuse_splits_as_people(folder: Path, names: Iterable[str]) -> None:
 # --- names that can be kept and shown ---------------------------------------------------------------------------------
 
 
-def refuse_unwritable(path: Path) -> None:
+def refuse_unwritable(path: str) -> None:
     """A path is kept in tables, and these are UTF-8.
 
     Raises:
         InputError: naming it with what is not UTF-8 escaped, so that every terminal can show it.
     """
     try:
-        str(path).encode()
+        path.encode()
     except UnicodeEncodeError:
-        raise InputError(f"{str(path)!a}: a name that is not UTF-8 cannot be kept; rename it") from None
+        raise InputError(f"{path!a}: a name that is not UTF-8 cannot be kept; rename it") from None
 
 
 def some(names: list[str] | tuple[str, ...], limit: int = 3) -> str:

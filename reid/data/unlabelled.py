@@ -8,7 +8,6 @@ import numpy as np
 
 from reid.data.card import Samples
 from reid.data.layouts import IMAGE_SUFFIXES, is_image, pictures_below, unread_pictures
-from reid.data.names import refuse_unwritable
 from reid.errors import InputError
 
 
@@ -18,13 +17,17 @@ def read_unlabelled(folder: Path) -> Samples:
     Hidden files and folders are passed over; a folder reached twice through links is read once.
 
     Raises:
-        InputError: naming the folder, when it is not there, cannot be read or holds no image; a name that is not UTF-8.
+        InputError: naming the folder, when it is not there, cannot be read or holds no image.
     """
     root = folder.expanduser()
-    names = tuple(name for name in _pictures(root) if is_image(name.rpartition("/")[2]))
+    pictures = _pictures(root)
+    names = tuple(name for name in pictures if is_image(name.rpartition("/")[2]))
     if not names:
-        more = "".join(f"; {line}" for line in unread_pictures(_pictures(root)))
+        more = "".join(f"; {line}" for line in unread_pictures(pictures))
         raise InputError(f"{root}: no image file ({', '.join(IMAGE_SUFFIXES)}) in it or below it{more}")
+    for name in names:
+        if not (root / name).is_file():
+            raise InputError(f"{root / name}: cannot be read: a link to nothing, or no file")
     return Samples(root, names, np.full(len(names), -1, dtype=np.int64), np.zeros(len(names), dtype=np.int64))
 
 
@@ -36,5 +39,8 @@ def passed_over(folder: Path) -> list[str]:
 def _pictures(root: Path) -> list[str]:
     if not root.is_dir():
         raise InputError(f"no folder {root}")
-    refuse_unwritable(root.resolve())
-    return sorted(pictures_below(root, {root.resolve()}))
+    return sorted(pictures_below(root, onerror=_refuse))
+
+
+def _refuse(error: OSError) -> None:
+    raise InputError(f"{error.filename}: cannot be read: {error.strerror}") from None

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from reid.config import Config
 from reid.data.card import Card, DataSet, Samples, load_card, read_dataset, trials
 from reid.data.join import concatenate, join
+from reid.data.names import refuse_unwritable
 from reid.data.samplers import SAMPLERS, PKSampler, RandomSampler
 from reid.data.transforms import Transform, evaluation_transform, training_transform
 from reid.data.unlabelled import passed_over, read_unlabelled
@@ -86,7 +87,10 @@ def images(config: Config, name: str, training: bool) -> tuple[str, Samples]:
     if name and Path(name).is_dir() and name not in bundled_names("datasets"):
         for note in passed_over(Path(name)):
             _note(f"{name}: {note}")
-        return f"{Path(name).resolve().name} (folder)", read_unlabelled(Path(name))
+        samples = read_unlabelled(Path(name))
+        for path in (Path(name).resolve(), *samples.paths):
+            refuse_unwritable(str(path))
+        return f"{Path(name).resolve().name} (folder)", samples
     card = load_card(name)
     known = card.splits or read_dataset(card, config.data.folder, Path(config.data.sites_root)).splits
     data = _read(config, card, ["train"] if training and "train" in known else ["query", "gallery"])
