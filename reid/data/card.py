@@ -3,7 +3,7 @@
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -261,7 +261,8 @@ def read_dataset(card: Card, data_root: Path, sites_root: Path, splits: Sequence
             f"from another camera in {root}; check "
             + ("identities and cameras" if card.pattern is None else f"the groups pid and cam of {card.pattern!r}")
         )
-    passed_over = unread_pictures(sorted({picture for name in wanted for picture in scans[name].passed_over}))
+    pictures = {picture for name in wanted for picture in scans[name].passed_over} | set(_beside(card, root))
+    passed_over = unread_pictures(sorted(pictures))
     return DataSet(
         name=card.name,
         version=version,
@@ -362,6 +363,13 @@ def _scan(card: Card, root: Path, version: str | None, splits: Sequence[str] | N
         for name, split in card.splits.items()
         if name in wanted
     }
+
+
+def _beside(card: Card, root: Path) -> Iterator[str]:
+    """Pictures beside the splits of a folder that has no card: a folder `test` may have been meant as one of them."""
+    dirs = {name for split in card.splits.values() for name in split.dir}
+    if card.layout == "folders" and card.pattern is None and "." not in dirs:
+        yield from pictures_below(root, [(root / name).resolve() for name in dirs])
 
 
 def _require(card: Card, wanted: Iterable[str], there: tuple[str, ...], where: str) -> None:

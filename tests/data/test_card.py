@@ -597,6 +597,13 @@ def test_pictures_that_are_not_read_are_counted_and_named(tmp_path: Path) -> Non
     assert {other, deeper} <= set(read(str(folder), tmp_path).notes)
 
 
+def test_what_lies_beside_the_splits_is_named(tmp_path: Path) -> None:
+    folder = folder_tree(tmp_path / "mine")
+    write_image(folder / "test" / "ann" / "c1.jpg", 1, 1, size=(16, 8))
+    (line,) = read(str(folder), tmp_path, ["train"]).passed_over
+    assert line.startswith("1 images are not read") and line.endswith("test/ann/c1.jpg")
+
+
 def test_pictures_of_another_split_are_not_missed(tmp_path: Path) -> None:
     for name in ("1_c1.jpg", "query/2_c1.jpg", "gallery/2_c2.jpg", "gallery/deep/2_c2.tif"):
         write_image(tmp_path / name, 1, 1, size=(16, 8))
