@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +13,10 @@ from reid.errors import InputError
 
 # Pillow would try all that it knows, whatever the file's name: for an EPS file it starts Ghostscript.
 FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF")
-UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError, Image.DecompressionBombWarning)
+UNREADABLE = (  # what Pillow raises, damaged bytes make it trip over in many ways
+    *(OSError, SyntaxError, ValueError, TypeError, LookupError, ArithmeticError, EOFError, struct.error),
+    *(Image.DecompressionBombError, Image.DecompressionBombWarning),
+)
 EIGHT_BIT = ("RGB", "L", "1", "P", "RGBA", "LA", "PA", "RGBX", "CMYK", "YCbCr")  # Pillow's conversion is exact
 SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N")
 ORIENTATION = 0x0112  # EXIF: where the first row and the first column of the stored pixels lie

@@ -227,6 +227,36 @@ def test_unreadable_images_are_named(tmp_path, content):
         read_image(path)
 
 
+def test_a_tiff_with_a_damaged_second_page_is_named(tmp_path):
+    Image.fromarray(COLOURS).save(tmp_path / "a.tif")
+    content = bytearray((tmp_path / "a.tif").read_bytes())
+    directory = int.from_bytes(content[4:8], "little")
+    following = directory + 2 + 12 * int.from_bytes(content[directory : directory + 2], "little")
+    content[following : following + 4] = len(content).to_bytes(4, "little")  # a directory without entries
+    (tmp_path / "a.tif").write_bytes(content + bytes(6))
+    with pytest.raises(InputError, match=r"a\.tif: not a readable image"):
+        read_image(tmp_path / "a.tif")
+    assert undecodable_reason(bytes(content + bytes(6))) is not None
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning", "ignore::PIL.Image.DecompressionBombWarning")
+@pytest.mark.parametrize("kind", ["TIFF", "WEBP", "PNG", "JPEG"])
+def test_no_damage_ends_in_another_error(kind):
+    generator = np.random.default_rng(0)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    content = io.BytesIO()
+    Image.fromarray(np.tile(COLOURS, (2, 2, 1))).save(content, kind, exif=exif)
+    whole = content.getvalue()
+    refused = 0
+    for _ in range(150):
+        damaged = bytearray(whole)
+        for bit in generator.integers(8 * len(whole), size=generator.integers(1, 6)):
+            damaged[bit // 8] ^= 1 << (bit % 8)
+        refused += undecodable_reason(bytes(damaged)) is not None
+    assert undecodable_reason(whole) is None and refused > 0
+
+
 def test_only_the_formats_of_data_sets_are_tried(tmp_path):
     """Pillow would start Ghostscript for PostScript, whatever the file's suffix."""
     path = tmp_path / "image.jpg"

@@ -63,6 +63,15 @@ def test_a_box_is_four_whole_numbers_in_any_notation(folder, tmp_path, notation)
     assert first.box == (1, 2, 30, 40) and second.box is None
 
 
+@pytest.mark.parametrize(
+    ("name", "kept"), [("1.0", "1"), ("12.000", "12"), ("007", "007"), ("1.5", "1.5"), ("v1.0", "v1.0"), ("-1.0", "-1")]
+)
+def test_a_name_that_a_table_writer_made_a_float(folder, tmp_path, name, kept):
+    (tmp_path / "people.csv").write_text(f"path,camera,identity\ncrops/a.png,{name},{name}\ncrops/b.png,{name},\n")
+    first, second = csv_entries(tmp_path / "people.csv")
+    assert (first.camera, first.identity, second.identity) == (kept, kept, None)
+
+
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_a_box_lies_in_the_upright_image(tmp_path, orientation):
     """One photo as a camera stores it at each turn, from cv2's own reading of the tag; the box marks a corner of it."""
