@@ -98,6 +98,16 @@ def test_pictures_that_are_not_read_and_people_numbered_0_are_problems(tree: Pat
     assert len(problems) == 4
 
 
+def test_images_in_which_nothing_is_to_be_seen_are_named(tree: Path) -> None:
+    """A 12-bit sensor's values, stored in 16 bits without filling them: the format calls them black."""
+    grey = np.random.default_rng(0).integers(0, 4096, (32, 16), dtype=np.uint16)
+    Image.fromarray(grey).save(tree / "query" / "0003_c1s1_000000_01.jpg", format="PNG")
+    assert report(tree).dark == ("query/0003_c1s1_000000_01.jpg",)
+    assert any("1 images have no colour above 16 of 255" in line for line in report(tree).problems)
+    Image.fromarray(grey * 16).save(tree / "query" / "0003_c1s1_000000_01.jpg", format="PNG")
+    assert report(tree).ok
+
+
 @pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
 def test_the_command_shows_any_name_on_any_terminal(tmp_path: Path, encoding: str) -> None:
     folder = folder_tree(tmp_path / "mine", names=("ren\N{LATIN SMALL LETTER E WITH ACUTE}", "bob"), splits=False)
