@@ -8,6 +8,7 @@ start without loading the network's packages.
 from __future__ import annotations
 
 import argparse
+import io
 import logging
 import os
 import sys
@@ -59,6 +60,9 @@ def _fill(parser: argparse.ArgumentParser, command: Command, prefix: str) -> Non
 
 
 def _run(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> int:
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # names of files may hold what a terminal cannot show
     parsed = parser.parse_args(arguments)
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     logging.getLogger("reid").setLevel(logging.INFO)

@@ -3,7 +3,7 @@
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ValidationError
 
 from reid.data.halves import choices, draw_halves, pick_trial, trials
-from reid.data.layouts import Row, Scan, is_image, scan_manifest, scan_split, some
+from reid.data.layouts import Row, Scan, listing, pictures_below, scan_manifest, scan_split, unread_pictures
+from reid.data.names import numbers, refuse_twins, refuse_unwritable, some, whole
 from reid.data.schema import SPLITS, Card, Drawn, Split, SplitName, Version
 from reid.errors import InputError
 from reid.files import read_yaml
@@ -34,8 +35,6 @@ __all__ = [
 ]
 
 HINT = "datasets/README.md says how to obtain each data set; $REID_DATA names the folder that holds them."
-NUMBER = re.compile(r"-?[0-9]{1,15}")
-FOLDER_CAMERA = r"(?i)(?:^|[^a-z])c(?:am)?(?P<cam>\d+)"  # for a folder without a card: c1, cam1, x_c1s3, ...
 
 
 # --- loading a card ---------------------------------------------------------------------------------------------------
@@ -99,14 +98,24 @@ def _folder_card(folder: Path) -> Card:
 
     Without those three every image is a query and a gallery image; none is trained on.
     """
-    named = [name for name in SPLITS if (folder / name).is_dir()]
+    there = listing(folder).folders
+    for name in there:
+        if name not in SPLITS and name.lower() in SPLITS:
+            raise InputError(
+                f"{folder}: folder {name} is no split; splits are named {', '.join(SPLITS)}, in lower case"
+            )
+    named = [name for name in SPLITS if name in there]
     if named:
         splits: dict[SplitName, Split] = {name: Split(dir=(name,)) for name in named}
     else:
-        if not any(path.is_dir() and any(map(is_image, _names(path))) for path in folder.iterdir()):
-            raise InputError(f"{folder}: neither {', '.join(SPLITS)} nor folders of images, one an identity, in it")
+        if not any(listing(folder / name).images for name in there):
+            deeper = unread_pictures(sorted(pictures_below(folder)))
+            raise InputError(
+                f"{folder}: neither {', '.join(SPLITS)} nor folders of images, one an identity, in it"
+                + "".join(f"; {line}" for line in deeper)
+            )
         splits = {"query": Split(), "gallery": Split()}
-    return Card(name=_name(folder.name), root=str(folder), layout="folders", pattern=FOLDER_CAMERA, splits=splits)
+    return Card(name=_name(folder.name), root=str(folder), layout="folders", splits=splits)
 
 
 def _path(text: str) -> Path:
@@ -121,10 +130,6 @@ def _path(text: str) -> Path:
 def _name(own: str) -> str:
     """A file's or folder's name as a card's."""
     return re.sub(r"[^\w .@()+-]|^\W+", "_", own)[:100] or "_"
-
-
-def _names(folder: Path) -> Iterable[str]:
-    return (path.name for path in folder.iterdir())
 
 
 def _parse(path: Path) -> Card:
@@ -200,6 +205,8 @@ class DataSet:
     differences: tuple[str, ...]  # from the card's counts, with both numbers
     notes: tuple[str, ...]  # the differences, and whatever else a reader of the numbers should know
     unmatched: dict[str, tuple[str, ...]]  # image files whose names the pattern does not match, by split
+    passed_over: tuple[str, ...]  # in words: pictures in the splits' folders that are not read
+    zeros: tuple[str, ...]  # in words: what is left out since its identity is 0
     rendered: str | None  # a drawn site's own fingerprint, over the bytes of all its images
 
     @property
@@ -225,6 +232,7 @@ def read_dataset(card: Card, data_root: Path, sites_root: Path, splits: Sequence
     if card.trials is not None and card.trial is None:
         raise InputError(f"card {card.name}: it has {card.trials} random splits; choose one: {choices(card)}")
     root, version, rendered = _root(card, Path(data_root), Path(sites_root))
+    refuse_unwritable(str(root.resolve()))
     scans = _scan(card, root, version, splits)
     wanted = tuple(scans) if splits is None else tuple(dict.fromkeys(splits))
     if any(card.split(name).half for name in wanted):  # a half is one of all the people, whichever splits are read
@@ -237,15 +245,21 @@ def read_dataset(card: Card, data_root: Path, sites_root: Path, splits: Sequence
     left_out: dict[str, int] = {}
     differences: list[str] = []
     sizes: dict[str, list[int]] = {}
+    zeros: list[str] = []
     for name in wanted:
         rows, pids, camids = _select(card, name, scans[name].rows, pid_of, cam_of, halves)
         differences += _differences(card, name, rows, pids)
         if card.layout == "folders" and (pids <= 0).any():
-            numbers = np.unique(pids[pids <= 0]).tolist()
-            notes.append(f"{name}: folders numbered {numbers} are read as junk (-1) or distractors (0), not as people")
+            low = np.unique(pids[pids <= 0]).tolist()
+            notes.append(f"{name}: folders numbered {low} are read as junk (-1) or distractors (0), not as people")
         if scans[name].unmatched:
             files = scans[name].unmatched
             notes.append(f"{name}: {len(files)} image files whose names do not match the pattern: {some(files)}")
+        if name != "gallery" and 0 not in card.junk_pids and (pids == 0).any():
+            zeros.append(
+                f"{name}: {int((pids == 0).sum())} images of identity 0 are left out: 0 stands for distractors, nobody "
+                "in particular. Where 0 is a person, number people from 1, or write a card with pid_offset: 1"
+            )
         keep, reason = _kept(card, name, pids)
         if not keep.all():
             left_out[f"{name} {reason}"] = int((~keep).sum())
@@ -257,8 +271,11 @@ def read_dataset(card: Card, data_root: Path, sites_root: Path, splits: Sequence
     if "query" in tables and "gallery" in tables and matchless(tables["query"], tables["gallery"]).all():
         raise InputError(
             f"card {card.name}: none of the {len(tables['query'])} queries has a gallery image of the same identity "
-            f"from another camera in {root}; check the groups pid and cam of the pattern {card.pattern!r}"
+            f"from another camera in {root}; check "
+            + ("identities and cameras" if card.pattern is None else f"the groups pid and cam of {card.pattern!r}")
         )
+    pictures = {picture for name in wanted for picture in scans[name].passed_over} | set(_beside(card, root))
+    passed_over = unread_pictures(sorted(pictures))
     return DataSet(
         name=card.name,
         version=version,
@@ -268,8 +285,10 @@ def read_dataset(card: Card, data_root: Path, sites_root: Path, splits: Sequence
         fingerprint=_fingerprint(tables, sizes),
         left_out=left_out,
         differences=tuple(differences),
-        notes=(*filter(None, [withdrawal(card)]), *differences, *notes),
+        notes=(*filter(None, [withdrawal(card)]), *differences, *notes, *zeros, *passed_over),
         unmatched={name: scans[name].unmatched for name in wanted},
+        passed_over=tuple(passed_over),
+        zeros=tuple(zeros),
         rendered=rendered,
     )
 
@@ -351,6 +370,13 @@ def _scan(card: Card, root: Path, version: str | None, splits: Sequence[str] | N
     }
 
 
+def _beside(card: Card, root: Path) -> Iterator[str]:
+    """Pictures beside the splits of a folder that has no card: a folder `test` may have been meant as one of them."""
+    dirs = {name for split in card.splits.values() for name in split.dir}
+    if card.layout == "folders" and card.pattern is None and "." not in dirs:
+        yield from pictures_below(root, [(root / name).resolve() for name in dirs])
+
+
 def _require(card: Card, wanted: Iterable[str], there: tuple[str, ...], where: str) -> None:
     for name in wanted:
         if name not in there:
@@ -363,18 +389,13 @@ def _numbering(card: Card, root: Path, version: str | None, scans: dict[str, Sca
     Words are numbered over all of the card's splits, so that a number means the same whichever splits are read.
     """
     words = _words(scans, field)
-    if all(NUMBER.fullmatch(word) for word in words):
-        return {word: int(word) for word in words}
-    words |= _words(_scan(card, root, version, None), field)
-    numbers = [word for word in words if NUMBER.fullmatch(word)]
-    if numbers:
-        what = {"pid": "identities", "cam": "cameras"}[field]
-        strange = min(words - set(numbers))
-        raise InputError(
-            f"card {card.name}: {what} are whole numbers ({min(numbers)}, ...) but for {strange!r} and the like; "
-            "give all as numbers of at most 15 digits, or all as words"
-        )
-    return {word: place for place, word in enumerate(sorted(words), 1)}
+    what = {"pid": "identities", "cam": "cameras"}[field]
+    if any(whole(word) is None for word in words):
+        words |= _words(_scan(card, root, version, None), field)
+    found = numbers(words, what, f"card {card.name}")
+    if card.layout == "folders" and field == "pid":  # 1 and 01 in a table may be one person, but these are two folders
+        refuse_twins(found, "the folders", f"card {card.name}, {root}")
+    return found
 
 
 def _words(scans: dict[str, Scan], field: str) -> set[str]:

@@ -11,11 +11,12 @@ from PIL import Image, ImageFile
 
 from reid.data.card import Card, DataSet, Samples, load_card, matchless, read_dataset, withdrawal
 from reid.data.contact_sheet import contact_sheet
-from reid.data.images import FORMATS, UNREADABLE
-from reid.data.layouts import some
+from reid.data.images import FORMATS, UNREADABLE, upright_rgb
+from reid.data.names import some
 from reid.progress import track
 
 TRAINING = ("train", "val")
+DARK = 16  # of 255: the brightest colour of an image in which nothing is to be seen
 LISTED = 10  # how many file names the text gives before it only counts
 
 
@@ -43,20 +44,26 @@ class CheckReport:
     left_out: dict[str, int]
     differences: tuple[str, ...]  # from the card: "query: the card says 3368 images, found 3367"
     undecodable: tuple[tuple[str, str], ...]  # name, reason
+    dark: tuple[str, ...]  # images that are black, or nearly
     unmatched: dict[str, tuple[str, ...]]  # by split: image files whose names do not match the pattern
     duplicates: tuple[tuple[str, ...], ...]  # "split: name" of files equal byte for byte in more than one split
     shared_identities: tuple[int, ...]  # in training and in test
     matchless_queries: tuple[str, ...]  # queries without a possible match: they are left out of every score
+    passed_over: tuple[str, ...] = ()  # in words: pictures that are not read
+    zeros: tuple[str, ...] = ()  # in words: images that are left out since their identity is 0
     warning: str | None = None  # that the data set was withdrawn
     sheet: Path | None = field(default=None)
 
     @property
     def problems(self) -> list[str]:
         """One line for each finding that a person should look at before trusting a number."""
-        lines = list(self.differences)
+        lines = [*self.differences, *self.zeros, *self.passed_over]
         if self.undecodable:
             files = [f"{name} ({reason})" for name, reason in self.undecodable]
             lines.append(f"{len(files)} files cannot be decoded: {some(files, LISTED)}")
+        if self.dark:
+            what = f"images have no colour above {DARK} of 255 (a 12-bit sensor's values in 16-bit files look so)"
+            lines.append(f"{len(self.dark)} {what}: {some(self.dark, LISTED)}")
         for split, names in self.unmatched.items():
             if names:
                 what = "image files whose names do not match the pattern"
@@ -122,7 +129,7 @@ def check_dataset(card: Card, data_root: Path, sites_root: Path, progress: bool 
 
 def _report(dataset: DataSet, progress: bool) -> CheckReport:
     splits = dataset.splits
-    undecodable, duplicates = _files(dataset, progress)
+    undecodable, dark, duplicates = _files(dataset, progress)
     train = _people(splits, TRAINING)
     test = _people(splits, ("query", "gallery"))
     lonely: tuple[str, ...] = ()
@@ -139,10 +146,13 @@ def _report(dataset: DataSet, progress: bool) -> CheckReport:
         left_out=dataset.left_out,
         differences=dataset.differences,
         undecodable=undecodable,
+        dark=dark,
         unmatched=dataset.unmatched,
         duplicates=duplicates,
         shared_identities=tuple(sorted(train & test)),
         matchless_queries=lonely,
+        passed_over=dataset.passed_over,
+        zeros=dataset.zeros,
         warning=withdrawal(dataset.card),
     )
 
@@ -158,13 +168,17 @@ def _people(splits: dict[str, Samples], names: tuple[str, ...]) -> set[int]:
     return {pid for name in names if name in splits for pid in splits[name].identities.tolist()}
 
 
-def _files(dataset: DataSet, progress: bool) -> tuple[tuple[tuple[str, str], ...], tuple[tuple[str, ...], ...]]:
-    """Undecodable files with the reason, and groups of different files with the same bytes in more than one split."""
+def _files(
+    dataset: DataSet, progress: bool
+) -> tuple[tuple[tuple[str, str], ...], tuple[str, ...], tuple[tuple[str, ...], ...]]:
+    """Undecodable files with the reason, dark ones, and groups of different files with the same bytes in more than one
+    split."""
     members: dict[str, list[str]] = defaultdict(list)  # one file may serve two splits: it is read once
     for split, samples in dataset.splits.items():
         for name in samples.names:
             members[name].append(split)
     undecodable: list[tuple[str, str]] = []
+    dark: list[str] = []
     same: dict[bytes, list[str]] = defaultdict(list)
     for name in track(sorted(members), name=f"check {dataset.name}", unit="file", shown=progress):
         try:
@@ -173,22 +187,29 @@ def _files(dataset: DataSet, progress: bool) -> tuple[tuple[tuple[str, str], ...
             undecodable.append((name, error.strerror or "cannot be read"))
             continue
         same[hashlib.sha256(content).digest()].append(name)
-        reason = undecodable_reason(content)
-        if reason is not None:
-            undecodable.append((name, reason))
+        pixels = _decoded(content)
+        if isinstance(pixels, str):
+            undecodable.append((name, pixels))
+        elif pixels.max() <= DARK:
+            dark.append(name)
     groups = [names for names in same.values() if len(names) > 1 and len({s for n in names for s in members[n]}) > 1]
     duplicates = sorted(tuple(f"{split}: {name}" for name in names for split in members[name]) for names in groups)
-    return tuple(undecodable), tuple(duplicates)
+    return tuple(undecodable), tuple(dark), tuple(duplicates)
 
 
 def undecodable_reason(content: bytes) -> str | None:
-    """Why Pillow cannot decode these bytes to the last row of pixels; None where it can."""
+    """Why these bytes cannot be decoded to the last row of pixels; None where they can."""
+    found = _decoded(content)
+    return found if isinstance(found, str) else None
+
+
+def _decoded(content: bytes) -> np.ndarray | str:
+    """The pixels, as they are read to train on, or why there are none."""
     lenient, ImageFile.LOAD_TRUNCATED_IMAGES = ImageFile.LOAD_TRUNCATED_IMAGES, False
     try:
         with Image.open(io.BytesIO(content), formats=FORMATS) as image:
-            image.load()
+            return upright_rgb(image)
     except UNREADABLE as error:
         return "not an image" if isinstance(error, Image.UnidentifiedImageError) else str(error)
     finally:
         ImageFile.LOAD_TRUNCATED_IMAGES = lenient
-    return None

@@ -12,7 +12,8 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from reid.data.layouts import Scan, some
+from reid.data.layouts import Scan
+from reid.data.names import some
 from reid.data.schema import Card, Half
 from reid.errors import InputError
 

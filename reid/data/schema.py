@@ -102,7 +102,7 @@ class Card(_Strict):
     name: Annotated[str, Field(pattern=r"^\w[\w .@()+-]*$", max_length=100)]  # also a folder's name below a run
     root: str = "."
     layout: Literal["names", "folders"] = "names"
-    pattern: str | None = None
+    pattern: str | None = None  # without one, file names in folders of people tell the camera as c1 or cam1
     manifest: str | None = None
     splits: dict[SplitName, Split] = {}
     version: str | None = None
@@ -176,8 +176,8 @@ class Card(_Strict):
         needs = []
         if self.layout == "names" and not all(split.lists for split in splits):
             needs.append("pid")  # a list file may still lack its columns: the reader says so
-        if not all(split.camera or split.lists for split in splits):
-            needs.append("cam")
+        if self.layout == "names" and not all(split.camera or split.lists for split in splits):
+            needs.append("cam")  # below folders of people, c1 and cam1 are read without a pattern
         if self.pattern is None:
             if needs:
                 raise ValueError(f"pattern: missing; file names must tell {' and '.join(needs)}")

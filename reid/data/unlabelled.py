@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
 from reid.data.card import Samples
-from reid.data.layouts import IMAGE_SUFFIXES, images_in
+from reid.data.layouts import IMAGE_SUFFIXES, is_image, pictures_below, unread_pictures
 from reid.errors import InputError
 
 
@@ -21,18 +20,27 @@ def read_unlabelled(folder: Path) -> Samples:
         InputError: naming the folder, when it is not there, cannot be read or holds no image.
     """
     root = folder.expanduser()
-    if not root.is_dir():
-        raise InputError(f"no folder {root}")
-    names = tuple(sorted(_names(root, "", {root.resolve()})))
+    pictures = _pictures(root)
+    names = tuple(name for name in pictures if is_image(name.rpartition("/")[2]))
     if not names:
-        raise InputError(f"{root}: no image file ({', '.join(IMAGE_SUFFIXES)}) in it or below it")
+        more = "".join(f"; {line}" for line in unread_pictures(pictures))
+        raise InputError(f"{root}: no image file ({', '.join(IMAGE_SUFFIXES)}) in it or below it{more}")
+    for name in names:
+        if not (root / name).is_file():
+            raise InputError(f"{root / name}: cannot be read: a link to nothing, or no file")
     return Samples(root, names, np.full(len(names), -1, dtype=np.int64), np.zeros(len(names), dtype=np.int64))
 
 
-def _names(folder: Path, prefix: str, seen: set[Path]) -> Iterator[str]:
-    for name, _ in images_in(folder):
-        yield prefix + name
-    for below in sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")):
-        if below.resolve() not in seen:  # else a link to a folder above would go round for ever
-            seen.add(below.resolve())
-            yield from _names(below, f"{prefix}{below.name}/", seen)
+def passed_over(folder: Path) -> list[str]:
+    """In words, the pictures below ``folder`` of formats that :func:`read_unlabelled` does not read."""
+    return unread_pictures([name for name in _pictures(folder.expanduser()) if not is_image(name.rpartition("/")[2])])
+
+
+def _pictures(root: Path) -> list[str]:
+    if not root.is_dir():
+        raise InputError(f"no folder {root}")
+    return sorted(pictures_below(root, onerror=_refuse))
+
+
+def _refuse(error: OSError) -> None:
+    raise InputError(f"{error.filename}: cannot be read: {error.strerror}") from None

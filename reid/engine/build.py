@@ -19,9 +19,10 @@ from torch import Tensor, nn
 from reid.config import Config
 from reid.data.card import Card, DataSet, Samples, load_card, read_dataset, trials
 from reid.data.join import concatenate, join
+from reid.data.names import refuse_unwritable
 from reid.data.samplers import SAMPLERS, PKSampler, RandomSampler, share_with_pairs
 from reid.data.transforms import Transform, evaluation_transform, training_transform
-from reid.data.unlabelled import read_unlabelled
+from reid.data.unlabelled import passed_over, read_unlabelled
 from reid.errors import InputError
 from reid.losses import LOSSES
 from reid.models import BACKBONES, Embedder
@@ -108,7 +109,12 @@ def images(config: Config, name: str, training: bool) -> tuple[str, Samples]:
     """Label and images of a folder, whatever its layout, or of a data set: its training split where ``training`` and
     it has one, else its test splits together."""
     if name and Path(name).is_dir() and name not in bundled_names("datasets"):
-        return f"{Path(name).resolve().name} (folder)", read_unlabelled(Path(name))
+        for note in passed_over(Path(name)):
+            _note(f"{name}: {note}")
+        samples = read_unlabelled(Path(name))
+        for path in (Path(name).resolve(), *samples.paths):
+            refuse_unwritable(str(path))
+        return f"{Path(name).resolve().name} (folder)", samples
     card = load_card(name)
     known = card.splits or read_dataset(card, config.data.folder, Path(config.data.sites_root)).splits
     data = _read(config, card, ["train"] if training and "train" in known else ["query", "gallery"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,6 +13,7 @@ import numpy as np
 
 from reid.data.card import DataSet, Samples
 from reid.data.images import read_image
+from reid.data.names import whole
 from reid.data.unlabelled import read_unlabelled
 from reid.errors import InputError
 from reid.gallery.entries import Entry, Store
@@ -43,7 +45,7 @@ def csv_entries(file: Path) -> list[Entry]:
     """Rows of a CSV file with columns path, camera and optionally identity, time and left, top, right, bottom.
 
     Paths are relative to the file's folder; an empty identity or time is an unknown one. Time as :func:`seconds`
-    reads it.
+    reads it. A name written 1.0 is 1. A box is in pixels of the upright image (:func:`reid.data.images.read_image`).
 
     Raises:
         InputError: naming the file, the line and the column.
@@ -67,17 +69,24 @@ def _csv_entry(row: dict[str, str | None], where: str, folder: Path) -> Entry:
     given = [row.get(name) for name in BOX]
     box = None
     if any(given):
-        try:
-            left, top, right, bottom = (int(value or "") for value in given)
-        except ValueError:
-            raise InputError(f"{where}: {', '.join(BOX)}: expected four whole numbers, got {given}") from None
+        sides = [side for value in given if (side := whole(value or "")) is not None]
+        if len(sides) < len(BOX):
+            raise InputError(f"{where}: {', '.join(BOX)}: expected four whole numbers, got {given}")
+        left, top, right, bottom = sides
         if not (0 <= left < right and 0 <= top < bottom):
             raise InputError(f"{where}: box {given}: expected 0 <= left < right and 0 <= top < bottom")
         box = (left, top, right, bottom)
     moment = row.get("time")
     time = seconds(moment, f"{where}: time") if moment else None
     source = str((folder / row["path"]).resolve())
-    return Entry(source=source, camera=row["camera"], identity=row.get("identity") or None, time=time, box=box)
+    identity, camera = _written(row.get("identity") or ""), _written(row["camera"])
+    return Entry(source=source, camera=camera, identity=identity or None, time=time, box=box)
+
+
+def _written(name: str) -> str:
+    """A name as it stands there, but 1 for 1.0, as pandas writes whole numbers beside a missing one."""
+    number = whole(name) if re.fullmatch(r"-?[0-9]+\.0+", name) else None
+    return name if number is None else str(number)
 
 
 def seconds(text: str, what: str) -> float:

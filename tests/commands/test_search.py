@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import ROOT
-from PIL import Image
+from PIL import Image, ImageOps
 
 from reid.cli import main
 from reid.data.card import load_card, read_dataset
@@ -189,6 +189,38 @@ def test_folders_and_csv_files(gallery, tmp_path, capsys):
         assert len(store) == before + 1 and store.find()[-1] == Entry(
             str((folder / "a.png").resolve()), "door", id=before + 1, added=store.find()[-1].added
         )
+
+
+def test_pictures_that_are_passed_over_are_counted_and_named(gallery, tmp_path, capsys):
+    with gallery.opened() as store:
+        source = store.find()[0].source
+    people = tmp_path / "shop"
+    for name in ("ann/c1.png", "ann/deep/c2.png", "bob/c1.webp", "bob/c2.tif"):
+        (people / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.open(source).save(people / name)
+    (people / "bob" / "c3.heic").touch()
+    capsys.readouterr()
+    assert gallery("add", "--folder", people, "--camera", "door") == 0
+    said = capsys.readouterr().out
+    assert "1 pictures are not read" in said and "bob/c3.heic" in said and "4 images stored" in said
+    assert gallery("add", "--data", people) == 0
+    said = capsys.readouterr().out
+    assert "1 images are not read" in said and "ann/deep/c2.png" in said and "bob/c3.heic" in said
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_photo_on_its_side_is_the_same_photo(gallery, tmp_path, capsys, orientation):
+    with gallery.opened() as store:
+        upright = Image.open(store.find()[0].source).convert("RGB")
+    upright.save(tmp_path / "upright.png")
+    exif = Image.Exif()
+    exif[0x0112] = {6: 8, 8: 6}.get(orientation, orientation)  # the other turns undo themselves
+    upright.save(tmp_path / "stored.png", exif=exif)
+    exif[0x0112] = orientation
+    ImageOps.exif_transpose(Image.open(tmp_path / "stored.png")).save(tmp_path / "stored.png", exif=exif)
+    images = [tmp_path / "upright.png", tmp_path / "stored.png"]
+    assert main(["search", "compare", "--model", str(gallery.model), *map(str, images)]) == 0
+    assert "distance 0.0000" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -411,6 +411,243 @@ def test_drawn_site_for_real(tmp_path: Path) -> None:
     assert read(card, tmp_path).fingerprint == first.fingerprint
 
 
+# --- what people's own tables and folders look like ---------------------------------------------------------------
+
+
+def rewrite(manifest: Path, **columns: str) -> None:
+    """Each named column's values through a format: pid='{}.0'."""
+    header, *rows = manifest.read_text().splitlines()
+    names = header.split(",")
+    lines = [[columns.get(n, "{}").format(v) for n, v in zip(names, row.split(","), strict=True)] for row in rows]
+    manifest.write_text("\n".join([header, *map(",".join, lines)]) + "\n")
+
+
+@pytest.mark.parametrize("notation", ["{}.0", "+{}", " {}", "{}.", "{}e0", "000{}", "{}.000000000000000000e+00"])
+def test_numbers_of_a_table_in_any_notation(tmp_path: Path, notation: str) -> None:
+    manifest = manifest_tree(tmp_path)
+    for split, pid in (("gallery", 0), ("gallery", -1), ("query", -1)):
+        write_image(tmp_path / f"{split}{pid}.jpg", 9, 1, size=(16, 8))
+        with manifest.open("a") as file:
+            file.write(f"{split}{pid}.jpg,{pid},1,{split}\n")
+    expected = read(str(manifest), tmp_path)
+    assert expected.left_out == {"query junk or distractor": 1, "gallery junk": 1}
+    if notation[0] not in "+0":  # before -1 these mean nothing
+        rewrite(manifest, pid=notation, camid=notation)
+    else:
+        rewrite(manifest, camid=notation)
+    found = read(str(manifest), tmp_path)
+    assert found.fingerprint == expected.fingerprint and found.left_out == expected.left_out
+    assert (found.splits["gallery"].pids == 0).sum() == 1
+
+
+def test_one_table_with_two_notations_of_a_number(tmp_path: Path) -> None:
+    manifest = manifest_tree(tmp_path)
+    expected = read(str(manifest), tmp_path).fingerprint
+    header, first, *rest = manifest.read_text().splitlines()
+    path, pid, camid, split = first.split(",")
+    manifest.write_text("\n".join([header, f"{path},{pid}.0,{camid}.00,{split}", *rest]))
+    assert read(str(manifest), tmp_path).fingerprint == expected
+
+
+@pytest.mark.parametrize("column", ["pid", "camid"])
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("1.5", "'1.5' is no whole number"),
+        ("nan", "'nan', a missing value"),
+        ("NaN", "'NaN', a missing value"),
+        ("", "empty"),
+    ],
+)
+def test_what_is_no_number_is_named_by_file_line_and_column(
+    tmp_path: Path, column: str, value: str, message: str
+) -> None:
+    write_image(tmp_path / "1.jpg", 1, 1)
+    cells = {"pid": "1", "camid": "2"} | {column: value}
+    (tmp_path / "a.csv").write_text(f"path,pid,camid,split\n1.jpg,{cells['pid']},{cells['camid']},query\n")
+    with pytest.raises(InputError, match=rf"a\.csv, line 2: {column} .*{message}"):
+        read(str(tmp_path / "a.csv"), tmp_path)
+
+
+@pytest.mark.parametrize(
+    "odd", ["\u2028", "\u2029", "\x0b", "\x0c", "\x85", "\x1c", "\x1d", "\x1e", ", ", '"', "\n", "\r\n"], ids=ascii
+)
+def test_a_table_ends_lines_where_csv_does(tmp_path: Path, odd: str) -> None:
+    manifest = manifest_tree(tmp_path)
+    header, first, *rest = manifest.read_text().splitlines()
+    path, others = first.split(",", 1)
+    (tmp_path / path).rename(tmp_path / f"a{odd}b.jpg")
+    quoted = '"' + f"a{odd}b.jpg".replace('"', '""') + '"'
+    manifest.write_bytes("\r\n".join([header, f"{quoted},{others}", *rest, ""]).encode())
+    assert f"a{odd}b.jpg" in read(str(manifest), tmp_path).splits["train"].names
+    manifest.write_bytes(manifest.read_bytes() + b"none.jpg,1,1,test\r\n")
+    line = len(rest) + 3 + odd.count("\n")
+    with pytest.raises(InputError, match=rf"line {line}: split 'test'"):
+        read(str(manifest), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"path;pid;camid;split\n1.jpg;1;1;query\n", "separated by ';', expected are commas"),
+        (b"path\tpid\tcamid\tsplit\n", r"separated by '\\t', expected are commas"),
+        ("path,pid,camid,split\n".encode("utf-16"), "is UTF-16 text; save it as UTF-8"),
+        ("path,pid,camid,split\n1.jpg,1,1,query\nd\xe9.jpg,1,1,query\n".encode("latin-1"), "line 3: .*UTF-8"),
+        (b"path,pid,pid,camid,split\n", "column pid stands there twice"),
+        (b"path,pid,camid,split\na, b.jpg,1,1,query\n", "line 2: more values than columns"),
+        (b"path,pid,camid,split\n1.jpg,1,1\n", "line 2: split is empty"),
+        (b'path,pid,camid,split\n"1.jpg,1,1,query\n', "not readable as CSV"),
+        (b"path,pid,camid,split\nimg\\1.jpg,1,1,query\n", "folders are told apart by /"),
+    ],
+)
+def test_tables_that_are_no_such_csv_are_told_what_they_are(tmp_path: Path, content: bytes, message: str) -> None:
+    write_image(tmp_path / "1.jpg", 1, 1)
+    (tmp_path / "a.csv").write_bytes(content)
+    with pytest.raises(InputError, match=r"a\.csv.*" + message):
+        read(str(tmp_path / "a.csv"), tmp_path)
+
+
+def test_a_table_with_a_mark_before_it(tmp_path: Path) -> None:
+    manifest = manifest_tree(tmp_path)
+    expected = read(str(manifest), tmp_path).fingerprint
+    manifest.write_text(manifest.read_text(), encoding="utf-8-sig")
+    assert read(str(manifest), tmp_path).fingerprint == expected
+
+
+def test_people_numbered_from_0_are_told_what_0_means(tmp_path: Path) -> None:
+    manifest = manifest_tree(tmp_path, identities=2)
+    assert read(str(manifest), tmp_path).zeros == ()
+    manifest.write_text(re.sub(r",(\d),(\d),", lambda m: f",{int(m[1]) - 1},{m[2]},", manifest.read_text()))
+    found = read(str(manifest), tmp_path)
+    assert [line.split(" are")[0] for line in found.zeros] == ["train: 4 images of identity 0"]
+    assert "pid_offset: 1" in found.zeros[0] and found.zeros[0] in found.notes
+    card = "name: m\nroot: .\nmanifest: people.csv\npid_offset: 1\n"
+    assert read(write_card(tmp_path, card), tmp_path).zeros == ()
+
+
+def test_cameras_in_a_folder_are_words_of_their_own(tmp_path: Path) -> None:
+    """Hexadecimal names hold c and digits by chance: with them 17 cameras were read here."""
+    generator = np.random.default_rng(0)
+    for person in ("ann", "bob"):
+        for camera in (1, 2):
+            for _ in range(40):
+                digits = generator.bytes(6).hex()
+                path = tmp_path / "mine" / person / f"{digits}_cam{camera}.png"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.touch()
+    query = read(str(tmp_path / "mine"), tmp_path).splits["query"]
+    assert query.camids.tolist() == [int(name[-5]) for name in query.names] and query.cameras.tolist() == [1, 2]
+    (tmp_path / "mine" / "ann" / "c1_cam2.png").touch()
+    with pytest.raises(InputError, match=r"ann/c1_cam2\.png: names the cameras c1 and cam2"):
+        read(str(tmp_path / "mine"), tmp_path)
+
+
+@pytest.mark.parametrize(
+    "names", [("train_crops", "test_crops"), ("Training", "bob"), ("bounding_box_test",), ("images",)]
+)
+@pytest.mark.parametrize("below", ["", "query/"])
+def test_splits_are_not_taken_for_people(tmp_path: Path, names: tuple[str, ...], below: str) -> None:
+    for name in names:
+        for camera in (1, 2):
+            write_image(tmp_path / "shop" / f"{below}{name}" / f"c{camera}.jpg", 1, camera, size=(16, 8))
+    with pytest.raises(InputError, match=rf"{names[0]}.*expected one folder a person"):
+        read(str(tmp_path / "shop"), tmp_path)
+
+
+@pytest.mark.parametrize("name", ["Query", "GALLERY", "Train"])
+def test_splits_in_another_case_are_named(tmp_path: Path, name: str) -> None:
+    folder_tree(tmp_path / "shop")
+    (tmp_path / "shop" / name.lower()).rename(tmp_path / "shop" / name)
+    with pytest.raises(InputError, match=rf"folder {name} is no split; splits are named train, val, query, gallery"):
+        load_card(str(tmp_path / "shop"))
+
+
+@pytest.mark.parametrize(("names", "shown"), [(("1", "01"), "'01' and '1'"), (("2", "2.0"), "'2' and '2.0'")])
+def test_two_folders_are_two_people(tmp_path: Path, names: tuple[str, ...], shown: str) -> None:
+    folder_tree(tmp_path / "mine", names=(*names, "7"), splits=False)
+    with pytest.raises(InputError, match=f"folders {shown} would be one and the same"):
+        read(str(tmp_path / "mine"), tmp_path)
+
+
+def test_folders_numbered_as_floats(tmp_path: Path) -> None:
+    folder_tree(tmp_path / "mine", names=("1.0", "-1.0", "0.0", "2.0"), splits=False)
+    found = read(str(tmp_path / "mine"), tmp_path)
+    assert found.splits["query"].identities.tolist() == [1, 2]
+    assert found.left_out == {"query junk or distractor": 8, "gallery junk": 4}
+
+
+def test_pictures_that_are_not_read_are_counted_and_named(tmp_path: Path) -> None:
+    folder = folder_tree(tmp_path / "mine")
+    assert read(str(folder), tmp_path).passed_over == ()
+    for name in (
+        "query/ann/a.gif",
+        "query/ann/b.HEIC",
+        "gallery/eve/cam1/1.png",
+        "gallery/loose.jpg",
+        "query/.x/1.png",
+    ):
+        write_image(folder / "train" / "one.png", 1, 1, size=(16, 8))
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / "train" / "one.png").rename(folder / name)
+    other, deeper = read(str(folder), tmp_path).passed_over
+    assert other.startswith("2 pictures are not read") and "query/ann/a.gif, query/ann/b.HEIC" in other
+    assert deeper.startswith("2 images are not read")
+    assert "gallery/eve/cam1/1.png, gallery/loose.jpg" in deeper
+    assert len(read(str(folder), tmp_path, ["train"]).passed_over) == 0
+    assert {other, deeper} <= set(read(str(folder), tmp_path).notes)
+
+
+def test_what_lies_beside_the_splits_is_named(tmp_path: Path) -> None:
+    folder = folder_tree(tmp_path / "mine")
+    write_image(folder / "test" / "ann" / "c1.jpg", 1, 1, size=(16, 8))
+    (line,) = read(str(folder), tmp_path, ["train"]).passed_over
+    assert line.startswith("1 images are not read") and line.endswith("test/ann/c1.jpg")
+
+
+def test_pictures_of_another_split_are_not_missed(tmp_path: Path) -> None:
+    for name in ("1_c1.jpg", "query/2_c1.jpg", "gallery/2_c2.jpg", "gallery/deep/2_c2.tif"):
+        write_image(tmp_path / name, 1, 1, size=(16, 8))
+    card = MARKET_CARD.replace("dir: bounding_box_train", "dir: .").replace("bounding_box_test", "gallery")
+    assert [line.partition(" ")[0] for line in read(write_card(tmp_path, card), tmp_path).passed_over] == ["1"]
+    assert read(write_card(tmp_path, card), tmp_path, ["train"]).passed_over == ()
+
+
+def test_folders_that_lie_too_deep_are_named(tmp_path: Path) -> None:
+    write_image(tmp_path / "mine" / "ann" / "cam1" / "1.png", 1, 1, size=(16, 8))
+    with pytest.raises(InputError, match=r"nor folders of images.*1 images are not read.*ann/cam1/1\.png"):
+        load_card(str(tmp_path / "mine"))
+    write_image(tmp_path / "split" / "query" / "ann" / "cam1" / "1.png", 1, 1, size=(16, 8))
+    with pytest.raises(InputError, match=r"no image file.*1 images are not read.*query/ann/cam1/1\.png"):
+        read(str(tmp_path / "split"), tmp_path)
+
+
+@pytest.mark.parametrize("suffix", [".webp", ".tif", ".TIFF", ".jfif", ".jpe"])
+def test_all_that_is_decoded_is_read(tmp_path: Path, suffix: str) -> None:
+    folder = folder_tree(tmp_path / "mine", splits=False)
+    for path in folder.rglob("shot*.jpg"):
+        path.rename(path.with_suffix(suffix))
+    assert sizes(read(str(folder), tmp_path)) == {"query": (12, 3), "gallery": (12, 3)}
+
+
+@pytest.mark.parametrize("name", [b"query/1/\xff_cam1.jpg", b"query/\xe9/cam1.jpg"])
+def test_names_that_are_not_utf8_are_refused_when_they_are_read(tmp_path: Path, name: bytes) -> None:
+    folder = folder_tree(tmp_path / "mine", names=("1", "2"))
+    target = Path(os.fsdecode(os.fsencode(folder) + b"/" + name))
+    target.parent.mkdir(exist_ok=True)
+    write_image(folder / "one.jpg", 1, 1, size=(16, 8))
+    (folder / "one.jpg").rename(target)
+    with pytest.raises(InputError, match="a name that is not UTF-8 cannot be kept") as caught:
+        read(str(folder), tmp_path, ["query"])
+    assert str(caught.value).isascii() and "udc" in str(caught.value)
+
+
+def test_a_folder_above_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
+    root = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xe9"))
+    market_tree(root / PLACE, identities=2, images=2, size=(16, 8))
+    with pytest.raises(InputError, match="not UTF-8"):
+        read("market1501", root)
+
+
 # --- mistakes in a card -----------------------------------------------------------------------------------------------
 
 

@@ -1,6 +1,9 @@
 """check_data: everything that can be wrong with files on disk is found, named, and makes the report not ok."""
 
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -57,7 +60,7 @@ def test_truncated_and_foreign_files(tree: Path) -> None:
     assert not found.ok and "2 files cannot be decoded" in found.text()
 
 
-@pytest.mark.parametrize("suffix", [".jpg", ".png", ".bmp"])
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".bmp", ".webp", ".tif"])
 def test_every_truncation_is_found(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"a{suffix}"
     write_image(path, 1, 1, size=(32, 16))
@@ -81,6 +84,43 @@ def test_counts_names_duplicates_and_overlap(tree: Path) -> None:
     )
     assert found.shared_identities == (3,)
     assert len(found.problems) == 5 and not found.ok
+
+
+def test_pictures_that_are_not_read_and_people_numbered_0_are_problems(tree: Path) -> None:
+    (tree / "query" / "a.gif").touch()
+    write_image(tree / "query" / "more" / "0003_c1s1_000000_09.png", 3, 1, size=(32, 16))
+    write_image(tree / "query" / "0000_c1s1_000000_09.jpg", 3, 1, size=(32, 16))
+    problems = report(tree).problems
+    assert problems[0] == "query: the card says 4 images, found 5"
+    assert problems[1].startswith("query: 1 images of identity 0 are left out: 0 stands for distractors")
+    assert "1 pictures are not read" in problems[2] and "query/a.gif" in problems[2]
+    assert "1 images are not read" in problems[3] and "query/more/0003_c1s1_000000_09.png" in problems[3]
+    assert len(problems) == 4
+
+
+def test_images_in_which_nothing_is_to_be_seen_are_named(tree: Path) -> None:
+    """A 12-bit sensor's values, stored in 16 bits without filling them: the format calls them black."""
+    grey = np.random.default_rng(0).integers(0, 4096, (32, 16), dtype=np.uint16)
+    Image.fromarray(grey).save(tree / "query" / "0003_c1s1_000000_01.jpg", format="PNG")
+    assert report(tree).dark == ("query/0003_c1s1_000000_01.jpg",)
+    assert any("1 images have no colour above 16 of 255" in line for line in report(tree).problems)
+    Image.fromarray(grey * 16).save(tree / "query" / "0003_c1s1_000000_01.jpg", format="PNG")
+    assert report(tree).ok
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+def test_the_command_shows_any_name_on_any_terminal(tmp_path: Path, encoding: str) -> None:
+    folder = folder_tree(tmp_path / "mine", names=("ren\N{LATIN SMALL LETTER E WITH ACUTE}", "bob"), splits=False)
+    (folder / "bob" / "\N{SNOWMAN}\n_cam1.jpg").write_text("no image")
+    command = [sys.executable, "-m", "reid.cli", "check-data", str(folder), "--sheet", str(tmp_path / "a.png")]
+    environment = {**os.environ, "PYTHONIOENCODING": encoding}
+    found = subprocess.run(command, capture_output=True, env=environment, check=False)
+    assert found.returncode == 2 and b"Traceback" not in found.stderr
+    assert b"1 files cannot be decoded" in found.stdout and rb"\n_cam1.jpg" in found.stdout
+    (folder / "bob" / os.fsdecode(b"\xff_cam1.jpg")).write_text("no image")
+    found = subprocess.run(command, capture_output=True, env=environment, check=False)
+    assert found.returncode == 2 and b"Traceback" not in found.stderr
+    assert rb"\udcff_cam1.jpg': a name that is not UTF-8" in found.stderr
 
 
 def test_queries_without_a_match_are_named_but_no_problem(tree: Path) -> None:

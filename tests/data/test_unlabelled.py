@@ -1,7 +1,7 @@
 import pytest
 from trees import clutter, write_image
 
-from reid.data.unlabelled import read_unlabelled
+from reid.data.unlabelled import passed_over, read_unlabelled
 from reid.errors import InputError
 
 
@@ -39,8 +39,24 @@ def test_bad_folders_are_named(tmp_path):
     with pytest.raises(InputError, match=r"no folder .*x\.jpg"):
         read_unlabelled(tmp_path / "x.jpg")
     clutter(tmp_path / "empty" / "deep")
-    with pytest.raises(InputError, match=r"empty: no image file \(\.jpg, \.jpeg, \.png, \.bmp\)"):
+    with pytest.raises(InputError, match=r"empty: no image file \(\.jpg, \.jpeg, .*\.png, \.bmp, .*\.tiff\)"):
         read_unlabelled(tmp_path / "empty")
     (tmp_path / "empty" / "dead.jpg").symlink_to(tmp_path / "gone")
     with pytest.raises(InputError, match=r"dead\.jpg: cannot be read"):
         read_unlabelled(tmp_path / "empty")
+
+
+def test_pictures_of_other_formats_are_counted_and_named(tmp_path):
+    for name in ("1.jpg", "a/2.webp", "a/3.tif"):
+        write_image(tmp_path / name, 1, 1, size=(8, 4))
+    assert passed_over(tmp_path) == []
+    for name in ("a/x.gif", "y.HEIC", ".hidden/z.gif", "notes.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    (line,) = passed_over(tmp_path)
+    assert line.startswith("2 pictures are not read") and line.endswith("a/x.gif, y.HEIC")
+    assert read_unlabelled(tmp_path).names == ("1.jpg", "a/2.webp", "a/3.tif")
+    (tmp_path / "only").mkdir()
+    (tmp_path / "only" / "b.avif").touch()
+    with pytest.raises(InputError, match=r"only: no image file .*1 pictures are not read.*b\.avif"):
+        read_unlabelled(tmp_path / "only")

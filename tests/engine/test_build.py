@@ -1,3 +1,4 @@
+import os
 import re
 
 import numpy as np
@@ -131,3 +132,16 @@ def test_standardising_is_part_of_the_test_transform(tiny):
     out = build.test_transform(load_config("market_bn.yaml", [*tiny, "transforms.standardise=true"]))(image, ())
     assert abs(out.mean()) < 1e-4
     assert abs(build.test_transform(load_config("market_bn.yaml", tiny))(image, ()).mean()) > 0.1
+
+
+def test_a_folder_of_images_says_what_it_passes_over_and_refuses_names_that_cannot_be_kept(tiny, tmp_path, caplog):
+    config = load_config("market_bn.yaml", tiny)
+    (tmp_path / "crops").mkdir()
+    for name in ("a.jpg", "b.gif"):
+        (tmp_path / "crops" / name).touch()
+    label, samples = build.images(config, str(tmp_path / "crops"), training=False)
+    assert (label, samples.names) == ("crops (folder)", ("a.jpg",))
+    assert "1 pictures are not read" in caplog.text and "b.gif" in caplog.text
+    (tmp_path / "crops" / os.fsdecode(b"\xff.jpg")).touch()
+    with pytest.raises(InputError, match="not UTF-8"):
+        build.images(config, str(tmp_path / "crops"), training=False)

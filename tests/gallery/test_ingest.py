@@ -1,5 +1,6 @@
 import io
 
+import cv2
 import numpy as np
 import pytest
 from fakes import ORIGIN, MeanColours, paint
@@ -52,9 +53,45 @@ def test_a_csv_file_gives_all_fields(folder, tmp_path):
     assert read_crop(first).shape == (38, 29, 3)
 
 
+@pytest.mark.parametrize("notation", ["{}.0", "+{}", " {}", "{}e0", "0{}"])
+def test_a_box_is_four_whole_numbers_in_any_notation(folder, tmp_path, notation):
+    box = ",".join(notation.format(side) for side in (1, 2, 30, 40))
+    (tmp_path / "people.csv").write_text(
+        f"path,camera,left,top,right,bottom\ncrops/a.png,door,{box}\ncrops/b.png,door,,,,\n"
+    )
+    first, second = csv_entries(tmp_path / "people.csv")
+    assert first.box == (1, 2, 30, 40) and second.box is None
+
+
+@pytest.mark.parametrize(
+    ("name", "kept"), [("1.0", "1"), ("12.000", "12"), ("007", "007"), ("1.5", "1.5"), ("v1.0", "v1.0"), ("-1.0", "-1")]
+)
+def test_a_name_that_a_table_writer_made_a_float(folder, tmp_path, name, kept):
+    (tmp_path / "people.csv").write_text(f"path,camera,identity\ncrops/a.png,{name},{name}\ncrops/b.png,{name},\n")
+    first, second = csv_entries(tmp_path / "people.csv")
+    assert (first.camera, first.identity, second.identity) == (kept, kept, None)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_box_lies_in_the_upright_image(tmp_path, orientation):
+    """One photo as a camera stores it at each turn, from cv2's own reading of the tag; the box marks a corner of it."""
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    noise = np.random.default_rng(0).integers(0, 256, (6, 4, 3), dtype=np.uint8)
+    stored = Image.fromarray(noise if orientation < 5 else noise.swapaxes(0, 1).copy())
+    stored.save(tmp_path / "a.jpg", quality=100, subsampling=0, exif=exif)
+    upright = cv2.cvtColor(cv2.imread(str(tmp_path / "a.jpg"), cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+    assert upright.shape == (6, 4, 3)
+    found = read_crop(Entry(str(tmp_path / "a.jpg"), "door", box=(1, 0, 4, 6)))
+    assert found.shape == (6, 3, 3) and np.abs(found.astype(int) - upright[:, 1:]).max() <= 4
+    with pytest.raises(InputError, match="lies outside its 4 x 6 pixels"):
+        read_crop(Entry(str(tmp_path / "a.jpg"), "door", box=(0, 0, 6, 4)))
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
+        ("path,camera,left,top,right,bottom\na.png,door,1,2,3.5,9\n", "expected four whole numbers"),
         ("path\na.png\n", "no column path, or no column camera"),
         ("path,camera,age\na.png,x,3\n", "unknown column 'age'"),
         ("path,camera\na.png\n", "line 2: expected a value for path and camera"),

@@ -78,13 +78,21 @@ def _check(arguments: argparse.Namespace) -> None:
 
 
 def _entries(arguments: argparse.Namespace) -> list[Entry]:
+    """What is to be put in; what is there and left out is said."""
+    from reid.data.unlabelled import passed_over
     from reid.gallery.ingest import csv_entries, folder_entries, split_entries
 
     if arguments.folder:
-        return folder_entries(arguments.folder, arguments.camera, arguments.person or None)
-    if arguments.csv:
+        entries = folder_entries(arguments.folder, arguments.camera, arguments.person or None)
+        notes = passed_over(arguments.folder)
+    elif arguments.csv:
         return csv_entries(arguments.csv)
-    return split_entries(dataset(arguments, arguments.data, [arguments.split]), arguments.split)
+    else:
+        data = dataset(arguments, arguments.data, [arguments.split])
+        entries, notes = split_entries(data, arguments.split), list(data.notes)
+    for note in notes:
+        print(f"{arguments.folder or arguments.data}: {note}")
+    return entries
 
 
 def _fragments(arguments: argparse.Namespace, model: Model) -> Iterator[Fragment]:

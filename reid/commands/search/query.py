@@ -81,6 +81,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _queries(arguments: argparse.Namespace) -> list[Entry]:
+    from reid.data.unlabelled import passed_over
     from reid.gallery.entries import Entry
     from reid.gallery.ingest import folder_entries, split_entries
 
@@ -90,6 +91,8 @@ def _queries(arguments: argparse.Namespace) -> list[Entry]:
         return split_entries(dataset(arguments, arguments.data, [arguments.split]), arguments.split)
     found: list[Entry] = []
     for path in arguments.images:
+        for note in passed_over(path) if path.is_dir() else ():
+            print(f"{path}: {note}")
         found += folder_entries(path, "") if path.is_dir() else [Entry(source=str(path.resolve()), camera="")]
     return found
 

@@ -9,9 +9,8 @@ from pydantic import BaseModel, ValidationError
 from starlette.datastructures import UploadFile
 from starlette.requests import Request
 
-from reid.data.images import FORMATS
 from reid.gallery.web import answers
-from reid.gallery.web.uploads import Limits, Refused, read_form
+from reid.gallery.web.uploads import FORMATS, Limits, Refused, read_form
 
 Fields = TypeVar("Fields", bound=BaseModel)
 

@@ -14,14 +14,13 @@ from fastapi.responses import HTMLResponse, JSONResponse
 from jinja2 import Environment
 from starlette.exceptions import HTTPException
 
-from reid.data.images import FORMATS
 from reid.errors import InputError
 from reid.gallery.entries import Filter
 from reid.gallery.web import answers
 from reid.gallery.web.forms import multipart, one, received, sentence
 from reid.gallery.web.guard import COOKIE, HEADERS, SESSION, Sessions
 from reid.gallery.web.service import Service
-from reid.gallery.web.uploads import Refused
+from reid.gallery.web.uploads import FORMATS, Refused
 
 Answer = TypeVar("Answer")
 FOLDER = files("reid.gallery.web")

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from reid.data.images import FORMATS
+from reid.data import images
 
 if TYPE_CHECKING:
     from starlette.datastructures import FormData
     from starlette.requests import Request
 
+FORMATS = tuple(name for name in images.FORMATS if name != "TIFF")  # a tile may be larger than its picture by far
 SIDE = 16_384  # pixels; wider is no crop, and OpenCV's resize was not made for it
 SCANS = 100  # a progressive JPEG has about ten; each of thousands would be a pass over all pixels
 FIELDS = 512
@@ -26,7 +27,8 @@ class Limits:
 
     Attributes:
         bytes: of a request's body, counted while it arrives.
-        pixels: of a picture, read from its header before it is decoded; each takes 14 bytes of memory meanwhile.
+        pixels: of a picture, read from its header before it is decoded; each takes 14 bytes of memory
+            meanwhile, a WebP's 22.
         seconds: for a body to arrive.
         uploads: bodies held in memory at once; more wait.
         decoding: pictures decoded and embedded at once; more wait.
@@ -67,7 +69,7 @@ async def read_form(request: Request, limit: int) -> FormData:
 
 
 def decode(content: bytes, limits: Limits) -> np.ndarray:
-    """The first picture in ``content`` as (h, w, 3) uint8 RGB; what follows it is left alone.
+    """The picture in ``content`` as (h, w, 3) uint8 RGB, upright; what follows it is left alone.
 
     Raises:
         Refused: nothing there, not one of FORMATS by its content, too many pixels, or damaged.
@@ -88,6 +90,6 @@ def decode(content: bytes, limits: Limits) -> np.ndarray:
             most = f"{limits.pixels:,} pixels and {SIDE:,} a side"
             raise Refused(413, f"the picture has {width:,} x {height:,} pixels; allowed are {most}")
         try:
-            return np.asarray(image.convert("RGB"))
+            return images.upright_rgb(image)
         except Exception as error:
             raise Refused(422, f"the picture is damaged or cut short: {error}") from None

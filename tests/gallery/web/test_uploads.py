@@ -14,6 +14,7 @@ from fastapi.testclient import TestClient
 from PIL import Image
 from small_gallery import application, encoded
 
+from reid.data.images import read_image
 from reid.gallery.web.uploads import SCANS, Limits, Refused, decode
 
 MEMORY = 40_000_000  # bytes at most while 200 hostile uploads are answered
@@ -48,6 +49,17 @@ def jpeg_of_size(width, height):
     return bytes(content)
 
 
+def webp_of_size(width, height):
+    """A lossless WebP whose size is overwritten: 14 bits each, less one."""
+    file = io.BytesIO()
+    Image.new("RGB", (16, 16)).save(file, "WEBP", lossless=True)
+    content = bytearray(file.getvalue())
+    at = content.index(b"VP8L") + 9
+    rest = int.from_bytes(content[at : at + 4], "little") >> 28 << 28
+    content[at : at + 4] = (rest | (height - 1) << 14 | (width - 1)).to_bytes(4, "little")
+    return bytes(content)
+
+
 def many_scans():
     file = io.BytesIO()
     Image.new("RGB", (64, 64)).save(file, "JPEG", progressive=True)
@@ -74,6 +86,9 @@ def hostile(generator):
     animation = io.BytesIO()
     frames = [Image.fromarray(noise(generator)) for _ in range(3)]
     frames[0].save(animation, "PNG", save_all=True, append_images=frames[1:])
+    webp = encoded(image, "WEBP")
+    moving = io.BytesIO()
+    frames[0].save(moving, "WEBP", save_all=True, append_images=frames[1:])
     gif = io.BytesIO()
     Image.fromarray(image).save(gif, "GIF")
     tiff = io.BytesIO()
@@ -88,6 +103,11 @@ def hostile(generator):
         ("bmp and trailing bytes", bitmap + bytes(100_000), True),
         ("exif junk", junk.getvalue(), True),
         ("animated png", animation.getvalue(), True),
+        ("webp", webp, True),
+        ("webp and zip", webp + archive(), True),
+        ("webp larger than it says", webp_of_size(16_000, 16_000), False),
+        ("webp cut short", webp[:-30], False),
+        ("animated webp", moving.getvalue(), False),
         ("gif", gif.getvalue(), False),
         ("gif header on a jpeg", b"GIF89a" + jpeg, False),
         ("tiff", tiff.getvalue(), False),
@@ -117,7 +137,7 @@ def hostile(generator):
 def fuzzed(generator, count):
     """Valid pictures, cut at random places or with random bits turned."""
     for number in range(count):
-        content = bytearray(encoded(noise(generator), ("JPEG", "PNG", "BMP")[number % 3]))
+        content = bytearray(encoded(noise(generator), ("JPEG", "PNG", "BMP", "WEBP")[number // 2 % 4]))
         if number % 2:
             yield f"cut {number}", bytes(content[: generator.integers(len(content))]), False
             continue
@@ -168,7 +188,7 @@ def test_bombs_are_refused_before_they_are_decoded():
     assert resident() - before < MEMORY
 
 
-@pytest.mark.parametrize("kind", ["JPEG", "PNG", "BMP"])
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "BMP", "WEBP"])
 @pytest.mark.parametrize("mode", ["RGB", "L", "P", "1"])
 def test_what_is_whole_is_decoded_as_pillow_does(kind, mode):
     if (kind, mode) in (("JPEG", "P"), ("JPEG", "1")):
@@ -179,6 +199,16 @@ def test_what_is_whole_is_decoded_as_pillow_does(kind, mode):
     decoded = decode(file.getvalue(), Limits())
     assert decoded.dtype == np.uint8
     np.testing.assert_array_equal(decoded, np.asarray(Image.open(file).convert("RGB")))
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_an_upload_is_upright_as_the_file_is(tmp_path, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(noise(np.random.default_rng(1))).save(tmp_path / "a.png", exif=exif)
+    decoded = decode((tmp_path / "a.png").read_bytes(), Limits())
+    assert decoded.shape == ((48, 24, 3) if orientation < 5 else (24, 48, 3))
+    np.testing.assert_array_equal(decoded, read_image(tmp_path / "a.png"))
 
 
 def test_pixels_are_limited_to_the_pixel():
