@@ -192,19 +192,32 @@ def device(config: Config) -> torch.device:
         chosen = torch.device(config.device)
     if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
         raise InputError(f"{config.device!r}: this machine has {torch.cuda.device_count()} CUDA devices")
-    torch.backends.cudnn.allow_tf32 = False  # float32 is to mean float32
     return chosen
+
+
+def exact_float32() -> None:
+    """Have float32 mean IEEE float32 in every product and convolution of this process, not TF32 or bf16.
+
+    Called where a process takes up a network: training, testing, detecting. Each operation is set by itself, since one
+    that was set before does not follow its parent. torch's older switches (``allow_tf32``) do not go with these.
+    """
+    backends: Any = torch.backends  # its types do not tell all of the operations
+    for part in (backends, backends.cuda.matmul, backends.cudnn, backends.cudnn.conv, backends.cudnn.rnn,
+                 backends.mkldnn, backends.mkldnn.matmul, backends.mkldnn.conv, backends.mkldnn.rnn):  # fmt: skip
+        part.fp32_precision = "ieee"
 
 
 def autocast_dtype(config: Config, on: torch.device) -> torch.dtype | None:
     """bf16 or None (float32). ``auto`` takes bf16 only where the hardware has it: emulation is many times slower."""
     if config.precision == "auto":
-        has_bf16 = torch.cuda.is_bf16_supported(including_emulation=False) if on.type == "cuda" else _cpu_has_bf16()
-        return torch.bfloat16 if has_bf16 else None
+        return torch.bfloat16 if has_bf16(on) else None
     return torch.bfloat16 if config.precision == "bf16" else None
 
 
-def _cpu_has_bf16() -> bool:
+def has_bf16(on: torch.device) -> bool:
+    """Whether the hardware of this device computes in bf16 (``torch.cuda.is_bf16_supported`` asks the current one)."""
+    if on.type == "cuda":
+        return torch.version.hip is not None or torch.cuda.get_device_capability(on) >= (8, 0)
     capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
     return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16"))
 

@@ -78,6 +78,7 @@ def train(config: Config, progress: bool = True, recorded: Config | None = None)
         Interrupted: on Ctrl-C or SIGTERM, with a checkpoint written.
     """
     build.check(config)
+    build.exact_float32()
     source = build.source(config)
     samples, held = _split(config, source)
     build.sampler(config, samples.pids)  # too few people is said before a folder is made

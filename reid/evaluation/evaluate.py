@@ -205,12 +205,12 @@ def network_digest(config: Config, folder: Path) -> str:
 
 def settings_key(config: Config, samples: Samples, own: Sequence[object]) -> str:
     """Digest of what is computed from images besides the network: files (by size and time), identities, arithmetic,
-    and ``own`` settings."""
-    stats = [file.stat() for file in samples.paths]
-    files = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in zip(samples.names, stats, strict=True)]
+    and ``own`` settings. Of the device the kind alone: with its name, what one of two unlike GPUs has done would not
+    count on the other."""
+    files = [(name, *stat) for name, stat in zip(samples.names, samples.stats, strict=True)]
     people = [samples.pids.tolist(), samples.camids.tolist()]
     size = [config.data.height, config.data.width, config.transforms.standardise]
-    settings = json.dumps([files, people, precision_name(config), device_name(config), *size, *own])
+    settings = json.dumps([files, people, precision_name(config), build.device(config).type, *size, *own])
     return hashlib.sha256(settings.encode()).hexdigest()[:16]
 
 
