@@ -6,7 +6,9 @@ import hashlib
 import inspect
 import logging
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -29,6 +31,8 @@ from reid.models.weights import check_weights, load_weights
 from reid.paths import bundled_names
 
 log = logging.getLogger(__name__)
+
+_kept: ContextVar[dict[tuple[object, ...], DataSet] | None] = ContextVar("tables that were read", default=None)
 
 
 def check(config: Config) -> None:
@@ -80,19 +84,47 @@ def datasets(config: Config, name: str, splits: Sequence[str]) -> list[DataSet]:
     return [_read(config, card, splits) for card in trials(load_card(name))]
 
 
+def label(config: Config, name: str) -> str:
+    """What the results of a data set, or of all its random splits, are filed under."""
+    own = datasets(config, name, ())
+    return own[0].label if len(own) == 1 else own[0].name
+
+
 def images(config: Config, name: str, training: bool) -> tuple[str, Samples]:
     """Label and images of a folder, whatever its layout, or of a data set: its training split where ``training`` and
     it has one, else its test splits together."""
     if name and Path(name).is_dir() and name not in bundled_names("datasets"):
         return f"{Path(name).resolve().name} (folder)", read_unlabelled(Path(name))
     card = load_card(name)
-    known = card.splits or read_dataset(card, config.data.folder, Path(config.data.sites_root)).splits
+    known = card.splits or _table(config, card, None).splits
     data = _read(config, card, ["train"] if training and "train" in known else ["query", "gallery"])
     return data.label, concatenate(list(data.splits.values()))
 
 
+@contextmanager
+def tables_kept() -> Iterator[None]:
+    """Within the block each table is read once, however many runs ask for it: for a command that takes the data to stay
+    as it is."""
+    token = _kept.set({} if (before := _kept.get()) is None else before)
+    try:
+        yield
+    finally:
+        _kept.reset(token)
+
+
+def _table(config: Config, card: Card, splits: Sequence[str] | None) -> DataSet:
+    folder, sites = config.data.folder, Path(config.data.sites_root)
+    kept = _kept.get()
+    if kept is None:
+        return read_dataset(card, folder, sites, splits)
+    key = (repr(card), folder, sites, None if splits is None else tuple(splits))
+    if key not in kept:
+        kept[key] = read_dataset(card, folder, sites, splits)
+    return kept[key]
+
+
 def _read(config: Config, card: Card, splits: Sequence[str]) -> DataSet:
-    data = read_dataset(card, config.data.folder, Path(config.data.sites_root), splits)
+    data = _table(config, card, splits)
     for note in data.notes:
         _note(f"{data.name}: {note}")
     return data

@@ -22,6 +22,10 @@ class Row:
     queries: int
     gallery: int
     in_domain: bool
+    train_device: str = ""  # of older results, which do not tell
+    train_precision: str = ""
+    device: str = ""
+    precision: str = ""
 
 
 def rows_of(results: dict[str, Any]) -> list[Row]:
@@ -40,6 +44,10 @@ def rows_of(results: dict[str, Any]) -> list[Row]:
             own["num_valid_queries"],
             own["num_gallery"],
             target in run["sources"],
+            run.get("training_device", ""),
+            run.get("training_precision", ""),
+            own["device"],
+            own["precision"],
         )
         for target, own in results["targets"].items()
     ]
