@@ -143,6 +143,8 @@ def work(tasks: Sequence[Task], jobs: int, progress: bool = True) -> list[Failur
         InputError: GPUs that would compute in different precisions.
         Interrupted: on Ctrl-C or SIGTERM; tasks in progress then stop with a checkpoint written.
     """
+    if not tasks:
+        return []
     jobs = min(jobs, len(tasks))
     _check_alike(tasks, jobs)
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # else waiting threads take the other processes' cores

@@ -46,8 +46,8 @@ def rows_of(results: dict[str, Any]) -> list[Row]:
             target in run["sources"],
             run.get("training_device", ""),
             run.get("training_precision", ""),
-            own["device"],
-            own["precision"],
+            own.get("device", ""),
+            own.get("precision", ""),
         )
         for target, own in results["targets"].items()
     ]

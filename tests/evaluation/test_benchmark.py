@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from conftest import ROOT, tiny_overrides
 from safetensors import safe_open
 from safetensors.torch import save_file
@@ -28,7 +29,16 @@ from reid.engine.train import is_trained
 from reid.errors import InputError
 from reid.evaluation.benchmark import load_benchmark, runs_of, write_benchmark
 from reid.evaluation.evaluate import read_results
-from reid.evaluation.scheduler import _do, _Log, _network_key, estimate, tasks_of, work
+from reid.evaluation.scheduler import (
+    _check_alike,
+    _do,
+    _Log,
+    _network_key,
+    _with,
+    estimate,
+    tasks_of,
+    work,
+)
 from reid.files import locked, write_atomically
 
 GRID = """
@@ -392,6 +402,22 @@ def test_how_long_it_will_take(grid, monkeypatch):
     monkeypatch.setattr(os, "cpu_count", lambda: 2)
     assert estimate(left, runs, 8) == pytest.approx(expected / 2)
     assert estimate([], runs, 8) == 0
+
+
+def test_gpus_on_which_auto_means_unlike_precisions_are_refused(grid, monkeypatch):
+    path, overrides = grid
+    loose = [override for override in overrides if not override.startswith(("device", "precision"))]
+    tasks = tasks_of(runs_of(load_benchmark(str(path))[1], [*loose, "device=cpu"]))
+    tasks = [replace(task, runs=tuple(replace(r, config=_with(r.config, "device", "auto")) for r in task.runs))
+             for task in tasks]  # fmt: skip
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda on: [(9, 0), (9, 0), (7, 5)][on.index])
+    with pytest.raises(InputError, match="precision: 'auto' is bf16 on cuda:0 and float32 on cuda:2; give float32 or"):
+        work(tasks, 3, progress=False)
+    _check_alike(tasks, 2)  # only those that are used
+    own = [replace(t, runs=tuple(replace(r, config=_with(r.config, "precision", "bf16")) for r in t.runs))
+           for t in tasks]  # fmt: skip
+    _check_alike(own, 3)
 
 
 def test_leave_one_out(grid, tmp_path):
