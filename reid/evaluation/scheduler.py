@@ -205,7 +205,9 @@ def _give(workers: dict[int, _Worker], slot: int, waiting: deque[tuple[int, bool
     try:
         workers[slot].connection.send(waiting[0])
     except OSError:
-        workers.pop(slot).process.join()
+        worker = workers.pop(slot)
+        worker.connection.close()
+        worker.process.join()
     else:
         workers[slot].task = waiting.popleft()[0]
 
@@ -350,8 +352,8 @@ class _Log:
                 while block := file.read(1 << 20):
                     self._read += len(block)
                     self._lines += block.count(b"\n")
-        except FileNotFoundError:
-            return 0
+        except OSError:
+            pass  # not there yet, or what the run's own process fails on, and tells
         return self._lines
 
 
