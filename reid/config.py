@@ -11,6 +11,7 @@ import difflib
 import hashlib
 import json
 import os
+import re
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from pathlib import Path
@@ -163,11 +164,23 @@ class Config(_Section):
 
     @property
     def run_folder(self) -> Path:
-        """``output/run``, where the run's name defaults to file name, seed and a hash of other training overrides."""
+        """``output/run``, where the run's name defaults to file name, source if it is overridden, seed and a hash of
+        all training overrides. A folder that is there under the name without the source, as it once was, stays it."""
         if self.run:
             return Path(self.output) / self.run
         suffix = hashlib.sha256(json.dumps(self._overridden, sort_keys=True).encode()).hexdigest()[:6]
-        return Path(self.output) / (f"{self.name}_seed{self.seed}" + (f"_{suffix}" if self._overridden else ""))
+        ending = f"seed{self.seed}" + (f"_{suffix}" if self._overridden else "")
+        before = Path(self.output) / f"{self.name}_{ending}"
+        if "data.source" not in self._overridden or before.is_dir():
+            return before
+        return Path(self.output) / f"{self.name}_{_in_words(self.data.sources)}_{ending}"
+
+
+def _in_words(sources: Sequence[str]) -> str:
+    """Data sets as part of a file's name: their names, of paths the last part; the hash beside it tells like ones
+    apart."""
+    words = [re.sub(r"[^A-Za-z0-9_.@-]+", "-", Path(source).name).strip(".-") or "data" for source in sources]
+    return "+".join(word.removesuffix(".csv")[:40] for word in words)[:80]
 
 
 COMMAND_LINE = "command line"

@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
+import logging
 import os
 import re
+import secrets
 from collections import Counter
 from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, BinaryIO
 
 import yaml
 
 from reid.errors import InputError
+
+log = logging.getLogger(__name__)
+
+PARTIAL = ".*.partial*"  # what unfinished files are named
+NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
+
+
+class Busy(InputError):
+    """Another process is at work in a folder; later it may not be."""
 
 
 def write_atomically(path: Path, content: bytes | str) -> None:
@@ -24,18 +36,77 @@ def write_atomically(path: Path, content: bytes | str) -> None:
     """
     data = content.encode() if isinstance(content, str) else content
     try:
-        partial = path.with_name(f".{path.name}.partial{os.getpid()}")
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with partial.open("wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
+        with replacing(path) as file:
+            file.write(data)
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: cannot be written: {error}") from None
+
+
+@contextmanager
+def replacing(path: Path, mode: int = 0o666) -> Iterator[BinaryIO]:
+    """A file that is synced and takes the place of ``path`` when the block ends; after an error the old one stands.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    partial, file = _open_partial(path, mode)
+    try:
+        with file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+            partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _open_partial(path: Path, mode: int) -> tuple[Path, BinaryIO]:
+    """A new file beside ``path``, locked while it is open: so another process, on another host too, can tell that its
+    writer lives. A process's number could not: it comes again, and says nothing of other hosts and threads."""
+    while True:
+        partial = path.with_name(f".{path.name}.partial-{secrets.token_hex(6)}")
+        descriptor = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+        file = os.fdopen(descriptor, "wb")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX)
+        except OSError as error:
+            if error.errno not in NO_LOCKS:
+                file.close()
+                partial.unlink(missing_ok=True)
+                raise
+            return partial, file  # without locks nobody tidies up either: see locked()
+        if os.fstat(descriptor).st_nlink:
+            return partial, file
+        file.close()  # it was taken for a dead writer's in the moment before it was locked
+
+
+def leftover_partials(folder: Path) -> list[Path]:
+    """Unfinished files in ``folder`` whose writers have died."""
+    return _leftovers(folder, remove=False)
+
+
+def remove_leftover_partials(folder: Path) -> list[Path]:
+    """Delete them; returns what they were."""
+    return _leftovers(folder, remove=True)
+
+
+def _leftovers(folder: Path, remove: bool) -> list[Path]:
+    found = []
+    for partial in sorted(folder.glob(PARTIAL)):
+        try:
+            file = partial.open("r+b")
+        except (FileNotFoundError, IsADirectoryError, PermissionError):  # finished meanwhile, or not ours
+            continue
+        with file:
+            try:
+                _lock(file, partial, wait=False)
+            except Busy:
+                continue
+            if remove:  # while it is locked: a writer that has only just made it then finds it gone, and makes another
+                partial.unlink(missing_ok=True)
+            found.append(partial)
+    return found
 
 
 @contextmanager
@@ -43,21 +114,46 @@ def locked(folder: Path, wait: bool = False) -> Iterator[None]:
     """Hold ``folder`` for one writer; the lock goes with the process, however it ends.
 
     Raises:
-        InputError: another process holds it and we do not ``wait`` for it, or the folder cannot be made.
+        Busy: another process holds it and we do not ``wait`` for it.
+        InputError: the folder cannot be made, or lies on a file system without locks.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        file = (folder / ".lock").open("w")
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be written: {error}") from None
+    with holding(folder / ".lock", folder, wait):
+        remove_leftover_partials(folder)
+        yield
+
+
+@contextmanager
+def holding(lock: Path, folder: Path, wait: bool) -> Iterator[None]:
+    """Hold the file ``lock``, which stands for ``folder``. Raises as :func:`locked` does."""
+    try:
+        file = lock.open("w")
     except OSError as error:
         raise InputError(f"{folder}: cannot be written: {error}") from None
     with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except OSError:
-            raise InputError(f"{folder}: another process is at work in it") from None
-        for left in folder.glob(".*.partial*"):  # of a writer that was killed
-            left.unlink(missing_ok=True)
+        _lock(file, folder, wait)
         yield
+
+
+def _lock(file: IO[Any], what: Path, wait: bool) -> None:
+    try:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if not wait:
+                raise Busy(f"{what}: another process is at work in it") from None
+            log.warning(f"{what}: another process is at work in it; waiting for it to end")
+            fcntl.flock(file, fcntl.LOCK_EX)
+    except OSError as error:
+        where = (
+            "; the file system has no locks (flock): mount it with them (NFS: without nolock; Lustre: with flock), or "
+            "choose a folder on a local disk"
+        )
+        hint = where if error.errno in NO_LOCKS else ""
+        raise InputError(f"{what}: cannot be locked: {error.strerror}{hint}") from None
 
 
 PLAIN = {  # what a number and a truth value may look like: YAML 1.1 has readings of other forms that nobody expects

@@ -125,7 +125,8 @@ def _result(found: pd.DataFrame, model: str, source: str, target: str, seed: int
         "mAP": found["ap"].mean(), **cmc, "mINP": found["inp"].mean(), "queries": len(found), "gallery": 72,
         "spread": None, "run": str(run), "epoch": 6, "epoch_choice": "last", "oracle_epoch": None, "oracle_mAP": None,
         "adabn": model.endswith("adabn"), "config_hash": "012345678901", "checkpoint": "00e1000000000000",
-        "data_fingerprint": f"{1:064x}", "device": "cpu (AVX2)", "precision": "float32", "code": "0.1.0 abc",
+        "data_fingerprint": f"{1:064x}", "train_device": "cpu", "train_precision": "float32", "device": "cpu (AVX2)",
+        "precision": "float32", "code": "0.1.0 abc",
     }  # fmt: skip
 
 

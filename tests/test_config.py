@@ -1,4 +1,6 @@
+import hashlib
 import re
+from pathlib import Path
 
 import pytest
 
@@ -144,8 +146,48 @@ def test_run_folder_tells_runs_apart():
     assert folder("seed=2", "targets=[]", "device=cpu", "data.workers=0") == "runs/sites_bn_seed2"
     assert folder("run=mine", "output=here") == "here/mine"
     assert folder("data.source=plaza") == folder()  # what the file says already
-    assert folder("data.source=station").startswith("runs/sites_bn_seed0_")
+    assert re.fullmatch("runs/sites_bn_station_seed0_[0-9a-f]{6}", folder("data.source=station"))
+    assert re.fullmatch(
+        r"runs/sites_bn_plaza\+station_seed1_[0-9a-f]{6}", folder("data.source=[plaza, station]", "seed=1")
+    )
+    assert re.fullmatch("runs/sites_bn_seed0_[0-9a-f]{6}", folder("optim.lr=0.1"))
     assert len({folder(f"optim.lr={rate}") for rate in (0.1, 0.2, "1e-1")}) == 2
+
+
+@pytest.mark.parametrize(
+    ("source", "word"),
+    [
+        ("/data/my crops/", "my-crops"),
+        ("../Läden/shop.csv", "shop"),
+        ("'..'", "data"),
+        ("market1501@detected", "market1501@detected"),
+        (f"/data/{'long' * 50}", "long" * 10),
+        ("[" + ", ".join(f"/data/{n}/{'x' * 60}" for n in range(9)) + "]", "+".join(["x" * 40, "x" * 39])),
+    ],
+)
+def test_a_path_as_source_is_a_safe_and_short_word(source, word):
+    folder = load_config("sites_bn.yaml", [f"data.source={source}"]).run_folder
+    assert re.fullmatch(rf"sites_bn_{re.escape(word)}_seed0_[0-9a-f]{{6}}", folder.name)
+    assert folder.parent.as_posix() == "runs" and len(folder.name.encode()) < 150
+
+
+def test_sources_of_one_word_have_folders_of_their_own():
+    names = ["/a/crops", "/b/crops", "'crops #1'", "'crops  #1'", "[crops, station]", "crops+station"]
+    folders = {load_config("sites_bn.yaml", [f"data.source={name}"]).run_folder for name in names}
+    assert len(folders) == len(names)
+
+
+def test_a_folder_of_the_former_name_stays_the_runs(tmp_path, monkeypatch):
+    """``sites_bn_seed0_HASH``, as runs of an overridden source were once named."""
+    monkeypatch.chdir(tmp_path)
+    station = load_config("sites_bn.yaml", ["data.source=station"])
+    new = station.run_folder
+    changed = hashlib.sha256(b'{"data.source": "station"}').hexdigest()[:6]
+    old = Path(f"runs/sites_bn_seed0_{changed}")
+    assert new == Path(f"runs/sites_bn_station_seed0_{changed}")
+    old.mkdir(parents=True)
+    assert station.run_folder == old
+    assert load_config("sites_bn.yaml", ["data.source=street"]).run_folder.name.startswith("sites_bn_street_seed0_")
 
 
 def test_data_folder(monkeypatch):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import csv
 import io
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -15,7 +16,7 @@ from reid.errors import InputError
 from reid.files import write_atomically
 
 if TYPE_CHECKING:
-    from reid.evaluation.benchmark import Run
+    from reid.evaluation.benchmark import Failure, Run
 
 
 # cross-domain
@@ -54,9 +55,13 @@ def cross_domain(arguments: argparse.Namespace) -> None:
 
 
 def _compare(names: Sequence[str], targets: Sequence[str], overrides: Sequence[str], jobs: int, output: Path) -> None:
+    import pandas as pd
+
     from reid.config import load_config
-    from reid.evaluation.benchmark import Run
+    from reid.engine.build import tables_kept
+    from reid.evaluation.benchmark import Run, lacking
     from reid.evaluation.evaluate import read_results
+    from reid.report.alike import mixtures
     from reid.report.plots import gap_plot
     from reid.report.table import Row, gap_table, rows_of
 
@@ -66,12 +71,18 @@ def _compare(names: Sequence[str], targets: Sequence[str], overrides: Sequence[s
         wanted = tuple(with_sources(config, targets))
         check_targets(config, wanted)
         runs.append(Run(config.name, False, config, False, wanted, False))
-    labels = _do_missing(f"{len(runs)} runs", runs, jobs)
-    rows: list[Row] = []
-    for run, own in zip(runs, labels, strict=True):
-        results = read_results(run.config.run_folder)
-        rows += rows_of({**results, "targets": {label: results["targets"][label] for label in own}})
-    table = gap_table(rows)
+    with tables_kept():
+        failures = _do_missing(f"{len(runs)} runs", runs, jobs)
+        rows: list[Row] = []
+        for run in runs:
+            lost = lacking(run, failures)
+            if len(lost) < len(run.targets):
+                results = read_results(run.config.run_folder)
+                own = [target.label for target, _ in run.tests() if target.given not in lost]
+                rows += rows_of({**results, "targets": {label: results["targets"][label] for label in own}})
+    if not rows:
+        _raise(failures, len(runs))
+    table = "\n\n".join([gap_table(rows), *mixtures(pd.DataFrame(rows))])
     print(table)
     content = io.StringIO()
     writer = csv.DictWriter(content, [field.name for field in fields(Row)], lineterminator="\n")
@@ -81,41 +92,67 @@ def _compare(names: Sequence[str], targets: Sequence[str], overrides: Sequence[s
     write_atomically(output / "results.csv", content.getvalue())
     gap_plot(rows, output / "gap.png")
     print(f"written: {output}/table.md, results.csv, gap.png")
+    _raise(failures, len(runs))
 
 
 def _run_benchmark(name: str, overrides: Sequence[str], jobs: int, output: Path | None) -> None:
+    import pandas as pd
+
+    from reid.engine.build import tables_kept
     from reid.evaluation.benchmark import load_benchmark, runs_of, write_benchmark
     from reid.files import locked
+    from reid.report.alike import mixtures
 
     stem, benchmark = load_benchmark(name)
-    runs = runs_of(benchmark, overrides)
-    for run in {run.config.data.sources: run for run in runs}.values():
-        check_targets(run.config, benchmark.targets)
-    output = output or Path("runs/benchmarks") / stem
-    with locked(output):
-        _do_missing(f"{stem}: {len(runs)} runs", runs, jobs)
-        write_benchmark(stem, benchmark, runs, output)
-    print(
-        f"written: {output}/results.csv and the files beside it; python tools/report.py {output} makes a page of them"
-    )
+    with tables_kept():
+        runs = runs_of(benchmark, overrides)
+        for run in {run.config.data.sources: run for run in runs}.values():
+            check_targets(run.config, benchmark.targets)
+        output = output or Path("runs/benchmarks") / stem
+        with locked(output):
+            failures = _do_missing(f"{stem}: {len(runs)} runs", runs, jobs)
+            tables = write_benchmark(stem, benchmark, runs, output, failures)
+    if tables:
+        for text in mixtures(pd.concat(tables, ignore_index=True)):
+            print(text, file=sys.stderr)
+        print(f"written: {output}/results.csv and the files beside it; python tools/report.py {output} makes a page")
+    _raise(failures, len(runs))
 
 
-def _do_missing(name: str, runs: Sequence[Run], jobs: int) -> list[list[str]]:
-    """Say what is missing and about how long it takes, then do it; returns each run's target labels."""
+def _raise(failures: Sequence[Failure], runs: int) -> None:
+    """End with what failed, if anything did, and say that what did not is kept.
+
+    Raises:
+        InputError: all of it can be mended by other input.
+        RuntimeError: some of it cannot.
+    """
+    if not failures:
+        return
+    count = len({failure.folder for failure in failures})
+    head = f"{count} of {runs} runs failed; what did not is kept, and the same command does what is missing:"
+    text = "\n".join([head, *map(str, failures)])
+    raise RuntimeError(text) if any(failure.bug for failure in failures) else InputError(text)
+
+
+def _do_missing(name: str, runs: Sequence[Run], jobs: int) -> list[Failure]:
+    """Say what is missing and, where it is known, about how long it takes; then do it; returns what failed."""
     from reid.evaluation.scheduler import estimate, tasks_of, work
 
     tasks = tasks_of(runs)
-    busy = {task.config.run_folder for task in tasks}
     cells = sum(len(missing) for task in tasks for missing in task.missing)
     train = sum(task.steps > 0 for task in tasks)
     text = f"{name}, {sum(len(run.targets) for run in runs)} cells; missing: {cells} cells, {train} runs to train"
     if tasks:
-        finished = [run for run in runs if run.config.run_folder not in busy]
-        minutes = estimate(tasks, finished, jobs) / 60
-        text += f"; about {max(1, round(minutes))} min" if minutes < 120 else f"; about {minutes / 60:.0f} h"
+        seconds = estimate(tasks, runs, jobs)
+        if seconds is None:
+            text += (
+                "; the time is not known yet: no such network was trained here, the bar shows it from the first steps"
+            )
+        else:
+            minutes = seconds / 60
+            text += f"; about {max(1, round(minutes))} min" if minutes < 120 else f"; about {minutes / 60:.0f} h"
     print(text, flush=True)
-    work(tasks, jobs)
-    return [[target.label for target, _ in run.tests()] for run in runs]
+    return work(tasks, jobs)
 
 
 # report

@@ -180,6 +180,11 @@ class Samples:
     def paths(self) -> tuple[Path, ...]:
         return tuple(self.root / name for name in self.names)
 
+    @cached_property
+    def stats(self) -> tuple[tuple[int, int], ...]:
+        """Size in bytes and time of change in ns of each file, when first asked for."""
+        return tuple((stat.st_size, stat.st_mtime_ns) for stat in (path.stat() for path in self.paths))
+
     @property
     def identities(self) -> NDArray[np.int64]:
         """The identities, sorted; distractors (0) are none."""

@@ -6,7 +6,9 @@ import hashlib
 import inspect
 import logging
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -30,6 +32,8 @@ from reid.models.weights import check_weights, load_weights
 from reid.paths import bundled_names
 
 log = logging.getLogger(__name__)
+
+_kept: ContextVar[dict[tuple[object, ...], DataSet] | None] = ContextVar("tables that were read", default=None)
 
 
 def check(config: Config) -> None:
@@ -105,6 +109,12 @@ def datasets(config: Config, name: str, splits: Sequence[str]) -> list[DataSet]:
     return [_read(config, card, splits) for card in trials(load_card(name))]
 
 
+def label(config: Config, name: str) -> str:
+    """What the results of a data set, or of all its random splits, are filed under."""
+    own = datasets(config, name, ())
+    return own[0].label if len(own) == 1 else own[0].name
+
+
 def images(config: Config, name: str, training: bool) -> tuple[str, Samples]:
     """Label and images of a folder, whatever its layout, or of a data set: its training split where ``training`` and
     it has one, else its test splits together."""
@@ -116,13 +126,35 @@ def images(config: Config, name: str, training: bool) -> tuple[str, Samples]:
             refuse_unwritable(str(path))
         return f"{Path(name).resolve().name} (folder)", samples
     card = load_card(name)
-    known = card.splits or read_dataset(card, config.data.folder, Path(config.data.sites_root)).splits
+    known = card.splits or _table(config, card, None).splits
     data = _read(config, card, ["train"] if training and "train" in known else ["query", "gallery"])
     return data.label, concatenate(list(data.splits.values()))
 
 
+@contextmanager
+def tables_kept() -> Iterator[None]:
+    """Within the block each table is read once, however many runs ask for it: for a command that takes the data to stay
+    as it is."""
+    token = _kept.set({} if (before := _kept.get()) is None else before)
+    try:
+        yield
+    finally:
+        _kept.reset(token)
+
+
+def _table(config: Config, card: Card, splits: Sequence[str] | None) -> DataSet:
+    folder, sites = config.data.folder, Path(config.data.sites_root)
+    kept = _kept.get()
+    if kept is None:
+        return read_dataset(card, folder, sites, splits)
+    key = (repr(card), folder, sites, None if splits is None else tuple(splits))
+    if key not in kept:
+        kept[key] = read_dataset(card, folder, sites, splits)
+    return kept[key]
+
+
 def _read(config: Config, card: Card, splits: Sequence[str]) -> DataSet:
-    data = read_dataset(card, config.data.folder, Path(config.data.sites_root), splits)
+    data = _table(config, card, splits)
     for note in data.notes:
         _note(f"{data.name}: {note}")
     return data
@@ -256,19 +288,32 @@ def device(config: Config) -> torch.device:
         chosen = torch.device(config.device)
     if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
         raise InputError(f"{config.device!r}: this machine has {torch.cuda.device_count()} CUDA devices")
-    torch.backends.cudnn.allow_tf32 = False  # float32 is to mean float32
     return chosen
+
+
+def exact_float32() -> None:
+    """Have float32 mean IEEE float32 in every product and convolution of this process, not TF32 or bf16.
+
+    Called where a process takes up a network: training, testing, detecting. Each operation is set by itself, since one
+    that was set before does not follow its parent. torch's older switches (``allow_tf32``) do not go with these.
+    """
+    backends: Any = torch.backends  # its types do not tell all of the operations
+    for part in (backends, backends.cuda.matmul, backends.cudnn, backends.cudnn.conv, backends.cudnn.rnn,
+                 backends.mkldnn, backends.mkldnn.matmul, backends.mkldnn.conv, backends.mkldnn.rnn):  # fmt: skip
+        part.fp32_precision = "ieee"
 
 
 def autocast_dtype(config: Config, on: torch.device) -> torch.dtype | None:
     """bf16 or None (float32). ``auto`` takes bf16 only where the hardware has it: emulation is many times slower."""
     if config.precision == "auto":
-        has_bf16 = torch.cuda.is_bf16_supported(including_emulation=False) if on.type == "cuda" else _cpu_has_bf16()
-        return torch.bfloat16 if has_bf16 else None
+        return torch.bfloat16 if has_bf16(on) else None
     return torch.bfloat16 if config.precision == "bf16" else None
 
 
-def _cpu_has_bf16() -> bool:
+def has_bf16(on: torch.device) -> bool:
+    """Whether the hardware of this device computes in bf16 (``torch.cuda.is_bf16_supported`` asks the current one)."""
+    if on.type == "cuda":
+        return torch.version.hip is not None or torch.cuda.get_device_capability(on) >= (8, 0)
     capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
     return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16"))
 

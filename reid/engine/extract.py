@@ -47,6 +47,7 @@ def load_network(config: Config, folder: Path, epoch: int | None = None) -> Embe
         InputError: no checkpoint, an unfinished or a damaged one.
     """
     build.check_tested(config)
+    build.exact_float32()
     checkpoint = folder / FILE
     if not checkpoint.exists():
         raise InputError(f"{folder}: holds no {FILE}; train it first")

@@ -75,20 +75,23 @@ def is_trained(config: Config) -> bool:
     return stored.finished
 
 
-def train(config: Config, progress: bool = True, recorded: Config | None = None) -> Path:
+def train(config: Config, progress: bool = True, recorded: Config | None = None, wait: bool = False) -> Path:
     """Train to the end, or go on from the checkpoint in the run's folder; returns the folder.
 
-    ``recorded`` is the config that is written there, where this one differs in where it runs (device, threads).
+    ``recorded`` is the config that is written there, where this one differs in where it runs (device, threads);
+    ``wait``: for another process that is at work in the folder, instead of an error.
 
     Raises:
+        Busy: another process is at work in the folder, and we do not wait for it.
         InputError: a bad value, file or data set; a loss that is no number; a checkpoint that cannot be gone on with.
         Interrupted: on Ctrl-C, SIGTERM or SIGHUP, with a checkpoint written.
     """
     build.check(config)
+    build.exact_float32()
     source = build.source(config)
     samples, held = _split(config, source)
     build.sampler(config, samples.pids)  # too few people is said before a folder is made
-    with locked(config.run_folder):
+    with locked(config.run_folder, wait):
         return _train(config, recorded or config, source, samples, held, progress)
 
 

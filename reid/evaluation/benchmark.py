@@ -7,7 +7,7 @@ tested already counts, and a grid that was killed goes on where it stopped.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -64,6 +64,11 @@ class Run:
     divergence: bool
     oracle: bool = False
 
+    @property
+    def described(self) -> str:
+        """The run in words, for messages."""
+        return f"{self.label} of {'+'.join(self.config.data.sources)}, seed {self.config.seed}"
+
     def tests(self) -> Iterator[tuple[Target, Adaptation | None]]:
         """Each target, and the images whose statistics are taken for it."""
         for target in read_targets(self.config, self.targets):
@@ -79,6 +84,44 @@ class Run:
             for target, own in self.tests()
             if not is_evaluated(self.config, folder, target, own, oracle=self.oracle)
         ]
+
+
+@dataclass(frozen=True)
+class Failure:
+    """What kept a run, or its test on one ``target`` (as given), from being done; ``bug``: no other input mends it."""
+
+    folder: Path
+    run: str
+    target: str | None
+    problem: str
+    bug: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.run}{f' on {self.target}' if self.target else ''} ({self.folder}): {self.problem}"
+
+    @property
+    def reason(self) -> str:
+        """The problem in a line: of a traceback the last."""
+        lines = self.problem.strip().splitlines()
+        return lines[-1] if self.bug else " ".join(lines)
+
+    def keeps(self, run: Run, target: str) -> bool:
+        """Whether this is why the run lacks the target."""
+        own = self.target is None or (self.target == target and self.run == run.described)
+        return own and self.folder == run.config.run_folder
+
+
+def lacking(run: Run, failures: Sequence[Failure]) -> dict[str, str]:
+    """The targets (as given) that a run has no valid figures of, each with the reason."""
+    own = [failure for failure in failures if failure.folder == run.config.run_folder]
+    if not own:
+        return {}
+    try:
+        missing = run.missing()
+    except InputError:
+        missing = list(run.targets)
+    reasons = {name: [one.reason for one in own if one.keeps(run, name)] for name in missing}
+    return {name: "; ".join(found) or "an earlier step failed" for name, found in reasons.items()}
 
 
 def load_benchmark(name: str) -> tuple[str, Benchmark]:
@@ -142,36 +185,68 @@ def runs_of(benchmark: Benchmark, overrides: Sequence[str] = ()) -> list[Run]:
     return runs
 
 
-def write_benchmark(name: str, benchmark: Benchmark, runs: Sequence[Run], output: Path) -> None:
-    """Gather the finished runs' files into the grid's: results, a row a query, divergence, and what it was.
+def write_benchmark(
+    name: str, benchmark: Benchmark, runs: Sequence[Run], output: Path, failures: Sequence[Failure] = ()
+) -> list[pd.DataFrame]:
+    """Gather the finished runs' files into the grid's: results, a row a query, divergence, and what it was; returns the
+    tables of results. Cells lacking after ``failures`` are named in benchmark.json; without a cell nothing is written.
 
     ``results`` and ``queries`` hold the models; ``remedies`` and ``remedies_queries`` the remedies.
     """
+    lacks = [lacking(run, failures) for run in runs]
+    if all(len(own) == len(run.targets) for run, own in zip(runs, lacks, strict=True)):
+        return []
+    tables: list[pd.DataFrame] = []
+    described: dict[str, tuple[str, dict[str, Any]]] = {}
     for remedy, prefix in ((False, ""), (True, "remedies_")):
         rows, queries = [], []
-        for run in (run for run in runs if run.remedy == remedy):
+        for run, lost in ((run, own) for run, own in zip(runs, lacks, strict=True) if run.remedy == remedy):
+            if len(lost) == len(run.targets):
+                continue
             results = read_results(run.config.run_folder)
             for target, adaptation in run.tests():
+                if target.given in lost:
+                    continue
                 key = result_key(target.label, adaptation)
                 row = _row(run, target.label, results["run"], results["targets"][key])
+                described.setdefault(target.given, (target.label, results["targets"][key]))
                 own = pd.read_parquet(run.config.run_folder / "targets" / key / QUERIES_FILE)
                 names = {column: row[column] for column in ("model", "source", "target", "seed")}
                 queries.append(own.assign(**names)[[*names, *own.columns]])
                 rows.append(row)
         stem = prefix.rstrip("_") or "results"
         if not rows:
-            for name in (f"{stem}.csv", f"{stem}.parquet", f"{prefix}queries.parquet"):
-                (output / name).unlink(missing_ok=True)  # of an earlier form of the grid
+            for file in (f"{stem}.csv", f"{stem}.parquet", f"{prefix}queries.parquet"):
+                (output / file).unlink(missing_ok=True)  # of an earlier form of the grid
         else:
-            table = pd.DataFrame(rows)
+            tables.append(table := pd.DataFrame(rows))
             write_atomically(output / f"{stem}.csv", table.to_csv(index=False, lineterminator="\n"))
             write_atomically(output / f"{stem}.parquet", table.to_parquet(index=False))
             write_atomically(output / f"{prefix}queries.parquet", pd.concat(queries).to_parquet(index=False))
     first = [run for run in runs if run.divergence]
     bar = track(first, name="divergence", unit="run", total=len(first))
-    divergence = pd.DataFrame([row for run in bar for row in _divergence(run)])
+    divergence = pd.DataFrame([row for run in bar for row in _divergence(run, failures)])
     write_atomically(output / "divergence.csv", divergence.to_csv(index=False, lineterminator="\n"))
-    write_atomically(output / "benchmark.json", json.dumps(_describe(name, benchmark, runs), indent=1) + "\n")
+    description = _describe(name, benchmark, described)
+    missing = [one for run, lost in zip(runs, lacks, strict=True) for one in _missing_cells(run, lost)]
+    write_atomically(output / "benchmark.json", json.dumps({**description, "missing": missing}, indent=1) + "\n")
+    return tables
+
+
+def _missing_cells(run: Run, lost: Mapping[str, str]) -> list[dict[str, Any]]:
+    """As the rows of results.csv name a cell, as far as the data can be read, with the reason."""
+    return [
+        {"model": run.label, "source": source, "target": target, "seed": run.config.seed, "reason": reason}
+        for name, reason in lost.items()
+        for source, target in [(_label(run.config, run.config.data.sources), _label(run.config, [name]))]
+    ]
+
+
+def _label(config: Config, names: Sequence[str]) -> str:
+    try:
+        return "+".join(build.label(config, name) for name in names)
+    except InputError:
+        return "+".join(names)
 
 
 def _row(run: Run, target: str, trained: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
@@ -198,16 +273,21 @@ def _row(run: Run, target: str, trained: dict[str, Any], own: dict[str, Any]) ->
         "config_hash": trained["config_hash"],
         "checkpoint": trained["checkpoint"],
         "data_fingerprint": own["dataset"]["fingerprint"],
+        "train_device": trained["training_device"],
+        "train_precision": trained["training_precision"],
         "device": own["device"],
         "precision": own["precision"],
         "code": own["code"],
     }
 
 
-def _divergence(run: Run) -> list[dict[str, Any]]:
+def _divergence(run: Run, failures: Sequence[Failure]) -> list[dict[str, Any]]:
     """Rows of one run: each source against every other target, and the identities of every target."""
     config, folder = run.config, run.config.run_folder
-    own = [moments_of(config, folder, name, progress=False) for name in run.targets]
+    names = [name for name in run.targets if not any(failure.keeps(run, name) for failure in failures)]
+    if not names:
+        return []
+    own = [moments_of(config, folder, name, progress=False) for name in names]
     trained = read_results(folder)["run"]
     rows: list[dict[str, Any]] = []
     for a in (a for a in own if a.label in trained["sources"]):
@@ -218,13 +298,15 @@ def _divergence(run: Run) -> list[dict[str, Any]]:
     return [{"model": run.label, "source": trained["source"], "seed": config.seed, **row} for row in rows]
 
 
-def _describe(name: str, benchmark: Benchmark, runs: Sequence[Run]) -> dict[str, Any]:
-    """What the tables are of, for their reader: the grid, definitions, versions, data."""
-    results = read_results(runs[0].config.run_folder)["targets"]
-    targets, data, own = {}, {}, {}
-    for target in read_targets(runs[0].config, benchmark.targets):
-        own = results[target.label]
-        targets[target.label], data[target.label] = target.given, own["dataset"]
+def _describe(name: str, benchmark: Benchmark, described: Mapping[str, tuple[str, dict[str, Any]]]) -> dict[str, Any]:
+    """What the tables are of, for their reader: the grid, definitions, versions, data. ``described``: label and figures
+    of one test on each target (as given)."""
+    targets: dict[str, str] = {}
+    data: dict[str, Any] = {}
+    own: dict[str, Any] = {}
+    for given in (given for given in benchmark.targets if given in described):
+        label, own = described[given]
+        targets[label], data[label] = given, own["dataset"]
     return {
         "name": name,
         **benchmark.model_dump(mode="json", include={"models", "remedies", "sources", "leave_one_out", "seeds"}),

@@ -9,10 +9,11 @@ from pathlib import Path
 
 from reid.config import Config
 from reid.data.card import Samples
+from reid.engine import build
 from reid.engine.code import features_code
 from reid.engine.extract import network_file
 from reid.errors import InputError
-from reid.evaluation.provenance import device_name, precision_name
+from reid.evaluation.provenance import precision_name
 
 
 def network_digest(config: Config, folder: Path) -> str:
@@ -30,12 +31,12 @@ def network_digest(config: Config, folder: Path) -> str:
 
 def settings_key(config: Config, samples: Samples, own: Sequence[object]) -> str:
     """Digest of what is computed from images besides the network: files (by size and time), identities, arithmetic,
-    the code, and ``own`` settings."""
-    stats = [file.stat() for file in samples.paths]
-    files = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in zip(samples.names, stats, strict=True)]
+    the code, and ``own`` settings. Of the device the kind alone: with its name, what one of two unlike GPUs has done
+    would not count on the other."""
+    files = [(name, *stat) for name, stat in zip(samples.names, samples.stats, strict=True)]
     people = [samples.pids.tolist(), samples.camids.tolist()]
     size = [config.data.height, config.data.width, config.transforms.standardise]
-    at_work = [precision_name(config), device_name(config), features_code()]
+    at_work = [precision_name(config), build.device(config).type, features_code()]
     return short_digest([files, people, *at_work, *size, *own])
 
 

@@ -1,22 +1,26 @@
-"""Training and testing what a grid lacks, in several processes; killed at any moment, it goes on where it stopped."""
+"""Training and testing what a grid lacks, in several processes; killed at any moment, it goes on where it stopped.
+
+A run that fails does not end the others: what failed, and why, is returned. A run whose folder another process is at
+work in comes last, and is waited for.
+"""
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import os
-import queue
 import signal
 import statistics
 import sys
 import threading
 import time
 import traceback
+from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import dataclass, replace
+from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -25,12 +29,15 @@ from reid.engine import build
 from reid.engine.checkpoint import FILE, read_progress
 from reid.engine.train import LOG_FILE, Interrupted, collected_signals, is_trained, planned_steps, train
 from reid.errors import InputError
-from reid.evaluation.benchmark import Run
+from reid.evaluation.benchmark import Failure, Run
 from reid.evaluation.evaluate import evaluate_run
 from reid.evaluation.moments import moments_of
 from reid.evaluation.targets import read_targets
+from reid.files import Busy
 from reid.processes import STOPPING, starting
 from reid.progress import track
+
+log = logging.getLogger(__name__)
 
 GRACE = 120  # seconds for a worker to end its step and write a checkpoint
 
@@ -50,22 +57,26 @@ class Task:
 
 
 def tasks_of(runs: Sequence[Run]) -> list[Task]:
-    """What is missing, in the grid's order, a task a run's folder.
-
-    Raises:
-        InputError: data that cannot be read, a folder that holds another run.
-    """
+    """What is missing, in the grid's order, a task a run's folder. A run of which that cannot be told (a damaged file,
+    a folder that holds another run) misses all: the process that takes it up fails, and says why."""
     together: dict[Path, list[tuple[Run, tuple[str, ...]]]] = {}
     for run in runs:
-        missing = tuple(run.missing())
+        try:
+            missing = tuple(run.missing())
+        except InputError:
+            missing = run.targets
         if missing:
             together.setdefault(run.config.run_folder, []).append((run, missing))
     tasks = []
     for own in together.values():
         config = own[0][0].config
-        steps = 0 if is_trained(config) else planned_steps(config) - _steps_done(config)
         targets = tuple(names for _, names in own)
-        tasks.append(Task(tuple(run for run, _ in own), targets, steps, _test_steps(config, targets)))
+        try:
+            steps = 0 if is_trained(config) else planned_steps(config) - _Log(config).steps()
+            tests = _test_steps(config, targets)
+        except InputError:
+            steps, tests = 0, 1
+        tasks.append(Task(tuple(run for run, _ in own), targets, steps, tests))
     return tasks
 
 
@@ -75,23 +86,24 @@ def _test_steps(config: Config, missing: Sequence[Sequence[str]]) -> int:
     return max(1, round(images / (3 * config.sampler.identities * config.sampler.images)))
 
 
-def estimate(tasks: Sequence[Task], finished: Sequence[Run], jobs: int) -> float:
-    """About how many seconds the tasks take: by the seconds a step of finished runs of the same network, else of one
-    step measured now."""
-
-    @cache
-    def of_finished(key: str) -> float | None:
-        stored = [read_progress(r.config.run_folder / FILE) for r in finished if _network_key(r.config) == key]
-        return statistics.median(s.seconds / s.step for s in stored) if stored else None
-
-    measured: dict[str, float] = {}
+def estimate(tasks: Sequence[Task], runs: Sequence[Run], jobs: int) -> float | None:
+    """About how many seconds the tasks take, by the seconds a step that ``runs`` took so far with networks of the same
+    kind on such a device; None where there are none of a kind. Nothing is run to find out: the progress bar will tell.
+    """
+    of_kind: dict[str, list[float]] = {}
+    for folder, config in {run.config.run_folder: run.config for run in runs}.items():
+        try:
+            stored = read_progress(folder / FILE) if (folder / FILE).exists() else None
+        except InputError:
+            continue  # a damaged file: the process that takes the run up says so
+        if stored is not None and stored.step and stored.device == build.device(config).type:
+            of_kind.setdefault(_network_key(config), []).append(stored.seconds / stored.step)
     total = 0.0
     for task in tasks:
-        key, config = _network_key(task.config), task.config
-        a_step = of_finished(key) or measured.get(key)
-        if a_step is None:
-            a_step = measured[key] = _time_step(config)
-        total += a_step * (task.steps + task.tests)
+        known = of_kind.get(_network_key(task.config))
+        if known is None:
+            return None
+        total += statistics.median(known) * (task.steps + task.tests)
     return total / max(1, min(_at_once(jobs, tasks[0].config), len(tasks))) if tasks else 0.0
 
 
@@ -103,65 +115,129 @@ def _at_once(jobs: int, config: Config) -> int:
     return min(jobs, max(1, cores // (config.threads or cores)))
 
 
-def work(tasks: Sequence[Task], jobs: int, progress: bool = True) -> None:
-    """Do all tasks in ``jobs`` processes. With several GPUs each process has one of its own.
+@dataclass(eq=False)
+class _Worker:
+    """A process in one of the places (``slot``), and the number of the task that it is at."""
+
+    slot: int
+    process: BaseProcess
+    connection: Connection
+    task: int | None = None
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    """What became of a task: what failed of it, or that the folder is another process's for now."""
+
+    failures: tuple[Failure, ...] = ()
+    busy: bool = False
+
+    @property
+    def unsound(self) -> bool:
+        """After an unforeseen error a process may be of no more use, as after one of CUDA's."""
+        return any(failure.bug for failure in self.failures)
+
+
+def work(tasks: Sequence[Task], jobs: int, progress: bool = True) -> list[Failure]:
+    """Do all tasks in ``jobs`` processes; returns what failed. With several GPUs each process has one of its own.
 
     Raises:
-        InputError: what a task raised, or a process that was killed; the others then stop with a checkpoint written.
-        Interrupted: on Ctrl-C, SIGTERM or SIGHUP, likewise.
+        InputError: GPUs that would compute in different precisions.
+        Interrupted: on Ctrl-C, SIGTERM or SIGHUP; tasks in progress then stop with a checkpoint written.
     """
     if not tasks:
-        return
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # else waiting threads take the other processes' cores
-    context = multiprocessing.get_context("spawn")
-    waiting, done = context.Queue(), context.Queue()
+        return []
     jobs = min(jobs, len(tasks))
-    for number in (*range(len(tasks)), *[None] * jobs):
-        waiting.put(number)
-    processes = [
-        context.Process(target=_work, args=(list(tasks), waiting, done, slot, jobs, os.getpid()), daemon=False)
-        for slot in range(jobs)
-    ]
+    _check_alike(tasks, jobs)
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # else waiting threads take the other processes' cores
+    logs = [_Log(task.config) for task in tasks]
+    before = [one.steps() for one in logs]
+    waiting = deque((number, False) for number in range(len(tasks)))
+    workers: dict[int, _Worker] = {}
+    finished: list[Task] = []
+    failures: list[Failure] = []
     steps = sum(task.steps + task.tests for task in tasks)
-    before = sum(_steps_done(task.config) for task in tasks)
     bar = track(name=f"{len(tasks)} runs", unit="step", total=steps, shown=progress)
     with collected_signals() as received, bar:
-        with starting():
-            for process in processes:
-                process.start()
         try:
-            finished: list[Task] = []
             while len(finished) < len(tasks):
-                finished += [tasks[number] for number in _next(done, processes)]
-                trained = sum(_steps_done(task.config) for task in tasks) - before
-                bar.update(trained + sum(task.tests for task in finished) - bar.n)
+                for slot in range(jobs):
+                    if waiting and slot not in workers:
+                        workers[slot] = _start(tasks, slot, jobs)
+                    if waiting and workers[slot].task is None:
+                        _give(workers, slot, waiting)
+                for worker, outcome in _ended(workers, tasks):
+                    number, worker.task = worker.task, None
+                    if number is None:
+                        continue
+                    if outcome.busy:
+                        log.info(f"{tasks[number].config.run_folder}: another process is at work in it; it comes last")
+                        waiting.append((number, True))
+                        continue
+                    finished.append(tasks[number])
+                    for failure in outcome.failures:
+                        log.warning(f"failed: {replace(failure, problem=failure.reason)}")
+                    failures += outcome.failures
+                at_it = [worker.task for worker in workers.values() if worker.task is not None]
+                trained = sum(max(0, logs[number].steps() - before[number]) for number in at_it)
+                bar.update(trained + sum(task.steps + task.tests for task in finished) - bar.n)
                 bar.set_postfix_str(f"{len(finished)} runs done", refresh=False)
                 if received:
                     raise Interrupted(received[0], "the grid's finished runs and the checkpoints of those in progress")
         except BaseException:
-            _stop(processes)
+            _stop([worker.process for worker in workers.values()])
             raise
-    for process in processes:
-        process.join()
+    for worker in workers.values():
+        worker.connection.close()  # it ends
+        worker.process.join()
+    return failures
 
 
-def _next(done: Any, processes: Sequence[BaseProcess]) -> list[int]:
-    """Wait a moment for a task to end: its number, or none."""
+def _start(tasks: Sequence[Task], slot: int, jobs: int) -> _Worker:
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_work, args=(list(tasks), theirs, slot, jobs, os.getpid()), daemon=False)
+    with starting():
+        process.start()
+    theirs.close()  # so that we see the end of the process as the end of the pipe
+    return _Worker(slot, process, ours)
+
+
+def _give(workers: dict[int, _Worker], slot: int, waiting: deque[tuple[int, bool]]) -> None:
+    """The next task to an idle process; where that was killed meanwhile, the next turn starts another."""
     try:
-        number, problem = done.get(timeout=0.5)
-    except queue.Empty:
-        alive = any(process.is_alive() for process in processes)
-        killed = [process.exitcode for process in processes if process.exitcode]
-        if not alive and not killed and done.empty():
-            raise RuntimeError("every process has ended, and there are tasks left") from None
-        if killed:
-            raise InputError(f"a process was ended (exit code {killed[0]}); out of memory? Try fewer --jobs") from None
-        return []
-    if isinstance(problem, InputError):
-        raise problem
-    if problem:
-        raise RuntimeError(problem)
-    return [number]
+        workers[slot].connection.send(waiting[0])
+    except OSError:
+        worker = workers.pop(slot)
+        worker.connection.close()
+        worker.process.join()
+    else:
+        workers[slot].task = waiting.popleft()[0]
+
+
+def _ended(workers: dict[int, _Worker], tasks: Sequence[Task]) -> list[tuple[_Worker, _Outcome]]:
+    """Wait a moment for tasks to end, well or not. Processes that are of no more use leave ``workers``."""
+    found = []
+    ready = wait([worker.connection for worker in workers.values()], timeout=0.5)
+    for worker in [worker for worker in workers.values() if worker.connection in ready]:
+        try:
+            outcome: _Outcome = worker.connection.recv()
+        except (EOFError, OSError):
+            worker.process.join()
+            outcome = _killed(worker, tasks)
+        if outcome.unsound or not worker.process.is_alive():
+            worker.connection.close()
+            worker.process.join()
+            del workers[worker.slot]
+        found.append((worker, outcome))
+    return found
+
+
+def _killed(worker: _Worker, tasks: Sequence[Task]) -> _Outcome:
+    if worker.task is None:
+        return _Outcome()
+    problem = f"a process was ended (exit code {worker.process.exitcode}); out of memory? Try fewer --jobs"
+    return _Outcome((_of_all(tasks[worker.task], problem),))
 
 
 def _stop(processes: Sequence[BaseProcess]) -> None:
@@ -175,23 +251,26 @@ def _stop(processes: Sequence[BaseProcess]) -> None:
             process.kill()
 
 
-def _work(tasks: Sequence[Task], waiting: Any, done: Any, slot: int, jobs: int, parent: int) -> None:
-    """One process: tasks until there are none; ends with its parent, and apart from its terminal's signals."""
+def _work(tasks: Sequence[Task], connection: Connection, slot: int, jobs: int, parent: int) -> None:
+    """One process: the tasks that it is given; ends with its parent, and apart from its terminal's signals."""
     os.setsid()
     signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
-    while (number := waiting.get()) is not None:
-        try:
-            _do(tasks[number], slot, jobs)
-            done.put((number, ""))
-        except KeyboardInterrupt as stop:
-            sys.exit(getattr(stop, "code", 130))
-        except InputError as error:
-            done.put((number, error))
-            return
-        except Exception:
-            done.put((number, traceback.format_exc()))
-            return
+    with build.tables_kept():
+        while True:
+            try:
+                number, wait_for_it = connection.recv()
+            except EOFError:
+                return
+            try:
+                outcome = _Outcome(tuple(_do(tasks[number], slot, jobs, wait_for_it)))
+            except Busy:
+                outcome = _Outcome(busy=True)
+            except KeyboardInterrupt as stop:
+                sys.exit(getattr(stop, "code", 130))
+            connection.send(outcome)
+            if outcome.unsound:
+                return
 
 
 def _end_with(parent: int) -> None:
@@ -200,18 +279,50 @@ def _end_with(parent: int) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _do(task: Task, slot: int, jobs: int) -> None:
+def _do(task: Task, slot: int, jobs: int, wait_for_it: bool = False) -> list[Failure]:
+    """Train and test; returns what failed.
+
+    Raises:
+        Busy: another process is at work in the run's folder, and we do not wait for it.
+    """
     config = _placed(task.config, slot, jobs)
-    folder = config.run_folder if is_trained(config) else train(config, progress=False, recorded=task.config)
+    folder = config.run_folder
+    try:
+        if not is_trained(config):
+            train(config, progress=False, recorded=task.config, wait=wait_for_it)
+    except Busy:
+        raise
+    except InputError as error:
+        return [_of_all(task, str(error))]
+    except Exception:
+        return [_of_all(task, traceback.format_exc(), bug=True)]
+    failures = []
     for run, missing in zip(task.runs, task.missing, strict=True):
-        if run.adabn:
-            for name in missing:
-                evaluate_run(config, folder, [name], progress=False, adabn=name)
-        else:
-            evaluate_run(config, folder, missing, progress=False, oracle=run.oracle)
-        if run.divergence:
-            for name in run.targets:
-                moments_of(config, folder, name, progress=False)
+        for name in dict.fromkeys([*missing, *(run.targets if run.divergence else ())]):
+            try:  # each by itself: a damaged image of one target is no reason to lack the others
+                if name in missing:
+                    own = name if run.adabn else None
+                    evaluate_run(config, folder, [name], progress=False, adabn=own, oracle=run.oracle)
+                if run.divergence:
+                    moments_of(config, folder, name, progress=False)
+            except InputError as error:
+                failures.append(Failure(folder, run.described, name, str(error)))
+            except Exception:
+                failures.append(Failure(folder, run.described, name, traceback.format_exc(), bug=True))
+    return failures
+
+
+def _of_all(task: Task, problem: str, bug: bool = False) -> Failure:
+    return Failure(task.config.run_folder, " and ".join(run.described for run in task.runs), None, problem, bug)
+
+
+def _check_alike(tasks: Sequence[Task], jobs: int) -> None:
+    """Refuse GPUs on which ``auto`` would mean different precisions: figures would depend on which one took a run."""
+    able = {number: build.has_bf16(torch.device("cuda", number)) for number in range(torch.cuda.device_count())[:jobs]}
+    for config in (task.config for task in tasks):
+        if config.precision == "auto" and config.device in ("auto", "cuda") and len(set(able.values())) > 1:
+            one, other = (next(number for number, has in able.items() if has is wanted) for wanted in (True, False))
+            config.fail("precision", f"'auto' is bf16 on cuda:{one} and float32 on cuda:{other}; give float32 or bf16")
 
 
 def _placed(config: Config, slot: int, jobs: int) -> Config:
@@ -228,13 +339,26 @@ def _with(config: Config, key: str, value: object) -> Config:
     return config.model_copy(update={key: value})
 
 
-def _steps_done(config: Config) -> int:
-    """Lines of the run's log, which is a line a step."""
-    try:
-        with (config.run_folder / LOG_FILE).open("rb") as file:
-            return sum(1 for _ in file)
-    except FileNotFoundError:
-        return 0
+class _Log:
+    """Counts the lines of a run's log, which is a line a step, reading only what came since the last time."""
+
+    def __init__(self, config: Config) -> None:
+        self._path = config.run_folder / LOG_FILE
+        self._file, self._read, self._lines = -1, 0, 0  # inode, bytes, lines
+
+    def steps(self) -> int:
+        try:
+            with self._path.open("rb") as file:
+                found = os.fstat(file.fileno())
+                if found.st_ino != self._file or found.st_size < self._read:  # training cut it, and went on
+                    self._file, self._read, self._lines = found.st_ino, 0, 0
+                file.seek(self._read)
+                while block := file.read(1 << 20):
+                    self._read += len(block)
+                    self._lines += block.count(b"\n")
+        except OSError:
+            pass  # not there yet, or what the run's own process fails on, and tells
+        return self._lines
 
 
 def _network_key(config: Config) -> str:
@@ -242,23 +366,3 @@ def _network_key(config: Config) -> str:
     own, data = config.model, config.data
     batch = config.sampler.identities * config.sampler.images
     return f"{own.backbone} {own.width} {own.last_stride} {data.height} {data.width} {batch} {config.threads}"
-
-
-def _time_step(config: Config) -> float:
-    """Seconds of one forward and backward pass of a batch, after one to warm up."""
-    device = build.device(config)
-    network = build.embedder(config, num_classes=100).to(device).train()
-    batch = config.sampler.identities * config.sampler.images
-    inputs = torch.zeros(batch, 3, config.data.height, config.data.width, device=device)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(config.threads or threads)
-    try:
-        for _ in range(2):
-            started = time.monotonic()
-            network(inputs).logits.sum().backward()
-            if device.type == "cuda":
-                torch.cuda.synchronize(device)
-            seconds = time.monotonic() - started
-    finally:
-        torch.set_num_threads(threads)
-    return seconds

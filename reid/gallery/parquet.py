@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -13,10 +12,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from reid.errors import InputError
+from reid.files import replacing
 from reid.gallery import retention, thresholds
 from reid.gallery.entries import Entry, Origin, Store
 from reid.gallery.local.store import Block, LocalStore
-from reid.gallery.local.vectors import open_private, sync_folder
+from reid.gallery.local.vectors import sync_folder
 
 BLOCK = 2048  # entries a row group
 KEY = b"reid.gallery"  # of the schema's metadata: format, origin, settings
@@ -54,21 +54,12 @@ def export(store: Store, path: Path, thumbnails: bool = True, settings: Sequence
     schema = pa.schema(columns(store.origin.width), {KEY: about.encode()})
     if not path.name:
         raise InputError(f"{path}: is no name of a file")
-    partial = path.with_name(f".{path.name}.partial{os.getpid()}")
     count = 0
     try:
-        try:
-            file = os.fdopen(open_private(partial, os.O_WRONLY | os.O_TRUNC), "wb")
-            with file, pq.ParquetWriter(file, schema, write_page_checksum=True) as writer:
-                for entries in _blocks(store):
-                    writer.write_batch(_batch(store, entries, thumbnails, schema))
-                    count += len(entries)
-                writer.close()
-                file.flush()
-                os.fsync(file.fileno())
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
+        with replacing(path, 0o600) as file, pq.ParquetWriter(file, schema, write_page_checksum=True) as writer:
+            for entries in _blocks(store):
+                writer.write_batch(_batch(store, entries, thumbnails, schema))
+                count += len(entries)
         sync_folder(path.parent)
     except FAILURES as error:
         raise InputError(f"{path}: cannot be written: {error}") from None

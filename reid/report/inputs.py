@@ -11,8 +11,10 @@ from typing import Any
 import pandas as pd
 
 from reid.errors import InputError
+from reid.report.alike import mixtures
 from reid.report.reading import (
     DESCRIPTION,
+    KEY,
     QUERIES,
     REMEDIES,
     REMEDIES_QUERIES,
@@ -82,6 +84,23 @@ class Benchmark:
         rows = pd.concat([self.results, self.remedies])
         return frozenset(named | set(rows.loc[rows["adabn"].astype(bool), "model"]))
 
+    @cached_property
+    def missing(self) -> list[str]:
+        """The cells of the grid that no folder holds, with the reason: what is shown is not all of it."""
+        rows = pd.concat([self.results, self.remedies])
+        held = set(zip(*(rows[column] for column in KEY), strict=True))
+        lost = {tuple(cell[column] for column in KEY): cell["reason"] for cell in self.description["missing"]}
+        return [f"{m}, {s} → {t}, seed {n}: {why}" for (m, s, t, n), why in lost.items() if (m, s, t, n) not in held]
+
+    @cached_property
+    def warnings(self) -> list[str]:
+        """Sentences on what a reader of the figures must know before any of them."""
+        rows = pd.concat([self.results, self.remedies], ignore_index=True)
+        count = len(self.missing)
+        cells = f"{count} cell{'s are' if count > 1 else ' is'}"
+        incomplete = f"The grid is not complete: {cells} missing, named below; what is said here is of the others."
+        return [incomplete] * bool(count) + mixtures(rows)
+
     def shown(self, model: str) -> str:
         """A model's name in a table: with a mark where it sees the target's images."""
         return f"{model} {MARK}" if model in self.sees_target else model
@@ -105,6 +124,7 @@ def read_benchmarks(folders: Sequence[Path]) -> Benchmark:
             raise InputError(f"{folder}: is not a benchmark's folder: it holds no {RESULTS}")
     descriptions = [read_description(folder / DESCRIPTION) for folder in folders]
     description = _join(descriptions)
+    description["missing"] = [cell for one in descriptions for cell in one.get("missing", [])]
     description["name"] = " + ".join(dict.fromkeys(str(one.get("name", "benchmark")) for one in descriptions))
     results = joined_results(
         [read_results(folder / RESULTS, place) for place, folder in enumerate(folders)], folders, RESULTS

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ from reid.report.epochs import epoch_table
 from reid.report.inputs import Benchmark, read_benchmarks
 from reid.report.provenance import data_table, package_table, run_table
 from reid.report.tables import Table, latex, markdown
+
+log = logging.getLogger(__name__)
 
 PAGE, MARKDOWN, LATEX, IMAGES = "index.html", "tables.md", "tables.tex", "images"
 
@@ -38,6 +41,8 @@ def build_report(folders: Sequence[Path], output: Path | None = None, progress: 
         ("lists", lambda done: pictures.ranked_lists(done["benchmark"])),
     ]
     done: dict[str, Any] = {"benchmark": read_benchmarks(folders)}
+    for warning in done["benchmark"].warnings:
+        log.warning(warning)
     for name, step in track(steps, name="report", unit="part", shown=progress):
         done[name] = step(done)
     return _write(done, folders[0] if output is None else output)
@@ -76,8 +81,8 @@ def _write(done: dict[str, Any], output: Path) -> list[Path]:
         measured.GAPS: gaps.to_csv(index=False),
         measured.GAP_DIFFERENCES: differences.to_csv(index=False),
         remedies.REMEDY_COMPARISONS: done["remedies"][0].to_csv(index=False),
-        MARKDOWN: markdown(list(tables.values())),
-        LATEX: latex(list(tables.values())),
+        MARKDOWN: markdown(list(tables.values()), done["benchmark"].warnings),
+        LATEX: latex(list(tables.values()), done["benchmark"].warnings),
     }
     contents |= {f"{IMAGES}/{picture.name}.png": picture.content for picture in done["figures"].values()}
     example = _example(done["lists"])
@@ -118,6 +123,8 @@ def render(done: dict[str, Any], tables: dict[str, Table]) -> str:
         name=benchmark.description["name"],
         models=finding.listed(benchmark.models),
         subject=finding.subject(benchmark),
+        warnings=benchmark.warnings,
+        missing=benchmark.missing,
         findings=finding.findings(benchmark, done["comparisons"][0], done["gaps"][0], done["comparisons"][1]),
         left_out={name: done[name][-1] for name in ("comparisons", "gaps", "remedies")},
         tables=tables,

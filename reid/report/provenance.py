@@ -11,8 +11,9 @@ from reid.report.reading import DESCRIPTION, REMEDIES, RESULTS
 from reid.report.tables import MISSING, Table
 
 RUN = {
-    "epoch": "epoch tested", "config_hash": "config hash", "checkpoint": "checkpoint", "device": "device",
-    "precision": "precision", "code": "code", "run": "run's folder",
+    "epoch": "epoch tested", "config_hash": "config hash", "checkpoint": "checkpoint", "train_device": "trained on a",
+    "train_precision": "trained in", "device": "tested on a", "precision": "tested in", "code": "code",
+    "run": "run's folder",
 }  # fmt: skip
 
 
@@ -24,7 +25,7 @@ def run_table(benchmark: Benchmark) -> Table:
         for _, row in frame.iterrows()
     )
     files = f"{RESULTS} and {REMEDIES}" if len(benchmark.remedies) else RESULTS
-    return Table("runs", "Networks", files, ("model", "trained on", "seed", *RUN.values()), rows, words=10)
+    return Table("runs", "Networks", files, ("model", "trained on", "seed", *RUN.values()), rows, words=12)
 
 
 def data_table(benchmark: Benchmark) -> Table:

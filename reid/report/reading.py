@@ -16,7 +16,11 @@ QUERIES, REMEDIES_QUERIES = "queries.parquet", "remedies_queries.parquet"
 KEY = ["model", "source", "target", "seed"]
 FIGURES = ["mAP", "rank1", "rank5", "rank10", "mINP", "queries", "gallery"]
 ORACLE = ["oracle_epoch", "oracle_mAP"]
-LATER = {"adabn": "False", "epoch": "", "epoch_choice": "", "oracle_epoch": "", "oracle_mAP": ""}
+LATER = {
+    "adabn": "False", "epoch": "", "epoch_choice": "", "oracle_epoch": "", "oracle_mAP": "", "train_device": "",
+    "train_precision": "", "device": "", "precision": "",
+}  # fmt: skip
+MISSING = [*KEY, "reason"]
 QUERY_COLUMNS = [*KEY, "trial", "path", "pid", "camid", "ap", "inp", "first_rank"]
 DIVERGENCE_KEY = ["model", "source", "seed", "a", "b", "by", "stage"]
 DIVERGENCE_FIGURES = ["mean", "median", "instance_norm"]
@@ -147,4 +151,7 @@ def read_description(path: Path) -> dict[str, Any]:
         raise InputError(f"{path}: cannot be read: {error}") from None
     if not isinstance(values, dict) or not isinstance(values.get("models", {}), dict):
         raise InputError(f"{path}: is not a benchmark's description: it holds no mapping 'models'")
+    lost = values.get("missing", [])
+    if not isinstance(lost, list) or not all(isinstance(one, dict) and one.keys() >= set(MISSING) for one in lost):
+        raise InputError(f"{path}: missing: is not a list of cells with {', '.join(MISSING)}")
     return values

@@ -25,6 +25,10 @@ class Row:
     gallery: int
     in_domain: bool
     training_images: str = CHECKED  # else why the target was not compared with the images trained on
+    train_device: str = ""  # of older results, which do not tell
+    train_precision: str = ""
+    device: str = ""
+    precision: str = ""
 
 
 def rows_of(results: dict[str, Any]) -> list[Row]:
@@ -44,6 +48,10 @@ def rows_of(results: dict[str, Any]) -> list[Row]:
             own["num_gallery"],
             target in run["sources"],
             own.get("training_images", CHECKED),  # results written before say nothing: those were compared
+            run.get("training_device", ""),
+            run.get("training_precision", ""),
+            own.get("device", ""),
+            own.get("precision", ""),
         )
         for target, own in results["targets"].items()
     ]

@@ -68,9 +68,11 @@ def verdict(significant: bool) -> str:
     return "significant" if significant else "not significant"
 
 
-def markdown(tables: Sequence[Table]) -> str:
-    """All tables as one Markdown document."""
-    return "\n\n".join(f"## {table.title}\n\n{_markdown(table)}\n\n{table.footer}".rstrip() for table in tables) + "\n"
+def markdown(tables: Sequence[Table], warnings: Sequence[str] = ()) -> str:
+    """All tables as one Markdown document, ``warnings`` before them."""
+    parts = [f"**{_escape_markdown(text)}**" for text in warnings]
+    parts += [f"## {table.title}\n\n{_markdown(table)}\n\n{table.footer}".rstrip() for table in tables]
+    return "\n\n".join(parts) + "\n"
 
 
 def _markdown(table: Table) -> str:
@@ -85,9 +87,11 @@ def _escape_markdown(text: str) -> str:
     return re.sub(r"([\\|*_`<>\[\]])", r"\\\1", text) if re.search(r"[\\|*_`<>]", text) else text
 
 
-def latex(tables: Sequence[Table]) -> str:
-    """All tables as a LaTeX file to be \\input; it needs booktabs, and longtable for those of several pages."""
+def latex(tables: Sequence[Table], warnings: Sequence[str] = ()) -> str:
+    """All tables as a LaTeX file to be \\input, ``warnings`` before them; it needs booktabs, and longtable for those of
+    several pages."""
     head = "% Needs \\usepackage{booktabs} and \\usepackage{longtable}.\n"
+    head += "".join(f"\\textbf{{{escape_latex(text)}}}\n\n" for text in warnings)
     return head + "\n".join(_latex(table) for table in tables)
 
 

@@ -1,12 +1,19 @@
+import json
+import operator
 import os
 import re
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from conftest import ROOT
 
 from reid.config import load_config
 from reid.engine import build
+from reid.engine.extract import load_network
 from reid.engine.train import train
 from reid.errors import InputError
 from reid.models import TrainOutput
@@ -145,3 +152,59 @@ def test_a_folder_of_images_says_what_it_passes_over_and_refuses_names_that_cann
     (tmp_path / "crops" / os.fsdecode(b"\xff.jpg")).touch()
     with pytest.raises(InputError, match="not UTF-8"):
         build.images(config, str(tmp_path / "crops"), training=False)
+
+
+def float32_precisions() -> dict[str, str]:
+    names = ["", "cuda.matmul", "cudnn", "cudnn.conv", "cudnn.rnn"]
+    names += ["mkldnn", "mkldnn.matmul", "mkldnn.conv", "mkldnn.rnn"]
+    parts = [operator.attrgetter(name)(torch.backends) if name else torch.backends for name in names]
+    return {name: part.fp32_precision for name, part in zip(names, parts, strict=True)}
+
+
+SET_BEFORE = {
+    "nothing": "",
+    "older switches": "torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True",
+    "matmul": "torch.set_float32_matmul_precision('medium')",
+    "each operation": "torch.backends.cudnn.conv.fp32_precision = torch.backends.cudnn.rnn.fp32_precision = 'tf32'; "
+    "torch.backends.cuda.matmul.fp32_precision = 'tf32'; torch.backends.mkldnn.conv.fp32_precision = 'bf16'",
+}
+
+
+@pytest.mark.parametrize("before", SET_BEFORE)
+def test_float32_is_ieee_whatever_was_set_before(before):
+    """In a process of its own: what is set holds for all of it."""
+    code = (
+        f"import json, torch\n{SET_BEFORE[before]}\n"
+        "from reid.engine import build\nfrom test_build import float32_precisions\n"
+        "build.exact_float32()\nprint(json.dumps(float32_precisions()))"
+    )
+    paths = os.pathsep.join([str(Path(__file__).parent), str(ROOT / "tests"), str(ROOT)])
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code], env={**os.environ, "PYTHONPATH": paths}, capture_output=True
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert len(found) == 9 and set(found.values()) == {"ieee"}
+
+
+@pytest.fixture
+def own_precision():
+    yield
+    build.exact_float32()
+
+
+@pytest.mark.parametrize("what", ["train", "load_network"])
+def test_whoever_takes_up_a_network_sets_float32(what, trained, own_precision):
+    config, folder = trained
+    torch.backends.cudnn.conv.fp32_precision = torch.backends.mkldnn.matmul.fp32_precision = "tf32"
+    build.device(config)  # asks, and sets nothing
+    assert float32_precisions()["cudnn.conv"] == "tf32"
+    train(config, progress=False) if what == "train" else load_network(config, folder)
+    assert set(float32_precisions().values()) == {"ieee"}
+
+
+def test_bf16_is_asked_of_the_runs_own_device(tiny, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda on: {0: (9, 0), 1: (7, 5), 2: (8, 0)}[on.index])
+    config = load_config("market_bn.yaml", [*tiny, "precision=auto"])
+    chosen = [build.autocast_dtype(config, torch.device("cuda", number)) for number in range(3)]
+    assert chosen == [torch.bfloat16, None, torch.bfloat16]

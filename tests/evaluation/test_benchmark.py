@@ -2,25 +2,44 @@
 
 import json
 import multiprocessing
+import os
 import signal
 import subprocess
 import sys
 import threading
 import time
+from contextlib import ExitStack
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from conftest import ROOT, tiny_overrides
+from safetensors import safe_open
+from safetensors.torch import save_file
 from trees import folder_tree
 
-from reid.config import load_resolved
+from reid.cli import main
+from reid.config import load_config, load_resolved
+from reid.engine import build
 from reid.engine.checkpoint import FILE, read_progress
+from reid.engine.train import is_trained
 from reid.errors import InputError
 from reid.evaluation.benchmark import load_benchmark, runs_of, write_benchmark
 from reid.evaluation.evaluate import read_results
-from reid.evaluation.scheduler import _do, estimate, tasks_of, work
+from reid.evaluation.scheduler import (
+    _check_alike,
+    _do,
+    _Log,
+    _network_key,
+    _with,
+    estimate,
+    tasks_of,
+    work,
+)
+from reid.files import locked, write_atomically
 
 GRID = """
 models: {{BN: market_bn.yaml, IBN-b: market_ibn_b.yaml}}
@@ -143,11 +162,28 @@ def test_what_a_worker_cannot_do_is_said(grid, tmp_path):
     path, overrides = grid
     _, benchmark = load_benchmark(str(path))
     tasks = tasks_of(runs_of(benchmark, overrides))
-    image = next((tmp_path / "people" / "train").rglob("*.jpg"))
+    image = next((tmp_path / "people" / "gallery").rglob("*.jpg"))
     content = image.read_bytes()
     image.write_bytes(b"\xff" * len(content))
-    with pytest.raises(InputError, match=f"{image.name}.*not a readable image"):
-        work(tasks, 1, progress=False)
+    failures = work(tasks, 1, progress=False)
+    assert {failure.target for failure in failures} == {str(tmp_path / "people")} and len(failures) == 5
+    assert all(image.name in failure.problem and "not a readable image" in failure.problem for failure in failures)
+    assert not any(failure.bug for failure in failures)
+    assert sum(read_progress(path).finished for path in Path("runs").glob(f"*/{FILE}")) == 4
+    runs = runs_of(benchmark, overrides)
+    assert [run.missing() for run in runs] == [[str(tmp_path / "people")]] * 5  # the other target is done
+    assert len(write_benchmark("small", benchmark, runs, Path("out"), failures)) == 2
+    results, told = pd.read_csv("out/results.csv"), json.loads(Path("out/benchmark.json").read_text())
+    assert set(results["target"]) == {"market1501"} and len(results) == 4
+    assert [(cell["model"], cell["source"], cell["target"], cell["seed"]) for cell in told["missing"]] == [
+        (model, "market1501", "people", seed)
+        for model, seed in (("BN", 0), ("IBN-b", 0), ("BN", 1), ("IBN-b", 1), ("BN, AdaBN", 0))
+    ]
+    assert all("not a readable image" in cell["reason"] for cell in told["missing"])
+    image.write_bytes(content)
+    do(path, overrides, Path("out"))
+    assert json.loads(Path("out/benchmark.json").read_text())["missing"] == []
+    assert len(pd.read_csv("out/results.csv")) == 8
 
 
 def test_a_worker_that_is_ended_is_said(grid):
@@ -161,8 +197,164 @@ def test_a_worker_that_is_ended_is_said(grid):
             process.terminate()
 
     threading.Thread(target=end_it, daemon=True).start()
-    with pytest.raises(InputError, match=r"a process was ended \(exit code 143\)"):
-        work(tasks[:1], 1, progress=False)
+    quick = tasks_of(runs_of(load_benchmark(str(path))[1], overrides))
+    (failure,) = work([tasks[0], quick[1]], 1, progress=False)
+    assert "a process was ended (exit code 143)" in failure.problem and failure.folder == tasks[0].config.run_folder
+    assert is_trained(quick[1].config)  # by another process
+
+
+def test_a_process_that_is_killed_is_said(grid, monkeypatch):
+    """As the system kills one for want of memory."""
+    path, overrides = grid
+    tasks = tasks_of(runs_of(load_benchmark(str(path))[1], [*overrides, "optim.steps=5000"]))
+
+    def end_it():
+        while not [p for p in Path("runs").glob("*/log.jsonl") if p.stat().st_size > 1000]:
+            time.sleep(0.05)
+        multiprocessing.active_children()[0].kill()
+
+    threading.Thread(target=end_it, daemon=True).start()
+    (failure,) = work(tasks[:1], 1, progress=False)
+    assert "a process was ended (exit code -9); out of memory? Try fewer --jobs" in failure.problem
+    assert failure.run == "BN of market1501, seed 0 and BN, AdaBN of market1501, seed 0" and failure.target is None
+
+
+def test_one_failing_run_does_not_end_the_others_and_is_said_at_the_end(grid, tmp_path):
+    path, overrides = grid
+    (tmp_path / "bad.yaml").write_text("extends: market_bn.yaml\noptim: {lr: 1.0e+30, warmup: 0}\n")
+    path.write_text(
+        f"models: {{Bad: {tmp_path / 'bad.yaml'}, BN: market_bn.yaml}}\nsources: [market1501]\n"
+        f"targets: [market1501, {tmp_path / 'people'}]\nseeds: [0]\n"
+    )
+    overrides = [*(o for o in overrides if "warmup" not in o and "steps" not in o), "optim.steps=4"]
+    command = [sys.executable, str(ROOT / "tools" / "cross_domain.py"), "--benchmark", str(path), "--output", "out"]
+    done = subprocess.run([*command, *overrides], capture_output=True, text=True)
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+    said = done.stderr[done.stderr.index("error: 1 of 2 runs failed") :]
+    assert "Bad of market1501, seed 0 (runs/bad_" in said and "the loss is" in said and "BN of" not in said
+    assert list(pd.read_csv("out/results.csv")["model"]) == ["BN"] * 2
+    missing = json.loads(Path("out/benchmark.json").read_text())["missing"]
+    assert [(cell["model"], cell["target"]) for cell in missing] == [("Bad", "market1501"), ("Bad", "people")]
+    page = subprocess.run([sys.executable, str(ROOT / "tools" / "report.py"), "out"], capture_output=True, text=True)
+    assert page.returncode == 0 and "The grid is not complete: 2 cells are missing" in page.stderr
+    for name in ("index.html", "tables.md", "tables.tex"):
+        assert "The grid is not complete: 2 cells are missing" in Path("out", name).read_text()
+    assert "Bad, market1501 → people, seed 0: " in Path("out/index.html").read_text()
+
+
+def test_configs_that_fail_leave_a_table_of_the_others(grid, tmp_path):
+    _, overrides = grid
+    (tmp_path / "bad.yaml").write_text("extends: market_bn.yaml\noptim: {lr: 1.0e+30, warmup: 0}\n")
+    overrides = [*(o for o in overrides if "warmup" not in o and "steps" not in o), "optim.steps=4"]
+    command = [sys.executable, str(ROOT / "tools" / "cross_domain.py"), "--output", "out", "--cfgs", "bad.yaml"]
+    done = subprocess.run(
+        [*command, "market_bn.yaml", "--targets", "people", *overrides], capture_output=True, text=True
+    )
+    assert done.returncode == 2 and "error: 1 of 2 runs failed" in done.stderr and "Traceback" not in done.stderr
+    assert "| market_bn" in done.stdout and "| bad" not in done.stdout
+    assert list(pd.read_csv("out/results.csv")["model"]) == ["market_bn"] * 2
+    alone = subprocess.run([*command[:-1], "bad.yaml", "--targets", "people", *overrides], capture_output=True)
+    assert alone.returncode == 2 and b"error: 1 of 1 runs failed" in alone.stderr
+
+
+def test_an_unforeseen_error_is_one_runs_own(grid, tmp_path):
+    """A folder where a file should be: of such, and of a damaged checkpoint, the others know nothing."""
+    path, overrides = grid
+    runs = runs_of(load_benchmark(str(path))[1], overrides)
+    (runs[0].config.run_folder / "log.jsonl").mkdir(parents=True)
+    folder = runs[1].config.run_folder
+    folder.mkdir(parents=True)
+    (folder / FILE).write_bytes(b"no checkpoint")
+    failures = work(tasks_of(runs), 2, progress=False)
+    assert [run.missing() == [] for run in (runs[2], runs[3])] == [True, True]
+    by_folder = {failure.folder: failure for failure in failures}
+    assert by_folder.keys() == {runs[0].config.run_folder, folder}
+    assert (
+        by_folder[runs[0].config.run_folder].bug and "IsADirectoryError" in by_folder[runs[0].config.run_folder].reason
+    )
+    assert not by_folder[folder].bug
+
+
+def test_a_folder_in_use_comes_last_and_is_waited_for(grid, caplog):
+    path, overrides = grid
+    caplog.set_level("INFO")
+    tasks = tasks_of(runs_of(load_benchmark(str(path))[1], overrides))
+    held = ExitStack()
+    held.enter_context(locked(tasks[0].config.run_folder))
+
+    def let_go():
+        while sum(is_trained(task.config) for task in tasks) < 3:
+            time.sleep(0.05)
+        time.sleep(1)
+        held.close()
+
+    threading.Thread(target=let_go, daemon=True).start()
+    assert work(tasks, 1, progress=False) == []
+    assert all(is_trained(task.config) for task in tasks)
+    assert f"{tasks[0].config.run_folder}: another process is at work in it; it comes last" in caplog.text
+
+
+def test_steps_are_counted_by_reading_what_was_added(grid, monkeypatch):
+    path, overrides = grid
+    config = runs_of(load_benchmark(str(path))[1], overrides)[0].config
+    log, file = _Log(config), config.run_folder / "log.jsonl"
+    assert log.steps() == 0
+    config.run_folder.mkdir(parents=True)
+    file.write_bytes(b"one\n" * 1000)
+    assert log.steps() == 1000
+    read = []
+    original = Path.open
+
+    def counted(self, *arguments, **named):
+        opened = original(self, *arguments, **named)
+        before = opened.read
+        opened = SimpleFile(opened, lambda n: read.append(len(block := before(n))) or block)
+        return opened
+
+    monkeypatch.setattr(Path, "open", counted)
+    with file.open("ab") as lines:
+        lines.file.write(b"two\nthree\nhal")
+    assert log.steps() == 1002 and sum(read) == len(b"two\nthree\nhal")
+    with file.open("ab") as lines:
+        lines.file.write(b"f\n")
+    assert log.steps() == 1003
+    write_atomically(file, b"one\n" * 10)  # cut, as by a run that goes on
+    assert log.steps() == 10
+
+
+class SimpleFile:
+    """A file whose reading is counted."""
+
+    def __init__(self, file, read):
+        self.file, self.read = file, read
+        self.fileno, self.seek = file.fileno, file.seek
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *problem):
+        self.file.close()
+
+
+def test_a_grid_from_cache_reads_each_table_once(whole, monkeypatch, capsys):
+    folder, overrides, *_ = whole
+    reads: list[tuple[str, object]] = []
+    original = build.read_dataset
+
+    def counted(card, data_root, sites_root, splits=None):
+        reads.append((card.name, None if splits is None else tuple(splits)))
+        return original(card, data_root, sites_root, splits)
+
+    monkeypatch.setattr(build, "read_dataset", counted)
+    arguments = ["cross-domain", "--benchmark", str(folder / "small.yaml"), "--output", str(folder / "again")]
+    assert main([*arguments, *overrides]) == 0
+    assert "missing: 0 cells" in capsys.readouterr().out
+    assert len(reads) == len(set(reads)) and {name for name, _ in reads} == {"market1501", "people"}
+    again = tables(folder / "again")
+    assert again.pop(".lock") == b"" and again == tables(folder / "out")
+    build.dataset(load_config("market_bn.yaml", overrides), "market1501", ["train"])
+    build.dataset(load_config("market_bn.yaml", overrides), "market1501", ["train"])
+    assert reads[-2:] == [("market1501", ("train",))] * 2  # only a command takes the data to stay as it is
 
 
 def test_a_run_records_its_config_as_given(grid):
@@ -188,14 +380,46 @@ def test_tables_of_an_earlier_grid_do_not_stay(whole, tmp_path):
     assert not list(output.glob("remedies*")) and (output / "results.csv").exists()
 
 
-def test_how_long_it_will_take(grid):
+def test_how_long_it_will_take(grid, monkeypatch):
     path, overrides = grid
     _, benchmark = load_benchmark(str(path))
     runs = runs_of(benchmark, overrides)
     tasks = tasks_of(runs)
     assert sum(task.steps for task in tasks) == 4 * 2 and [len(task.runs) for task in tasks].count(2) == 1
-    alone, together = estimate(tasks, [], 1), estimate(tasks, [], 8)
-    assert 0 < together < alone < 60
+    assert estimate(tasks, runs, 1) is None and not Path("runs").exists()  # nothing is known, and nothing is tried
+    assert work(tasks[:2], 1, progress=False) == []
+    left = tasks_of(runs)
+    assert len(left) == 2 and {_network_key(task.config) for task in left} == {_network_key(t.config) for t in tasks}
+    for number, task in enumerate(tasks[:2]):
+        path = task.config.run_folder / FILE
+        stored = replace(read_progress(path), seconds=(10.0, 30.0)[number])
+        with safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a dict
+        save_file(tensors, path, {"progress": json.dumps(asdict(stored))})
+    # the two networks are of unlike kinds: two steps in 10 s and in 30 s; a test counts as steps
+    seconds = {_network_key(task.config): s for task, s in zip(tasks[:2], (5, 15), strict=True)}
+    expected = sum(seconds[_network_key(task.config)] * (task.steps + task.tests) for task in left)
+    assert estimate(left, runs, 1) == pytest.approx(expected)
+    assert estimate(left, runs[:1], 1) is None
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    assert estimate(left, runs, 8) == pytest.approx(expected / 2)
+    assert estimate([], runs, 8) == 0
+
+
+def test_gpus_on_which_auto_means_unlike_precisions_are_refused(grid, monkeypatch):
+    path, overrides = grid
+    loose = [override for override in overrides if not override.startswith(("device", "precision"))]
+    tasks = tasks_of(runs_of(load_benchmark(str(path))[1], [*loose, "device=cpu"]))
+    tasks = [replace(task, runs=tuple(replace(r, config=_with(r.config, "device", "auto")) for r in task.runs))
+             for task in tasks]  # fmt: skip
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda on: [(9, 0), (9, 0), (7, 5)][on.index])
+    with pytest.raises(InputError, match="precision: 'auto' is bf16 on cuda:0 and float32 on cuda:2; give float32 or"):
+        work(tasks, 3, progress=False)
+    _check_alike(tasks, 2)  # only those that are used
+    own = [replace(t, runs=tuple(replace(r, config=_with(r.config, "precision", "bf16")) for r in t.runs))
+           for t in tasks]  # fmt: skip
+    _check_alike(own, 3)
 
 
 def test_leave_one_out(grid, tmp_path):

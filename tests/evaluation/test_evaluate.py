@@ -5,12 +5,20 @@ import threading
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from references import slow_evaluate
 from trees import manifest_tree, write_image
 
 from reid.config import load_resolved
 from reid.errors import InputError
-from reid.evaluation.evaluate import RESULTS_FILE, evaluate_run, read_results
+from reid.evaluation.evaluate import (
+    RESULTS_FILE,
+    evaluate_run,
+    is_evaluated,
+    read_results,
+    read_targets,
+    settings_key,
+)
 from reid.retrieval.features import load_features
 
 
@@ -245,3 +253,25 @@ def test_a_lost_log_is_named(trained):
     (folder / "log.jsonl").unlink()
     with pytest.raises(InputError, match=r"log.jsonl: does not tell the last epoch"):
         evaluate_run(config, folder, ["market1501"], progress=False)
+
+
+def test_what_is_done_counts_on_another_gpu_of_the_box(trained, monkeypatch):
+    """Of the device its kind and the precision decide figures; its name is for the record."""
+    config, folder = trained
+    evaluate_run(config, folder, ["market1501"], progress=False)
+    (target,) = read_targets(config, ["market1501"])
+    assert is_evaluated(config, folder, target)
+    samples = target.trials[0].splits["query"]
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    capability = {"value": (9, 0)}
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda on: capability["value"])
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda on: {0: "A", 1: "B", None: "A"}[on.index])
+
+    def key(device: str, precision: str = "float32") -> str:
+        return settings_key(config.model_copy(update={"device": device, "precision": precision}), samples, [])
+
+    assert key("auto") == key("cuda") == key("cuda:0") == key("cuda:1") != key("cpu")
+    assert key("auto", "auto") == key("cuda:1", "bf16") != key("cuda:1")
+    capability["value"] = (7, 5)
+    assert key("auto", "auto") == key("cuda:1", "float32")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -21,3 +22,14 @@ def folder(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def benchmark(folder) -> Benchmark:
     return read_benchmarks([folder])
+
+
+@pytest.fixture
+def copy(folder, tmp_path):
+    """Copies the benchmark's own files into a new folder."""
+
+    def make(name="copy"):
+        shutil.copytree(folder, tmp_path / name, ignore=shutil.ignore_patterns("*.html", "images", "tables.*"))
+        return tmp_path / name
+
+    return make

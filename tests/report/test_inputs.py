@@ -8,17 +8,6 @@ from reid.errors import InputError
 from reid.report.inputs import Direction, lines, read_benchmarks
 
 
-@pytest.fixture
-def copy(folder, tmp_path):
-    """Copies the benchmark's own files into a new folder."""
-
-    def make(name="copy"):
-        shutil.copytree(folder, tmp_path / name, ignore=shutil.ignore_patterns("*.html", "images", "tables.*"))
-        return tmp_path / name
-
-    return make
-
-
 def change(path, **values):
     frame = pd.read_csv(path, dtype=str, keep_default_na=False)
     for column, value in values.items():

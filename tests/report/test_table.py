@@ -47,6 +47,13 @@ def test_rows_of_results():
     figures = {"mAP": 0.5, "cmc": [0.6, 0, 0, 0, 0.7], "mINP": 0.1, "num_valid_queries": 10, "num_gallery": 20}
     run = {"model": "bn", "source": "plaza", "sources": ["plaza"], "seed": 0}
     assert rows_of({"run": run, "targets": {"plaza": figures}}) == [row()]
+    trained = run | {"training_device": "cuda", "training_precision": "bf16"}
+    (found,) = rows_of(
+        {"run": trained, "targets": {"plaza": figures | {"device": "cpu (AVX2)", "precision": "float32"}}}
+    )
+    assert (found.train_device, found.train_precision, found.device, found.precision) == (
+        "cuda", "bf16", "cpu (AVX2)", "float32",
+    )  # fmt: skip
 
 
 def test_align():

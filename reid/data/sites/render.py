@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -31,6 +30,7 @@ from reid.data.sites.schedule import (
 from reid.data.sites.settings import RenderSettings
 from reid.data.sites.styles import SITES
 from reid.errors import InputError
+from reid.files import holding
 from reid.processes import end_with_parent, starting
 from reid.progress import track
 
@@ -132,8 +132,7 @@ def render_site(folder: Path, settings: RenderSettings, processes: int | None = 
         if fingerprint is not None:
             return fingerprint
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with (folder.parent / f".{folder.name}.lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with holding(folder.parent / f".{folder.name}.lock", folder, wait=True):
             fingerprint = check_finished(folder, settings)  # another process may have drawn it meanwhile
             if fingerprint is not None:
                 return fingerprint

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from reid.errors import InputError
+from reid.files import leftover_partials, remove_leftover_partials
 from reid.gallery.local import schema, vectors
 from reid.gallery.local.indexing import index_files
 
@@ -25,14 +26,15 @@ def leftovers(folder: Path, state: schema.State) -> Iterator[Path]:
     current = vectors.vector_file(folder, state.generation)
     yield from sorted(path for path in folder.glob("vectors-*.f32") if path != current)
     yield from (path for path, _, generation, _ in index_files(folder) if generation != state.generation)
-    yield from sorted(folder.glob(".*.partial*"))
+    yield from leftover_partials(folder)
 
 
 def drop_leftovers(folder: Path, state: schema.State) -> None:
+    removed = remove_leftover_partials(folder)
     found = list(leftovers(folder, state))
     for path in found:
         path.unlink()
-    if found:
+    if removed or found:
         vectors.sync_folder(folder)
 
 
