@@ -28,7 +28,8 @@ ABOUT = """Finds people in a gallery of crops by their looks.
 
 Requests that are not GET carry the header `X-Requested-With: gallery`. Where the server was started with a token,
 every request carries `Authorization: Bearer TOKEN`, or the cookie that `/login` gives. Errors are `{"error": "..."}`.
-Distances are 1 - cosine; times are seconds since 1970, UTC."""
+Distances are 1 - cosine. Times of answers are seconds since 1970, UTC; times that are asked for are ISO 8601 or such
+seconds."""
 
 
 def create_app(

@@ -54,8 +54,10 @@ async def received(
 
 
 def sentence(errors: Any) -> str:
-    """Pydantic's findings in one line, without the values that were sent."""
-    return "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in errors)
+    """Pydantic's findings in one line."""
+    return "; ".join(
+        f"{'.'.join(map(str, each['loc']))}: {each['msg'].removeprefix('Value error, ')}" for each in errors
+    )
 
 
 async def one(request: Request, limits: Limits) -> tuple[bytes | int, answers.Search]:

@@ -70,7 +70,7 @@ router = APIRouter()
 
 def filter_of(fields: answers.Filters, identities: tuple[str, ...] = ()) -> Filter:
     if fields.start is not None and fields.end is not None and fields.start > fields.end:
-        raise Refused(422, f"start {fields.start:g} lies after end {fields.end:g}")
+        raise Refused(422, f"start {fields.start:.0f} lies after end {fields.end:.0f}")
     return Filter(tuple(fields.camera), identities, fields.start, fields.end)
 
 
