@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +16,7 @@ from reid.errors import InputError
 from reid.gallery.entries import Entry, Store, usable
 from reid.gallery.networks.model import Model
 from reid.gallery.thumbnails import crop, thumbnail
-from reid.gallery.times import seconds
+from reid.gallery.times import seconds, shown
 from reid.progress import track
 from reid.retrieval.features import Features
 
@@ -285,7 +284,7 @@ class _There:
 
 def _told(value: str | float | None) -> str:
     if isinstance(value, float):
-        return datetime.fromtimestamp(value, UTC).isoformat()
+        return shown(value)
     return "nothing" if value is None else repr(value)
 
 

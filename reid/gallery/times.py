@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from calendar import monthrange
-from datetime import date
+from datetime import UTC, date, datetime
 from fractions import Fraction
 
 from reid.errors import InputError
@@ -51,6 +51,13 @@ def span(text: str, what: str) -> tuple[float, float]:
     """
     first, days = _read(text, what)
     return first, math.nextafter(first + days * DAY, -math.inf) if days else first
+
+
+def shown(seconds: float) -> str:
+    """ISO 8601 in UTC; as a number what no date has, which galleries of before may hold."""
+    if not EARLIEST <= seconds <= LATEST:
+        return f"{seconds:g} s"
+    return datetime.fromtimestamp(seconds, UTC).isoformat()
 
 
 def _read(text: str, what: str) -> tuple[float, int]:

@@ -1,4 +1,5 @@
 import io
+import shutil
 
 import numpy as np
 import pytest
@@ -185,7 +186,8 @@ def test_a_fragment_without_a_feature_is_named(store):
 
 @pytest.mark.parametrize("nothing", NOTHING)
 def test_calibration_leaves_out_and_names_what_has_no_feature(market, tmp_path, nothing):
-    data = read_dataset(load_card("market1501"), market, tmp_path)
+    own = shutil.copytree(market, tmp_path / "data")
+    data = read_dataset(load_card("market1501"), own, tmp_path)
     black, broken = data.splits["gallery"].paths[2], data.splits["query"].paths[0]
     paint(black, "black")
     broken.write_bytes(b"no image")

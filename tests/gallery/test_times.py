@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reid.errors import InputError
-from reid.gallery.times import seconds, span
+from reid.gallery.times import seconds, shown, span
 
 NINE = 1772442000.0  # 2026-03-02 09:00 UTC
 
@@ -82,6 +82,10 @@ def test_a_moment_is_a_moment_and_a_month_is_none():
     assert span("9999-12-31", "--to")[1] > 253_402_300_799
     with pytest.raises(InputError, match="--start: '2026-03' is 31 days: expected a day or a time"):
         seconds("2026-03", "--start")
+
+
+def test_times_are_shown_in_utc():
+    assert shown(NINE + 0.25) == "2026-03-02T09:00:00.250000+00:00" and shown(1e300) == "1e+300 s"
 
 
 @given(

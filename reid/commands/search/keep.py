@@ -203,7 +203,7 @@ def import_(arguments: argparse.Namespace) -> None:
     from reid.gallery import parquet
     from reid.gallery.location import open_store
 
-    origin = parquet.origin_of(arguments.file)
+    origin = parquet.checked_origin(arguments.file)
     with open_store(arguments.store, origin_of(arguments) or origin, write=True, create=True) as store:
         ids = parquet.import_(arguments.file, store)
         print(f"{store.location}: {len(ids):,} entries stored")
