@@ -141,7 +141,7 @@ def check(entry: Entry) -> None:
         text = getattr(entry, name) or ""
         if "\0" in text or any("\ud800" <= letter <= "\udfff" for letter in text):
             raise InputError(f"entry: {name} {text!r} is not valid text")
-    for name in ("time", "until"):
+    for name in ("time", "until", "added"):
         value = getattr(entry, name)
         if value is not None and not EARLIEST <= value <= LATEST:
             raise InputError(

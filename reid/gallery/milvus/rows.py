@@ -60,7 +60,7 @@ def check_entry(entry: Entry, where: str) -> None:
     """
     for name, length in LENGTHS.items():
         check_text(getattr(entry, name) or "", length, f"{where}: {name}")
-    for name in ("time", "until"):
+    for name in ("time", "until", "added"):
         value = getattr(entry, name)
         if value is not None and not EARLIEST <= value <= LATEST:
             raise InputError(f"{where}: {name} {value!r} is not a time in the years 1 to 9999")
