@@ -30,7 +30,7 @@ FAILURES = (OSError, pa.ArrowException)
 SETTINGS = (thresholds.SETTING, retention.SETTING)
 KINDS = {"name": str, "width": int, "network": str, "preprocessing": str}  # of Origin
 WIDEST = 65_536  # numbers a feature
-LONGEST = 65_535  # bytes of a text
+LONGEST = 65_535  # characters of an entry's text
 FARTHEST = 2**31 - 1  # pixels
 ROUNDING = 1e-3  # of a feature's length
 JPEG, LARGEST = b"\xff\xd8\xff", 100_000  # how a thumbnail begins; bytes, more than its pixels take
@@ -185,9 +185,6 @@ def _check_values(where: str, values: object, kinds: Mapping[str, type]) -> None
 
 
 def _check_text(where: str, name: str, text: str) -> None:
-    size = len(text.encode(errors="surrogatepass"))
-    if size > LONGEST:
-        raise InputError(f"{where}: {name} is {short(text)}, {size:,} bytes: expected at most {LONGEST:,}")
     if "\0" in text or any("\ud800" <= letter <= "\udfff" for letter in text):
         raise InputError(f"{where}: {name} is {short(text)}, which is not valid text")
 
@@ -240,7 +237,12 @@ def _block(path: Path, first: int, batch: pa.RecordBatch, width: int, ids: set[i
 def _check_row(where: str, row: Mapping[str, Any], latest: float) -> None:
     """The fields of an entry but its id."""
     for name in ("source", "camera", "identity"):
-        _check_text(where, name, row[name] or "")
+        text = row[name] or ""
+        _check_text(where, name, text)
+        if len(text) > LONGEST:
+            raise InputError(
+                f"{where}: {name} is {short(text)}, {len(text):,} characters: expected {LONGEST:,} at most"
+            )
     for name in ("time", "until"):
         if row[name] is not None and not EARLIEST <= row[name] <= LATEST:
             raise InputError(f"{where}: {name} is {row[name]}, expected seconds since 1970 in the years 1 to 9999")

@@ -172,7 +172,7 @@ def calibration(fingerprint=ORIGIN.fingerprint, **changes):
         (lambda table: with_value(table, "id", 5, 1), "row 5: id is 1, expected numbers above 0, each once"),
         (lambda table: with_value(table, "id", 5, 0), "row 5: id is 0"),
         (lambda table: with_value(table, "camera", 5, "a\0b"), "row 5: camera is .*not valid text"),
-        (lambda table: with_value(table, "identity", 5, "x" * 65_536), "row 5: identity is 'x.*65,536 bytes"),
+        (lambda table: with_value(table, "identity", 5, "x" * 65_536), "row 5: identity is 'x.*65,536 characters"),
         (lambda table: with_value(table, "thumbnail", 5, b"GIF89a"), "row 5: thumbnail is b'GIF89a', 6 bytes"),
         (lambda table: with_value(table, "thumbnail", 5, b"\xff\xd8\xff" * 40_000), "row 5: thumbnail .*120,000 bytes"),
         (lambda table: with_value(table, "feature", 8, [0.0] * 5), "row 8: feature has length 0, expected 1"),
@@ -205,6 +205,14 @@ def test_only_settings_that_are_taken_matter(local, exported):
     local.set("calibration", calibration())
     assert len(parquet.import_(exported, local)) == 9
     assert (local.setting("calibration"), local.setting("retention_days")) == (calibration(), "30")
+
+
+def test_a_calibration_of_many_targets_is_no_damage(local, exported):
+    made = json.loads(calibration())
+    long = json.dumps(made | {"targets": [made["held"]] * 100})
+    assert len(long) > 70_000
+    rewritten(exported, lambda table: with_about(table, settings={"calibration": long}))
+    assert len(parquet.import_(exported, local)) == 9 and local.setting("calibration") == long
 
 
 def test_whatever_a_store_takes_comes_back(local, tmp_path):
