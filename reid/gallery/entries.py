@@ -214,8 +214,22 @@ def unit_rows(features: np.ndarray, width: int, what: str) -> np.ndarray:
     if features.ndim != 2 or features.shape[1] != width:
         raise InputError(f"{what}: expected features (N, {width}), got {features.shape}")
     wide = features.astype(np.float64)
-    lengths = np.sqrt((wide**2).sum(axis=1, keepdims=True))
-    bad = np.flatnonzero(~((lengths[:, 0] > 0) & np.isfinite(lengths[:, 0])))
+    lengths = _lengths(wide)
+    bad = np.flatnonzero(~_measurable(lengths))
     if len(bad):
         raise InputError(f"{what}: row {bad[0]} is all zeros, or holds NaN or infinity ({len(bad)} such rows)")
-    return (wide / lengths).astype(np.float32)
+    return (wide / lengths[:, None]).astype(np.float32)
+
+
+def usable(features: np.ndarray) -> np.ndarray:
+    """(N,) bool: which rows of (N, D) have a direction. A crop of one colour may give zeros, or NaN."""
+    return _measurable(_lengths(features.astype(np.float64)))
+
+
+def _lengths(rows: np.ndarray) -> np.ndarray:
+    """(N,) of (N, D) float64."""
+    return np.sqrt((rows**2).sum(axis=1))
+
+
+def _measurable(lengths: np.ndarray) -> np.ndarray:
+    return (lengths > 0) & np.isfinite(lengths)

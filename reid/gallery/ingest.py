@@ -6,25 +6,25 @@ import csv
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 
-from reid.data.card import DataSet, Samples
+from reid.data.card import DataSet
 from reid.data.images import read_image
 from reid.data.names import whole
 from reid.data.unlabelled import read_unlabelled
 from reid.errors import InputError
-from reid.gallery.entries import Entry, Store
+from reid.gallery.entries import Entry, Store, usable
 from reid.gallery.networks.model import Model
 from reid.gallery.thumbnails import crop, thumbnail
+from reid.gallery.times import seconds, shown
 from reid.progress import track
 from reid.retrieval.features import Features
 
 COLUMNS = ("path", "camera", "identity", "time", "left", "top", "right", "bottom")
 BOX = COLUMNS[4:]
-EARLIEST, LATEST = -62_135_596_800.0, 253_402_300_799.0  # seconds since 1970: the years 1 to 9999
+TOLD = ("camera", "identity", "time")  # what a person says of an image
 AT_ONCE = 256  # images embedded, and committed, together
 
 
@@ -44,8 +44,9 @@ def folder_entries(folder: Path, camera: str, identity: str | None = None) -> li
 def csv_entries(file: Path) -> list[Entry]:
     """Rows of a CSV file with columns path, camera and optionally identity, time and left, top, right, bottom.
 
-    Paths are relative to the file's folder; an empty identity or time is an unknown one. Time as :func:`seconds`
-    reads it. A name written 1.0 is 1. A box is in pixels of the upright image (:func:`reid.data.images.read_image`).
+    Paths are relative to the file's folder; an empty identity or time is an unknown one. Time as
+    :func:`reid.gallery.times.seconds` reads it. A name written 1.0 is 1. A box is in pixels of the upright image
+    (:func:`reid.data.images.read_image`).
 
     Raises:
         InputError: naming the file, the line and the column.
@@ -89,65 +90,52 @@ def _written(name: str) -> str:
     return name if number is None else str(number)
 
 
-def seconds(text: str, what: str) -> float:
-    """Seconds since 1970 of a number of them, or of an ISO 8601 date and time, which is UTC where it names no zone.
-
-    Raises:
-        InputError: beginning with ``what``.
-    """
-    try:
-        found = float(text)
-    except ValueError:
-        try:
-            moment = datetime.fromisoformat(text)
-        except ValueError:
-            raise InputError(f"{what}: {text!r} is neither seconds since 1970 nor like 2026-03-01T17:05:00") from None
-        found = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-    if not EARLIEST <= found <= LATEST:
-        raise InputError(f"{what}: {text!r} is no point in time of the years 1 to 9999")
-    return found
-
-
-def split_entries(data: DataSet, split: str) -> list[Entry]:
-    """The images of one split, in the card's order, which decides ties. People and cameras carry the data set's name:
-    "plaza/17", since numbers of different data sets mean different ones. Junk is left out, distractors are unknown."""
-    samples = data.splits[split]
+def split_entries(data: DataSet, split: str, name: str | None = None) -> list[Entry]:
+    """The images of one split, in the card's order, which decides ties. People and cameras carry the data set's name,
+    or another one: "plaza/17", since numbers of different data sets mean different ones. Junk is left out, distractors
+    are unknown."""
+    samples, label = data.splits[split], name or data.label
     return [
         Entry(
             source=str(path.resolve()),
-            camera=f"{data.label}/{camera}",
-            identity=f"{data.label}/{person}" if person > 0 else None,
+            camera=f"{label}/{camera}",
+            identity=f"{label}/{person}" if person > 0 else None,
         )
         for path, person, camera in zip(samples.paths, samples.pids.tolist(), samples.camids.tolist(), strict=True)
         if person >= 0
     ]
 
 
-def labelled(data: DataSet, model: Model, progress: bool = True) -> tuple[Features, Features]:
+def labelled(
+    data: DataSet, model: Model, progress: bool = True, problems: list[str] | None = None
+) -> tuple[Features, Features]:
     """Features of the query and the gallery split, with people and cameras, as thresholds are calibrated on.
 
+    Args:
+        problems: gets a line for each image that is left out, as it cannot be read or has no feature.
+
     Raises:
-        InputError: an image that cannot be read.
+        InputError: naming those images, where there is no list for them; or none is left.
     """
-    query, gallery = (
-        Features(
-            np.concatenate([model.embed(images) for images in _read(data.splits[split], progress)]),
-            data.splits[split].pids,
-            data.splits[split].camids,
-            data.splits[split].names,
-            f"{data.label}/{split}",
-        )
-        for split in ("query", "gallery")
-    )
+    query, gallery = (_labelled(data, split, model, progress, problems) for split in ("query", "gallery"))
     return query, gallery
 
 
-def _read(samples: Samples, progress: bool) -> Iterator[list[np.ndarray]]:
-    with track(name=f"images of {samples.root.name}", unit="image", total=len(samples), shown=progress) as bar:
-        for low in range(0, len(samples), AT_ONCE):
-            images = [read_image(path) for path in samples.paths[low : low + AT_ONCE]]
-            yield images
-            bar.update(len(images))
+def _labelled(data: DataSet, split: str, model: Model, progress: bool, problems: list[str] | None) -> Features:
+    samples, found = data.splits[split], list[str]()
+    parts = list(_embedded([Entry(str(path), "") for path in samples.paths], model, found, progress))
+    if found and (problems is None or not parts):
+        raise InputError("\n".join(found))
+    if problems is not None:
+        problems += found
+    kept = np.concatenate([part.rows for part in parts])
+    return Features(
+        np.concatenate([part.features for part in parts]),
+        samples.pids[kept],
+        samples.camids[kept],
+        tuple(samples.names[row] for row in kept.tolist()),
+        f"{data.label}/{split}",
+    )
 
 
 # --- putting them in --------------------------------------------------------------------------------------------------
@@ -158,11 +146,19 @@ Fragment = tuple[Entry, np.ndarray, bytes]  # entry, feature (D,), thumbnail
 
 @dataclass(frozen=True)
 class Added:
-    """What became of the images: ids of the new entries, images that were there already, and what could not be read."""
+    """What became of the images.
+
+    Attributes:
+        ids: of the new entries.
+        known: images that were there already.
+        problems: a line for each image that was left out: it cannot be read, or the network finds nothing in it.
+        differences: a line for each value that was given for an image and is not the stored one, which stays.
+    """
 
     ids: list[int]
     known: int
     problems: list[str]
+    differences: list[str]
 
 
 @dataclass(frozen=True)
@@ -172,6 +168,15 @@ class Embedded:
     entries: list[Entry]
     features: np.ndarray
     thumbnails: list[bytes]
+
+
+@dataclass(frozen=True)
+class _Embedded:
+    """Some images: their places (N,) in the list, features (N, D) float32 and pixels."""
+
+    rows: np.ndarray
+    features: np.ndarray
+    crops: list[np.ndarray]
 
 
 def read_crop(entry: Entry) -> np.ndarray:
@@ -196,48 +201,107 @@ def read_crop(entry: Entry) -> np.ndarray:
 def embed_entries(
     entries: Sequence[Entry], model: Model, problems: list[str], progress: bool = True
 ) -> Iterator[Embedded]:
-    """Read and embed, some images at a time; a line to ``problems`` for each that cannot be read."""
+    """Read and embed, some images at a time; a line to ``problems`` for each that cannot be read, or that the network
+    finds nothing in."""
+    for some in _embedded(entries, model, problems, progress):
+        own = [entries[row] for row in some.rows.tolist()]
+        yield Embedded(own, some.features, [thumbnail(image) for image in some.crops])
+
+
+def _embedded(entries: Sequence[Entry], model: Model, problems: list[str], progress: bool) -> Iterator[_Embedded]:
     with track(name="images", unit="image", total=len(entries), shown=progress) as bar:
         for low in range(0, len(entries), AT_ONCE):
             some = entries[low : low + AT_ONCE]
-            read, images = [], []
-            for entry in some:
+            rows, crops = [], []
+            for row, entry in enumerate(some, low):
                 try:
-                    images.append(read_crop(entry))
-                    read.append(entry)
+                    crops.append(read_crop(entry))
+                    rows.append(row)
                 except InputError as error:
                     problems.append(str(error))
-            if read:
-                yield Embedded(read, model.embed(images), [thumbnail(image) for image in images])
+            if rows:
+                features = model.embed(crops)
+                good = usable(features)
+                problems += [nothing_in(entries[row]) for row, fine in zip(rows, good, strict=True) if not fine]
+                if good.any():
+                    crops = [image for image, fine in zip(crops, good, strict=True) if fine]
+                    yield _Embedded(np.array(rows)[good], features[good], crops)
             bar.update(len(some))
+
+
+def nothing_in(entry: Entry) -> str:
+    """The line for a crop without a feature."""
+    return f"{_named(entry)}: the network finds nothing to compare in it: its feature is all zeros, or no number"
 
 
 def add_images(store: Store, entries: Sequence[Entry], model: Model, progress: bool = True) -> Added:
     """Put images in, a batch a commit: after an interruption the same call goes on where it was.
 
-    An image is known by its source and box; one that is there already is passed over.
+    An image is known by its source and box; one that is there already is passed over, and what is given for it now and
+    is not what is stored is told. A field that no entry has, such as the person of a folder's images, says nothing.
     """
-    known = {_place(entry) for entry in store.find()}
-    new = list({_place(entry): entry for entry in entries if _place(entry) not in known}.values())
+    fields = [name for name in TOLD if any(getattr(entry, name) is not None for entry in entries)]
+    there = _There(store, fields)
+    new = [entry for entry in entries if there.is_new(entry)]
     ids: list[int] = []
     problems: list[str] = []
     for some in embed_entries(new, model, problems, progress):
         ids += store.add(some.entries, some.features, some.thumbnails)
-    return Added(ids, len(entries) - len(new), problems)
+    return Added(ids, len(entries) - len(new), problems, there.differences)
 
 
 def add_fragments(store: Store, fragments: Iterable[Fragment]) -> Added:
-    """Put fragments of tracks in as they end, a commit each; one that is there already is passed over."""
-    known = {_place(entry) for entry in store.find()}
+    """Put fragments of tracks in as they end, a commit each; one that is there already is passed over as an image is,
+    one without a feature is left out."""
+    there = _There(store, ("camera", "time"))  # nobody has said who it is
     ids: list[int] = []
+    problems: list[str] = []
     passed = 0
     for entry, feature, image in fragments:
-        if _place(entry) in known:
+        if not there.is_new(entry):
             passed += 1
-        else:
+        elif usable(feature[None])[0]:
             ids += store.add([entry], feature[None], [image])
-    return Added(ids, passed, [])
+        else:
+            problems.append(nothing_in(entry))
+    return Added(ids, passed, problems, there.differences)
+
+
+class _There:
+    """The images that a gallery holds, by source, frame and box, and how what is given for them now differs in
+    ``fields``."""
+
+    def __init__(self, store: Store, fields: Sequence[str]) -> None:
+        self._by_place = {_place(entry): entry for entry in store.find()}
+        self._fields = fields
+        self.differences: list[str] = []
+
+    def is_new(self, entry: Entry) -> bool:
+        """Whether it is not there; from now on it is."""
+        place = _place(entry)
+        if place not in self._by_place:
+            self._by_place[place] = entry
+            return True
+        stored = self._by_place[place]
+        number = f"entry {stored.id}" if stored.id else "given twice"
+        for name in self._fields:
+            old, given = getattr(stored, name), getattr(entry, name)
+            if old != given:
+                what = f"{name}: {_told(old)} is stored, {_told(given)} was given"
+                self.differences.append(f"{_named(entry)} ({number}): {what}")
+        return False
+
+
+def _told(value: str | float | None) -> str:
+    if isinstance(value, float):
+        return shown(value)
+    return "nothing" if value is None else repr(value)
 
 
 def _place(entry: Entry) -> tuple[str, int | None, tuple[int, int, int, int] | None]:
     return entry.source, entry.frame, entry.box
+
+
+def _named(entry: Entry) -> str:
+    frame = "" if entry.frame is None else f", frame {entry.frame}"
+    return f"{entry.source}{frame}" + ("" if entry.box is None else f", box {entry.box}")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from reid.files import write_atomically
 from reid.gallery.query import Answer, Hit
+from reid.gallery.times import shown
 from reid.report.strips import CELL, GAP, INK, LINE, QUERY, RIGHT, WRONG, paste
 from reid.report.table import align
 
@@ -48,7 +48,7 @@ def _cells(hit: Hit) -> list[str]:
 
 def moment(seconds: float | None) -> str:
     """A time for people, UTC; empty where it is not known."""
-    return "" if seconds is None else datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S")
+    return "" if seconds is None else shown(seconds)[:19].replace("T", " ")
 
 
 def draw_answers(

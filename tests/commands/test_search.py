@@ -128,7 +128,7 @@ def test_forgotten_entries_are_gone_and_the_images_stay(gallery, capsys):
 
 
 def test_update_names_people_and_cameras(gallery, capsys):
-    assert gallery("update", "--id", 1, 2, "--person", "P1", "--camera", "door", "--time", "60") == 0
+    assert gallery("update", "--id", 1, 2, "--person", "P1", "--camera", "door", "--time", "1970-01-01T00:01") == 0
     assert gallery("update", "--of-person", "P1", "--person", "") == 0
     with gallery.opened() as store:
         one, two = store.get([1, 2])
@@ -182,9 +182,13 @@ def test_folders_and_csv_files(gallery, tmp_path, capsys):
     assert gallery("add", "--folder", folder) == 2 and "--camera" in capsys.readouterr().err
     assert gallery("add", "--folder", folder, "--camera", "door") == 0
     (folder / "bad.jpg").write_bytes(b"none")
-    (tmp_path / "people.csv").write_text("path,camera,time\ncrops/bad.jpg,hall,0\ncrops/a.png,hall,5\n")
+    (tmp_path / "people.csv").write_text("path,camera,time\ncrops/bad.jpg,hall,\ncrops/a.png,hall,20260302\n")
     assert gallery("add", "--csv", tmp_path / "people.csv") == 2
-    assert "bad.jpg" in capsys.readouterr().err
+    said = capsys.readouterr()
+    assert "images left out: 1; all others are stored" in said.err and "bad.jpg" in said.err
+    assert "2 values differ from what is stored, which stays; search.py update changes it" in said.out
+    assert f"a.png (entry {before + 1}): camera: 'door' is stored, 'hall' was given" in said.out
+    assert f"a.png (entry {before + 1}): time: nothing is stored, 2026-03-02T00:00:00+00:00 was given" in said.out
     with gallery.opened() as store:
         assert len(store) == before + 1 and store.find()[-1] == Entry(
             str((folder / "a.png").resolve()), "door", id=before + 1, added=store.find()[-1].added
@@ -308,3 +312,58 @@ def test_a_folder_that_a_kill_left_begun_is_finished(gallery, tmp_path):
     begun.mkdir()
     (begun / ".lock").touch()
     assert Searcher(gallery.model, begun, gallery.root)("add", "--data", "market1501") == 0
+
+
+@pytest.fixture
+def blind_to_black(trained):
+    """The run, whose network gives a black picture NaN."""
+    from reid.gallery.networks.trained import TrainedModel
+
+    _, folder = trained
+    embed = TrainedModel.embed
+
+    def blind(self, images):
+        features = embed(self, images)
+        features[[not image.any() for image in images]] = np.nan
+        return features
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TrainedModel, "embed", blind)
+        yield folder
+
+
+def test_a_black_image_stops_nothing(gallery, blind_to_black, tmp_path, capsys):
+    with gallery.opened() as store:
+        source, before = store.find()[0].source, len(store)
+    folder = tmp_path / "crops"
+    folder.mkdir()
+    Image.open(source).save(folder / "a.png")
+    Image.new("RGB", (32, 64)).save(folder / "black.png")
+    capsys.readouterr()
+    assert gallery("add", "--folder", folder, "--camera", "door") == 2
+    said = capsys.readouterr()
+    assert "1 images stored" in said.out and "images left out: 1; all others are stored:" in said.err
+    assert f"{folder}/black.png: the network finds nothing to compare in it" in said.err
+    with gallery.opened() as store:
+        assert len(store) == before + 1
+    assert gallery("query", folder, "--k", 1, "--json", tmp_path / "found.json") == 2
+    assert "queries left out: 1; all others are answered" in capsys.readouterr().err
+    assert [each["query"] for each in json.loads((tmp_path / "found.json").read_text())] == [str(folder / "a.png")]
+    for words in (("query", folder / "black.png"), ("compare", folder / "a.png", folder / "black.png")):
+        assert gallery(*words) == 2 and "black.png: the network finds nothing" in capsys.readouterr().err
+
+
+def test_a_day_is_whole(gallery, tmp_path):
+    with gallery.opened() as store:
+        source = store.find()[0].source
+    for id, time in enumerate(("2026-03-01", "2026-03-01T23:59:59.5", "2026-03-02"), 1):
+        assert gallery("update", "--id", id, "--time", time) == 0
+    for words, ids in (
+        (("--to", "2026-03-01"), {1, 2}),
+        (("--from", "20260301", "--to", "20260301"), {1, 2}),
+        (("--from", "2026-03-01T12", "--to", "2026-W10"), {2, 3}),
+        (("--to", "2026-03-01T00:00"), {1}),
+        (("--from", "2026-03"), {1, 2, 3}),
+    ):
+        assert gallery("query", source, *words, "--json", tmp_path / "found.json") == 0
+        assert {hit["id"] for hit in json.loads((tmp_path / "found.json").read_text())[0]["hits"]} == ids

@@ -49,3 +49,11 @@ def test_the_picture_frames_what_lies_within_the_threshold(tmp_path):
 @pytest.mark.parametrize(("seconds", "text"), [(None, ""), (0.0, "1970-01-01 00:00:00")])
 def test_times_are_shown_in_utc(seconds, text):
     assert moment(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(None, ""), (1772442000.75, "2026-03-02 09:00:00"), (0.0, "1970-01-01 00:00:00"), (1e300, "1e+300 s")],
+)
+def test_times_are_for_people_in_utc(seconds, text):
+    assert moment(seconds) == text

@@ -7,16 +7,23 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reid.commands.search.shared import add_model, dataset, keep_index
+from reid.commands.search.shared import (
+    add_model,
+    add_name,
+    all_samples,
+    dataset,
+    first_few,
+    keep_index,
+    tell_left_out,
+)
 from reid.commands.shared import add_data_roots
 from reid.errors import InputError
 
 if TYPE_CHECKING:
+    from reid.data.card import DataSet
     from reid.gallery.entries import Entry, Store
     from reid.gallery.ingest import Added, Fragment
     from reid.gallery.networks.model import Model
-
-SHOWN = 10  # problems
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,6 +41,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--camera", metavar="NAME", help="with --folder and --video: where the people were seen")
     parser.add_argument("--person", metavar="NAME", help="with --folder: who it is (default: not known)")
     parser.add_argument("--split", default="gallery", metavar="NAME", help="with --data (default: %(default)s)")
+    add_name(parser)
     add_data_roots(parser)
     video = parser.add_argument_group("with --video")
     video.add_argument(
@@ -55,13 +63,18 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     from reid.gallery.ingest import add_fragments, add_images
     from reid.gallery.location import open_store
+    from reid.gallery.naming import under_name
     from reid.gallery.networks.model import load_model
 
     _check(arguments)
-    entries = [] if arguments.video else _entries(arguments)
+    data = dataset(arguments, arguments.data, [arguments.split]) if arguments.data else None
+    entries = _entries(arguments, data)
     model = load_model(arguments.model)
     fragments = _fragments(arguments, model) if arguments.video else None
     with open_store(arguments.store, model.origin, write=True, create=True) as store:
+        if data is not None:
+            name = arguments.name or data.label
+            entries = under_name(store, name, data.root, entries, lambda: all_samples(arguments))
         if fragments is not None:
             _report(store, add_fragments(store, fragments), "fragments of tracks")
         else:
@@ -75,28 +88,32 @@ def _check(arguments: argparse.Namespace) -> None:
         raise InputError(f"no video {arguments.video}")
     if arguments.person and not arguments.folder:
         raise InputError("--person NAME goes with --folder")
+    if arguments.name is not None and not (arguments.data and arguments.name):
+        raise InputError("--name NAME goes with --data, and is not empty")
 
 
-def _entries(arguments: argparse.Namespace) -> list[Entry]:
+def _entries(arguments: argparse.Namespace, data: DataSet | None) -> list[Entry]:
     """What is to be put in; what is there and left out is said."""
     from reid.data.unlabelled import passed_over
     from reid.gallery.ingest import csv_entries, folder_entries, split_entries
 
+    if arguments.video:
+        return []
     if arguments.folder:
         entries = folder_entries(arguments.folder, arguments.camera, arguments.person or None)
         notes = passed_over(arguments.folder)
     elif arguments.csv:
         return csv_entries(arguments.csv)
     else:
-        data = dataset(arguments, arguments.data, [arguments.split])
-        entries, notes = split_entries(data, arguments.split), list(data.notes)
+        assert data is not None  # one of the four is required
+        entries, notes = split_entries(data, arguments.split, arguments.name), list(data.notes)
     for note in notes:
         print(f"{arguments.folder or arguments.data}: {note}")
     return entries
 
 
 def _fragments(arguments: argparse.Namespace, model: Model) -> Iterator[Fragment]:
-    from reid.gallery.ingest import seconds
+    from reid.gallery.times import seconds
     from reid.gallery.video.detect import load_detector
     from reid.gallery.video.fragments import fragments
 
@@ -115,8 +132,10 @@ def _fragments(arguments: argparse.Namespace, model: Model) -> Iterator[Fragment
 def _report(store: Store, added: Added, what: str) -> None:
     known = f", {added.known:,} were there already" if added.known else ""
     print(f"{store.location}: {len(added.ids):,} {what} stored{known}; {len(store):,} entries")
+    if added.differences:
+        print(
+            f"{len(added.differences):,} values differ from what is stored, which stays; search.py update changes it:"
+        )
+        print(first_few(added.differences))
     keep_index(store)
-    if added.problems:
-        shown = "\n".join(added.problems[:SHOWN])
-        rest = f"\nand {len(added.problems) - SHOWN} more" if len(added.problems) > SHOWN else ""
-        raise InputError(f"{len(added.problems)} images could not be read, all others are stored:\n{shown}{rest}")
+    tell_left_out(added.problems, what, "stored")

@@ -6,7 +6,7 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
-from reid.commands.search.shared import add_model, dataset
+from reid.commands.search.shared import add_model, dataset, tell_left_out
 from reid.commands.shared import add_data_roots
 from reid.files import write_atomically
 
@@ -44,9 +44,11 @@ def run(arguments: argparse.Namespace) -> None:
     splits = ("query", "gallery")
     data = {name: dataset(arguments, name, splits) for name in (arguments.source, *arguments.targets)}
     (source, own), *targets = data.items()
-    calibration = calibrate(*labelled(own, model), model.origin, source, arguments.rates)
+    problems: list[str] = []
+    own_features = labelled(own, model, problems=problems)
+    calibration = calibrate(*own_features, model.origin, source, arguments.rates)
     for name, target in targets:
-        measured = measure(calibration, *labelled(target, model), name)
+        measured = measure(calibration, *labelled(target, model, problems=problems), name)
         calibration = replace(calibration, targets=(*calibration.targets, measured))
     output = arguments.output or Path("runs/calibration") / f"{model.origin.name}.json"
     write_atomically(output, calibration.to_json())
@@ -57,3 +59,4 @@ def run(arguments: argparse.Namespace) -> None:
         with open_store(arguments.store, model.origin, write=True) as store:
             store.set(SETTING, calibration.to_json())
     print(f"written: {output}, {picture}" + (f", and into {arguments.store}" if arguments.store else ""))
+    tell_left_out(problems, "images", "measured")

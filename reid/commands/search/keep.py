@@ -60,8 +60,8 @@ def update_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def update(arguments: argparse.Namespace) -> None:
-    from reid.gallery.ingest import seconds
     from reid.gallery.location import open_store
+    from reid.gallery.times import seconds
 
     changes: dict[Change, object] = {}
     if arguments.person is not None:
@@ -203,7 +203,7 @@ def import_(arguments: argparse.Namespace) -> None:
     from reid.gallery import parquet
     from reid.gallery.location import open_store
 
-    origin = parquet.origin_of(arguments.file)
+    origin = parquet.checked_origin(arguments.file)
     with open_store(arguments.store, origin_of(arguments) or origin, write=True, create=True) as store:
         ids = parquet.import_(arguments.file, store)
         print(f"{store.location}: {len(ids):,} entries stored")

@@ -13,10 +13,14 @@ from reid.commands.search.shared import (
     STORE,
     add_judging,
     add_model,
+    add_name,
+    all_samples,
     calibration_of,
     dataset,
     filter_of,
+    first_few,
     record,
+    tell_left_out,
 )
 from reid.commands.shared import add_data_roots
 from reid.errors import InputError
@@ -25,6 +29,7 @@ from reid.files import write_atomically
 if TYPE_CHECKING:
     import numpy as np
 
+    from reid.data.card import DataSet
     from reid.gallery.entries import Entry
     from reid.gallery.query import Answer
 
@@ -36,11 +41,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("images", nargs="*", type=Path, metavar="IMAGE", help="crops of people, or folders of them")
     parser.add_argument("--data", metavar="NAME", help="instead: a --split of a data set; its labels give rank-1 too")
     parser.add_argument("--split", default="query", metavar="NAME", help="with --data (default: %(default)s)")
+    add_name(parser)
     add_data_roots(parser)
     parser.add_argument("--k", type=int, default=10, metavar="N", help="entries a query (default: %(default)s)")
     parser.add_argument("--camera", action="append", default=[], metavar="NAME", help="only this camera; repeatable")
     parser.add_argument("--from", dest="start", metavar="TIME", help="only from then on: 2026-03-01T17:05:00 (UTC)")
-    parser.add_argument("--to", dest="end", metavar="TIME", help="only until then")
+    parser.add_argument("--to", dest="end", metavar="TIME", help="only until then; of a day, its end")
     add_judging(parser)
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the answers here")
     parser.add_argument("--picture", type=Path, metavar="PNG", help="draw the answers to the first 20 queries")
@@ -51,20 +57,27 @@ def run(arguments: argparse.Namespace) -> None:
 
     from reid.gallery.ingest import embed_entries
     from reid.gallery.location import open_store
+    from reid.gallery.naming import under_name
     from reid.gallery.networks.model import load_model
     from reid.gallery.query import answer, first_ranks
     from reid.report.hits import answer_table, draw_answers
 
     if not 1 <= arguments.k <= MOST:
         raise InputError(f"--k {arguments.k}: expected 1 to {MOST}")
-    entries = _queries(arguments)
+    if bool(arguments.data) == bool(arguments.images):
+        raise InputError("give images or folders to look for, or --data NAME")
+    data = dataset(arguments, arguments.data, [arguments.split]) if arguments.data else None
+    asked = _queries(arguments, data)
     model = load_model(arguments.model)
     with open_store(arguments.store, model.origin) as store:
         wanted, calibration = filter_of(arguments, store), calibration_of(arguments, store)
+        if data is not None:
+            under_name(store, arguments.name or data.label, data.root, asked, lambda: all_samples(arguments))
         problems: list[str] = []
-        some = list(embed_entries(entries, model, problems, progress=len(entries) > 1))
-        if problems:
-            raise InputError("\n".join(problems))
+        some = list(embed_entries(asked, model, problems, progress=len(asked) > 1))
+        if not some:
+            raise InputError(first_few(problems))
+        entries = [entry for part in some for entry in part.entries]
         features = np.concatenate([part.features for part in some])
         answers = answer(store, features, arguments.k, wanted, calibration, arguments.rate)
         record(store, "search", sorted({hit.entry.id for one in answers for hit in one.hits}), queries=len(entries))
@@ -78,17 +91,18 @@ def run(arguments: argparse.Namespace) -> None:
             draw_answers(thumbnails, answers, store.thumbnail, arguments.picture)
     for written in filter(None, (arguments.json, arguments.picture)):
         print(f"written: {written}")
+    tell_left_out(problems, "queries", "answered")
 
 
-def _queries(arguments: argparse.Namespace) -> list[Entry]:
+def _queries(arguments: argparse.Namespace, data: DataSet | None) -> list[Entry]:
     from reid.data.unlabelled import passed_over
     from reid.gallery.entries import Entry
     from reid.gallery.ingest import folder_entries, split_entries
 
-    if bool(arguments.data) == bool(arguments.images):
-        raise InputError("give images or folders to look for, or --data NAME")
-    if arguments.data:
-        return split_entries(dataset(arguments, arguments.data, [arguments.split]), arguments.split)
+    if arguments.name is not None and not (data and arguments.name):
+        raise InputError("--name NAME goes with --data, and is not empty")
+    if data is not None:
+        return split_entries(data, arguments.split, arguments.name)
     found: list[Entry] = []
     for path in arguments.images:
         for note in passed_over(path) if path.is_dir() else ():
@@ -134,13 +148,18 @@ def compare_arguments(parser: argparse.ArgumentParser) -> None:
 def compare(arguments: argparse.Namespace) -> None:
     import numpy as np
 
-    from reid.data.images import read_image
-    from reid.gallery.entries import unit_rows
+    from reid.gallery.entries import Entry, unit_rows
+    from reid.gallery.ingest import embed_entries
     from reid.gallery.location import open_store
     from reid.gallery.networks.model import load_model
 
     model = load_model(arguments.model)
-    a, b = unit_rows(model.embed([read_image(path) for path in arguments.images]), model.origin.width, "features")
+    problems: list[str] = []
+    asked = [Entry(str(path), "") for path in arguments.images]
+    some = list(embed_entries(asked, model, problems, progress=False))
+    if problems:
+        raise InputError("\n".join(problems))
+    a, b = unit_rows(some[0].features, model.origin.width, "features")
     distance = 1 - float(np.dot(a.astype(np.float64), b.astype(np.float64)))
     opened = nullcontext() if arguments.store is None else open_store(arguments.store, model.origin)
     with opened as store:

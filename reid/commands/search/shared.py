@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 from reid.errors import InputError
 
 if TYPE_CHECKING:
-    from reid.data.card import DataSet
+    from reid.data.card import DataSet, Samples
     from reid.gallery.entries import Entry, Filter, Origin, Store
     from reid.gallery.thresholds import Calibration
 
 STORE = "runs/gallery"
+SHOWN = 10  # lines of a list of problems
 
 
 @dataclass(frozen=True)
@@ -73,12 +74,33 @@ def origin_of(arguments: argparse.Namespace) -> Origin | None:
     return load_model(arguments.model).origin if arguments.model else None
 
 
+def add_name(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--name",
+        metavar="NAME",
+        help="with --data: what stands before the numbers of people and cameras (default: the data set's own name)",
+    )
+
+
 def dataset(arguments: argparse.Namespace, name: str, splits: Sequence[str]) -> DataSet:
     """Read a data set below ``--root`` or ``--sites-root``."""
     from reid.commands.shared import data_root
     from reid.data.card import load_card, read_dataset
 
     return read_dataset(load_card(name), data_root(arguments.root), arguments.sites_root, splits)
+
+
+def all_samples(arguments: argparse.Namespace) -> list[Samples]:
+    """The images of the splits that ``--data`` has on disk."""
+    from reid.data.schema import SPLITS
+
+    found: list[Samples] = []
+    for split in SPLITS:
+        try:
+            found += dataset(arguments, arguments.data, [split]).splits.values()
+        except InputError:  # the card has none, or it was not fetched: no image of the gallery is of it
+            continue
+    return found
 
 
 def calibration_of(arguments: argparse.Namespace, store: Store | None) -> Calibration | None:
@@ -106,10 +128,10 @@ def calibration_of(arguments: argparse.Namespace, store: Store | None) -> Calibr
 def filter_of(arguments: argparse.Namespace, store: Store) -> Filter:
     """The entries that ``--camera``, ``--from`` and ``--to`` name."""
     from reid.gallery.entries import Filter
-    from reid.gallery.ingest import seconds
+    from reid.gallery.times import span
 
-    start = seconds(arguments.start, "--from") if arguments.start else None
-    end = seconds(arguments.end, "--to") if arguments.end else None
+    start = span(arguments.start, "--from")[0] if arguments.start else None
+    end = span(arguments.end, "--to")[1] if arguments.end else None
     if start is not None and end is not None and start > end:
         raise InputError(f"--from {arguments.start} is later than --to {arguments.end}")
     unknown = sorted(set(arguments.camera) - set(store.summary().cameras)) if arguments.camera else []
@@ -148,6 +170,20 @@ def keep_index(store: Store) -> None:
 
     if isinstance(store, LocalStore) and store.index_state().stale:
         print(f"{store.location}: index {store.build_index(progress=True)}")
+
+
+def tell_left_out(problems: Sequence[str], what: str, done: str) -> None:
+    """
+    Raises:
+        InputError: how many of ``what`` were left out, and the first of them with the reasons; where there are some.
+    """
+    if problems:
+        raise InputError(f"{what} left out: {len(problems):,}; all others are {done}:\n{first_few(problems)}")
+
+
+def first_few(lines: Sequence[str]) -> str:
+    rest = f"\nand {len(lines) - SHOWN:,} more" if len(lines) > SHOWN else ""
+    return "\n".join(lines[:SHOWN]) + rest
 
 
 def record(store: Store, action: str, entries: Sequence[int], **numbers: float) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ from pathlib import Path
 
 from reid.errors import InputError
 from reid.gallery.entries import Entry, Filter, Origin
+from reid.gallery.times import EARLIEST, LATEST
 
 FORMAT = 1
 APPLICATION = 0x52654964  # "ReId", in the file's header
@@ -135,16 +135,19 @@ def read_state(db: sqlite3.Connection) -> State:
 def check(entry: Entry) -> None:
     """
     Raises:
-        InputError: for what a database cannot hold: text that is no Unicode, times that are no numbers.
+        InputError: for what a database cannot hold: text that is no Unicode, times outside the years 1 to 9999.
     """
     for name in ("source", "camera", "identity"):
         text = getattr(entry, name) or ""
         if "\0" in text or any("\ud800" <= letter <= "\udfff" for letter in text):
             raise InputError(f"entry: {name} {text!r} is not valid text")
-    for name in ("time", "until"):
+    for name in ("time", "until", "added"):
         value = getattr(entry, name)
-        if value is not None and not math.isfinite(value):
-            raise InputError(f"entry of {entry.source}: {name} is {value}, expected seconds since 1970 or nothing")
+        if value is not None and not EARLIEST <= value <= LATEST:
+            raise InputError(
+                f"entry of {entry.source}: {name} is {value}, expected seconds since 1970 in the years 1 to 9999, or "
+                "nothing"
+            )
 
 
 def to_row(entry: Entry, id: int, slot: int, added: float) -> tuple[object, ...]:

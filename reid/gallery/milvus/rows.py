@@ -15,6 +15,7 @@ import numpy as np
 
 from reid.errors import InputError
 from reid.gallery.entries import Entry, Filter
+from reid.gallery.times import EARLIEST, LATEST
 
 NO_TIME = -1e300  # seconds; real times are checked to lie above
 LENGTHS = {"identity": 1024, "camera": 1024, "source": 8192}  # bytes of UTF-8
@@ -59,10 +60,10 @@ def check_entry(entry: Entry, where: str) -> None:
     """
     for name, length in LENGTHS.items():
         check_text(getattr(entry, name) or "", length, f"{where}: {name}")
-    for name in ("time", "until"):
+    for name in ("time", "until", "added"):
         value = getattr(entry, name)
-        if value is not None and not NO_TIME < value < math.inf:
-            raise InputError(f"{where}: {name} {value!r} is not a time")
+        if value is not None and not EARLIEST <= value <= LATEST:
+            raise InputError(f"{where}: {name} {value!r} is not a time in the years 1 to 9999")
 
 
 def check_text(text: str, length: int, what: str) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from reid.errors import InputError
-from reid.gallery.entries import Entry, unit_rows
+from reid.gallery.entries import Entry, unit_rows, usable
 from reid.gallery.networks.model import Model
 from reid.gallery.thumbnails import crop, thumbnail
 from reid.gallery.video.detect import Detector
@@ -39,7 +39,8 @@ def fragments(
     """An entry, its feature (D,) float32 and its thumbnail, a JPEG, for each fragment, in the order of their ends.
 
     The feature is the mean of the unit features of up to five crops, evenly spread over the fragment; shown is the
-    frame where confidence times height is largest. Holds the crops of the open fragments only, at most eleven each.
+    frame where confidence times height is largest. A fragment in which the network finds nothing has a feature of
+    zeros. Holds the crops of the open fragments only, at most eleven each.
 
     Args:
         camera: its name.
@@ -105,9 +106,13 @@ class _Track:
         )
 
     def feature(self, model: Model) -> np.ndarray:
-        """(D,) float32: the mean of the unit features of up to CROPS crops."""
+        """(D,) float32: the mean of the unit features of up to CROPS crops, without those that have none; zeros where
+        no crop has one."""
         places = np.unique(np.linspace(0, len(self._crops) - 1, CROPS).round().astype(int))
         features = model.embed([self._crops[place] for place in places])
+        features = features[usable(features)]
+        if not len(features):
+            return np.zeros(model.origin.width, np.float32)
         return unit_rows(features, model.origin.width, "crops of a video").mean(axis=0)
 
 

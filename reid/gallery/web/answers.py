@@ -5,14 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, FiniteFloat, WithJsonSchema
 
 from reid.gallery.entries import Entry
 from reid.gallery.query import Hit as Found
+from reid.gallery.times import span
 
 Id = Annotated[int, Field(ge=1, le=2**63 - 1)]
 Name = Annotated[str, Field(min_length=1, max_length=500)]
-Seconds = Annotated[FiniteFloat, Field(description="seconds since 1970, UTC")]
+TIME = {
+    "type": "string",
+    "description": "ISO 8601, UTC where no zone is named, or seconds since 1970 in 9 or 10 digits; a day is whole",
+}
+First = Annotated[float, BeforeValidator(lambda text: span(str(text), "time")[0]), WithJsonSchema(TIME)]
+Last = Annotated[float, BeforeValidator(lambda text: span(str(text), "time")[1]), WithJsonSchema(TIME)]
 K = 24
 
 
@@ -147,8 +153,8 @@ class Filters(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
     camera: list[Name] = Field(default=[], description="any of these; repeat the field")
-    start: Seconds | None = None
-    end: Seconds | None = None
+    start: First | None = None
+    end: Last | None = None
 
 
 class Browse(Filters):

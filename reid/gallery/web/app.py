@@ -28,7 +28,8 @@ ABOUT = """Finds people in a gallery of crops by their looks.
 
 Requests that are not GET carry the header `X-Requested-With: gallery`. Where the server was started with a token,
 every request carries `Authorization: Bearer TOKEN`, or the cookie that `/login` gives. Errors are `{"error": "..."}`.
-Distances are 1 - cosine; times are seconds since 1970, UTC."""
+Distances are 1 - cosine. Times of answers are seconds since 1970, UTC; times that are asked for are ISO 8601 or such
+seconds."""
 
 
 def create_app(
@@ -78,7 +79,7 @@ def create_app(
     app = FastAPI(title="Gallery", description=ABOUT, version="1", docs_url=None, redoc_url=None, lifespan=lifespan)
     limits, sessions = limits or Limits(), Sessions(token)
     install(app, Service(store, model, calibration, audit, writer, limits), sessions)
-    app.add_middleware(Guard, sessions=sessions, hosts=allowed_hosts, limit=limits.bytes)
+    app.add_middleware(Guard, sessions=sessions, hosts=allowed_hosts, limits=limits)
     return app
 
 
@@ -101,11 +102,19 @@ def serve(app: FastAPI, host: str, port: int) -> None:
     require_extra()
     import uvicorn
 
+    from reid.gallery.web.connections import Connection
+
     with listening(host, port) as listener:
         address, taken = listener.getsockname()[:2]
         print(f"gallery at http://{f'[{address}]' if ':' in address else address}:{taken} (Ctrl-C ends it)", flush=True)
         config = uvicorn.Config(
-            app, access_log=False, log_level="warning", server_header=False, timeout_graceful_shutdown=5, ws="none"
+            app,
+            access_log=False,
+            log_level="warning",
+            server_header=False,
+            timeout_graceful_shutdown=5,
+            ws="none",
+            http=Connection,
         )
         previous = {signal.SIGTERM: signal.signal(signal.SIGTERM, signal.default_int_handler)}  # uvicorn raises it
         if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # which uvicorn does not know

@@ -1,4 +1,4 @@
-"""What stands before every request: host, origin, token and length are checked, and headers set on every answer."""
+"""What stands before every request: host, origin, token and body are checked, and headers set on every answer."""
 
 from __future__ import annotations
 
@@ -9,15 +9,17 @@ from collections.abc import Sequence
 from http.cookies import CookieError, SimpleCookie
 from urllib.parse import urlsplit
 
+import anyio
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from reid.gallery.web.uploads import Refused
+from reid.gallery.web.bodies import Bodies, handed_on
+from reid.gallery.web.uploads import Limits, Refused
 
 LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 OPEN = ("/", "/healthz", "/login", "/openapi.json")  # and /static/: nothing of the gallery is in them
+LINGER = 2.0  # seconds
 COOKIE, SESSION = "gallery_session", 12 * 3600.0  # seconds
 HEADERS = {
     "Content-Security-Policy": (
@@ -78,8 +80,8 @@ def _cookie(headers: Headers) -> str:
 class Guard:
     """ASGI middleware around the whole application."""
 
-    def __init__(self, app: ASGIApp, sessions: Sessions, hosts: Sequence[str], limit: int) -> None:
-        self.app, self.sessions, self.limit = app, sessions, limit
+    def __init__(self, app: ASGIApp, sessions: Sessions, hosts: Sequence[str], limits: Limits) -> None:
+        self.app, self.sessions, self.bodies = app, sessions, Bodies(limits)
         self.hosts = {*LOOPBACK, *(f"[{host}]" if ":" in host else host for host in map(str.lower, hosts))}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -96,14 +98,23 @@ class Guard:
                     headers.setdefault(name, value)
             await send(message)
 
+        headers = Headers(scope=scope)
         try:
-            self._check(scope, Headers(scope=scope))
+            self._check(scope, headers)
+            most = self.bodies.announced(scope, headers)
+            if most:
+                await self._with_body(scope, receive, send_with_headers, most)
+                return
         except Refused as error:
-            headers = {"WWW-Authenticate": "Bearer"} if error.status == 401 else {}
-            answer = JSONResponse({"error": error.message}, error.status, headers)
-            await answer(scope, receive, send_with_headers)
+            await _refuse(error, scope, receive, send_with_headers)
             return
-        await self.app(scope, self._bounded(receive), send_with_headers)
+        await self.app(scope, receive, send_with_headers)
+
+    async def _with_body(self, scope: Scope, receive: Receive, send: Send, most: int) -> None:
+        async with self.bodies.place(scope):
+            body = await self.bodies.read(receive, most)
+            if body is not None:
+                await self.app(scope, handed_on(body, receive), send)
 
     def _check(self, scope: Scope, headers: Headers) -> None:
         host = headers.get("host", "").lower()
@@ -115,34 +126,33 @@ class Guard:
                 raise Refused(403, f"a page of {origin!r} may not change this gallery")
             if headers.get("x-requested-with") != "gallery":
                 raise Refused(403, "the header 'X-Requested-With: gallery' is missing")
-        length = headers.get("content-length", "0")
-        if not length.isdecimal() or int(length) > self.limit:
-            raise too_large(self.limit)
         path = scope["path"]
         if path not in OPEN and not path.startswith("/static/") and not self.sessions.admits(headers):
             raise Refused(401, "sign in with the token first")
 
-    def _bounded(self, receive: Receive) -> Receive:
-        """Counts a body as it arrives: one sent in chunks states no length beforehand."""
-        total = 0
 
-        async def bounded() -> Message:
-            nonlocal total
-            message = await receive()
-            total += len(message.get("body", b""))
-            if total > self.limit:
-                refused = too_large(self.limit)
-                raise HTTPException(refused.status, refused.message)  # the one that every reader of a body lets pass
-            return message
+async def _refuse(error: Refused, scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer, and end the connection where a body was announced: what still comes is thrown away for a moment, since a
+    client that is cut off while it sends may lose the answer."""
+    headers = {"WWW-Authenticate": "Bearer"} if error.status == 401 else {}
+    answer = JSONResponse({"error": error.message}, error.status, headers)
+    asked = Headers(scope=scope)
+    if asked.get("content-length", "0") == "0" and "transfer-encoding" not in asked:
+        await answer(scope, receive, send)
+        return
 
-        return bounded
+    async def not_ended(message: Message) -> None:
+        await send({**message, "more_body": True} if message["type"] == "http.response.body" else message)
+
+    answer.headers["Connection"] = "close"
+    await answer(scope, receive, not_ended)
+    with anyio.move_on_after(LINGER):
+        while (await receive()).get("more_body", False):
+            pass
+    await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 def host_name(host: str) -> str:
     """The name in a Host header, without the port."""
     name, colon, port = host.rpartition(":")
     return name if colon and port.isdecimal() else host
-
-
-def too_large(limit: int) -> Refused:
-    return Refused(413, f"the file is too large: more than {limit / 1e6:g} MB")

@@ -50,7 +50,6 @@ class Desk:
 
     def __init__(self, service: Service, sessions: Sessions) -> None:
         self.service, self.sessions, self.limits = service, sessions, service.limits
-        self.uploads = anyio.Semaphore(self.limits.uploads)
         self.decoding = anyio.CapacityLimiter(self.limits.decoding)
         self.who = "token" if sessions.needed else "local"
 
@@ -69,7 +68,7 @@ router = APIRouter()
 
 def filter_of(fields: answers.Filters, identities: tuple[str, ...] = ()) -> Filter:
     if fields.start is not None and fields.end is not None and fields.start > fields.end:
-        raise Refused(422, f"start {fields.start:g} lies after end {fields.end:g}")
+        raise Refused(422, f"start {fields.start:.0f} lies after end {fields.end:.0f}")
     return Filter(tuple(fields.camera), identities, fields.start, fields.end)
 
 
@@ -145,20 +144,18 @@ SEARCH = multipart(answers.Search, 1)
     openapi_extra=SEARCH,
 )  # fmt: skip
 async def search(request: Request, at: At) -> answers.SearchAnswer:
-    async with at.uploads:
-        query, asked = await one(request, at.limits)
-        wanted = filter_of(asked)
-        return await at.at_work(lambda: at.service.search(at.who, query, wanted, asked.k, asked.rate))
+    query, asked = await one(request, at.limits)
+    wanted = filter_of(asked)
+    return await at.at_work(lambda: at.service.search(at.who, query, wanted, asked.k, asked.rate))
 
 
 @router.post(
     "/api/timeline", summary="Where and when a person was", tags=["search"], responses=SENT, openapi_extra=SEARCH
 )
 async def timeline(request: Request, at: At) -> answers.TimelineAnswer:
-    async with at.uploads:
-        query, asked = await one(request, at.limits)
-        wanted = filter_of(asked)
-        return await at.at_work(lambda: at.service.timeline(at.who, query, wanted, asked.k, asked.rate))
+    query, asked = await one(request, at.limits)
+    wanted = filter_of(asked)
+    return await at.at_work(lambda: at.service.timeline(at.who, query, wanted, asked.k, asked.rate))
 
 
 @router.post(
@@ -166,12 +163,11 @@ async def timeline(request: Request, at: At) -> answers.TimelineAnswer:
     openapi_extra=multipart(answers.Compare, 2),
 )  # fmt: skip
 async def compare(request: Request, at: At) -> answers.CompareAnswer:
-    async with at.uploads:
-        images, asked = await received(request, answers.Compare, "entry", at.limits)
-        pair: list[bytes | int] = [*images, *asked.entry]
-        if len(pair) != 2:
-            raise Refused(422, f"expected two images or entries, got {len(pair)}")
-        return await at.at_work(lambda: at.service.compare(at.who, pair, asked.rate))
+    images, asked = await received(request, answers.Compare, "entry", at.limits)
+    pair: list[bytes | int] = [*images, *asked.entry]
+    if len(pair) != 2:
+        raise Refused(422, f"expected two images or entries, got {len(pair)}")
+    return await at.at_work(lambda: at.service.compare(at.who, pair, asked.rate))
 
 
 @router.post("/api/forget", summary="Erase entries, or all of a person", tags=["erasure"], responses=SENT)

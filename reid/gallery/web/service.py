@@ -13,7 +13,7 @@ import numpy as np
 
 from reid.errors import InputError
 from reid.gallery.audit import AuditLog
-from reid.gallery.entries import Entry, Filter, Store, unit_rows
+from reid.gallery.entries import Entry, Filter, Store, unit_rows, usable
 from reid.gallery.networks.model import Model
 from reid.gallery.query import answer
 from reid.gallery.thresholds import Calibration
@@ -122,7 +122,9 @@ class Service:
 
     def compare(self, who: str, pair: Sequence[Query], rate: float | None) -> CompareAnswer:
         rate, threshold = self._operating(rate)
-        first, second = (self._feature(query)[0].astype(np.float64) for query in pair)
+        first, second = (
+            self._feature(query, f"picture {number}")[0].astype(np.float64) for number, query in enumerate(pair, 1)
+        )
         distance = 1 - float(first @ second)
         self.audit.record(who, "compare", [query for query in pair if isinstance(query, int)])
         if self.calibration is None or rate is None:
@@ -176,7 +178,7 @@ class Service:
             raise Refused(422, f"rate {rate:g} is not one of {', '.join(f'{each:g}' for each in thresholds)}")
         return rate, thresholds[rate]
 
-    def _feature(self, query: Query) -> np.ndarray:
+    def _feature(self, query: Query, what: str = "this picture") -> np.ndarray:
         """(1, D) float32, of length 1."""
         if isinstance(query, int):
             self.entry(query)
@@ -184,10 +186,9 @@ class Service:
         image = decode(query, self.limits)
         with self.embedding:  # as many at once as there are cores: see one_thread_each
             features = self.model.embed([image])
-        try:
-            return unit_rows(features, self.store.origin.width, "picture")
-        except InputError:
-            raise Refused(422, "the network finds nothing to compare in this picture") from None
+        if not usable(features)[0]:
+            raise Refused(422, f"the network finds nothing to compare in {what}")
+        return unit_rows(features, self.store.origin.width, what)
 
     def _hits(self, query: Query, wanted: Filter, k: int, rate: float | None) -> list[Hit]:
         features = self._feature(query)

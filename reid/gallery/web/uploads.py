@@ -26,11 +26,11 @@ class Limits:
     """What one client may cost.
 
     Attributes:
-        bytes: of a request's body, counted while it arrives.
-        pixels: of a picture, read from its header before it is decoded; each takes 14 bytes of memory
-            meanwhile, a WebP's 22.
-        seconds: for a body to arrive.
-        uploads: bodies held in memory at once; more wait.
+        bytes: of a request's body, counted while it arrives; of those without a picture some kB (see bodies.py).
+        pixels: of a picture, read from its header before it is decoded; each takes 14 bytes of memory meanwhile, a
+            WebP's 22.
+        seconds: for a body to arrive, and before that for its turn.
+        uploads: bodies held in memory at once; more wait. As many beside them for signing in.
         decoding: pictures decoded and embedded at once; more wait.
     """
 
@@ -50,7 +50,7 @@ class Refused(Exception):
 
 
 async def read_form(request: Request, limit: int) -> FormData:
-    """The fields of a multipart body, whose length is bounded already (see guard.py); all of it stays in memory.
+    """The fields of a multipart body, whose length is bounded already (see bodies.py); all of it stays in memory.
 
     Raises:
         Refused: not multipart, or damaged.

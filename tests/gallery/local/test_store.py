@@ -253,6 +253,8 @@ def test_a_reader_does_not_write(tmp_path):
         (Entry("/a\0b", "c"), ROWS[0], "source"),
         (Entry("/a", "\ud800"), ROWS[0], "camera"),
         (Entry("/a", "c", time=float("nan")), ROWS[0], "time is nan"),
+        (Entry("/a", "c", time=1e300), ROWS[0], "time is 1e\\+300"),
+        (Entry("/a", "c", added=float("nan")), ROWS[0], "added is nan"),
         (Entry("/a", "c", time=1.0, until=float("inf")), ROWS[0], "until is inf"),
         (Entry("/a", "c"), ROWS[0] * 0, "row 0 is all zeros"),
         (Entry("/a", "c"), ROWS[0][:3], r"expected features \(N, 4\)"),

@@ -386,6 +386,8 @@ def test_without_a_value_there_is_a_stand_in():
         (Entry("/a.jpg", "ü" * 513), b"", "entry 1 of 2: camera: .* takes 1,026 bytes, more than the 1,024"),
         (Entry("/\udcff.jpg", "hall"), b"", "source: .* is not valid Unicode"),
         (Entry("/a.jpg", "hall", time=float("nan")), b"", "time nan is not a time"),
+        (Entry("/a.jpg", "hall", time=1e300), b"", "time 1e\\+300 is not a time in the years 1 to 9999"),
+        (Entry("/a.jpg", "hall", added=float("nan")), b"", "added nan is not a time"),
     ],
 )
 def test_refuses_what_milvus_cannot_hold(lite, entry, image, message):

@@ -14,6 +14,7 @@ from memory_store import MemoryStore
 from PIL import Image
 
 from reid.errors import InputError
+from reid.gallery.ingest import add_fragments
 from reid.gallery.networks.model import load_model
 from reid.gallery.thumbnails import crop
 from reid.gallery.video import fragments as module
@@ -48,6 +49,37 @@ def run(path, model=None, **options):
 def colour(feature):
     distances = {name: np.abs(feature / feature.max() - np.array(own) / 220).max() for name, own in COLOURS.items()}
     return min(distances, key=distances.get)
+
+
+class BlindToRed(ColourModel):
+    """Finds nothing in some crops: NaN in those of the red one, or in those of the first call's first."""
+
+    def __init__(self, some):
+        super().__init__()
+        self.some = some
+
+    def embed(self, images):
+        features = super().embed(images)
+        red = features.argmax(axis=1) == 0
+        if self.some:
+            red &= np.arange(len(features)) < 2
+        features[red] = np.nan
+        return features
+
+
+def test_a_fragment_in_which_nothing_is_found_stops_no_other(walk):
+    store = MemoryStore(ColourModel.origin)
+    added = add_fragments(store, fragments(walk, "door", ColourDetector(), BlindToRed(False), progress=False))
+    (red,) = [entry for entry, feature, _ in run(walk) if colour(feature) == "red"]
+    assert [colour(row) for row in store.features(added.ids)] == ["blue", "green", "blue"]
+    assert added.problems == [
+        f"{walk}, frame {red.frame}, box {red.box}: the network finds nothing to compare in it: "
+        "its feature is all zeros, or no number"
+    ]
+    whole, fewer = (
+        [one for _, one, _ in run(walk, model) if colour(one) == "red"] for model in (None, BlindToRed(True))
+    )
+    np.testing.assert_allclose(fewer, whole, atol=0.05)  # the other crops' mean
 
 
 def test_an_entry_a_fragment_with_its_times_frame_box_feature_and_thumbnail(walk):

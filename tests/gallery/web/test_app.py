@@ -149,6 +149,23 @@ def expected(app, query, k, wanted=EVERYTHING, without=None):
     return pairs[:k]
 
 
+def test_times_are_asked_for_as_iso_8601_and_days_are_whole(client):
+    """START is 2023-11-14 22:13:20 UTC, and the second images of each person come an hour later."""
+    early, late = "2023-11-14T22:00Z", "20231114T2300"
+    for asked, ids in (
+        ({"start": early, "end": "2023-11-14T22:59:59.9"}, range(1, 12, 2)),
+        ({"start": late}, range(2, 12, 2)),
+        ({"start": "20231114", "end": "2023-11-14"}, range(1, 12)),
+        ({"end": "2023-11-13"}, []),
+        ({"start": START, "end": START}, [1]),
+    ):
+        found = client.get("/api/entries", params=asked).json()["entries"]
+        assert [entry["id"] for entry in found] == list(ids)
+        answer = client.post("/api/search", files=fields([("entry", 12), *asked.items()])).json()
+        assert sorted(hit["id"] for hit in answer["hits"]) == list(ids)
+    assert "start: time: '20231314' is no point in time" in error(client.get("/api/entries?start=20231314"), 422)
+
+
 def test_searching_a_picture(client):
     answer = client.post("/api/search", files=picture(RED)).json()
     wanted = expected(client.app, Colours().embed([crop(COLOURS["P1"])]), 24)
@@ -204,7 +221,10 @@ def test_without_a_calibration_there_are_distances_only(bare):
         ([("entry", 1), ("rate", 0.5)], "0.001, 0.01, 0.1"),
         ([("entry", 1), ("rate", "nan")], "rate"),
         ([("entry", 1), ("start", "inf")], "start"),
-        ([("entry", 1), ("start", 2), ("end", 1)], "start 2 lies after end 1"),
+        ([("entry", 1), ("start", 1700000002), ("end", 1700000001)], "start 1700000002 lies after end 1700000001"),
+        ([("entry", 1), ("start", 60)], "start: time: '60' is no point in time"),
+        ([("entry", 1), ("end", "noon")], "end: time: 'noon' is neither"),
+        ([("entry", 1), ("start", 1.7e300)], "start"),
         ([("entry", 1), ("cameras", "hall/0")], "cameras"),
         ([("entry", 1), ("camera", "")], "camera"),
         ([("entry", "../../etc/passwd")], "entry"),
@@ -320,9 +340,16 @@ def test_a_hit_that_is_erased_meanwhile_is_left_out(client, monkeypatch):
     assert len(answer["hits"]) == 10 and 2 not in [hit["id"] for hit in answer["hits"]]
 
 
-def test_a_picture_without_a_feature(client, monkeypatch):
-    monkeypatch.setattr(Colours, "embed", lambda self, images: np.zeros((1, 4), np.float32))
-    error(client.post("/api/search", files=picture(RED)), 422)
+@pytest.mark.parametrize("nothing", [0.0, np.nan, np.inf])
+def test_a_picture_without_a_feature(client, monkeypatch, nothing):
+    embed = Colours.embed
+    blind = lambda self, images: embed(self, images) if images[0].any() else np.full((1, 4), nothing, np.float32)  # noqa: E731
+    monkeypatch.setattr(Colours, "embed", blind)
+    black = encoded(np.zeros((8, 4, 3), np.uint8))
+    for path in ("search", "timeline"):
+        assert "nothing to compare in this picture" in error(client.post(f"/api/{path}", files=picture(black)), 422)
+    pair = [("image", ("a", RED)), ("image", ("b", black))]
+    assert "nothing to compare in picture 2" in error(client.post("/api/compare", files=pair), 422)
 
 
 def test_a_fault_answers_without_its_trace(tmp_path, monkeypatch):

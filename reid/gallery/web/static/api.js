@@ -29,7 +29,7 @@ const send = (path, body) =>
 export const summary = () => json("/api/summary");
 export const entries = (asked) => json(`/api/entries?${new URLSearchParams(asked)}`);
 export const signIn = (token) => send("/login", { token });
-export const signOut = () => send("/logout", {});
+export const signOut = () => json("/logout", { method: "POST" });
 export const forget = (wanted) => send("/api/forget", wanted);
 export const source = async (id) => (await ask(`/api/entries/${id}/source`)).blob();
 

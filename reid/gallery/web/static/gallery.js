@@ -46,7 +46,7 @@ function fields(all = true) {
   const chosen = boxes.filter((box) => box.checked);
   if (chosen.length < boxes.length) pairs.push(...chosen.map((box) => ["camera", box.value]));
   for (const name of ["start", "end"]) {
-    if ($(name).value) pairs.push([name, Date.parse(`${$(name).value}Z`) / 1000]);
+    if ($(name).value) pairs.push([name, `${$(name).value}Z`]);
   }
   pairs.push(["k", $("k").value]);
   return pairs;

@@ -1,0 +1,83 @@
+"""Whether the entries that a gallery holds under a data set's name are of that data set, or of another one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from reid.data.card import Samples
+from reid.errors import InputError
+from reid.gallery.entries import Entry, Store
+from reid.gallery.ingest import read_crop
+from reid.gallery.thumbnails import thumbnail
+
+
+def under_name(
+    store: Store, name: str, root: Path, entries: Sequence[Entry], splits: Callable[[], Iterable[Samples]]
+) -> list[Entry]:
+    """The ``entries`` of a data set that is called ``name``, where the gallery holds no other data set of that name.
+
+    The same data set may have moved, or been copied: then each of the gallery's images of that name is found again, by
+    the end of its path and as the same picture (the same thumbnail). Such an image keeps the place it was put in from.
+
+    Args:
+        root: the data set's folder.
+        splits: reads all splits of the data set that are there; asked only where ``entries`` do not settle it.
+
+    Raises:
+        InputError: naming both places, where the gallery's images of that name are others: people and cameras are
+            numbers, and those of two data sets mean different ones.
+    """
+    own = {entry.source for entry in entries}
+    strangers = [entry for entry in store.find() if name in _labels(entry) and entry.source not in own]
+    if not strangers:
+        return list(entries)
+    sources = {str(path.resolve()) for samples in splits() for path in samples.paths} | own
+    strangers = [entry for entry in strangers if not (entry.source in sources or _gone(entry, root))]
+    by_name: dict[str, list[str]] = {}
+    for source in sources:
+        by_name.setdefault(Path(source).name, []).append(source)
+    moved = {}
+    for entry in strangers:
+        found = _nearest(entry.source, by_name.get(Path(entry.source).name, []))
+        if found is None or not _same_picture(store, entry, found):
+            raise InputError(
+                f"{store.location}: holds {len(strangers):,} entries of another data set that is called {name!r} too, "
+                f"such as {entry.source}, which is no image of {root}: its people and cameras would be mixed up with "
+                "these; --name NAME gives the data set another name in the gallery"
+            )
+        moved[found] = entry.source
+    return [replace(entry, source=moved.get(entry.source, entry.source)) for entry in entries]
+
+
+def _labels(entry: Entry) -> set[str]:
+    """What stands before the numbers of person and camera."""
+    return {text.rpartition("/")[0] for text in (entry.identity, entry.camera) if text}
+
+
+def _gone(entry: Entry, root: Path) -> bool:
+    """Whether its image lay in the folder, and is not there any more."""
+    source = Path(entry.source)
+    return source.is_relative_to(root.resolve()) and not source.exists()
+
+
+def _nearest(source: str, candidates: Sequence[str]) -> str | None:
+    """Of these paths the one that ends as ``source`` does, in most folders; None where there is none, or two."""
+    best = sorted(((_shared(source, other), other) for other in candidates), reverse=True)[:2]
+    if not best or (len(best) == 2 and best[0][0] == best[1][0]):
+        return None
+    return best[0][1]
+
+
+def _shared(a: str, b: str) -> int:
+    """Names that two paths have in common at their ends."""
+    parts = zip(reversed(Path(a).parts), reversed(Path(b).parts), strict=False)
+    return next((count for count, (one, other) in enumerate(parts) if one != other), min(a.count("/"), b.count("/")))
+
+
+def _same_picture(store: Store, entry: Entry, source: str) -> bool:
+    try:
+        return thumbnail(read_crop(replace(entry, source=source))) == store.thumbnail(entry.id)
+    except InputError:  # it cannot be read, so nothing says that it is the same
+        return False
