@@ -10,7 +10,8 @@ from reid.errors import InputError
 
 
 def test_features_are_the_network_of_each_image_alone(trained):
-    config, folder = trained
+    _config, folder = trained
+    config = load_resolved(folder / "config.yaml", ["precision=float32"])
     network = load_network(config, folder)
     query = build.dataset(config, "market1501", ["query", "gallery"]).splits["query"]
     features = extract(network, query, config, "test", progress=False)
@@ -34,7 +35,7 @@ def test_flip_averages_an_image_and_its_mirror_image(trained):
     config, folder = trained
     network = load_network(config, folder)
     query = build.dataset(config, "market1501", ["query", "gallery"]).splits["query"]
-    flipped = load_resolved(folder / "config.yaml", ["evaluation.flip=true"])
+    flipped = load_resolved(folder / "config.yaml", ["evaluation.flip=true", "precision=float32"])
     averaged = extract(network, query, flipped, "test", progress=False).features
     transform = build.test_transform(config)
     images = np.stack([transform(read_image(path), ()) for path in query.paths])
