@@ -46,7 +46,6 @@ def test_a_run_gives_the_features_that_evaluate_writes(trained, flip):
 
 def test_batches_leave_no_trace_and_threads_do_not_meet(trained):
     _config, folder = trained
-    _change(folder, "precision: auto", "precision: float32")
     images = list(np.random.default_rng(0).integers(0, 256, (11, 40, 20, 3), np.uint8))
     whole = load_model(folder).embed(images)
     _change(folder, "batch_size: 128", "batch_size: 3")
@@ -67,7 +66,6 @@ def test_batches_leave_no_trace_and_threads_do_not_meet(trained):
 
 def test_the_origin_of_a_run(trained):
     _config, folder = trained
-    _change(folder, "precision: auto", "precision: float32")
     first = load_model(folder).origin
     assert first.name == folder.name
     assert first.network == hashlib.sha256((folder / "checkpoint.safetensors").read_bytes()).hexdigest()
