@@ -218,10 +218,14 @@ def _give(workers: dict[int, _Worker], slot: int, waiting: deque[tuple[int, bool
 def _ended(workers: dict[int, _Worker], tasks: Sequence[Task]) -> list[tuple[_Worker, _Outcome]]:
     """Wait a moment for tasks to end, well or not. Processes that are of no more use leave ``workers``."""
     found = []
-    ready = wait([worker.connection for worker in workers.values()], timeout=0.5)
-    for worker in [worker for worker in workers.values() if worker.connection in ready]:
+    wait([worker.connection for worker in workers.values()], timeout=0.5)
+    for worker in list(workers.values()):
+        # The pipe's end alone does not tell: processes that load images may hold it open after their parent's death.
+        alive = worker.process.is_alive()
+        if alive and not worker.connection.poll():
+            continue
         try:
-            outcome: _Outcome = worker.connection.recv()
+            outcome: _Outcome = worker.connection.recv() if worker.connection.poll() else _killed(worker, tasks)
         except (EOFError, OSError):
             worker.process.join()
             outcome = _killed(worker, tasks)

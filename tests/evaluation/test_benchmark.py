@@ -203,10 +203,10 @@ def test_a_worker_that_is_ended_is_said(grid):
     assert is_trained(quick[1].config)  # by another process
 
 
-def test_a_process_that_is_killed_is_said(grid, monkeypatch):
+def test_a_process_that_is_killed_is_said(grid):
     """As the system kills one for want of memory."""
     path, overrides = grid
-    tasks = tasks_of(runs_of(load_benchmark(str(path))[1], [*overrides, "optim.steps=5000"]))
+    tasks = tasks_of(runs_of(load_benchmark(str(path))[1], [*overrides, "optim.steps=5000", "data.workers=1"]))
 
     def end_it():
         while not [p for p in Path("runs").glob("*/log.jsonl") if p.stat().st_size > 1000]:
