@@ -61,8 +61,12 @@ def fragments(
         if track.seen < MIN_FRAMES:
             short += 1
             continue
+        entry, feature = track.entry(path, camera, start or 0.0), track.feature(model)
+        if feature is None:
+            log.warning(f"{path}: the fragment whose best frame is {entry.frame} has no feature, and is left out")
+            continue
         kept += 1
-        yield track.entry(path, camera, start or 0.0), track.feature(model), thumbnail(track.shown)
+        yield entry, feature, thumbnail(track.shown)
     log.info(f"{path}: {kept} track fragments; {short} seen in fewer than {MIN_FRAMES} frames left out")
 
 
@@ -105,11 +109,14 @@ class _Track:
             box=self._box,
         )
 
-    def feature(self, model: Model) -> np.ndarray:
-        """(D,) float32: the mean of the unit features of up to CROPS crops."""
+    def feature(self, model: Model) -> np.ndarray | None:
+        """(D,) float32: the mean of the unit features of up to CROPS crops that have one; None where none has."""
         places = np.unique(np.linspace(0, len(self._crops) - 1, CROPS).round().astype(int))
         features = model.embed([self._crops[place] for place in places])
-        return unit_rows(features, model.origin.width, "crops of a video").mean(axis=0)
+        known = np.isfinite(features).all(axis=1) & (features != 0).any(axis=1)
+        if not known.any():
+            return None
+        return unit_rows(features[known], model.origin.width, "crops of a video").mean(axis=0)
 
 
 def _tracks(
