@@ -24,6 +24,7 @@ from reid.gallery.milvus.texts import Texts
 
 FORMAT = 1
 SLICE_BYTES = 16 * 2**20  # of vectors or thumbnails in one call
+WIDE = 2**20  # ids that one call asks for at most, some 10 MB of them; a server refuses to send more than 100
 
 
 class MilvusReader:
@@ -82,8 +83,7 @@ class MilvusReader:
         passing, found = expression(wanted), list[Entry]()
         if limit == 0:
             return []
-        pages = self._pages(f"id > {after}" + (f" and {passing}" if passing else ""), list(COLUMNS), limit)
-        for page in pages:
+        for page in self._pages(passing, list(COLUMNS), limit, after):
             found += map(entry_of, page)
             if limit is not None and len(found) >= limit:
                 break
@@ -108,7 +108,7 @@ class MilvusReader:
     def summary(self) -> Summary:
         """Reads the names and times of all entries."""
         cameras, names, unknown, times, ends = Counter[str](), set[str](), 0, list[float](), list[float]()
-        for page in self._pages("id > 0", ["camera", "identity", "known", "time", "last"], None):
+        for page in self._pages("", ["id", "camera", "identity", "known", "time", "last"], None):
             cameras.update(row["camera"] for row in page)
             names |= {row["identity"] for row in page if row["known"]}
             unknown += sum(not row["known"] for row in page)
@@ -150,10 +150,17 @@ class MilvusReader:
                 raise InputError(f"{self.location}: no entry {id}")
         return [found[id] for id in ids]
 
-    def _pages(self, passing: str, columns: list[str], limit: int | None) -> Iterator[list[dict[str, Any]]]:
-        size = PAGE if limit is None else min(limit, PAGE)
+    def _pages(
+        self, passing: str, columns: list[str], limit: int | None, after: int = 0
+    ) -> Iterator[list[dict[str, Any]]]:
+        """Rows that match, by rising id from above ``after``; where some suffice, ids are asked for in small parts."""
+        size, wide = (PAGE, WIDE) if limit is None else (min(limit, PAGE), PAGE)
         with self._whole:
-            yield from self._connection.pages(self._connection.collection, passing, columns, size)
+            low, last = after, int(self._texts.get(["next"])["next"]) - 1
+            while low < last:
+                own = f"id > {low} and id <= {low + wide}" + (f" and {passing}" if passing else "")
+                yield from self._connection.pages(self._connection.collection, own, columns, size)
+                low, wide = low + wide, min(4 * wide, WIDE)
 
     def _step(self, text: int = 0) -> int:
         """Rows a call: with their vectors, or texts of so many bytes, not more than :data:`SLICE_BYTES`."""

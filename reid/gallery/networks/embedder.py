@@ -26,6 +26,7 @@ class ForeignModel:
         if len(shape) < 2 or shape[1] < 2 or shape[1] != np.prod(shape):
             raise InputError(
                 f"{file}: output {self._network.output!r} is {shape}, expected a feature, (1, D) or (1, D, 1, 1)"
+                + (": made for a batch of several, export it with an open one" if shape[:1] > (1,) else "")
             )
         steps = {**description.model_dump(exclude={"file"}), "output": self._network.output, "precision": "float32"}
         self.origin = Origin(file.stem, shape[1], digest(file), json.dumps(steps, sort_keys=True))

@@ -33,6 +33,8 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 class Description(BaseModel):
     """What the YAML says: the network's one input is (1, 3, height, width), holding (pixel - mean) / std.
 
+    An input of whole numbers takes them only where these values are whole for all pixels (uint8: scale 255 alone).
+
     Attributes:
         file: an .onnx or .xml file: absolute, or relative to the YAML, or else to ``$REID_MODELS``.
         colour: order of the channels, also of ``mean`` and ``std``.
@@ -56,10 +58,13 @@ class Description(BaseModel):
     def prepare(self, image: np.ndarray) -> np.ndarray:
         """(1, 3, height, width) float32 of an image (h, w, 3) uint8 RGB."""
         resized = cv2.resize(image, (self.width, self.height), interpolation=RESIZES[self.resize])
-        pixels = (resized if self.colour == "rgb" else resized[..., ::-1]).astype(np.float32)
-        mean, std = np.array(self.mean, np.float32), np.array(self.std, np.float32)
-        values = (pixels * np.float32(self.scale / 255) - mean) / std
+        values = self.normalise(resized if self.colour == "rgb" else resized[..., ::-1])
         return np.ascontiguousarray(values.transpose(2, 0, 1)[None])
+
+    def normalise(self, pixels: np.ndarray) -> np.ndarray:
+        """(…, 3) float32 of uint8 pixels (…, 3) in the network's order of channels."""
+        mean, std = np.array(self.mean, np.float32), np.array(self.std, np.float32)
+        return (pixels.astype(np.float32) * np.float32(self.scale / 255) - mean) / std
 
 
 D = TypeVar("D", bound=Description)
@@ -142,8 +147,9 @@ def _weights(file: Path) -> list[Path]:
     if file.suffix == ".xml":
         return [file.with_suffix(".bin")]
     content = file.read_bytes()
-    places = re.finditer(rb"\x0a\x08location\x12([\x01-\x7f])", content)
-    names = {content[place.end() : place.end() + place[1][0]] for place in places}
+    places = re.finditer(rb"\x0a\x08location\x12([\x80-\xff]?)([\x01-\x7f])", content)
+    lengths = ((place.end(), (place[1][0] - 128 + 128 * place[2][0]) if place[1] else place[2][0]) for place in places)
+    names = {content[start : start + length] for start, length in lengths}
     return [file.parent / os.fsdecode(name) for name in sorted(names)]
 
 
@@ -171,6 +177,8 @@ class Network:
             raise InputError(f"{file}: not a readable network: {_first_line(error)}") from None
         if len(graph.inputs) != 1:
             raise InputError(f"{file}: has {len(graph.inputs)} inputs, expected one, an image")
+        self._kind = _input_kind(graph.input(0).get_element_type().get_type_name(), description, file)
+        _check_shape(graph.input(0).partial_shape, shape, file)
         try:
             graph.reshape(shape)
             compiled = core.compile_model(graph, "CPU", settings)
@@ -187,14 +195,65 @@ class Network:
         if len(found) != 1:
             choices = ", ".join(sorted(set().union(*names)))
             raise InputError(f"{self.file}: output: {wanted!r} is not one of its outputs; choices: {choices}")
-        return found[0], wanted or min(names[found[0]], default="")
+        name = wanted or min(names[found[0]], default="")
+        kind = outputs[found[0]].get_element_type()
+        if not kind.is_real():
+            raise InputError(
+                f"{self.file}: output {name!r} holds {kind.get_type_name()}: whole numbers, as quantised networks "
+                "give; expected real ones"
+            )
+        return found[0], name
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
         """The output, float32, for an image (h, w, 3) uint8 RGB."""
-        values = self.description.prepare(image)
+        values = self.description.prepare(image).astype(self._kind, copy=False)
         with self._lock:
             self._request.infer([values])
             return np.array(self._request.get_output_tensor(self._output).data, np.float32)
+
+
+# OpenVINO's names of what an input may hold
+INPUTS: dict[str, type[Any]] = {
+    "f64": np.float64, "f32": np.float32, "f16": np.float16, "u8": np.uint8, "i8": np.int8, "u16": np.uint16,
+    "i16": np.int16, "u32": np.uint32, "i32": np.int32, "u64": np.uint64, "i64": np.int64,
+}  # fmt: skip
+
+
+def _input_kind(name: str, description: Description, file: Path) -> type[Any]:
+    """The type of the values to feed, which can hold those that every pixel is prepared to."""
+    if name not in INPUTS:
+        raise InputError(f"{file}: its input takes {name}; expected one of {', '.join(INPUTS)}")
+    kind = INPUTS[name]
+    values = description.normalise(np.repeat(np.arange(256, dtype=np.uint8)[:, None], 3, axis=1))
+    real = issubclass(kind, np.floating)
+    limits: Any = np.finfo(kind) if real else np.iinfo(kind)
+    least, most = float(limits.min), float(limits.max)
+    if not real and (values != np.rint(values)).any():
+        odd = float(values[values != np.rint(values)][0])
+        raise InputError(
+            f"{file}: its input takes whole numbers ({name}), but scale {description.scale}, mean "
+            f"{list(description.mean)} and std {list(description.std)} make others, as {odd:.4g}: perhaps it wants the "
+            "pixels as they are: scale: 255, no mean, no std"
+        )
+    low, high = float(values.min()), float(values.max())
+    if low < least or high > most:
+        raise InputError(
+            f"{file}: its input takes {name}, {least:g} to {most:g}, but scale {description.scale}, mean "
+            f"{list(description.mean)} and std {list(description.std)} make {low:g} to {high:g}"
+        )
+    return kind
+
+
+def _check_shape(own: Any, shape: list[int], file: Path) -> None:
+    """InputError where the input's shape, open sides and the batch apart, is not the described one."""
+    sides = None if own.rank.is_dynamic else [None if side.is_dynamic else side.get_length() for side in own]
+    if sides is None or (
+        len(sides) == 4 and all(side in (None, want) for side, want in zip(sides[1:], shape[1:], strict=True))
+    ):
+        return
+    last = len(sides) == 4 and sides[3] == 3 and sides[1] != 3
+    hint = "its channels come last: export it with (N, 3, height, width)" if last else "see height and width"
+    raise InputError(f"{file}: does not take {shape}, its input is {own}: {hint}")
 
 
 def _first_line(error: Exception) -> str:

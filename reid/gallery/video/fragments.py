@@ -13,6 +13,7 @@ from reid.errors import InputError
 from reid.gallery.entries import Entry, unit_rows, usable
 from reid.gallery.networks.model import Model
 from reid.gallery.thumbnails import crop, thumbnail
+from reid.gallery.video.clock import LEAP
 from reid.gallery.video.detect import Detector
 from reid.gallery.video.frames import Frame, frames
 from reid.gallery.video.track import Box, Linker
@@ -120,8 +121,11 @@ def _tracks(
     path: Path, detector: Detector, rate: float, min_height: int, min_confidence: float, progress: bool
 ) -> Iterator[_Track]:
     """The fragments, as they end."""
-    linker, tracks = Linker(MIN_OVERLAP, math.floor(GAP * rate)), dict[int, _Track]()
+    linker, tracks, before = Linker(MIN_OVERLAP, math.floor(GAP * rate)), dict[int, _Track](), 0.0
     for frame in frames(path, rate, progress):
+        if frame.seconds > before + LEAP:  # the recording paused: who stands there now is found anew
+            yield from map(tracks.pop, linker.end())
+        before = frame.seconds
         found = detector.detect(frame.image)
         boxes = [box for box in found if box.height >= min_height and box.confidence >= min_confidence]
         numbers, ended = linker.step(boxes)

@@ -11,13 +11,17 @@ import cv2
 import numpy as np
 
 from reid.errors import InputError
+from reid.gallery.video.clock import Clock, open_capture, seconds_of
 from reid.progress import track
 
 log = logging.getLogger(__name__)
 
+NAMED = 5  # gaps that are told one by one
+NEAR = 32  # frames to read on after a jump
+
 
 class Frame(NamedTuple):
-    """A frame's number from 0, its seconds since the video's start, and the image (h, w, 3) uint8 RGB."""
+    """A frame's number from 0, its seconds since the video's start, and the image (h, w, 3) uint8 RGB, upright."""
 
     number: int
     seconds: float
@@ -27,77 +31,89 @@ class Frame(NamedTuple):
 def frames(path: Path, rate: float, progress: bool = True) -> Iterator[Frame]:
     """The video's frames, about ``rate`` a second: the first, and each that is the first of another 1 / rate seconds.
 
-    Says so in the log when the file ends before the frames that it promises.
+    Goes on after frames that cannot be decoded, up to :data:`reid.gallery.video.clock.TOLERATED` of them in a row. Says
+    so in the log, and where, and when the file ends before the frames that it promises or its clock is broken.
 
     Raises:
         InputError: naming the file, when nothing in it can be read.
     """
-    capture = _open(path)
-    expected, looked, number = _count(capture), 0, 0
+    clock = Clock(path)
+    if clock.note:
+        log.warning(f"{path}: {clock.note}")
+    looked, read, before = 0, 0, -1
+    gaps = set(clock.holes)  # numbers before which frames are lost
+    capture = open_capture(path)
     try:
-        with track(name=path.name, unit="frame", total=expected or None, shown=progress) as bar:
-            while capture.grab():
-                seconds = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
-                if seconds * rate > looked - 1e-6:  # times are rounded
-                    looked = int(seconds * rate + 1e-6) + 1
-                    yield Frame(number, seconds, _image(capture, path, number))
-                number += 1
+        with track(name=path.name, unit="frame", total=clock.expected or None, shown=progress) as bar:
+            for number, seconds in clock.read(capture):
+                if number > before + 1:
+                    gaps.add(number)
+                read, before = read + 1, number
                 bar.update()
+                if seconds * rate > looked - 1e-6:  # times are rounded
+                    image = _image(capture)
+                    if image is None:
+                        gaps.add(number + 1)
+                        continue
+                    looked = int(seconds * rate + 1e-6) + 1
+                    yield Frame(number, seconds, image)
     finally:
         capture.release()
-    if number == 0:
-        raise InputError(f"{path}: no frame in it can be read")
-    if number < 0.99 * expected:
-        log.warning(f"{path}: ends early, or is damaged: {number} of {expected} frames could be read")
+    if gaps or read < 0.99 * clock.expected:
+        log.warning(
+            f"{path}: ends early, or is damaged: {read} of {clock.expected} frames could be read{_places(gaps)}"
+        )
 
 
 def read_frame(path: Path, number: int) -> np.ndarray:
-    """Frame ``number``, from 0, (h, w, 3) uint8 RGB: the very one that :func:`frames` counts so.
+    """Frame ``number``, from 0, (h, w, 3) uint8 RGB, upright: the very one that :func:`frames` gives this number.
 
-    Jumps there where the video's frames are evenly spaced from its first to its last; else reads all before it.
+    Jumps there by its time where the file's time stamps are whole; else reads all before it.
 
     Raises:
         InputError: naming the file, when it cannot be read or has no such frame.
     """
-    capture = _open(path)
+    clock = Clock(path)
+    capture = open_capture(path)
     try:
-        count = _count(capture)
-        even = number > 0 and _jump(capture, count - 1) and not capture.grab()
-        if not (even and _jump(capture, number)):
+        if not _jump(clock, capture, number):
             capture.release()
-            capture = _open(path)
-            for _ in range(number + 1):
-                if not capture.grab():
-                    raise InputError(f"{path}: has no frame {number}, or it cannot be read")
-        return _image(capture, path, number)
+            capture = open_capture(path)
+            found = next((own for own, _ in clock.read(capture) if own >= number), None)
+            if number < 0 or found != number:
+                raise InputError(f"{path}: has no frame {number}, or it cannot be read")
+        image = _image(capture)
+        if image is None:
+            raise InputError(f"{path}: frame {number} cannot be decoded")
+        return image
     finally:
         capture.release()
 
 
-def _jump(capture: cv2.VideoCapture, number: int) -> bool:
-    """Grab the frame whose time is ``number`` / frames a second, if there is one within a tenth of a frame."""
-    if number < 0 or not capture.set(cv2.CAP_PROP_POS_FRAMES, number) or not capture.grab():
+def _jump(clock: Clock, capture: cv2.VideoCapture, number: int) -> bool:
+    """Put the capture at the frame of this number; False where it does not get there."""
+    if not 0 < number < len(clock.times):
         return False
-    rate = capture.get(cv2.CAP_PROP_FPS)
-    return abs(capture.get(cv2.CAP_PROP_POS_MSEC) / 1000 * rate - number) < 0.1
+    if not capture.set(cv2.CAP_PROP_POS_MSEC, 1000 * float(clock.times[number])):
+        return False
+    for _ in range(NEAR):
+        if not capture.grab():
+            return False
+        place = clock.place(seconds_of(capture))
+        if place is None or place >= number:
+            return place == number
+    return False
 
 
-def _open(path: Path) -> cv2.VideoCapture:
-    if not path.is_file():
-        raise InputError(f"{path}: no such file")
-    capture = cv2.VideoCapture(str(path.resolve()), cv2.CAP_FFMPEG)  # others take a pattern for a list of images
-    if not capture.isOpened():
-        raise InputError(f"{path}: not a readable video")
-    return capture
+def _places(gaps: set[int]) -> str:
+    if not gaps:
+        return ""
+    named = ", ".join(f"before frame {number}" for number in sorted(gaps)[:NAMED])
+    more = f" and {len(gaps) - NAMED} more" if len(gaps) > NAMED else ""
+    return f"; {len(gaps)} gap{'s' if len(gaps) > 1 else ''}: {named}{more}"
 
 
-def _count(capture: cv2.VideoCapture) -> int:
-    """Frames that the file promises; 0 where it promises none."""
-    return max(0, int(capture.get(cv2.CAP_PROP_FRAME_COUNT)))
-
-
-def _image(capture: cv2.VideoCapture, path: Path, number: int) -> np.ndarray:
+def _image(capture: cv2.VideoCapture) -> np.ndarray | None:
+    """The frame that the capture stands at; None where it cannot be decoded."""
     done, image = capture.retrieve()
-    if not done:
-        raise InputError(f"{path}: frame {number} cannot be decoded")
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB) if done else None

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import chdir
+from contextlib import chdir, contextmanager
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
@@ -196,6 +196,80 @@ def test_filters_agree_with_passes(pair):
         assert plain(store.find(wanted)) == plain(reference.find(wanted))
 
     check()
+
+
+@contextmanager
+def load(processes: int):
+    """So many processes, busy until the block ends, or this process does, or five minutes are over."""
+    spin = (
+        "import os, time\nparent, end = os.getppid(), time.monotonic() + 300\n"
+        "while os.getppid() == parent and time.monotonic() < end: pass"
+    )
+    busy = [subprocess.Popen([sys.executable, "-c", spin]) for _ in range(processes)]
+    try:
+        yield
+        assert all(process.poll() is None for process in busy), "the load ended before the test"
+    finally:
+        for process in busy:
+            process.kill()
+            process.wait()
+
+
+def test_reads_see_all_that_was_written_before_on_a_busy_machine(pair):
+    """Fifty times: something is added, changed or removed, and every kind of read sees exactly that."""
+    generator = random.Random(11)
+    store, reference = pair
+    put(pair, 40, seed=12)
+    with load(os.cpu_count() or 2):
+        for turn_ in range(50):
+            ids = sorted(reference.entries)
+            if turn_ % 5 == 4:
+                changed = generator.choices(ids, k=4)
+                for each in pair:
+                    each.update(changed, {"camera": f"camera {turn_}"})
+            elif turn_ % 25 == 13:
+                changed = generator.sample(ids, 5)
+                for each in pair:
+                    each.remove(changed)
+            else:
+                changed = put(pair, 8, seed=100 + turn_)
+            for wanted in (Filter(), some_filter(generator)):
+                assert plain(store.find(wanted)) == plain(reference.find(wanted)), turn_
+            assert len(store) == len(reference), turn_
+            left = [id for id in changed if id in reference.entries]
+            assert plain(store.get(left)) == plain(reference.get(left)), turn_
+            queries = rows(2, generator)
+            np.testing.assert_array_equal(store.search(queries, 7).ids, reference.search(queries, 7).ids)
+    assert store.summary() == reference.summary()
+
+
+def test_forgetting_one_keeps_all_else_in_whatever_order_rows_come(lite, monkeypatch):
+    monkeypatch.setattr("reid.gallery.milvus.reader.SLICE_BYTES", 65_535 * 7)  # seven texts a call
+    entries = [Entry(f"/{number}.jpg", "hall") for number in range(60)]
+    ids = lite.add(entries, np.tile(np.eye(8), (8, 1))[:60], [b"%d" % number for number in range(60)])
+    query, generator = Connection.query, random.Random(3)
+
+    def shuffled(*values):
+        found = query(*values)
+        return generator.sample(found, len(found))
+
+    monkeypatch.setattr(Connection, "query", shuffled)
+    lite.remove(ids[:1])
+    assert [entry.id for entry in lite.find()] == ids[1:]
+    assert [lite.thumbnail(id) for id in ids[1:]] == [b"%d" % number for number in range(1, 60)]
+
+
+def test_pages_are_complete_whatever_their_size(pair, monkeypatch):
+    put(pair, 50, seed=13)
+    store, reference = pair
+    expected = plain(reference.find())
+    for page, wide in ((7, 7), (7, 100), (3, 2**20)):
+        monkeypatch.setattr("reid.gallery.milvus.reader.PAGE", page)
+        monkeypatch.setattr("reid.gallery.milvus.reader.WIDE", wide)
+        assert plain(store.find()) == expected
+        for limit in (1, page, 20):
+            after = expected[30].id
+            assert plain(store.find(limit=limit, after=after)) == plain(reference.find(limit=limit, after=after))
 
 
 @settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)

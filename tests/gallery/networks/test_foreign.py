@@ -9,7 +9,7 @@ import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny_onnx import FEED, describe, mean_colours, onnx, save_onnx
+from tiny_onnx import FEED, describe, mean_colours, onnx, save_onnx, typed
 
 from reid.errors import InputError
 from reid.gallery.networks.embedder import ForeignModel
@@ -163,6 +163,93 @@ def test_a_size_that_the_network_does_not_take(tmp_path):
     )
     with pytest.raises(InputError, match=r"net.onnx: does not take \[1, 3, 4, 5\], its input is \[1,3,4,2\]"):
         load_model(describe(file, width=5))
+
+
+@pytest.mark.parametrize(("takes", "keys"), [
+    ("UINT8", {}),
+    ("INT8", {"mean": [128.0, 128.0, 128.0]}),
+    ("UINT16", {"std": [0.5, 1.0, 0.25]}),
+    ("INT32", {"mean": [100.0, 0.0, 255.0]}),
+    ("FLOAT16", {"mean": [124.0, 116.0, 104.0], "std": [58.0, 57.0, 57.0]}),
+    ("DOUBLE", {"scale": 1, "mean": [0.5, 0.5, 0.5]}),
+])  # fmt: skip
+def test_an_input_that_holds_what_is_prepared_for_it(tmp_path, takes, keys):
+    model = load_model(describe(typed(tmp_path / "net.onnx", takes), **keys))
+    pixels = np.stack([np.arange(256, dtype=np.uint8)] * 3, axis=1).reshape(128, 2, 3)
+    for image in (IMAGE, pixels[:4], pixels[-4:]):
+        values = (image / 255 * keys.get("scale", 255) - keys.get("mean", 0)) / keys.get("std", 1)
+        (found,) = model.embed([image])
+        np.testing.assert_allclose(
+            found, values.mean(axis=(0, 1)), rtol=2e-3 if takes == "FLOAT16" else 1e-5, atol=1e-3
+        )
+
+
+@pytest.mark.parametrize(("takes", "keys", "message"), [
+    ("UINT8", {"scale": 1, "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]},
+     r"takes whole numbers \(u8\), but scale 1, mean \[0.485, 0.456, 0.406\] and std .* make others, as -2.118"),
+    ("UINT8", {"scale": 1}, r"takes whole numbers \(u8\), but scale 1, .* make others, as 0.0039.*scale: 255, no mean"),
+    ("UINT8", {"mean": [0, 0, 0.5]}, r"takes whole numbers"),
+    ("UINT8", {"std": [1, 1, 2]}, r"takes whole numbers"),
+    ("UINT8", {"std": [1, 1, 0.5]}, r"takes u8, 0 to 255, but .* make 0 to 510"),
+    ("UINT8", {"mean": [1, 0, 0]}, r"takes u8, 0 to 255, but .* make -1 to 255"),
+    ("INT8", {}, r"takes i8, -128 to 127, but .* make 0 to 255"),
+    ("INT64", {"scale": 1, "std": [0.5, 0.5, 0.5]}, r"takes whole numbers \(i64\)"),
+    ("FLOAT16", {"std": [1e-3, 1, 1]}, r"takes f16, -65504 to 65504, but .* make 0 to 255000"),
+    ("BOOL", {}, r"takes boolean; expected one of f64, f32, f16, u8, i8,"),
+])  # fmt: skip
+def test_an_input_that_cannot_hold_it(tmp_path, takes, keys, message):
+    with pytest.raises(InputError, match=rf"net.onnx: its input {message}"):
+        load_model(describe(typed(tmp_path / "net.onnx", takes), **keys))
+
+
+@pytest.mark.parametrize("gives", ["UINT8", "INT8", "INT32"])
+def test_a_feature_of_whole_numbers(tmp_path, gives):
+    with pytest.raises(InputError, match=r"net.onnx: output 'feature' holds [ui]\d+: whole numbers"):
+        load_model(describe(typed(tmp_path / "net.onnx", gives=gives)))
+
+
+def test_a_feature_in_half_precision(tmp_path):
+    model = load_model(describe(typed(tmp_path / "net.onnx", gives="FLOAT16")))
+    found = model.embed([IMAGE])
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found[0], IMAGE.mean((0, 1)), rtol=1e-3)
+
+
+@pytest.mark.parametrize(("shape", "message"), [
+    ((1, 4, 2, 3), r"\[1,4,2,3\]: its channels come last: export it with \(N, 3, height, width\)"),
+    (("N", 2, 4, 3), r"\[\?,2,4,3\]: its channels come last"),
+    (("N", 3, 2, 4), r"\[\?,3,2,4\]: see height and width"),
+    (("N", 1, 4, 2), r"\[\?,1,4,2\]: "),
+    (("N", 3, 4, 2, 1), r"\[\?,3,4,2,1\]: "),
+])  # fmt: skip
+def test_an_input_of_another_shape(tmp_path, shape, message):
+    file = typed(tmp_path / "net.onnx", shape=shape)
+    with pytest.raises(InputError, match=rf"net.onnx: does not take \[1, 3, 4, 2\], its input is {message}"):
+        load_model(describe(file))
+
+
+def test_a_batch_that_the_network_was_made_for(tmp_path):
+    nodes = [("GlobalAveragePool", ["image"], "pooled", {}), ("Reshape", ["pooled", "shape"], "feature", {})]
+    constants = {"shape": np.array([3, -1])}
+    file = save_onnx(tmp_path / "net.onnx", nodes, {"feature": (3, 3)}, constants, (3, 3, 4, 2))
+    with pytest.raises(InputError, match=r"'feature' is \(3, 1\), expected .*made for a batch of several"):
+        load_model(describe(file))
+
+
+def test_weights_in_other_files_that_are_gone(file, tmp_path):
+    name = "w" * 150 + ".weights"
+    onnx.save(onnx.load(file), tmp_path / "out.onnx", save_as_external_data=True, location=name, size_threshold=0)
+    before = digest(tmp_path / "out.onnx")
+    describe(tmp_path / "out.onnx", output="flat")
+    np.testing.assert_allclose(
+        load_model(tmp_path / "out.onnx").embed([IMAGE])[0], WEIGHTS @ IMAGE.mean((0, 1)), rtol=1e-5
+    )
+    weights = tmp_path / name
+    weights.write_bytes(weights.read_bytes()[::-1])
+    assert digest(tmp_path / "out.onnx") != before
+    weights.unlink()
+    with pytest.raises(InputError, match=r"out.onnx: not a readable network: .*w.weights"):
+        load_model(tmp_path / "out.onnx")
 
 
 def test_two_inputs_one_number_or_no_network(file, tmp_path):

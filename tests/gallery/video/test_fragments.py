@@ -169,6 +169,34 @@ def test_one_who_stops_early_leaves_nothing_open(walk):
         run(Path(__file__))
 
 
+def test_crops_without_a_feature_are_passed_over(walk):
+    class Blind(ColourModel):
+        """Sees nothing of green, and only every other crop of the rest."""
+
+        def embed(self, images):
+            found = super().embed(images)
+            found[1::2] = np.nan
+            found[found.argmax(axis=1) == 1] = 0.0
+            return found
+
+    found = run(walk, Blind(), rate=FPS)
+    assert [colour(feature) for _, feature, _ in found if feature.any()] == ["blue", "red", "blue"]
+    assert len(found) == 4 and all(np.isfinite(feature).all() for _, feature, _ in found)
+
+
+def test_after_a_long_pause_one_is_found_anew(walk, monkeypatch):
+    real = frames
+
+    def paused(*arguments):
+        for frame in real(*arguments):
+            yield frame._replace(seconds=frame.seconds + (7200 if frame.number >= 50 else 0))
+
+    monkeypatch.setattr(module, "frames", paused)
+    found = [(colour(feature), entry.time, entry.until) for entry, feature, _ in run(walk, rate=FPS)]
+    reds = [times for name, *times in found if name == "red"]
+    np.testing.assert_allclose(reds, [[0, 49 / FPS], [7200 + 50 / FPS, 7200 + 99 / FPS]], atol=1e-6)
+
+
 @pytest.mark.skipif(not REAL.exists(), reason="the video and the public networks are not beside the checkout")
 def test_a_real_video_with_public_networks(monkeypatch):
     """Seconds 66 to 87: a woman leaves, in two fragments since she then walks fast, and a man comes and leaves."""
