@@ -30,7 +30,7 @@ def tiny_overrides(market: Path) -> list[str]:
     return [
         "model.backbone=resnet18_ibn_b", "model.weights=none", "model.width=0.125", f"data.root={market}",
         "data.height=32", "data.width=16", "data.workers=0", "sampler.identities=3", "sampler.images=2",
-        "optim.epochs=2", "optim.warmup=1", "transforms.pad=2", "device=cpu", "threads=1",
+        "optim.epochs=2", "optim.warmup=1", "transforms.pad=2", "device=cpu", "precision=float32", "threads=1",
     ]  # fmt: skip
 
 

@@ -11,7 +11,14 @@ import numpy as np
 from reid.errors import InputError
 from reid.gallery.entries import EVERYTHING, Entry, Filter, Hits, Store
 from reid.gallery.thresholds import Calibration
+from reid.retrieval.kernels import pair_distances
 from reid.retrieval.ranking import CMC_RANKS
+
+
+def distance_between(first: np.ndarray, second: np.ndarray) -> float:
+    """1 - cosine, in 0..2, of two (D,) float32 unit rows: what a search says of them."""
+    one = np.zeros(1, np.int64)
+    return float(pair_distances(first[None], one, second[None], one)[0])
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,7 @@ from reid.errors import InputError
 
 
 def test_features_are_the_network_of_each_image_alone(trained):
-    _config, folder = trained
-    config = load_resolved(folder / "config.yaml", ["precision=float32"])
+    config, folder = trained
     network = load_network(config, folder)
     query = build.dataset(config, "market1501", ["query", "gallery"]).splits["query"]
     features = extract(network, query, config, "test", progress=False)
@@ -35,7 +34,7 @@ def test_flip_averages_an_image_and_its_mirror_image(trained):
     config, folder = trained
     network = load_network(config, folder)
     query = build.dataset(config, "market1501", ["query", "gallery"]).splits["query"]
-    flipped = load_resolved(folder / "config.yaml", ["evaluation.flip=true", "precision=float32"])
+    flipped = load_resolved(folder / "config.yaml", ["evaluation.flip=true"])
     averaged = extract(network, query, flipped, "test", progress=False).features
     transform = build.test_transform(config)
     images = np.stack([transform(read_image(path), ()) for path in query.paths])

@@ -30,8 +30,7 @@ def tensors_equal(a: Path, b: Path) -> bool:
     return all(torch.equal(first[name], second[name]) for name in first)
 
 
-def test_a_run_leaves_its_files(tiny):
-    tiny_config = load_config("market_bn.yaml", [*tiny, "precision=float32"])
+def test_a_run_leaves_its_files(tiny_config):
     folder = train(tiny_config, progress=False)
     progress = read_progress(folder / FILE)
     assert progress.finished and progress.step == progress.total_steps == len(log_of(folder))
@@ -239,7 +238,7 @@ def test_under_nohup_a_run_goes_on(tiny):
 
 @pytest.mark.parametrize("change", ["threads", "device", "precision", "packages", "cpu", "data", "total_steps"])
 def test_resume_says_why_it_refuses_or_restores(tiny, change, monkeypatch):
-    config = load_config("market_bn.yaml", [*tiny, "precision=float32"])
+    config = load_config("market_bn.yaml", tiny)
     from reid.engine import train as module
 
     real = module.save_checkpoint

@@ -146,12 +146,11 @@ def compare_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def compare(arguments: argparse.Namespace) -> None:
-    import numpy as np
-
     from reid.gallery.entries import Entry, unit_rows
     from reid.gallery.ingest import embed_entries
     from reid.gallery.location import open_store
     from reid.gallery.networks.model import load_model
+    from reid.gallery.query import distance_between
 
     model = load_model(arguments.model)
     problems: list[str] = []
@@ -160,7 +159,7 @@ def compare(arguments: argparse.Namespace) -> None:
     if problems:
         raise InputError("\n".join(problems))
     a, b = unit_rows(some[0].features, model.origin.width, "features")
-    distance = 1 - float(np.dot(a.astype(np.float64), b.astype(np.float64)))
+    distance = distance_between(a, b)
     opened = nullcontext() if arguments.store is None else open_store(arguments.store, model.origin)
     with opened as store:
         calibration = calibration_of(arguments, store)

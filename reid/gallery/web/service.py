@@ -15,7 +15,7 @@ from reid.errors import InputError
 from reid.gallery.audit import AuditLog
 from reid.gallery.entries import Entry, Filter, Store, unit_rows, usable
 from reid.gallery.networks.model import Model
-from reid.gallery.query import answer
+from reid.gallery.query import answer, distance_between
 from reid.gallery.thresholds import Calibration
 from reid.gallery.web.answers import (
     CalibrationAnswer,
@@ -122,10 +122,8 @@ class Service:
 
     def compare(self, who: str, pair: Sequence[Query], rate: float | None) -> CompareAnswer:
         rate, threshold = self._operating(rate)
-        first, second = (
-            self._feature(query, f"picture {number}")[0].astype(np.float64) for number, query in enumerate(pair, 1)
-        )
-        distance = 1 - float(first @ second)
+        first, second = (self._feature(query, f"picture {number}")[0] for number, query in enumerate(pair, 1))
+        distance = distance_between(first, second)
         self.audit.record(who, "compare", [query for query in pair if isinstance(query, int)])
         if self.calibration is None or rate is None:
             return CompareAnswer(
