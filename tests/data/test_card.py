@@ -454,6 +454,11 @@ def test_one_table_with_two_notations_of_a_number(tmp_path: Path) -> None:
     ("value", "message"),
     [
         ("1.5", "'1.5' is no whole number"),
+        ("1.500000e+00", r"'1\.500000e\+00' is no whole number"),
+        ('"-1,0"', "'-1,0' is no whole number"),
+        ("1.0e+15", r"'1\.0e\+15' is no whole number of at most 15 digits"),
+        ("#N/A", "'#N/A', a missing value"),
+        ("NA", "'NA', a missing value"),
         ("nan", "'nan', a missing value"),
         ("NaN", "'NaN', a missing value"),
         ("", "empty"),
@@ -505,6 +510,14 @@ def test_tables_that_are_no_such_csv_are_told_what_they_are(tmp_path: Path, cont
     (tmp_path / "a.csv").write_bytes(content)
     with pytest.raises(InputError, match=r"a\.csv.*" + message):
         read(str(tmp_path / "a.csv"), tmp_path)
+
+
+def test_a_comma_that_ends_a_line_adds_nothing(tmp_path: Path) -> None:
+    manifest = manifest_tree(tmp_path)
+    expected = read(str(manifest), tmp_path).fingerprint
+    header, *rows = manifest.read_text().splitlines()
+    manifest.write_text("\n".join([header, *(f"{row},," for row in rows)]))
+    assert read(str(manifest), tmp_path).fingerprint == expected
 
 
 def test_a_table_with_a_mark_before_it(tmp_path: Path) -> None:
