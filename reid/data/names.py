@@ -32,6 +32,7 @@ SPLIT = {
 GENERAL = SPLIT | {
     "val", "valid", "validation", "dev", "eval", "image", "images", "img", "imgs", "picture", "pictures", "photo",
     "photos", "crop", "crops", "frame", "frames", "data", "dataset", "all", "cam", "camera", "view", "scene", "set",
+    "fold", "split", "batch", "day", "site", "domain", "source", "target", "reference", "holdout",
 }  # fmt: skip
 KIND = "|".join(sorted(GENERAL, key=len, reverse=True))
 

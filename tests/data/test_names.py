@@ -154,6 +154,8 @@ def test_two_cameras_in_one_name_are_refused(name: str) -> None:
         ["traincrops", "ann"],
         ["TESTSET", "ann"],
         ["valimages1", "valimages2"],
+        ["fold0", "fold1"],
+        ["source_crops", "target_crops"],
     ],
 )
 def test_folders_named_as_splits_are_no_people(names: list[str]) -> None:
@@ -168,6 +170,7 @@ def test_folders_named_as_splits_are_no_people(names: list[str]) -> None:
         ["Val", "Ann"],
         ["Testa", "Trainor"],
         ["devall", "protest"],
+        ["Day", "Ann"],
         ["a", "b"],
         ["dev", "p1"],
         ["c1", "c2"],
