@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,7 +82,7 @@ def _csv_entry(row: dict[str, str | None], where: str, folder: Path) -> Entry:
         box = (left, top, right, bottom)
     moment = row.get("time")
     time = seconds(moment, f"{where}: time") if moment else None
-    source = str((folder / row["path"]).resolve())
+    source = os.path.realpath(folder / row["path"])  # unlike Path.resolve, no error where links go round
     identity, camera = (_written(row.get(name) or "", where, name) for name in ("identity", "camera"))
     return Entry(source=source, camera=camera, identity=identity or None, time=time, box=box)
 

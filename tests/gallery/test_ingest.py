@@ -125,6 +125,13 @@ def test_a_csv_file_that_cannot_be_read_is_named(tmp_path):
             csv_entries(tmp_path / name)
 
 
+def test_a_link_that_goes_round_is_left_out_and_named(folder, tmp_path, store):
+    (tmp_path / "round.png").symlink_to("round.png")
+    (tmp_path / "people.csv").write_text("path,camera\nround.png,door\ncrops/a.png,door\n")
+    added = add_images(store, csv_entries(tmp_path / "people.csv"), MeanColours(), progress=False)
+    assert len(added.ids) == 1 and "round.png: not a readable image" in added.problems[0]
+
+
 def test_a_split_keeps_the_cards_order_and_leaves_junk_out(market, tmp_path):
     data = read_dataset(load_card("market1501"), market, tmp_path)
     entries = split_entries(data, "gallery")
