@@ -26,6 +26,7 @@ from trees import (
 )
 
 from reid.data.card import Card, DataSet, Samples, load_card, matchless, read_dataset
+from reid.data.check import check_dataset
 from reid.errors import InputError
 from reid.paths import bundled, bundled_names
 
@@ -729,6 +730,15 @@ def test_only_the_splits_asked_for_must_be_there(tmp_path: Path) -> None:
         path.unlink()
     (root / "bounding_box_train").rmdir()
     assert list(read("market1501", tmp_path, ["query", "gallery"]).splits) == ["query", "gallery"]
+
+
+def test_names_without_a_camera_are_named_by_the_rule(tmp_path: Path) -> None:
+    folder = folder_tree(tmp_path / "shop", splits=False)
+    write_image(folder / "ann" / "0001c1.jpg", 1, 1, size=(16, 8))
+    rule = r"query: 1 image files whose names tell no camera \(c1 or cam1 as a word of its own\): ann/0001c1\.jpg"
+    assert re.fullmatch(rule, read(str(folder), tmp_path).notes[0])
+    problems = check_dataset(load_card(str(folder)), tmp_path, tmp_path, progress=False).problems
+    assert re.fullmatch(rule, problems[0])
 
 
 def test_names_that_do_not_match_are_named(tmp_path: Path) -> None:
