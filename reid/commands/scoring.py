@@ -135,7 +135,7 @@ def check_arguments(parser: argparse.ArgumentParser) -> None:
 def check_data(arguments: argparse.Namespace) -> None:
     from reid.data.check import check
 
-    sheet = arguments.sheet or Path("runs/check") / f"{Path(arguments.name).stem}.png"
+    sheet = arguments.sheet or Path("runs/check") / f"{Path(arguments.name).absolute().stem}.png"
     report = check(arguments.name, data_root(arguments.root), arguments.sites_root, sheet)
     print(report.text())
     print(f"written: {sheet}")

@@ -259,7 +259,7 @@ def read_dataset(card: Card, data_root: Path, sites_root: Path, splits: Sequence
             notes.append(f"{name}: folders numbered {low} are read as junk (-1) or distractors (0), not as people")
         if scans[name].unmatched:
             files = scans[name].unmatched
-            notes.append(f"{name}: {len(files)} image files whose names do not match the pattern: {some(files)}")
+            notes.append(f"{name}: {len(files)} {card.unmatched}: {some(files)}")
         if name != "gallery" and 0 not in card.junk_pids and (pids == 0).any():
             zeros.append(
                 f"{name}: {int((pids == 0).sum())} images of identity 0 are left out: 0 stands for distractors, nobody "

@@ -45,7 +45,8 @@ class CheckReport:
     differences: tuple[str, ...]  # from the card: "query: the card says 3368 images, found 3367"
     undecodable: tuple[tuple[str, str], ...]  # name, reason
     dark: tuple[str, ...]  # images that are black, or nearly
-    unmatched: dict[str, tuple[str, ...]]  # by split: image files whose names do not match the pattern
+    unmatched: dict[str, tuple[str, ...]]  # by split: image files of unknown identity or camera
+    unmatched_are: str  # in words
     duplicates: tuple[tuple[str, ...], ...]  # "split: name" of files equal byte for byte in more than one split
     shared_identities: tuple[int, ...]  # in training and in test
     matchless_queries: tuple[str, ...]  # queries without a possible match: they are left out of every score
@@ -66,8 +67,7 @@ class CheckReport:
             lines.append(f"{len(self.dark)} {what}: {some(self.dark, LISTED)}")
         for split, names in self.unmatched.items():
             if names:
-                what = "image files whose names do not match the pattern"
-                lines.append(f"{split}: {len(names)} {what}: {some(names, LISTED)}")
+                lines.append(f"{split}: {len(names)} {self.unmatched_are}: {some(names, LISTED)}")
         if self.duplicates:
             groups = [" = ".join(group) for group in self.duplicates]
             lines.append(f"{len(groups)} images lie in more than one split, byte for byte: {some(groups, LISTED)}")
@@ -148,6 +148,7 @@ def _report(dataset: DataSet, progress: bool) -> CheckReport:
         undecodable=undecodable,
         dark=dark,
         unmatched=dataset.unmatched,
+        unmatched_are=dataset.card.unmatched,
         duplicates=duplicates,
         shared_identities=tuple(sorted(train & test)),
         matchless_queries=lonely,

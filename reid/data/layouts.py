@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from reid.data.names import MISSING, NUMBER, camera_in, label, refuse_splits_as_people, refuse_unwritable, some
+from reid.data.names import NUMBER, camera_in, label, refuse_missing, refuse_splits_as_people, refuse_unwritable, some
 from reid.data.schema import SPLITS, Card, Split, escapes
 from reid.errors import InputError
 
@@ -254,15 +254,14 @@ def scan_manifest(card: Card, root: Path, hint: str) -> dict[str, Scan]:
     missing: list[str] = []
     for record in records:
         where = f"{path}, line {reader.line_num}"
-        if None in record:
+        if any(record.get(None, ())):  # a comma that ends a line adds nothing
             raise InputError(f"{where}: more values than columns; a path with a comma stands in double quotes")
         values = {column: (record[column] or "").strip(" \t") for column in MANIFEST_COLUMNS}
         empty = [column for column, value in values.items() if not value]
         if empty:
             raise InputError(f"{where}: {', '.join(empty)} is empty")
         for column in ("pid", "camid"):
-            if values[column] in MISSING:
-                raise InputError(f"{where}: {column} is {values[column]!r}, a missing value; give one, or leave it out")
+            refuse_missing(values[column], where, column)
             label(values[column], where, column)
         split_name = values["split"]
         if split_name not in SPLITS:

@@ -12,10 +12,13 @@ from pathlib import Path
 from reid.errors import InputError
 
 NUMBER = re.compile(r"[+-]?\d+(?:\.\d*)?(?:e[+-]?\d{1,3})?", re.IGNORECASE)
-PLAIN = re.compile(r"[+-]?\d+(?:\.0*)?")
-FRACTION = re.compile(r"[+-]?\d+\.\d*[1-9]\d*")
+# What no word looks like: 1.0, 1,5 (a comma for a point), 1e+00.
+DECIMAL = re.compile(r"[+-]?(?:\d+[.,]\d*|[.,]\d+|\d+(?=e[+-]))(?:e[+-]?\d+)?", re.IGNORECASE)
+BARE_POWER = re.compile(r"\d+e\d+", re.IGNORECASE)  # 12e5: a number, or a word of hexadecimal digits
 DIGITS = 15  # of a number at most: float64, as tables hold them, is exact as far
-MISSING = ("nan", "NaN", "None", "null", "NULL", "<NA>")  # what writers of tables put where nothing is known
+MISSING = {  # what writers of tables (pandas, R, Excel, databases) put where nothing is known
+    "nan", "NaN", "NAN", "None", "null", "NULL", "<NA>", "NA", "N/A", "n/a", "#N/A",
+}  # fmt: skip
 
 UUID = re.compile(r"(?i)(?<![0-9a-f])[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}(?![0-9a-f])")
 # A bare c takes four digits at most: a longer token is a hexadecimal number.
@@ -29,7 +32,9 @@ SPLIT = {
 GENERAL = SPLIT | {
     "val", "valid", "validation", "dev", "eval", "image", "images", "img", "imgs", "picture", "pictures", "photo",
     "photos", "crop", "crops", "frame", "frames", "data", "dataset", "all", "cam", "camera", "view", "scene", "set",
+    "fold", "split", "batch", "day", "site", "domain", "source", "target", "reference", "holdout",
 }  # fmt: skip
+KIND = "|".join(sorted(GENERAL, key=len, reverse=True))
 
 
 # --- numbers ----------------------------------------------------------------------------------------------------------
@@ -51,11 +56,18 @@ def label(text: str, where: str, what: str) -> str:
     """An identity or a camera as written.
 
     Raises:
-        InputError: beginning with ``where``: a fraction, which is neither a number of a person nor a name.
+        InputError: beginning with ``where``: a fraction (1.5, 1,5) or a number too large (1.0e+15), which is neither a
+            number of a person nor a name.
     """
-    if FRACTION.fullmatch(text.strip()):
-        raise InputError(f"{where}: {what} {text!r} is no whole number")
+    if DECIMAL.fullmatch(text.strip()) and whole(text) is None:
+        raise InputError(f"{where}: {what} {text!r} is no whole number of at most {DIGITS} digits, such as 12 or 12.0")
     return text
+
+
+def refuse_missing(text: str, where: str, what: str) -> None:
+    """Raise InputError, beginning with ``where``, for a word that stands for nothing: it is nobody's name."""
+    if text in MISSING:
+        raise InputError(f"{where}: {what} is {text!r}, a missing value; give one, or leave it out")
 
 
 def numbers(words: Iterable[str], what: str, where: str) -> dict[str, int]:
@@ -69,7 +81,7 @@ def numbers(words: Iterable[str], what: str, where: str) -> dict[str, int]:
     values = {word: number for word, number in found.items() if number is not None}
     if len(values) == len(found):
         return values
-    plain = [word for word in values if PLAIN.fullmatch(word)]  # 12e5 may well be a word among words
+    plain = [word for word in values if not BARE_POWER.fullmatch(word)]
     if plain:
         raise InputError(
             f"{where}: {what} are whole numbers ({min(plain)}, ...) but for {min(set(found) - set(values))!r} and the "
@@ -120,7 +132,7 @@ def refuse_splits_as_people(folder: Path, names: Iterable[str]) -> None:
     Raises:
         InputError: naming the folders.
     """
-    words = {name: {word.lower() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+", name)} for name in names}
+    words = {name: _words(name) for name in names}
     strange = [name for name, own in words.items() if own & SPLIT]
     general = [name for name, own in words.items() if own & GENERAL and all(w in GENERAL or len(w) == 1 for w in own)]
     if len(general) == len(words):
@@ -128,8 +140,16 @@ def refuse_splits_as_people(folder: Path, names: Iterable[str]) -> None:
     if strange:
         raise InputError(
             f"{folder}: {some(sorted(strange))}: expected one folder a person here, but this is no person's name; "
-            "people's folders lie in train, query and gallery, or directly in the folder that is named"
+            "people's folders lie in train, query and gallery, or directly in the folder that is named; rename what is "
+            "a person, or list the images in a CSV file"
         )
+
+
+def _words(name: str) -> set[str]:
+    """The words in a folder's name; one that is made of kinds alone, like traincrops, is each of them."""
+    words = {word.lower() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+", name)}
+    glued = {word for word in words if re.fullmatch(f"(?:{KIND})+", word)}
+    return (words - glued).union(*(re.findall(KIND, word) for word in glued))
 
 
 # --- names that can be kept and shown ---------------------------------------------------------------------------------

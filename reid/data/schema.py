@@ -147,6 +147,15 @@ class Card(_Strict):
         """
         return {"query", "gallery"} <= set(self.splits) or (self.manifest is not None and not self.splits)
 
+    @property
+    def unmatched(self) -> str:
+        """What image files are that are left out, since nothing tells their identity or camera."""
+        if self.pattern is not None:
+            return "image files whose names do not match the pattern"
+        if self.layout == "folders":
+            return "image files whose names tell no camera (c1 or cam1 as a word of its own)"
+        return "image files whose identity or camera no list tells"
+
     def split(self, name: str) -> Split:
         """A split's keys; none of them where a manifest has a split that the card does not mention."""
         return next((split for key, split in self.splits.items() if key == name), Split())

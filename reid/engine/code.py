@@ -27,7 +27,7 @@ MOMENTS = ("evaluation/moments.py",)
 # Whatever these decide stands in the fingerprint of the data: names, sizes, identities and cameras.
 LEFT_OUT = {
     f"data/{name}.py"
-    for name in ("__init__", "card", "check", "contact_sheet", "halves", "layouts", "schema", "unlabelled")
+    for name in ("__init__", "card", "check", "contact_sheet", "halves", "layouts", "names", "schema", "unlabelled")
 }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-import re
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +12,7 @@ import numpy as np
 
 from reid.data.card import DataSet
 from reid.data.images import read_image
-from reid.data.names import whole
+from reid.data.names import DECIMAL, refuse_missing, whole
 from reid.data.unlabelled import read_unlabelled
 from reid.errors import InputError
 from reid.gallery.entries import Entry, Store, usable
@@ -56,6 +56,9 @@ def csv_entries(file: Path) -> list[Entry]:
             rows = csv.DictReader(lines, strict=True)
             names = tuple(rows.fieldnames or ())
             unknown = [name for name in names if name not in COLUMNS]
+            twice = [name for name in names if names.count(name) > 1]
+            if twice:
+                raise InputError(f"{file}: column {twice[0]!r} stands there twice")
             if unknown or not {"path", "camera"} <= set(names):
                 wrong = f"unknown column {unknown[0]!r}" if unknown else "no column path, or no column camera"
                 raise InputError(f"{file}: {wrong}; the columns are {', '.join(COLUMNS)}; path and camera must be")
@@ -65,7 +68,7 @@ def csv_entries(file: Path) -> list[Entry]:
 
 
 def _csv_entry(row: dict[str, str | None], where: str, folder: Path) -> Entry:
-    if None in row or not row["path"] or not row["camera"] or "\0" in row["path"]:
+    if None in row or not row["path"] or not (row["camera"] or "").strip() or "\0" in row["path"]:
         raise InputError(f"{where}: expected a value for path and camera, and no more values than columns")
     given = [row.get(name) for name in BOX]
     box = None
@@ -79,14 +82,16 @@ def _csv_entry(row: dict[str, str | None], where: str, folder: Path) -> Entry:
         box = (left, top, right, bottom)
     moment = row.get("time")
     time = seconds(moment, f"{where}: time") if moment else None
-    source = str((folder / row["path"]).resolve())
-    identity, camera = _written(row.get("identity") or ""), _written(row["camera"])
+    source = os.path.realpath(folder / row["path"])  # unlike Path.resolve, no error where links go round
+    identity, camera = (_written(row.get(name) or "", where, name) for name in ("identity", "camera"))
     return Entry(source=source, camera=camera, identity=identity or None, time=time, box=box)
 
 
-def _written(name: str) -> str:
+def _written(name: str, where: str, column: str) -> str:
     """A name as it stands there, but 1 for 1.0, as pandas writes whole numbers beside a missing one."""
-    number = whole(name) if re.fullmatch(r"-?[0-9]+\.0+", name) else None
+    name = name.strip(" \t")
+    refuse_missing(name, where, column)
+    number = whole(name) if DECIMAL.fullmatch(name) else None
     return name if number is None else str(number)
 
 

@@ -112,6 +112,14 @@ def test_adding_again_adds_nothing(gallery, capsys):
         assert f"0 images stored, {len(store)} were there already" in capsys.readouterr().out
 
 
+def test_distractors_are_said_to_be_stored_as_nobody(trained, market, tmp_path, capsys):
+    search = Searcher(trained[1], tmp_path / "people", market)
+    assert search("add", "--data", "market1501") == 0
+    assert "market1501: 1 images of identity 0, which stands for distractors, are stored" in capsys.readouterr().out
+    assert search("add", "--data", "market1501", "--split", "query") == 0
+    assert "identity 0" not in capsys.readouterr().out
+
+
 def test_forgotten_entries_are_gone_and_the_images_stay(gallery, capsys):
     with gallery.opened() as store:
         entry = next(entry for entry in store.find() if entry.identity)

@@ -26,6 +26,7 @@ from trees import (
 )
 
 from reid.data.card import Card, DataSet, Samples, load_card, matchless, read_dataset
+from reid.data.check import check_dataset
 from reid.errors import InputError
 from reid.paths import bundled, bundled_names
 
@@ -454,6 +455,11 @@ def test_one_table_with_two_notations_of_a_number(tmp_path: Path) -> None:
     ("value", "message"),
     [
         ("1.5", "'1.5' is no whole number"),
+        ("1.500000e+00", r"'1\.500000e\+00' is no whole number"),
+        ('"-1,0"', "'-1,0' is no whole number"),
+        ("1.0e+15", r"'1\.0e\+15' is no whole number of at most 15 digits"),
+        ("#N/A", "'#N/A', a missing value"),
+        ("NA", "'NA', a missing value"),
         ("nan", "'nan', a missing value"),
         ("NaN", "'NaN', a missing value"),
         ("", "empty"),
@@ -505,6 +511,14 @@ def test_tables_that_are_no_such_csv_are_told_what_they_are(tmp_path: Path, cont
     (tmp_path / "a.csv").write_bytes(content)
     with pytest.raises(InputError, match=r"a\.csv.*" + message):
         read(str(tmp_path / "a.csv"), tmp_path)
+
+
+def test_a_comma_that_ends_a_line_adds_nothing(tmp_path: Path) -> None:
+    manifest = manifest_tree(tmp_path)
+    expected = read(str(manifest), tmp_path).fingerprint
+    header, *rows = manifest.read_text().splitlines()
+    manifest.write_text("\n".join([header, *(f"{row},," for row in rows)]))
+    assert read(str(manifest), tmp_path).fingerprint == expected
 
 
 def test_a_table_with_a_mark_before_it(tmp_path: Path) -> None:
@@ -716,6 +730,15 @@ def test_only_the_splits_asked_for_must_be_there(tmp_path: Path) -> None:
         path.unlink()
     (root / "bounding_box_train").rmdir()
     assert list(read("market1501", tmp_path, ["query", "gallery"]).splits) == ["query", "gallery"]
+
+
+def test_names_without_a_camera_are_named_by_the_rule(tmp_path: Path) -> None:
+    folder = folder_tree(tmp_path / "shop", splits=False)
+    write_image(folder / "ann" / "0001c1.jpg", 1, 1, size=(16, 8))
+    rule = r"query: 1 image files whose names tell no camera \(c1 or cam1 as a word of its own\): ann/0001c1\.jpg"
+    assert re.fullmatch(rule, read(str(folder), tmp_path).notes[0])
+    problems = check_dataset(load_card(str(folder)), tmp_path, tmp_path, progress=False).problems
+    assert re.fullmatch(rule, problems[0])
 
 
 def test_names_that_do_not_match_are_named(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 from trees import PLACE, duke_tree, folder_tree, market_tree, msmt_tree, scene_tree, viper_tree, write_image
 
+from reid.cli import main
 from reid.data.card import load_card, read_dataset
 from reid.data.check import CheckReport, check, check_dataset, undecodable_reason
 from reid.data.contact_sheet import contact_sheet
@@ -176,6 +177,14 @@ def test_check_by_name_writes_the_sheet(tmp_path: Path) -> None:
     assert found.sheet == sheet and str(sheet) in found.text()
     with Image.open(sheet) as image:
         assert image.format == "PNG"
+
+
+def test_the_sheet_of_the_folder_that_one_is_in_is_named_after_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(folder_tree(tmp_path / "shop", names=("ann",)))
+    assert main(["check-data", "."]) == 0
+    assert "written: runs/check/shop.png" in capsys.readouterr().out and Path("runs/check/shop.png").is_file()
 
 
 def test_contact_sheet_is_deterministic_and_shows_the_right_images(tree: Path) -> None:

@@ -118,6 +118,7 @@ def test_reports_decide_nothing_and_pooling_decides_all(tmp_path):
         ("retrieval/kernels.py", [False, True, False, True]),
         ("evaluation/evaluate.py", [False, False, False, True]),
         ("data/layouts.py", [False] * 4),
+        ("data/names.py", [False] * 4),
         ("report/table.py", [False] * 4),
         ("cli.py", [False] * 4),
     ):

@@ -64,7 +64,11 @@ def test_a_box_is_four_whole_numbers_in_any_notation(folder, tmp_path, notation)
 
 
 @pytest.mark.parametrize(
-    ("name", "kept"), [("1.0", "1"), ("12.000", "12"), ("007", "007"), ("1.5", "1.5"), ("v1.0", "v1.0"), ("-1.0", "-1")]
+    ("name", "kept"),
+    [
+        *(("1.0", "1"), ("12.000", "12"), ("007", "007"), ("1.5", "1.5"), ("v1.0", "v1.0"), ("-1.0", "-1")),
+        *(("1.200000e+01", "12"), ("1e2", "1e2"), (" ann ", "ann"), ("Nan", "Nan")),
+    ],
 )
 def test_a_name_that_a_table_writer_made_a_float(folder, tmp_path, name, kept):
     (tmp_path / "people.csv").write_text(f"path,camera,identity\ncrops/a.png,{name},{name}\ncrops/b.png,{name},\n")
@@ -94,6 +98,10 @@ def test_a_box_lies_in_the_upright_image(tmp_path, orientation):
         ("path,camera,left,top,right,bottom\na.png,door,1,2,3.5,9\n", "expected four whole numbers"),
         ("path\na.png\n", "no column path, or no column camera"),
         ("path,camera,age\na.png,x,3\n", "unknown column 'age'"),
+        ("path,camera,camera\na.png,x,y\n", "column 'camera' stands there twice"),
+        ("path,camera,identity\na.png,door,\nb.png,door,nan\n", "line 3: identity is 'nan', a missing value"),
+        ("path,camera\na.png,#N/A\n", "line 2: camera is '#N/A', a missing value"),
+        ("path,camera\na.png, \n", "line 2: expected a value for path and camera"),
         ("path,camera\na.png\n", "line 2: expected a value for path and camera"),
         ("path,camera\na.png,door,9\n", "line 2: expected a value for path and camera"),
         ("path,camera,time\na.png,door,noon\n", "line 2: time: 'noon' is neither"),
@@ -115,6 +123,13 @@ def test_a_csv_file_that_cannot_be_read_is_named(tmp_path):
     for name in ("people.csv", "none.csv"):
         with pytest.raises(InputError, match=name):
             csv_entries(tmp_path / name)
+
+
+def test_a_link_that_goes_round_is_left_out_and_named(folder, tmp_path, store):
+    (tmp_path / "round.png").symlink_to("round.png")
+    (tmp_path / "people.csv").write_text("path,camera\nround.png,door\ncrops/a.png,door\n")
+    added = add_images(store, csv_entries(tmp_path / "people.csv"), MeanColours(), progress=False)
+    assert len(added.ids) == 1 and "round.png: not a readable image" in added.problems[0]
 
 
 def test_a_split_keeps_the_cards_order_and_leaves_junk_out(market, tmp_path):

@@ -107,6 +107,11 @@ def _entries(arguments: argparse.Namespace, data: DataSet | None) -> list[Entry]
     else:
         assert data is not None  # one of the four is required
         entries, notes = split_entries(data, arguments.split, arguments.name), list(data.notes)
+        unknown = sum(entry.identity is None for entry in entries)
+        if unknown:
+            notes.append(
+                f"{unknown:,} images of identity 0, which stands for distractors, are stored as of nobody known"
+            )
     for note in notes:
         print(f"{arguments.folder or arguments.data}: {note}")
     return entries
