@@ -27,11 +27,13 @@ def under_name(
 
     Raises:
         InputError: naming both places, where the gallery's images of that name are others: people and cameras are
-            numbers, and those of two data sets mean different ones.
+            numbers, and those of two data sets mean different ones. Or naming an image, where its number has changed.
     """
     own = {entry.source for entry in entries}
-    strangers = [entry for entry in store.find() if name in _labels(entry) and entry.source not in own]
+    held = [entry for entry in store.find() if name in _labels(entry)]
+    strangers = [entry for entry in held if entry.source not in own]
     if not strangers:
+        _check_numbers(store, name, entries, held)
         return list(entries)
     sources = {str(path.resolve()) for samples in splits() for path in samples.paths} | own
     strangers = [entry for entry in strangers if not (entry.source in sources or _gone(entry, root))]
@@ -48,7 +50,35 @@ def under_name(
                 "these; --name NAME gives the data set another name in the gallery"
             )
         moved[found] = entry.source
-    return [replace(entry, source=moved.get(entry.source, entry.source)) for entry in entries]
+    again = [replace(entry, source=moved.get(entry.source, entry.source)) for entry in entries]
+    _check_numbers(store, name, again, held)
+    return again
+
+
+def _check_numbers(store: Store, name: str, entries: Sequence[Entry], held: Sequence[Entry]) -> None:
+    """InputError where new images would come under a number that has been another person's, or camera's: names are
+    numbered in their order, so that a folder of a new person shifts all after it.
+
+    One image of several may have another number by :meth:`Store.update`; it takes all of a number to tell.
+    """
+    given, there = {entry.source: entry for entry in entries}, {entry.source for entry in held}
+    new = [entry for entry in entries if entry.source not in there]
+    for field in ("identity", "camera"):
+        now: dict[str, dict[str, str]] = {}  # number in the gallery -> number now -> an image
+        for entry in held:
+            before = getattr(entry, field)
+            after = getattr(given.get(entry.source), field, None)
+            if before and after and before.rpartition("/")[0] == name:
+                now.setdefault(before, {})[after] = entry.source
+        added = {getattr(entry, field) for entry in new}
+        for before, others in now.items():
+            if before not in others and added & {before, *others}:
+                after, source = min(others.items())
+                raise InputError(
+                    f"{store.location}: {source} has {field} {before!r} there, and {after!r} now: its data set numbers "
+                    "them otherwise since it has others, and new images would be mixed up with these; forget its "
+                    "entries and add it again, or name people and cameras by numbers, which stay"
+                )
 
 
 def _labels(entry: Entry) -> set[str]:

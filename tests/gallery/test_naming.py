@@ -107,6 +107,29 @@ def test_links_and_nested_folders(store, tmp_path):
     assert add(store, linked).known == 4 and len(add(store, linked, "query").ids) == 4
 
 
+def test_a_new_folder_of_a_person_that_shifts_the_numbers_is_refused(store, tmp_path):
+    folder = tmp_path / "shop"
+    for person, colour in (("bob", "red"), ("carl", "green")):
+        for camera in (1, 2):
+            paint(folder / person / f"c{camera}.png", colour, (20, 40))
+    add(store, folder)
+    before = store.find()
+    paint(folder / "dora" / "c1.png", "yellow", (20, 40))  # behind all others: nothing is shifted
+    assert len(add(store, folder).ids) == 1 and people(store) == {"shop/1", "shop/2", "shop/3"}
+    store.update([before[0].id], {"identity": "shop/2"})  # someone's correction is none
+    paint(folder / "bob" / "c2_new.png", "red", (20, 40))
+    assert len(add(store, folder).ids) == 1
+    paint(folder / "alice" / "c1.png", "blue", (20, 40))
+    held = store.find()
+    (tmp_path / "disk").mkdir()
+    for place in (folder, tmp_path / "disk" / "shop"):
+        if not place.exists():
+            folder.rename(place)
+        with pytest.raises(InputError, match=r"bob/c2.*\.png has identity 'shop/1' there, and 'shop/2' now: .*forget"):
+            add(store, place)
+    assert store.find() == held
+
+
 def test_manifests_of_one_stem(store, tmp_path):
     for number, colour in enumerate(COLOURS[:2]):
         folder = tmp_path / str(number)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import mimetypes
 from collections.abc import Callable
 from importlib.resources import files
@@ -68,7 +69,7 @@ router = APIRouter()
 
 def filter_of(fields: answers.Filters, identities: tuple[str, ...] = ()) -> Filter:
     if fields.start is not None and fields.end is not None and fields.start > fields.end:
-        raise Refused(422, f"start {fields.start:.0f} lies after end {fields.end:.0f}")
+        raise Refused(422, f"start {math.floor(fields.start)} lies after end {math.floor(fields.end)}")
     return Filter(tuple(fields.camera), identities, fields.start, fields.end)
 
 

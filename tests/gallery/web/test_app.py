@@ -222,6 +222,10 @@ def test_without_a_calibration_there_are_distances_only(bare):
         ([("entry", 1), ("rate", "nan")], "rate"),
         ([("entry", 1), ("start", "inf")], "start"),
         ([("entry", 1), ("start", 1700000002), ("end", 1700000001)], "start 1700000002 lies after end 1700000001"),
+        (
+            [("entry", 1), ("start", "2026-03-02"), ("end", "2026-03-01")],
+            "start 1772409600 lies after end 1772409599",  # the day's last second
+        ),
         ([("entry", 1), ("start", 60)], "start: time: '60' is no point in time"),
         ([("entry", 1), ("end", "noon")], "end: time: 'noon' is neither"),
         ([("entry", 1), ("start", 1.7e300)], "start"),

@@ -24,20 +24,20 @@ import sys
 from pathlib import Path
 sys.path[:0] = [{tests!r}]
 from small_gallery import application
-from reid.gallery.web import connections
+from reid.gallery.web import connections, guard
 from reid.gallery.web.app import serve
 from reid.gallery.web.uploads import Limits
-connections.SECONDS = {seconds}
+connections.SECONDS, guard.LINGER = {seconds}, {linger}
 app = application(Path({folder!r}), token={token!r}, limits=Limits(seconds={seconds}))
 serve(app, "127.0.0.1", 0)
 """
 
 
 @contextmanager
-def served(folder, token=None, seconds=30.0):
-    """The process and its port."""
+def served(folder, token=None, seconds=30.0, linger=0.2):
+    """The process and its port; ``linger``: seconds that it throws away what a refused client still sends."""
     tests = str(Path(__file__).parents[1])
-    code = SERVER.format(tests=tests, folder=str(folder), token=token, seconds=seconds)
+    code = SERVER.format(tests=tests, folder=str(folder), token=token, seconds=seconds, linger=linger)
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         yield process, int(re.search(r":(\d+) ", process.stdout.readline())[1])
@@ -110,7 +110,7 @@ def test_many_large_bodies_cost_little(tmp_path, way):
             push(connection, [b" " * 100_000] * (LARGE // 100_000) if way == "stated" else chunked(LARGE))
             return answer(connection)
 
-    with served(tmp_path) as (process, port), ThreadPoolExecutor(CONNECTIONS) as pool:
+    with served(tmp_path, linger=2.0) as (process, port), ThreadPoolExecutor(CONNECTIONS) as pool:
         list(pool.map(send, paths))  # what is loaded once is nobody's body
         before = resident(process)
         wanted = list(paths) * (CONNECTIONS // len(paths))
