@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 
 import cv2
@@ -97,8 +98,6 @@ def open_capture(path: Path, *, coded: bool = False) -> cv2.VideoCapture:
     Raises:
         InputError: naming the file, when it cannot be opened.
     """
-    if not path.is_file():
-        raise InputError(f"{path}: no such file")
     settings = [cv2.CAP_PROP_FORMAT, -1] if coded else []
     # Other readers than FFmpeg take a pattern for a list of images.
     capture = cv2.VideoCapture(str(path.resolve()), cv2.CAP_FFMPEG, settings)
@@ -109,6 +108,17 @@ def open_capture(path: Path, *, coded: bool = False) -> cv2.VideoCapture:
 
 def _stored(path: Path) -> tuple[np.ndarray, list[int]]:
     """(N,) seconds of the coded frames in the file's order, and those places before which one is damaged."""
+    if not path.is_file():
+        raise InputError(f"{path}: no such file")
+    stat = path.stat()
+    times, holes = _read_stored(path, stat.st_size, stat.st_mtime_ns)
+    return np.array(times, np.float64), list(holes)
+
+
+@lru_cache(maxsize=4)
+def _read_stored(path: Path, size: int, changed: int) -> tuple[tuple[float, ...], tuple[int, ...]]:
+    """Reads all of the file, so the last few are remembered: a page shows many frames of one. ``size`` and ``changed``
+    belong to the key."""
     times, holes, failed = list[float](), list[int](), 0
     capture = open_capture(path, coded=True)
     try:
@@ -123,7 +133,7 @@ def _stored(path: Path) -> tuple[np.ndarray, list[int]]:
         capture.release()
     if len(times) == 1 and cv2.haveImageReader(str(path.resolve())):
         raise InputError(f"{path}: not a readable video: it is a picture")
-    return np.array(times, np.float64), holes
+    return tuple(times), tuple(holes)
 
 
 def seconds_of(capture: cv2.VideoCapture) -> float:
