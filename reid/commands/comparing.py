@@ -61,16 +61,18 @@ def _compare(names: Sequence[str], targets: Sequence[str], overrides: Sequence[s
     from reid.engine.build import tables_kept
     from reid.evaluation.benchmark import Run, lacking
     from reid.evaluation.evaluate import read_results
+    from reid.evaluation.targets import refuse_namesakes
     from reid.report.alike import mixtures
     from reid.report.plots import gap_plot
     from reid.report.table import Row, gap_table, rows_of
 
     configs = [load_config(name, overrides) for name in names]
-    runs = []
+    runs, tested = [], []
     for config in configs:
         wanted = tuple(with_sources(config, targets))
-        check_targets(config, wanted)
+        tested += check_targets(config, wanted)
         runs.append(Run(config.name, False, config, False, wanted, False))
+    refuse_namesakes(tested)  # each target is a column of one table
     with tables_kept():
         failures = _do_missing(f"{len(runs)} runs", runs, jobs)
         rows: list[Row] = []
