@@ -158,6 +158,10 @@ def read_results(folder: Path) -> dict[str, Any]:
         raise InputError(f"{path}: cannot be read: {error}") from None
     if not isinstance(results, dict) or not all(isinstance(results.get(key), dict) for key in ("run", "targets")):
         raise InputError(f"{path}: is not a results file: it has no mappings 'run' and 'targets'; delete it")
+    for name, own in results["targets"].items():
+        records = [own.get("dataset", {}), own.get("adabn") or {}] if isinstance(own, dict) else [own]
+        if not all(isinstance(record, dict) for record in records):
+            raise InputError(f"{path}: is damaged: targets: {name!r} is not the record of a test; delete it")
     return results
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -157,7 +157,7 @@ def refuse_another(folder: Path, target: Target, adaptation: Adaptation | None, 
     if adaptation is not None:
         records.append((adaptation.place, stored["adabn"]))
     for now, record in records:
-        if "definition" not in record:  # of a time when the place was not recorded
+        if not record.keys() >= {field.name for field in fields(Place)}:  # of a time when the place was not recorded
             if record is not stored.get("adabn"):
                 _refuse_another_than_given(folder, now, stored)
             continue

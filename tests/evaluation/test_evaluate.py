@@ -104,11 +104,15 @@ def test_images_trained_on_are_no_target(trained):
     assert not (folder / RESULTS_FILE).exists()
 
 
-@pytest.mark.parametrize("content", ['{"targets": ', "[]", "null", '{"run": 1, "targets": {}}'])
+@pytest.mark.parametrize("content", [
+    '{"targets": ', "[]", "null", '{"run": 1, "targets": {}}', '{"run": {}, "targets": {"market1501": [1]}}',
+    '{"run": {}, "targets": {"market1501": {"dataset": 3}}}',
+    '{"run": {}, "targets": {"market1501": {"dataset": {}, "adabn": "x"}}}',
+])  # fmt: skip
 def test_damaged_results_are_named(trained, content):
     config, folder = trained
     (folder / RESULTS_FILE).write_text(content)
-    with pytest.raises(InputError, match=r"results.json: (cannot be read|is not a results file)"):
+    with pytest.raises(InputError, match=r"results.json: (cannot be read|is not a results file|is damaged)"):
         evaluate_run(config, folder, ["market1501"], progress=False)
 
 
