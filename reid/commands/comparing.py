@@ -101,7 +101,7 @@ def _run_benchmark(name: str, overrides: Sequence[str], jobs: int, output: Path 
     import pandas as pd
 
     from reid.engine.build import tables_kept
-    from reid.evaluation.benchmark import load_benchmark, runs_of, write_benchmark
+    from reid.evaluation.benchmark import check_sources, load_benchmark, runs_of, write_benchmark
     from reid.files import locked
     from reid.report.alike import mixtures
 
@@ -110,6 +110,7 @@ def _run_benchmark(name: str, overrides: Sequence[str], jobs: int, output: Path 
         runs = runs_of(benchmark, overrides)
         for run in {run.config.data.sources: run for run in runs}.values():
             check_targets(run.config, benchmark.targets)
+        check_sources(runs[0].config, benchmark)
         output = output or Path("runs/benchmarks") / stem
         with locked(output):
             failures = _do_missing(f"{stem}: {len(runs)} runs", runs, jobs)
