@@ -27,7 +27,7 @@ from reid.engine import build
 from reid.engine.checkpoint import FILE, read_progress
 from reid.engine.train import is_trained
 from reid.errors import InputError
-from reid.evaluation.benchmark import load_benchmark, runs_of, write_benchmark
+from reid.evaluation.benchmark import check_sources, load_benchmark, runs_of, write_benchmark
 from reid.evaluation.evaluate import read_results
 from reid.evaluation.scheduler import (
     _check_alike,
@@ -470,12 +470,13 @@ def test_two_labels_of_one_run_and_overrides_that_a_grid_sets_itself(grid):
         runs_of(load_benchmark(str(path))[1], overrides)
 
 
-def test_two_sources_of_one_name_are_no_one_row(grid, tmp_path, capsys):
+def test_two_sources_of_one_name_are_no_one_row(grid, tmp_path):
     path, overrides = grid
     sources = [manifest_tree(tmp_path / name).rename(tmp_path / name / "shop.csv") for name in "ab"]
     path.write_text(path.read_text().replace("[market1501]", f"[{sources[0]}, {sources[1]}]"))
-    assert main(["cross-domain", "--benchmark", str(path), *overrides]) == 2
-    assert f"sources: {sources[0]} and {sources[1]} are both named shop" in capsys.readouterr().err
+    _, benchmark = load_benchmark(str(path))
+    with pytest.raises(InputError, match=f"sources: {sources[0]} and {sources[1]} are both named shop"):
+        check_sources(runs_of(benchmark, overrides)[0].config, benchmark)
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "configs" / "benchmarks").glob("*.yaml")))
