@@ -61,16 +61,18 @@ def _compare(names: Sequence[str], targets: Sequence[str], overrides: Sequence[s
     from reid.engine.build import tables_kept
     from reid.evaluation.benchmark import Run, lacking
     from reid.evaluation.evaluate import read_results
+    from reid.evaluation.targets import refuse_namesakes
     from reid.report.alike import mixtures
     from reid.report.plots import gap_plot
     from reid.report.table import Row, gap_table, rows_of
 
     configs = [load_config(name, overrides) for name in names]
-    runs = []
+    runs, tested = [], []
     for config in configs:
         wanted = tuple(with_sources(config, targets))
-        check_targets(config, wanted)
+        tested += check_targets(config, wanted)
         runs.append(Run(config.name, False, config, False, wanted, False))
+    refuse_namesakes(tested)  # each target is a column of one table
     with tables_kept():
         failures = _do_missing(f"{len(runs)} runs", runs, jobs)
         rows: list[Row] = []
@@ -99,7 +101,7 @@ def _run_benchmark(name: str, overrides: Sequence[str], jobs: int, output: Path 
     import pandas as pd
 
     from reid.engine.build import tables_kept
-    from reid.evaluation.benchmark import load_benchmark, runs_of, write_benchmark
+    from reid.evaluation.benchmark import check_sources, load_benchmark, runs_of, write_benchmark
     from reid.files import locked
     from reid.report.alike import mixtures
 
@@ -108,6 +110,7 @@ def _run_benchmark(name: str, overrides: Sequence[str], jobs: int, output: Path 
         runs = runs_of(benchmark, overrides)
         for run in {run.config.data.sources: run for run in runs}.values():
             check_targets(run.config, benchmark.targets)
+        check_sources(runs[0].config, benchmark)
         output = output or Path("runs/benchmarks") / stem
         with locked(output):
             failures = _do_missing(f"{stem}: {len(runs)} runs", runs, jobs)

@@ -13,6 +13,7 @@ from reid.errors import InputError
 
 if TYPE_CHECKING:
     from reid.config import Config
+    from reid.evaluation.targets import Target
 
 
 def count(text: str) -> int:
@@ -72,19 +73,22 @@ def with_sources(config: Config, targets: Sequence[str]) -> list[str]:
     return list(dict.fromkeys((*tested, *targets)))
 
 
-def check_targets(config: Config, targets: Sequence[str]) -> None:
+def check_targets(config: Config, targets: Sequence[str]) -> list[Target]:
     """Read every table before the training whose result they test; drawn sites last, since they may take a minute.
 
     Raises:
-        InputError: as :func:`reid.evaluation.targets.read_targets`; a run not begun that would train on their images.
+        InputError: as :func:`reid.evaluation.targets.read_targets`; a target of a source's
+            name; a run not begun that would train on their images.
     """
     from reid.data.card import load_card
     from reid.engine import build
     from reid.engine.checkpoint import FILE
     from reid.evaluation.leakage import refuse_training_images
-    from reid.evaluation.targets import read_targets
+    from reid.evaluation.targets import read_targets, refuse_namesakes_of_sources
 
     build.check(config)
     found = read_targets(config, sorted(targets, key=lambda name: load_card(name).drawn is not None))
+    refuse_namesakes_of_sources(config, found)
     if not (config.run_folder / FILE).exists():
         refuse_training_images(config, found)
+    return found

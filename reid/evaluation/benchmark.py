@@ -185,6 +185,20 @@ def runs_of(benchmark: Benchmark, overrides: Sequence[str] = ()) -> list[Run]:
     return runs
 
 
+def check_sources(config: Config, benchmark: Benchmark) -> None:
+    """Refuse two sources that the tables would have under one name.
+
+    Raises:
+        InputError: naming both; a source that cannot be read.
+    """
+    found: dict[str, str] = {}
+    for source in benchmark.sources:
+        label = build.label(config, source)
+        if label in found:
+            raise InputError(f"sources: {found[label]} and {source} are both named {label}; rename one")
+        found[label] = source
+
+
 def write_benchmark(
     name: str, benchmark: Benchmark, runs: Sequence[Run], output: Path, failures: Sequence[Failure] = ()
 ) -> list[pd.DataFrame]:

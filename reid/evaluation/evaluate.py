@@ -31,7 +31,15 @@ from reid.errors import InputError
 from reid.evaluation.keys import network_digest, origin_of, settings_key, short_digest
 from reid.evaluation.leakage import CHECKED, refuse_training_images
 from reid.evaluation.provenance import code_version, device_name, package_versions, precision_name
-from reid.evaluation.targets import Adaptation, Target, read_adaptation, read_targets, refuse_another, result_key
+from reid.evaluation.targets import (
+    Adaptation,
+    Target,
+    read_adaptation,
+    read_targets,
+    refuse_another,
+    refuse_namesakes_of_sources,
+    result_key,
+)
 from reid.files import locked, write_atomically
 from reid.models import Embedder
 from reid.retrieval import ranking
@@ -62,8 +70,8 @@ def evaluate_run(
     with the training images.
 
     Raises:
-        InputError: a target that cannot be read, two of one name, now or in the folder's results, a run that is not
-            finished, images that the run was trained on.
+        InputError: a target that cannot be read, two of one name, now, in the folder's results or among the sources, a
+            run that is not finished, images that the run was trained on.
     """
     build.check_tested(config)
     if oracle and adabn is not None:
@@ -73,6 +81,7 @@ def evaluate_run(
             f"{folder}: holds no network of each epoch; delete it, and train anew with selection.keep_epochs=true"
         )
     sets = read_targets(config, targets)
+    refuse_namesakes_of_sources(config, sets)
     adaptation = read_adaptation(config, adabn) if adabn is not None else None
     if config.threads:
         torch.set_num_threads(config.threads)
@@ -149,6 +158,10 @@ def read_results(folder: Path) -> dict[str, Any]:
         raise InputError(f"{path}: cannot be read: {error}") from None
     if not isinstance(results, dict) or not all(isinstance(results.get(key), dict) for key in ("run", "targets")):
         raise InputError(f"{path}: is not a results file: it has no mappings 'run' and 'targets'; delete it")
+    for name, own in results["targets"].items():
+        records = [own.get("dataset", {}), own.get("adabn") or {}] if isinstance(own, dict) else [own]
+        if not all(isinstance(record, dict) for record in records):
+            raise InputError(f"{path}: is damaged: targets: {name!r} is not the record of a test; delete it")
     return results
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from reid.config import Config
-from reid.data.card import DataSet, Samples, defined_by
+from reid.data.card import DataSet, Samples, defined_by, load_card
 from reid.engine import build
 from reid.errors import InputError
 from reid.evaluation.keys import settings_key, short_digest
@@ -86,13 +86,43 @@ def read_targets(config: Config, names: Sequence[str]) -> list[Target]:
         trials = tuple(build.datasets(config, name, ["query", "gallery"]))
         label = trials[0].label if len(trials) == 1 else trials[0].name
         target = Target(label, name, trials)
-        if label in found and not target.place.continues(found[label].place):
-            raise InputError(
-                f"targets: {_named(found[label].place)} and {_named(target.place)} are both named {label}; rename one, "
-                "or give it a card with another name"
-            )
+        refuse_namesakes([*found.values(), target])
         found[label] = target
     return list(found.values())
+
+
+def refuse_namesakes(targets: Iterable[Target]) -> None:
+    """Refuse two data sets of one name, whose figures would stand under it as if of one.
+
+    Raises:
+        InputError: naming both.
+    """
+    found: dict[str, Place] = {}
+    for target in targets:
+        place, before = target.place, found.get(target.label)
+        if before is not None and not place.continues(before):
+            raise InputError(
+                f"targets: {_named(before)} and {_named(place)} are both named {target.label}; rename one, or give it "
+                "a card with another name"
+            )
+        found[target.label] = place
+
+
+def refuse_namesakes_of_sources(config: Config, targets: Sequence[Target]) -> None:
+    """Refuse a target of a source's name that is not its test split: the figures would pass for in-domain ones.
+
+    Raises:
+        InputError: naming both.
+    """
+    for source in config.data.sources:
+        try:
+            name, definition = load_card(source).name, defined_by(source)
+            alike = [target for target in targets if target.trials[0].name == name]
+            others = [target for target in alike if target.place.definition != definition]
+            own = read_targets(config, [source]) if others else []
+        except InputError:  # gone, perhaps to where the target is, or there to train on alone
+            continue
+        refuse_namesakes([*own, *others])
 
 
 def read_adaptation(config: Config, name: str) -> Adaptation:
@@ -127,7 +157,9 @@ def refuse_another(folder: Path, target: Target, adaptation: Adaptation | None, 
     if adaptation is not None:
         records.append((adaptation.place, stored["adabn"]))
     for now, record in records:
-        if "definition" not in record:  # of a time when the place was not recorded
+        if not record.keys() >= {field.name for field in fields(Place)}:  # of a time when the place was not recorded
+            if record is not stored.get("adabn"):
+                _refuse_another_than_given(folder, now, stored)
             continue
         before = Place(record["definition"], record["root"], record["fingerprint"])
         if not now.continues(before):
@@ -135,6 +167,22 @@ def refuse_another(folder: Path, target: Target, adaptation: Adaptation | None, 
                 f"{folder}: is of {_named(before)}, and {_named(now)} has the same name; rename one, or give it a card "
                 "with another name; or delete that folder to replace its figures"
             )
+
+
+def _refuse_another_than_given(folder: Path, now: Place, stored: Mapping[str, Any]) -> None:
+    """As :func:`refuse_another`, by the name that the data set was given by and its images."""
+    given, fingerprint = stored.get("given"), stored.get("dataset", {}).get("fingerprint")
+    if given is None or fingerprint == now.fingerprint:
+        return
+    try:
+        before = defined_by(given)
+    except InputError:
+        return
+    if before != now.definition:
+        raise InputError(
+            f"{folder}: is of {given}, and {_named(now)} has the same name and other images; rename one, or give it a "
+            "card with another name; or delete that folder to replace its figures"
+        )
 
 
 def _named(place: Place) -> str:

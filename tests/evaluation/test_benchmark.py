@@ -19,7 +19,7 @@ import torch
 from conftest import ROOT, tiny_overrides
 from safetensors import safe_open
 from safetensors.torch import save_file
-from trees import folder_tree
+from trees import folder_tree, manifest_tree
 
 from reid.cli import main
 from reid.config import load_config, load_resolved
@@ -27,7 +27,7 @@ from reid.engine import build
 from reid.engine.checkpoint import FILE, read_progress
 from reid.engine.train import is_trained
 from reid.errors import InputError
-from reid.evaluation.benchmark import load_benchmark, runs_of, write_benchmark
+from reid.evaluation.benchmark import check_sources, load_benchmark, runs_of, write_benchmark
 from reid.evaluation.evaluate import read_results
 from reid.evaluation.scheduler import (
     _check_alike,
@@ -468,6 +468,15 @@ def test_two_labels_of_one_run_and_overrides_that_a_grid_sets_itself(grid):
     path.write_text(path.read_text().replace("market_ibn_b.yaml", "market_bn.yaml"))
     with pytest.raises(InputError, match="are the same run"):
         runs_of(load_benchmark(str(path))[1], overrides)
+
+
+def test_two_sources_of_one_name_are_no_one_row(grid, tmp_path):
+    path, overrides = grid
+    sources = [manifest_tree(tmp_path / name).rename(tmp_path / name / "shop.csv") for name in "ab"]
+    path.write_text(path.read_text().replace("[market1501]", f"[{sources[0]}, {sources[1]}]"))
+    _, benchmark = load_benchmark(str(path))
+    with pytest.raises(InputError, match=f"sources: {sources[0]} and {sources[1]} are both named shop"):
+        check_sources(runs_of(benchmark, overrides)[0].config, benchmark)
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "configs" / "benchmarks").glob("*.yaml")))

@@ -9,7 +9,10 @@ import torch
 from references import slow_evaluate
 from trees import manifest_tree, write_image
 
-from reid.config import load_resolved
+from reid.cli import main
+from reid.commands.shared import check_targets
+from reid.config import load_config, load_resolved
+from reid.engine.train import train
 from reid.errors import InputError
 from reid.evaluation.evaluate import (
     RESULTS_FILE,
@@ -101,11 +104,15 @@ def test_images_trained_on_are_no_target(trained):
     assert not (folder / RESULTS_FILE).exists()
 
 
-@pytest.mark.parametrize("content", ['{"targets": ', "[]", "null", '{"run": 1, "targets": {}}'])
+@pytest.mark.parametrize("content", [
+    '{"targets": ', "[]", "null", '{"run": 1, "targets": {}}', '{"run": {}, "targets": {"market1501": [1]}}',
+    '{"run": {}, "targets": {"market1501": {"dataset": 3}}}',
+    '{"run": {}, "targets": {"market1501": {"dataset": {}, "adabn": "x"}}}',
+])  # fmt: skip
 def test_damaged_results_are_named(trained, content):
     config, folder = trained
     (folder / RESULTS_FILE).write_text(content)
-    with pytest.raises(InputError, match=r"results.json: (cannot be read|is not a results file)"):
+    with pytest.raises(InputError, match=r"results.json: (cannot be read|is not a results file|is damaged)"):
         evaluate_run(config, folder, ["market1501"], progress=False)
 
 
@@ -128,6 +135,35 @@ def test_two_data_sets_of_one_name_are_refused_in_two_calls(trained, tmp_path):
     shutil.rmtree(folder / "targets" / "people")  # the way out that is named
     own = evaluate_run(config, folder, [str(second)], progress=False)["targets"]["people"]
     assert own["dataset"]["root"] == str(tmp_path / "b")
+
+
+def test_a_target_of_the_sources_name_is_not_taken_for_in_domain(tiny, tmp_path):
+    """Nor are its figures shown; where the source is gone, the target may be what it was, in another place."""
+    first, second = (manifest_tree(tmp_path / name) for name in ("a", "b"))
+    overrides = [*tiny, f"data.source={first}", "sampler.identities=2", "optim.steps=1"]
+    config = load_config("market_bn.yaml", overrides)
+    folder = train(config, progress=False)
+    for check in (
+        lambda: evaluate_run(config, folder, [str(second)], progress=False),
+        lambda: check_targets(config, [str(second)]),
+    ):
+        with pytest.raises(InputError, match=rf"{tmp_path}/a .* and {tmp_path}/b .* are both named people"):
+            check()
+    assert not (folder / RESULTS_FILE).exists()
+    shutil.rmtree(tmp_path / "a")
+    assert "people" in evaluate_run(config, folder, [str(second)], progress=False)["targets"]
+
+
+def test_runs_of_two_sources_of_one_name_share_no_column(tiny, tmp_path, capsys):
+    configs = []
+    for place in "ab":
+        configs.append(tmp_path / f"{place}.yaml")
+        manifest = manifest_tree(tmp_path / place)
+        configs[-1].write_text(f"extends: market_bn.yaml\ndata: {{source: {manifest}}}\n")
+    other = manifest_tree(tmp_path / "c").rename(tmp_path / "c" / "shop.csv")
+    command = ["cross-domain", "--cfgs", *map(str, configs), "--targets", str(other), *tiny, "sampler.identities=2"]
+    assert main([*command, "optim.steps=1"]) == 2
+    assert f"{tmp_path}/b/people.csv) are both named people" in capsys.readouterr().err
 
 
 def test_two_cards_of_one_name_over_one_root_are_told_apart(trained, tmp_path):

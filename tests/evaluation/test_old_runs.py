@@ -12,6 +12,7 @@ import yaml
 from conftest import ROOT
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
+from trees import manifest_tree
 
 from reid import config as module
 from reid.config import INTRODUCED, Config, ModelConfig, flatten, load_config, load_resolved
@@ -108,6 +109,16 @@ def test_a_finished_run_is_tested_as_it_was(of_this_machine):
     evaluate_run(config, FINISHED, ["people.csv"], progress=False)
     assert (place / "query.npz").stat().st_mtime_ns == written
     assert TrainedModel(FINISHED, threads=1).embed([np.zeros((40, 20, 3), np.uint8)]).shape == (1, 16)
+
+
+def test_figures_of_unrecorded_place_are_not_replaced_by_another_data_sets(of_this_machine, tmp_path):
+    """The name by which the data set was given, and its images, tell it apart."""
+    other = manifest_tree(tmp_path / "other", identities=4)
+    before = (FINISHED / "results.json").read_bytes()
+    Path("people.csv").rename("moved.csv")  # else the source would tell them apart
+    with pytest.raises(InputError, match=r"is of people.csv, and .*/other/people.csv\) has the same name"):
+        evaluate_run(run_config(FINISHED), FINISHED, [str(other)], progress=False)
+    assert (FINISHED / "results.json").read_bytes() == before
 
 
 def test_a_stopped_run_goes_on_to_the_same_network(of_this_machine, caplog):
