@@ -9,6 +9,8 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from threading import Lock
 from typing import Annotated, Any, Literal, TypeVar
@@ -153,6 +155,24 @@ def _weights(file: Path) -> list[Path]:
     return [file.parent / os.fsdecode(name) for name in sorted(names)]
 
 
+_starting = Lock()
+
+
+def _core() -> Any:
+    """OpenVINO's one core of this process, which lives as long as it does. With a core a network, the second to go, or one
+    that goes in another thread, leaves this thread's stack for signals in memory that is no longer there: the next
+    Ctrl-C, SIGTERM or end of a child then ends the process without a word (OpenVINO 2026.4, its CPU plugin)."""
+    import openvino
+
+    with _starting:
+        return _start(openvino.Core)
+
+
+@cache
+def _start(core: Callable[[], Any]) -> Any:
+    return core()
+
+
 class Network:
     """A foreign network, loaded. May be called from several threads, which then wait for each other.
 
@@ -162,7 +182,7 @@ class Network:
 
     def __init__(self, description: Description, file: Path, threads: int | None) -> None:
         try:
-            import openvino
+            core = _core()
         except ImportError:
             raise InputError(f"{file}: needs OpenVINO: pip install 'reid-gap[openvino]'") from None
         self.description, self.file = description, file
@@ -170,7 +190,6 @@ class Network:
         settings: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32"}
         if threads is not None:
             settings["INFERENCE_NUM_THREADS"] = threads
-        core = openvino.Core()
         try:
             graph = core.read_model(file)
         except RuntimeError as error:

@@ -1,6 +1,8 @@
 """Feeding a foreign network: against numpy by hand, and everything that its description can get wrong."""
 
 import hashlib
+import os
+import subprocess
 import sys
 import threading
 
@@ -288,3 +290,33 @@ def test_without_openvino_the_extra_is_named(file, monkeypatch):
         Network(description, path, None)
     with pytest.raises(InputError, match=r"reid-gap\[openvino\]"):
         ForeignModel(str(file), None)
+
+
+DROPPED = """
+import os, signal, sys, threading
+from pathlib import Path
+from reid.gallery.networks.foreign import Description, Network
+
+signal.signal(signal.SIGTERM, lambda number, frame: print("handled", flush=True))
+file, how = Path(sys.argv[1]), sys.argv[2]
+description = Description(file=file.name, height=4, width=2, colour="rgb", scale=255, output="flat")
+networks = [Network(description, file, 1) for _ in range(2)]
+if how == "one after the other":
+    del networks[0], networks[0]
+else:
+    thread = threading.Thread(target=networks.clear)
+    thread.start()
+    thread.join()
+os.kill(os.getpid(), signal.SIGTERM)
+print("going on")
+"""
+
+
+@pytest.mark.parametrize("how", ["one after the other", "in another thread"])
+def test_a_signal_is_answered_after_networks_have_gone(file, how):
+    """OpenVINO's plugin moves the stack for signals; a second core, or one that ends in another thread, leaves it in
+    freed memory. faulthandler, as any debugger's help, gives the process such a stack to begin with."""
+    command = [sys.executable, "-X", "faulthandler", "-c", DROPPED, str(file), how]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path))}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    assert (done.returncode, done.stdout) == (0, "handled\ngoing on\n"), done.stderr
