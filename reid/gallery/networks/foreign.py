@@ -159,9 +159,12 @@ _starting = Lock()
 
 
 def _core() -> Any:
-    """OpenVINO's one core of this process, which lives as long as it does. With a core a network, the second to go, or one
-    that goes in another thread, leaves this thread's stack for signals in memory that is no longer there: the next
-    Ctrl-C, SIGTERM or end of a child then ends the process without a word (OpenVINO 2026.4, its CPU plugin)."""
+    """OpenVINO's one core of this process, which lives as long as it does.
+
+    With a core a network, the second to go, or one that goes in another thread, leaves this thread's stack for signals
+    in memory that is no longer there (OpenVINO 2026.4, its CPU plugin): the next Ctrl-C, SIGTERM or end of a child
+    then ends the process without a word.
+    """
     import openvino
 
     with _starting:
