@@ -1,8 +1,8 @@
 """How the run folders beside this file were made: by commit f91f67f, before config.yaml had a schema number and
 checkpoints said which code made them. Not to be made again with later code.
 
-    git worktree add /tmp/before f91f67f && cd "$(mktemp -d)"
-    PYTHONPATH=/tmp/before:/tmp/before/tests python .../make.py
+    git worktree add ../before f91f67f && cd an/empty/folder
+    PYTHONPATH=BEFORE:BEFORE/tests python MAIN/tests/data/old_runs/make.py  # BEFORE, MAIN: the two checkouts
 """
 
 import os
