@@ -33,7 +33,9 @@ def parse_override(schema: type[BaseModel], override: str, origin: str) -> dict[
     listed = tuple in types and str in types_of(schema, f"{key}.0")
     if listed and text.startswith("[") and text.endswith("]"):
         return nested(key, _parse_texts(text[1:-1], where))
-    if listed or str in types:
+    if listed and str not in types:
+        raise InputError(f"{where}: expected a list of texts: [{text or 'a, b'}]")
+    if str in types:
         if NoneType in types and text in ("", "null"):
             return nested(key, None)
         if not text:

@@ -72,10 +72,10 @@ def tasks_of(runs: Sequence[Run]) -> list[Task]:
         config = own[0][0].config
         targets = tuple(names for _, names in own)
         try:
-            steps = 0 if is_trained(config) else planned_steps(config) - _Log(config).steps()
+            steps = 0 if is_trained(config) else max(1, planned_steps(config) - _Log(config).steps())
             tests = _test_steps(config, targets)
         except InputError:
-            steps, tests = 0, 1
+            steps, tests = 1, 1
         tasks.append(Task(tuple(run for run, _ in own), targets, steps, tests))
     return tasks
 
@@ -292,7 +292,7 @@ def _do(task: Task, slot: int, jobs: int, wait_for_it: bool = False) -> list[Fai
     config = _placed(task.config, slot, jobs)
     folder = config.run_folder
     try:
-        if not is_trained(config):
+        if task.steps:
             train(config, progress=False, recorded=task.config, wait=wait_for_it)
     except Busy:
         raise
