@@ -298,7 +298,7 @@ def _do(task: Task, slot: int, jobs: int, wait_for_it: bool = False) -> list[Fai
         raise
     except InputError as error:
         return [_of_all(task, str(error))]
-    except Exception:
+    except Exception:  # a bug, told with its traceback: no reason to lose the other runs
         return [_of_all(task, traceback.format_exc(), bug=True)]
     failures = []
     for run, missing in zip(task.runs, task.missing, strict=True):
