@@ -24,8 +24,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from reid.gallery.entries import Entry, Origin
+from reid.gallery.entries import Entry
 from reid.gallery.local.store import LocalStore
+from reid.networks import Origin
 from reid.report.table import align
 
 WIDTH, SUBSPACE, BLOCK = 512, 64, 50_000
@@ -84,11 +85,11 @@ def served(folder: Path, kind: str, port: multiprocessing.Queue[int]) -> None:
     from reid.config import load_config
     from reid.engine.train import train
     from reid.gallery.audit import AuditLog
-    from reid.gallery.networks.model import load_model
     from reid.gallery.web.app import create_app, listening, one_thread_each
+    from reid.networks import load
 
     own = ["model.width=1.0", "optim.steps=1", "data.workers=0", f"output={folder / 'run'}", "threads=1"]
-    model = load_model(train(load_config("sites_ibn_b.yaml", own), progress=False))
+    model = load(train(load_config("sites_ibn_b.yaml", own), progress=False))
     if not (folder / "page").exists():
         with LocalStore.create(folder / "page", model.origin) as store:
             for entries, features, thumbnails in blocks(ADDED, model.origin.width):

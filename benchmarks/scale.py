@@ -21,11 +21,12 @@ from pathlib import Path
 
 import numpy as np
 
-from reid.gallery.entries import Entry, Origin, Store
+from reid.gallery.entries import Entry, Store
 from reid.gallery.local.store import LocalStore
 from reid.gallery.milvus.reader import thumbnail_key
 from reid.gallery.milvus.rows import row_of
 from reid.gallery.milvus.store import MilvusStore
+from reid.networks import Origin
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests/gallery/milvus"))
 from milvus_server import missing, serving

@@ -39,9 +39,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     from reid.gallery.audit import AuditLog
     from reid.gallery.location import open_store
-    from reid.gallery.networks.model import load_model
     from reid.gallery.retention import drop_expired
     from reid.gallery.web.app import create_app, one_thread_each, require_extra, serve
+    from reid.networks import load
 
     require_extra()
     if arguments.store.endswith(".db"):
@@ -51,7 +51,7 @@ def run(arguments: argparse.Namespace) -> None:
     token, hosts = _token(arguments.token_file), [arguments.host, *arguments.allow_host]
     if token is None and not _loopback(arguments.host):
         raise InputError(f"--host {arguments.host}: others can reach it, so it needs --token-file FILE or ${TOKEN}")
-    model = load_model(arguments.model)
+    model = load(arguments.model)
     writer = partial(open_store, arguments.store, model.origin, write=True)
 
     def drop() -> None:

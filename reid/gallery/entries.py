@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -13,45 +11,10 @@ from typing import Literal, Protocol, Self
 import numpy as np
 
 from reid.errors import InputError
+from reid.networks.base import Origin
 
 Change = Literal["identity", "camera", "time", "until"]
 CHANGES = ("identity", "camera", "time", "until")
-
-
-@dataclass(frozen=True)
-class Origin:
-    """What made the features of a gallery; those of different origin cannot be compared.
-
-    Attributes:
-        name: for people: the run's folder or the file's name. Not part of the fingerprint.
-        width: D, numbers a feature.
-        network: SHA-256 of the network's file or files.
-        preprocessing: what happens to an image before it, and to the output after it; in full.
-    """
-
-    name: str
-    width: int
-    network: str
-    preprocessing: str
-
-    @property
-    def fingerprint(self) -> str:
-        """SHA-256 of all but the name, in hexadecimal."""
-        return hashlib.sha256(json.dumps([self.width, self.network, self.preprocessing]).encode()).hexdigest()
-
-    def check(self, other: Origin, where: str) -> None:
-        """
-        Raises:
-            InputError: naming ``where`` and both, when ``other`` made other features.
-        """
-        if self.fingerprint == other.fingerprint:
-            return
-        parts = ("width", "network", "preprocessing")
-        differs = [part for part in parts if getattr(self, part) != getattr(other, part)]
-        raise InputError(
-            f"{where}: holds features of {self.name!r} ({self.fingerprint[:12]}), which cannot be compared with "
-            f"those of {other.name!r} ({other.fingerprint[:12]}): other {', '.join(differs)}"
-        )
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,9 @@ from reid.data.names import DECIMAL, refuse_missing, whole
 from reid.data.unlabelled import read_unlabelled
 from reid.errors import InputError
 from reid.gallery.entries import Entry, Store, usable
-from reid.gallery.networks.model import Model
 from reid.gallery.thumbnails import crop, thumbnail
 from reid.gallery.times import seconds, shown
+from reid.networks import Network
 from reid.progress import track
 from reid.retrieval.features import Features
 
@@ -112,7 +112,7 @@ def split_entries(data: DataSet, split: str, name: str | None = None) -> list[En
 
 
 def labelled(
-    data: DataSet, model: Model, progress: bool = True, problems: list[str] | None = None
+    data: DataSet, model: Network, progress: bool = True, problems: list[str] | None = None
 ) -> tuple[Features, Features]:
     """Features of the query and the gallery split, with people and cameras, as thresholds are calibrated on.
 
@@ -126,7 +126,7 @@ def labelled(
     return query, gallery
 
 
-def _labelled(data: DataSet, split: str, model: Model, progress: bool, problems: list[str] | None) -> Features:
+def _labelled(data: DataSet, split: str, model: Network, progress: bool, problems: list[str] | None) -> Features:
     samples, found = data.splits[split], list[str]()
     parts = list(_embedded([Entry(str(path), "") for path in samples.paths], model, found, progress))
     if found and (problems is None or not parts):
@@ -204,7 +204,7 @@ def read_crop(entry: Entry) -> np.ndarray:
 
 
 def embed_entries(
-    entries: Sequence[Entry], model: Model, problems: list[str], progress: bool = True
+    entries: Sequence[Entry], model: Network, problems: list[str], progress: bool = True
 ) -> Iterator[Embedded]:
     """Read and embed, some images at a time; a line to ``problems`` for each that cannot be read, or that the network
     finds nothing in."""
@@ -213,7 +213,7 @@ def embed_entries(
         yield Embedded(own, some.features, [thumbnail(image) for image in some.crops])
 
 
-def _embedded(entries: Sequence[Entry], model: Model, problems: list[str], progress: bool) -> Iterator[_Embedded]:
+def _embedded(entries: Sequence[Entry], model: Network, problems: list[str], progress: bool) -> Iterator[_Embedded]:
     with track(name="images", unit="image", total=len(entries), shown=progress) as bar:
         for low in range(0, len(entries), AT_ONCE):
             some = entries[low : low + AT_ONCE]
@@ -239,7 +239,7 @@ def nothing_in(entry: Entry) -> str:
     return f"{_named(entry)}: the network finds nothing to compare in it: its feature is all zeros, or no number"
 
 
-def add_images(store: Store, entries: Sequence[Entry], model: Model, progress: bool = True) -> Added:
+def add_images(store: Store, entries: Sequence[Entry], model: Network, progress: bool = True) -> Added:
     """Put images in, a batch a commit: after an interruption the same call goes on where it was.
 
     An image is known by its source and box; one that is there already is passed over, and what is given for it now and

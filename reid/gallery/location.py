@@ -6,7 +6,8 @@ import os
 from pathlib import Path
 
 from reid.errors import InputError
-from reid.gallery.entries import Origin, Store
+from reid.gallery.entries import Store
+from reid.networks import Origin
 
 TOKEN = "REID_MILVUS_TOKEN"  # environment variable: user:password or a key, for a Milvus server that wants one
 

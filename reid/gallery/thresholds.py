@@ -12,9 +12,9 @@ from pydantic import Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from reid.errors import InputError
-from reid.gallery.entries import Origin
 from reid.gallery.probability import STRICT, Count, Map, fit_map
 from reid.gallery.rates import Measured, Rates, countable, measure_at, pairs, subset
+from reid.networks import Origin
 from reid.retrieval.features import Features
 
 RATES, RATE = (1e-4, 1e-3, 1e-2), 1e-3

@@ -325,10 +325,10 @@ def test_a_folder_that_a_kill_left_begun_is_finished(gallery, tmp_path):
 @pytest.fixture
 def blind_to_black(trained):
     """The run, whose network gives a black picture NaN."""
-    from reid.gallery.networks.trained import TrainedModel
+    from reid.networks.trained import TrainedNetwork
 
     _, folder = trained
-    embed = TrainedModel.embed
+    embed = TrainedNetwork.embed
 
     def blind(self, images):
         features = embed(self, images)
@@ -336,7 +336,7 @@ def blind_to_black(trained):
         return features
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(TrainedModel, "embed", blind)
+        patch.setattr(TrainedNetwork, "embed", blind)
         yield folder
 
 

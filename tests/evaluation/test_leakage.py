@@ -187,7 +187,7 @@ def test_a_run_is_tested_where_nothing_it_was_trained_from_is_left(tiny, tmp_pat
     from safetensors.torch import save_file
 
     from reid.engine.extract import run_config
-    from reid.gallery.networks.trained import TrainedModel
+    from reid.networks.trained import TrainedNetwork
 
     source = manifest_tree(tmp_path / "source")
     target = manifest_tree(tmp_path / "people").rename(tmp_path / "people" / "shop.csv")
@@ -204,7 +204,7 @@ def test_a_run_is_tested_where_nothing_it_was_trained_from_is_left(tiny, tmp_pat
     adapted = evaluate_run(config, folder, [str(target)], progress=False, adabn=str(tmp_path / "people" / "images"))
     assert list(adapted["targets"]) == ["shop (AdaBN images (folder))"]
     assert len(moments_of(config, folder, str(target), progress=False).moments.pids) == 3
-    assert TrainedModel(folder, threads=1).origin.width == 64
+    assert TrainedNetwork(folder, threads=1).origin.width == 64
 
 
 def test_a_network_that_is_gone_is_named(own):

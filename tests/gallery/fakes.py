@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
-from reid.gallery.entries import Origin
+from reid.networks import Origin
 
 ORIGIN = Origin("mean colours", 4, "0" * 64, "mean red, green and blue, and 1")
 

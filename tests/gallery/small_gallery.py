@@ -10,8 +10,9 @@ import numpy as np
 from memory_store import MemoryStore
 from PIL import Image
 
-from reid.gallery.entries import Entry, Origin
+from reid.gallery.entries import Entry
 from reid.gallery.web.app import create_app
+from reid.networks import Origin
 
 COLOURS = {
     "P1": (200, 30, 30),

@@ -14,9 +14,10 @@ from memory_store import MemoryStore
 from reid.cli import main
 from reid.errors import InputError
 from reid.gallery import parquet
-from reid.gallery.entries import Entry, Origin
+from reid.gallery.entries import Entry
 from reid.gallery.local.store import LocalStore
 from reid.gallery.thresholds import calibrate
+from reid.networks import Origin
 
 WIDTH = 5
 ORIGIN = Origin("run", WIDTH, "0" * 64, "none")

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from reid.gallery.entries import Origin
 from reid.gallery.thresholds import Calibration, calibrate, measure
+from reid.networks import Origin
 from reid.report.reliability import HEADER, reliability_picture, table
 from reid.report.table import align
 from reid.retrieval.features import Features

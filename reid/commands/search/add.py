@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from reid.data.card import DataSet
     from reid.gallery.entries import Entry, Store
     from reid.gallery.ingest import Added, Fragment
-    from reid.gallery.networks.model import Model
+    from reid.networks import Network
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -64,12 +64,12 @@ def run(arguments: argparse.Namespace) -> None:
     from reid.gallery.ingest import add_fragments, add_images
     from reid.gallery.location import open_store
     from reid.gallery.naming import under_name
-    from reid.gallery.networks.model import load_model
+    from reid.networks import load
 
     _check(arguments)
     data = dataset(arguments, arguments.data, [arguments.split]) if arguments.data else None
     entries = _entries(arguments, data)
-    model = load_model(arguments.model)
+    model = load(arguments.model)
     fragments = _fragments(arguments, model) if arguments.video else None
     with open_store(arguments.store, model.origin, write=True, create=True) as store:
         if data is not None:
@@ -117,7 +117,7 @@ def _entries(arguments: argparse.Namespace, data: DataSet | None) -> list[Entry]
     return entries
 
 
-def _fragments(arguments: argparse.Namespace, model: Model) -> Iterator[Fragment]:
+def _fragments(arguments: argparse.Namespace, model: Network) -> Iterator[Fragment]:
     from reid.gallery.times import seconds
     from reid.gallery.video.detect import load_detector
     from reid.gallery.video.fragments import fragments

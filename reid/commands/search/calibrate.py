@@ -35,12 +35,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     from reid.gallery.ingest import labelled
     from reid.gallery.location import open_store
-    from reid.gallery.networks.model import load_model
     from reid.gallery.thresholds import SETTING, calibrate, measure
+    from reid.networks import load
     from reid.report.reliability import reliability_picture, table
     from reid.report.table import align
 
-    model = load_model(arguments.model)
+    model = load(arguments.model)
     splits = ("query", "gallery")
     data = {name: dataset(arguments, name, splits) for name in (arguments.source, *arguments.targets)}
     (source, own), *targets = data.items()

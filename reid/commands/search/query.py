@@ -58,8 +58,8 @@ def run(arguments: argparse.Namespace) -> None:
     from reid.gallery.ingest import embed_entries
     from reid.gallery.location import open_store
     from reid.gallery.naming import under_name
-    from reid.gallery.networks.model import load_model
     from reid.gallery.query import answer, first_ranks
+    from reid.networks import load
     from reid.report.hits import answer_table, draw_answers
 
     if not 1 <= arguments.k <= MOST:
@@ -68,7 +68,7 @@ def run(arguments: argparse.Namespace) -> None:
         raise InputError("give images or folders to look for, or --data NAME")
     data = dataset(arguments, arguments.data, [arguments.split]) if arguments.data else None
     asked = _queries(arguments, data)
-    model = load_model(arguments.model)
+    model = load(arguments.model)
     with open_store(arguments.store, model.origin) as store:
         wanted, calibration = filter_of(arguments, store), calibration_of(arguments, store)
         if data is not None:
@@ -149,10 +149,10 @@ def compare(arguments: argparse.Namespace) -> None:
     from reid.gallery.entries import Entry, unit_rows
     from reid.gallery.ingest import embed_entries
     from reid.gallery.location import open_store
-    from reid.gallery.networks.model import load_model
     from reid.gallery.query import distance_between
+    from reid.networks import load
 
-    model = load_model(arguments.model)
+    model = load(arguments.model)
     problems: list[str] = []
     asked = [Entry(str(path), "") for path in arguments.images]
     some = list(embed_entries(asked, model, problems, progress=False))

@@ -12,8 +12,9 @@ from reid.errors import InputError
 
 if TYPE_CHECKING:
     from reid.data.card import DataSet, Samples
-    from reid.gallery.entries import Entry, Filter, Origin, Store
+    from reid.gallery.entries import Entry, Filter, Store
     from reid.gallery.thresholds import Calibration
+    from reid.networks import Origin
 
 STORE = "runs/gallery"
 SHOWN = 10  # lines of a list of problems
@@ -69,9 +70,9 @@ def add_judging(parser: argparse.ArgumentParser) -> None:
 
 def origin_of(arguments: argparse.Namespace) -> Origin | None:
     """Of the network that ``--model`` names, where it is given."""
-    from reid.gallery.networks.model import load_model
+    from reid.networks import load
 
-    return load_model(arguments.model).origin if arguments.model else None
+    return load(arguments.model).origin if arguments.model else None
 
 
 def add_name(parser: argparse.ArgumentParser) -> None:

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from reid.errors import InputError
-from reid.gallery.entries import Entry, Filter, Origin
+from reid.gallery.entries import Entry, Filter
 from reid.gallery.times import EARLIEST, LATEST
+from reid.networks import Origin
 
 FORMAT = 1
 APPLICATION = 0x52654964  # "ReId", in the file's header

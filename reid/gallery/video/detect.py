@@ -8,8 +8,8 @@ from typing import Any, Literal, Protocol
 import numpy as np
 
 from reid.errors import InputError
-from reid.gallery.networks.foreign import Description, Network, read_description
 from reid.gallery.video.track import Box
+from reid.networks.graphs import Description, Graph, read_description
 
 
 class Detector(Protocol):
@@ -55,7 +55,7 @@ class ForeignDetector:
 
     def __init__(self, name: str, threads: int | None) -> None:
         self._description, file = read_description(name, DetectorDescription)
-        self._network = Network(self._description, file, threads)
+        self._network = Graph(self._description, file, threads)
         shape = self._network(np.zeros((2, 2, 3), np.uint8)).shape
         if shape[-1] != 7 or shape[:-2] != (1, 1):
             raise InputError(f"{file}: output {self._network.output!r} is {shape}, not (1, 1, N, 7): layout: ssd")

@@ -11,12 +11,12 @@ import numpy as np
 
 from reid.errors import InputError
 from reid.gallery.entries import Entry, unit_rows, usable
-from reid.gallery.networks.model import Model
 from reid.gallery.thumbnails import crop, thumbnail
 from reid.gallery.video.clock import LEAP
 from reid.gallery.video.detect import Detector
 from reid.gallery.video.frames import Frame, frames
 from reid.gallery.video.track import Box, Linker
+from reid.networks import Network
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +30,7 @@ def fragments(
     path: Path,
     camera: str,
     detector: Detector,
-    model: Model,
+    model: Network,
     rate: float = RATE,
     min_height: int = MIN_HEIGHT,
     min_confidence: float = MIN_CONFIDENCE,
@@ -106,7 +106,7 @@ class _Track:
             box=self._box,
         )
 
-    def feature(self, model: Model) -> np.ndarray:
+    def feature(self, model: Network) -> np.ndarray:
         """(D,) float32: the mean of the unit features of up to CROPS crops, without those that have none; zeros where
         no crop has one."""
         places = np.unique(np.linspace(0, len(self._crops) - 1, CROPS).round().astype(int))

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 from reid.errors import InputError
 from reid.gallery.audit import AuditLog
 from reid.gallery.entries import Store
-from reid.gallery.networks.model import Model
 from reid.gallery.thresholds import Calibration
 from reid.gallery.web.service import Service
 from reid.gallery.web.uploads import Limits
+from reid.networks import Network
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -34,7 +34,7 @@ seconds."""
 
 def create_app(
     store: Store,
-    model: Model,
+    model: Network,
     calibration: Calibration | None,
     *,
     audit: AuditLog,

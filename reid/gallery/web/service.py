@@ -14,7 +14,6 @@ import numpy as np
 from reid.errors import InputError
 from reid.gallery.audit import AuditLog
 from reid.gallery.entries import Entry, Filter, Store, unit_rows, usable
-from reid.gallery.networks.model import Model
 from reid.gallery.query import answer, distance_between
 from reid.gallery.thresholds import Calibration
 from reid.gallery.web.answers import (
@@ -32,6 +31,7 @@ from reid.gallery.web.answers import (
 )
 from reid.gallery.web.sources import source_picture
 from reid.gallery.web.uploads import Limits, Refused, decode
+from reid.networks import Network
 
 TIMELINE = 500  # hits at most
 Query = bytes | int  # the bytes of a picture, or an entry's id
@@ -42,7 +42,7 @@ class Service:
     """Answers from ``store``; ``writer`` opens the same gallery for writing, for the moment of an erasure."""
 
     store: Store
-    model: Model
+    model: Network
     calibration: Calibration | None
     audit: AuditLog
     writer: Callable[[], AbstractContextManager[Store]]

@@ -14,8 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
-from reid.gallery.entries import Entry, Origin
+from reid.gallery.entries import Entry
 from reid.gallery.local.store import LocalStore
+from reid.networks import Origin
 
 WIDTH = 8
 ORIGIN = Origin("run", WIDTH, "0" * 64, "none")

@@ -22,10 +22,11 @@ from memory_store import MemoryStore
 
 from reid.errors import InputError
 from reid.gallery.audit import AuditLog
-from reid.gallery.entries import EVERYTHING, Entry, Filter, Origin
+from reid.gallery.entries import EVERYTHING, Entry, Filter
 from reid.gallery.local import indexing, schema
 from reid.gallery.local.columns import ROW, Columns
 from reid.gallery.local.store import LocalStore
+from reid.networks import Origin
 from reid.retrieval.search import nearest
 
 WIDTH = 4

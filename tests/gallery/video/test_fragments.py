@@ -15,12 +15,12 @@ from PIL import Image
 
 from reid.errors import InputError
 from reid.gallery.ingest import add_fragments
-from reid.gallery.networks.model import load_model
 from reid.gallery.thumbnails import crop
 from reid.gallery.video import fragments as module
 from reid.gallery.video.detect import load_detector
 from reid.gallery.video.fragments import fragments
 from reid.gallery.video.frames import frames, read_frame
+from reid.networks import load
 
 SHARED = Path(os.environ.get("REID_SHARED", ROOT.parent / "shared"))
 REAL = SHARED / "data" / "video" / "one-by-one-person-detection.mp4"
@@ -208,7 +208,7 @@ def test_a_real_video_with_public_networks(monkeypatch):
     monkeypatch.setenv("REID_MODELS", str(SHARED / "models" / "openvino"))
     monkeypatch.setattr(module, "frames", part)
     detector = load_detector("person-detection-retail-0013", threads=1)
-    model = load_model(Path("person-reidentification-retail-0265"), threads=1)
+    model = load(Path("person-reidentification-retail-0265"), threads=1)
     store = MemoryStore(model.origin)
     for entry, feature, jpeg in fragments(REAL, "door", detector, model, progress=False):
         store.add([entry], feature[None], [jpeg])

@@ -1,4 +1,4 @@
-"""A run of this project as a :class:`reid.gallery.networks.model.Model`."""
+"""A run of this project as a :class:`reid.networks.base.Network`."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ import torch
 from reid.config import Config
 from reid.engine import build
 from reid.engine.extract import embed, load_network, network_file, run_config
-from reid.gallery.entries import Origin
+from reid.networks.base import Origin
 
 
-class TrainedModel:
+class TrainedNetwork:
     """The features that `reid evaluate` writes: the network, transform and batch size of its configuration.
 
     Raises:

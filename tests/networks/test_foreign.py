@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from tiny_onnx import FEED, describe, mean_colours, onnx, save_onnx, typed
 
 from reid.errors import InputError
-from reid.gallery.networks.embedder import ForeignModel
-from reid.gallery.networks.foreign import Description, Network, digest, find_description, read_description
-from reid.gallery.networks.model import load_model
+from reid.networks import load
+from reid.networks.foreign import ForeignNetwork
+from reid.networks.graphs import Description, Graph, digest, find_description, read_description
 
 WEIGHTS = np.array([[1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 2, -1]], np.float32)
 IMAGE = np.random.default_rng(0).integers(0, 256, (4, 2, 3), np.uint8)
@@ -36,7 +36,7 @@ def file(tmp_path):
 ])  # fmt: skip
 def test_pixels_arrive_as_described(file, keys, output):
     describe(file, output=output, **keys)
-    model = load_model(file, threads=1)
+    model = load(file, threads=1)
     pixels = IMAGE.astype(np.float64)
     if keys.get("colour") == "bgr":
         pixels = pixels[..., ::-1]
@@ -52,7 +52,7 @@ def test_pixels_arrive_as_described(file, keys, output):
 def test_any_size_comes_in_and_a_plain_image_stays_plain(file, resize):
     describe(file, output="flat", resize=resize)
     plain = np.full((31, 17, 3), (10, 200, 30), np.uint8)
-    np.testing.assert_allclose(load_model(file).embed([plain])[0], WEIGHTS @ [10, 200, 30], rtol=1e-5)
+    np.testing.assert_allclose(load(file).embed([plain])[0], WEIGHTS @ [10, 200, 30], rtol=1e-5)
 
 
 @settings(max_examples=30, deadline=None)
@@ -68,12 +68,12 @@ def test_the_size_is_as_described_whatever_the_image(height, width, seed):
 def test_a_fixed_or_open_batch_and_size(tmp_path, shape):
     file = mean_colours(tmp_path / "net.onnx", WEIGHTS, shape)
     describe(file, output="flat")
-    np.testing.assert_allclose(load_model(file).embed([IMAGE])[0], WEIGHTS @ IMAGE.mean((0, 1)), rtol=1e-5)
+    np.testing.assert_allclose(load(file).embed([IMAGE])[0], WEIGHTS @ IMAGE.mean((0, 1)), rtol=1e-5)
 
 
 def test_from_several_threads(file):
     describe(file, output="flat")
-    model = load_model(file, threads=1)
+    model = load(file, threads=1)
     images = [np.full((4, 2, 3), number, np.uint8) for number in range(100)]
     found = [None] * 8
 
@@ -96,27 +96,27 @@ def test_three_ways_to_name_it(file, tmp_path, monkeypatch):
     elsewhere.write_text(own.read_text())
     with pytest.raises(InputError, match=r"other.yaml: file: no 'net.onnx' in .*descriptions; \$REID_MODELS.*not set"):
         monkeypatch.delenv("REID_MODELS", raising=False)
-        load_model(elsewhere)
+        load(elsewhere)
     monkeypatch.setenv("REID_MODELS", str(tmp_path))
-    origins = [load_model(path).origin for path in (file, own, elsewhere)]
+    origins = [load(path).origin for path in (file, own, elsewhere)]
     assert len(set(origins)) == 1 and origins[0].name == "net"
     elsewhere.write_text(yaml.safe_dump({"file": str(file), **FEED, "output": "flat"}))
     monkeypatch.delenv("REID_MODELS")
-    assert load_model(elsewhere).origin == origins[0]
+    assert load(elsewhere).origin == origins[0]
     assert find_description("person-reidentification-retail-0265").name == "person-reidentification-retail-0265.yaml"
 
 
 def test_the_origin_tells_other_weights_and_other_feeding(file, tmp_path):
     describe(file, output="flat")
-    first = load_model(file).origin
-    assert load_model(file, threads=2).origin == first
+    first = load(file).origin
+    assert load(file, threads=2).origin == first
     describe(file, output="flat", colour="bgr")
-    assert load_model(file).origin.network == first.network
-    assert load_model(file).origin.fingerprint != first.fingerprint
+    assert load(file).origin.network == first.network
+    assert load(file).origin.fingerprint != first.fingerprint
     other = mean_colours(tmp_path / "other.onnx", WEIGHTS + 1)
     describe(other, output="flat")
-    assert load_model(other).origin.preprocessing == first.preprocessing
-    assert load_model(other).origin.network != first.network
+    assert load(other).origin.preprocessing == first.preprocessing
+    assert load(other).origin.network != first.network
 
 
 def test_the_digest_covers_weights_in_other_files(file, tmp_path):
@@ -155,7 +155,7 @@ def test_the_digest_covers_weights_in_other_files(file, tmp_path):
 def test_a_description_that_is_wrong(file, monkeypatch, keys, message):
     monkeypatch.delenv("REID_MODELS", raising=False)
     with pytest.raises(InputError, match=message):
-        load_model(describe(file, **keys))
+        load(describe(file, **keys))
 
 
 def test_a_size_that_the_network_does_not_take(tmp_path):
@@ -164,7 +164,7 @@ def test_a_size_that_the_network_does_not_take(tmp_path):
         tmp_path / "net.onnx", nodes, {"flat": (1, 36)}, {"weights": np.ones((2, 3), np.float32)}, (1, 3, 4, 2)
     )
     with pytest.raises(InputError, match=r"net.onnx: does not take \[1, 3, 4, 5\], its input is \[1,3,4,2\]"):
-        load_model(describe(file, width=5))
+        load(describe(file, width=5))
 
 
 @pytest.mark.parametrize(("takes", "keys"), [
@@ -176,7 +176,7 @@ def test_a_size_that_the_network_does_not_take(tmp_path):
     ("DOUBLE", {"scale": 1, "mean": [0.5, 0.5, 0.5]}),
 ])  # fmt: skip
 def test_an_input_that_holds_what_is_prepared_for_it(tmp_path, takes, keys):
-    model = load_model(describe(typed(tmp_path / "net.onnx", takes), **keys))
+    model = load(describe(typed(tmp_path / "net.onnx", takes), **keys))
     pixels = np.stack([np.arange(256, dtype=np.uint8)] * 3, axis=1).reshape(128, 2, 3)
     for image in (IMAGE, pixels[:4], pixels[-4:]):
         values = (image / 255 * keys.get("scale", 255) - keys.get("mean", 0)) / keys.get("std", 1)
@@ -201,17 +201,17 @@ def test_an_input_that_holds_what_is_prepared_for_it(tmp_path, takes, keys):
 ])  # fmt: skip
 def test_an_input_that_cannot_hold_it(tmp_path, takes, keys, message):
     with pytest.raises(InputError, match=rf"net.onnx: its input {message}"):
-        load_model(describe(typed(tmp_path / "net.onnx", takes), **keys))
+        load(describe(typed(tmp_path / "net.onnx", takes), **keys))
 
 
 @pytest.mark.parametrize("gives", ["UINT8", "INT8", "INT32"])
 def test_a_feature_of_whole_numbers(tmp_path, gives):
     with pytest.raises(InputError, match=r"net.onnx: output 'feature' holds [ui]\d+: whole numbers"):
-        load_model(describe(typed(tmp_path / "net.onnx", gives=gives)))
+        load(describe(typed(tmp_path / "net.onnx", gives=gives)))
 
 
 def test_a_feature_in_half_precision(tmp_path):
-    model = load_model(describe(typed(tmp_path / "net.onnx", gives="FLOAT16")))
+    model = load(describe(typed(tmp_path / "net.onnx", gives="FLOAT16")))
     found = model.embed([IMAGE])
     assert found.dtype == np.float32
     np.testing.assert_allclose(found[0], IMAGE.mean((0, 1)), rtol=1e-3)
@@ -227,7 +227,7 @@ def test_a_feature_in_half_precision(tmp_path):
 def test_an_input_of_another_shape(tmp_path, shape, message):
     file = typed(tmp_path / "net.onnx", shape=shape)
     with pytest.raises(InputError, match=rf"net.onnx: does not take \[1, 3, 4, 2\], its input is {message}"):
-        load_model(describe(file))
+        load(describe(file))
 
 
 def test_a_batch_that_the_network_was_made_for(tmp_path):
@@ -235,7 +235,7 @@ def test_a_batch_that_the_network_was_made_for(tmp_path):
     constants = {"shape": np.array([3, -1])}
     file = save_onnx(tmp_path / "net.onnx", nodes, {"feature": (3, 3)}, constants, (3, 3, 4, 2))
     with pytest.raises(InputError, match=r"'feature' is \(3, 1\), expected .*made for a batch of several"):
-        load_model(describe(file))
+        load(describe(file))
 
 
 def test_weights_in_other_files_that_are_gone(file, tmp_path):
@@ -243,15 +243,13 @@ def test_weights_in_other_files_that_are_gone(file, tmp_path):
     onnx.save(onnx.load(file), tmp_path / "out.onnx", save_as_external_data=True, location=name, size_threshold=0)
     before = digest(tmp_path / "out.onnx")
     describe(tmp_path / "out.onnx", output="flat")
-    np.testing.assert_allclose(
-        load_model(tmp_path / "out.onnx").embed([IMAGE])[0], WEIGHTS @ IMAGE.mean((0, 1)), rtol=1e-5
-    )
+    np.testing.assert_allclose(load(tmp_path / "out.onnx").embed([IMAGE])[0], WEIGHTS @ IMAGE.mean((0, 1)), rtol=1e-5)
     weights = tmp_path / name
     weights.write_bytes(weights.read_bytes()[::-1])
     assert digest(tmp_path / "out.onnx") != before
     weights.unlink()
     with pytest.raises(InputError, match=r"out.onnx: not a readable network: .*w.weights"):
-        load_model(tmp_path / "out.onnx")
+        load(tmp_path / "out.onnx")
 
 
 def test_two_inputs_one_number_or_no_network(file, tmp_path):
@@ -259,48 +257,48 @@ def test_two_inputs_one_number_or_no_network(file, tmp_path):
         tmp_path / "two.onnx", [("Add", ["image", "b"], "sum", {})], {"sum": ("N", 3, 4, 2)}, {}, inputs=("image", "b")
     )
     with pytest.raises(InputError, match="two.onnx: has 2 inputs, expected one"):
-        load_model(describe(two))
+        load(describe(two))
     one = mean_colours(tmp_path / "one.onnx", WEIGHTS[:1])
     with pytest.raises(InputError, match=r"one.onnx: output 'flat' is \(1, 1\), expected a feature"):
-        load_model(describe(one, output="flat"))
+        load(describe(one, output="flat"))
     file.write_bytes(file.read_bytes()[:100])
     with pytest.raises(InputError, match="net.onnx: not a readable network: "):
-        load_model(describe(file))
+        load(describe(file))
     broken = tmp_path / "broken.xml"
     broken.write_text("<net")
     with pytest.raises(InputError, match="broken.xml: not a readable network: "):
-        load_model(describe(broken))
+        load(describe(broken))
 
 
 def test_no_description_another_file_s_or_no_such_name(file, tmp_path):
     with pytest.raises(InputError, match=r"needs .*net.yaml beside it, which says how to feed it"):
-        load_model(file)
+        load(file)
     other = mean_colours(tmp_path / "other.onnx", WEIGHTS)
     describe(file).rename(other.with_suffix(".yaml"))
     with pytest.raises(InputError, match=r"other.yaml: file: 'net.onnx' is not .*other.onnx"):
-        load_model(other)
+        load(other)
     with pytest.raises(InputError, match=r"nothing: is neither a run's folder nor a foreign network.*choices: "):
-        load_model(tmp_path / "nothing")
+        load(tmp_path / "nothing")
 
 
 def test_without_openvino_the_extra_is_named(file, monkeypatch):
     monkeypatch.setitem(sys.modules, "openvino", None)
     description, path = read_description(str(describe(file)), Description)
     with pytest.raises(InputError, match=r"pip install 'reid-gap\[openvino\]'"):
-        Network(description, path, None)
+        Graph(description, path, None)
     with pytest.raises(InputError, match=r"reid-gap\[openvino\]"):
-        ForeignModel(str(file), None)
+        ForeignNetwork(str(file), None)
 
 
 DROPPED = """
 import os, signal, sys, threading
 from pathlib import Path
-from reid.gallery.networks.foreign import Description, Network
+from reid.networks.graphs import Description, Graph
 
 signal.signal(signal.SIGTERM, lambda number, frame: print("handled", flush=True))
 file, how = Path(sys.argv[1]), sys.argv[2]
 description = Description(file=file.name, height=4, width=2, colour="rgb", scale=255, output="flat")
-networks = [Network(description, file, 1) for _ in range(2)]
+networks = [Graph(description, file, 1) for _ in range(2)]
 if how == "one after the other":
     del networks[0], networks[0]
 else:

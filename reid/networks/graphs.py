@@ -176,7 +176,7 @@ def _start(core: Callable[[], Any]) -> Any:
     return core()
 
 
-class Network:
+class Graph:
     """A foreign network, loaded. May be called from several threads, which then wait for each other.
 
     Raises:

@@ -15,7 +15,7 @@ from reid.data.images import read_image
 from reid.engine import build
 from reid.engine.extract import extract, load_network
 from reid.errors import InputError
-from reid.gallery.networks.model import load_model
+from reid.networks import load
 
 SHARED = Path(os.environ.get("REID_SHARED", ROOT.parent / "shared"))
 MODELS = SHARED / "models" / "openvino"
@@ -37,7 +37,7 @@ def test_a_run_gives_the_features_that_evaluate_writes(trained, flip):
         config = config.model_copy(update={"evaluation": config.evaluation.model_copy(update={"flip": True})})
     samples = build.dataset(config, "market1501", ["query", "gallery"]).splits["gallery"]
     expected = extract(load_network(config, folder), samples, config, "test", progress=False).features
-    model = load_model(folder, threads=1)
+    model = load(folder, threads=1)
     found = model.embed([read_image(path) for path in samples.paths])
     assert found.dtype == np.float32 and model.origin.width == found.shape[1]
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6)
@@ -47,9 +47,9 @@ def test_a_run_gives_the_features_that_evaluate_writes(trained, flip):
 def test_batches_leave_no_trace_and_threads_do_not_meet(trained):
     _config, folder = trained
     images = list(np.random.default_rng(0).integers(0, 256, (11, 40, 20, 3), np.uint8))
-    whole = load_model(folder).embed(images)
+    whole = load(folder).embed(images)
     _change(folder, "batch_size: 128", "batch_size: 3")
-    model = load_model(folder)
+    model = load(folder)
     found = [None] * 6
 
     def work(place):
@@ -66,7 +66,7 @@ def test_batches_leave_no_trace_and_threads_do_not_meet(trained):
 
 def test_the_origin_of_a_run(trained):
     _config, folder = trained
-    first = load_model(folder).origin
+    first = load(folder).origin
     assert first.name == folder.name
     assert first.network == hashlib.sha256((folder / "checkpoint.safetensors").read_bytes()).hexdigest()
     assert json.loads(first.preprocessing) == {
@@ -74,7 +74,7 @@ def test_the_origin_of_a_run(trained):
         "flip": False, "neck_feature": "after", "precision": "float32",
     }  # fmt: skip
     _change(folder, "neck_feature: after", "neck_feature: before")
-    other = load_model(folder).origin
+    other = load(folder).origin
     assert other.network == first.network and other.fingerprint != first.fingerprint
     with pytest.raises(InputError, match="other preprocessing"):
         first.check(other, "gallery")
@@ -82,18 +82,18 @@ def test_the_origin_of_a_run(trained):
 
 def test_no_run_or_an_unfinished_one(tmp_path, trained):
     with pytest.raises(InputError, match=r"is not a run's folder: it holds no config.yaml"):
-        load_model(tmp_path)
+        load(tmp_path)
     _config, folder = trained
     (folder / "checkpoint.safetensors").unlink()
     with pytest.raises(InputError, match="holds no checkpoint.safetensors; train it first"):
-        load_model(folder)
+        load(folder)
 
 
 @pytest.mark.skipif(not MODELS.exists(), reason="the foreign networks are not beside the checkout")
 def test_a_public_network_by_its_bare_name(monkeypatch):
     openvino = pytest.importorskip("openvino", reason="openvino is not installed (pip install -e '.[dev]')")
     monkeypatch.setenv("REID_MODELS", str(MODELS))
-    model = load_model(Path(NAME), threads=1)
+    model = load(Path(NAME), threads=1)
     settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": 1}
     network = openvino.Core().compile_model(MODELS / f"{NAME}.xml", "CPU", settings)
     images = np.random.default_rng(0).integers(0, 256, (3, 300, 100, 3), np.uint8)

@@ -1,4 +1,4 @@
-"""A foreign network as a :class:`reid.gallery.networks.model.Model`."""
+"""An ONNX or OpenVINO file as a :class:`reid.networks.base.Network`."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from reid.errors import InputError
-from reid.gallery.entries import Origin
-from reid.gallery.networks.foreign import Description, Network, digest, read_description
+from reid.networks.base import Origin
+from reid.networks.graphs import Description, Graph, digest, read_description
 
 
-class ForeignModel:
-    """See :func:`reid.gallery.networks.model.load_model`; the output is the feature, (1, D) or (1, D, 1, 1).
+class ForeignNetwork:
+    """See :func:`reid.networks.load`; the output is the feature, (1, D) or (1, D, 1, 1).
 
     Raises:
         InputError: naming file, key and value; also for an output of another shape.
@@ -21,7 +21,7 @@ class ForeignModel:
 
     def __init__(self, name: str, threads: int | None) -> None:
         description, file = read_description(name, Description)
-        self._network = Network(description, file, threads)
+        self._network = Graph(description, file, threads)
         shape = self._network(np.zeros((description.height, description.width, 3), np.uint8)).shape
         if len(shape) < 2 or shape[1] < 2 or shape[1] != np.prod(shape):
             raise InputError(
