@@ -16,10 +16,10 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from reid.data.transforms import IMAGENET_MEAN, IMAGENET_STD
 from reid.errors import InputError
+from reid.networks.bilinear import resize
 from reid.networks.description import CARRIED, Carried
 from reid.networks.graphs import openvino_core
 from reid.networks.trained import TrainedNetwork
@@ -73,7 +73,7 @@ class Deployed(nn.Module):
             self.register_buffer(name, 255 * torch.tensor(values).reshape(1, 3, 1, 1))
 
     def forward(self, images: Tensor) -> Tensor:
-        values = self.normalise(self.resize(self.pixels(images)))
+        values = self.normalise(resize(self.pixels(images), *self.size))
         if self.half_precision:
             values = values.half()
         features = self.network(values).float()
@@ -82,15 +82,10 @@ class Deployed(nn.Module):
         return features / features.norm(dim=1, keepdim=True).clamp_min(LENGTH)
 
     def pixels(self, images: Tensor) -> Tensor:
-        """(N, 3, H, W) float32, 0 to 255."""
+        """(N, 3, H, W) float32 that hold whole numbers from 0 to 255."""
         if self.form.input == "uint8":
             return images.permute(0, 3, 1, 2).float()
-        return images * 255
-
-    def resize(self, pixels: Tensor) -> Tensor:
-        """To the network's size, and to whole numbers, as OpenCV's bilinear interpolation of uint8 gives."""
-        resized = functional.interpolate(pixels, size=self.size, mode="bilinear", align_corners=False)
-        return resized.round()
+        return (images * 255).round().clamp(0, 255)
 
     def normalise(self, pixels: Tensor) -> Tensor:
         if not self.standardise:
