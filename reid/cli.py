@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from reid.commands import comparing, divergence, gallery, scoring, search, training
+from reid.commands import comparing, divergence, exporting, gallery, scoring, search, training
 from reid.errors import InputError
 
 
@@ -93,6 +93,9 @@ COMMANDS = {
     "divergence": Command("divergence.py", "How differently a network sees two sites, stage by stage, without labels.",
                           "--run runs/sites_bn_seed0 runs/sites_ibn_b_seed0 --a plaza --b station",
                           divergence.divergence_arguments, divergence.divergence),
+    "export": Command("export.py", "A run as an ONNX or OpenVINO file that takes pixels, compared with the run.",
+                      "--model runs/sites_ibn_b_seed0 --format openvino --output runs/person.xml --targets station",
+                      exporting.export_arguments, exporting.export),
     "report": Command("report.py", "A page of a benchmark: tables with intervals, pictures, ranked lists.",
                       "runs/report", comparing.report_arguments, comparing.report),
     "score": Command("score.py", "CMC, mAP and mINP of features of any origin.",

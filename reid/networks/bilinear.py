@@ -27,7 +27,7 @@ def resize(pixels: Tensor, height: int, width: int) -> Tensor:
 
 
 def _neighbours(size: int | Tensor, wanted: int, clamped: bool) -> tuple[Tensor, Tensor, Tensor]:
-    """Places (wanted,) of the two pixels between which each new one lies, of ``size``, and how far it is from the first.
+    """Places (wanted,) of the two pixels of ``size`` between which each new one lies, and how far from the first.
 
     At the border both are the last pixel; ``clamped`` says whether the second then has no weight (OpenCV's columns), or
     what is its own (its rows).

@@ -177,9 +177,7 @@ def _trace(module: Deployed, images: Tensor, form: Form, file: Path) -> None:
         )
 
 
-def _quantise(
-    model: Any, network: TrainedNetwork, form: Form, crops: Sequence[np.ndarray], name: str | None
-) -> Any:
+def _quantise(model: Any, network: TrainedNetwork, form: Form, crops: Sequence[np.ndarray], name: str | None) -> Any:
     """Convolutions and products in 8 bits, their ranges those that the crops show."""
     nncf = _package("nncf", Path(network.origin.name))
 
