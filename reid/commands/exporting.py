@@ -36,7 +36,7 @@ def export_arguments(parser: argparse.ArgumentParser) -> None:
     precision = parser.add_mutually_exclusive_group()
     precision.add_argument("--half", action="store_true", help="in 16 bits")
     precision.add_argument(
-        "--int8", action="store_true", help="convolutions in 8 bits, calibrated on images of the source"
+        "--int8", action="store_true", help="the backbone in 8 bits, calibrated on images of the source"
     )
     parser.add_argument(
         "--calibration",

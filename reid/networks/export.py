@@ -30,6 +30,7 @@ Input = Literal["uint8", "float"]
 SUFFIX: dict[Format, str] = {"onnx": ".onnx", "openvino": ".xml"}
 FEATURE = "feature"
 OPSET = 17
+OUTSIDE_BACKBONE = r"(?!/network(_\d+)?/(?!neck)[^/]+/).*"  # names that the exporter gives: no module of the backbone's
 LENGTH = 1e-12  # the least that a feature is divided by
 DEVIATION, MOST = 1e-4, 20.0  # albumentations' A.Normalize: added to an image's deviation; bound of the result
 
@@ -178,14 +179,15 @@ def _trace(module: Deployed, images: Tensor, form: Form, file: Path) -> None:
 
 
 def _quantise(model: Any, network: TrainedNetwork, form: Form, crops: Sequence[np.ndarray], name: str | None) -> Any:
-    """Convolutions and products in 8 bits, their ranges those that the crops show."""
+    """The backbone in 8 bits, its ranges those that the crops show; pixels and lengths stay as exact as they are."""
     nncf = _package("nncf", Path(network.origin.name))
 
     def values(crop: np.ndarray) -> Any:
         batch = as_input([crop], form)
         return batch if name is None else {name: batch}
 
-    return nncf.quantize(model, nncf.Dataset(crops, values), subset_size=len(crops))
+    rest = nncf.IgnoredScope(patterns=[OUTSIDE_BACKBONE], validate=False)
+    return nncf.quantize(model, nncf.Dataset(crops, values), subset_size=len(crops), ignored_scope=rest)
 
 
 def as_input(crops: Sequence[np.ndarray], form: Form) -> np.ndarray:
