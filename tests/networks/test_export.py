@@ -2,9 +2,13 @@
 
 import dataclasses
 import json
+import os
+from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
+from conftest import ROOT
 
 pytest.importorskip("onnx", reason="onnx is not installed (pip install -e '.[dev]')")
 pytest.importorskip("openvino", reason="openvino is not installed (pip install -e '.[dev]')")
@@ -195,3 +199,41 @@ def test_samples_are_what_read_image_gives(network, trained, tmp_path):
     expected = loaded.embed([read_image(path) for path in samples.paths])
     assert np.array_equal(loaded.extract(samples, progress=False), expected)
     assert json.loads(loaded.origin.preprocessing)["channels"] == "last"
+
+
+VIDEO = (
+    Path(os.environ.get("REID_SHARED", ROOT.parent / "shared")) / "data" / "video" / "one-by-one-person-detection.mp4"
+)
+
+
+@pytest.mark.skipif(not VIDEO.exists(), reason="the video is not beside the checkout")
+def test_the_loop_over_frames_and_boxes_of_the_docs(network, tmp_path, monkeypatch):
+    form = Form("onnx", square=128)
+    export(network, form, tmp_path / "square.onnx")
+    code = (ROOT / "docs" / "export.md").read_text().partition("```python\n")[2].partition("```")[0]
+    for written_there, here in (("runs/square.onnx", tmp_path / "square.onnx"), ("video.mp4", VIDEO)):
+        assert code.count(f'"{written_there}"') == 1
+        code = code.replace(f'"{written_there}"', repr(str(here)))
+    frames = []
+
+    class Reader:
+        """The first frames only."""
+
+        def __init__(self, name):
+            self._video = capture(name)
+
+        def read(self):
+            there, frame = self._video.read()
+            if not there or len(frames) == 4:
+                return False, None
+            frames.append(frame)
+            return True, frame
+
+    capture = cv2.VideoCapture
+    monkeypatch.setattr(cv2, "VideoCapture", Reader)
+    names = {}
+    exec(code, names)
+    assert len(frames) == 4 and names["distances"].shape == (2, 2)
+    crops_ = [frames[-1][top:bottom, left:right, ::-1] for left, top, right, bottom in names["boxes"]]
+    expected = unit(network.embed([squash(np.ascontiguousarray(crop), 128) for crop in crops_]))
+    np.testing.assert_allclose(names["features"], expected, rtol=0, atol=1e-5)
