@@ -139,15 +139,16 @@ def embed_to_file(items: Sequence[Item], network: Network, output: Path, progres
             parts, resumed = _parts(items, network, folder, progress)
             rows = np.concatenate([part.rows for part in parts])
             left_out = tuple(line for part in parts for line in part.left_out)
-            if not len(rows):
-                raise InputError("\n".join(("no image has a feature, and nothing is written:", *left_out[:10])))
-            features = np.concatenate([part.features for part in parts])
-            _file([items[row] for row in rows.tolist()], features, network, key, left_out).save(output)
+            if len(rows):
+                features = np.concatenate([part.features for part in parts])
+                _file([items[row] for row in rows.tolist()], features, network, key, left_out).save(output)
             shutil.rmtree(folder)
         finally:
             if not list(folder.glob("*.npz")):
                 shutil.rmtree(folder, ignore_errors=True)  # nothing is lost with it
     _remove_abandoned(output)
+    if not len(rows):
+        raise InputError("\n".join(("no image has a feature, and nothing is written:", *left_out[:10])))
     return Written(len(rows), left_out, resumed)
 
 
