@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from reid.errors import InputError
-from reid.models.resnet import BACKBONES, IBN, ResNet
+from reid.models.resnet import IBN, ResNet
+from reid.models.resnet import RESNETS as BACKBONES
 
 DATA = Path(__file__).parents[1] / "data"
 LAYOUTS = json.loads((DATA / "backbone_layouts.json").read_text())
