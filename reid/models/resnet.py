@@ -142,7 +142,7 @@ class ResNet(Backbone):
         self.layer3 = stage(2, 2)
         self.layer4 = stage(3, last_stride)
         self.mixstyle = MixStyle(mixstyle)
-        self.fc = None if num_classes is None else nn.Linear(self.channels, num_classes)
+        self.fc: nn.Module | None = None if num_classes is None else nn.Linear(self.channels, num_classes)
 
         for module in self.modules():  # the norms keep torch's 1 and 0, the published ones
             if isinstance(module, nn.Conv2d):

@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 
 from reid.errors import InputError
-from reid.models.resnet import BACKBONES, ResNet
+from reid.models import BACKBONES
+from reid.models.backbone import Backbone
 
 _TORCHVISION = "https://download.pytorch.org/models"  # IMAGENET1K_V1, the weights that the papers used
 _IBN_NET = "https://github.com/XingangPan/IBN-Net/releases/download/v1.0"
@@ -84,7 +85,7 @@ def check_weights(name: str, width: float, weights: str) -> None:
         raise InputError(f"weights {weights!r}: no such file")
 
 
-def load_weights(backbone: ResNet, name: str, weights: str) -> WeightsReport:
+def load_weights(backbone: Backbone, name: str, weights: str) -> WeightsReport:
     """Load `weights` (none, imagenet or a path) into `backbone`, which is BACKBONES[name].
 
     A file may hold the bare state dict or keep it under `state_dict` or `model`; prefixes `module.` and `backbone.`
