@@ -165,9 +165,14 @@ class FastReid(nn.Module):
 
     def normalised(self, x: Tensor) -> Tensor:
         """Images (N, 3, H, W) as the backbone takes them."""
-        mean, std = (torch.as_tensor(value).to(x).view(1, 3, 1, 1) for value in (self.pixel_mean, self.pixel_std))
+        mean, std = (_as_pixels(value, x) for value in (self.pixel_mean, self.pixel_std))
         return (x - mean) / std
 
     def forward(self, x: Tensor) -> Tensor:
         result: Tensor = self.heads(self.backbone.features(self.normalised(x)))
         return result
+
+
+def _as_pixels(value: Tensor | tuple[float, ...], x: Tensor) -> Tensor:
+    """(1, 3, 1, 1) in the precision and on the device of `x`."""
+    return value.to(x) if isinstance(value, Tensor) else x.new_tensor(value).view(1, 3, 1, 1)
