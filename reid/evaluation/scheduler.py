@@ -27,7 +27,9 @@ import torch
 from reid.config import Config
 from reid.engine import build
 from reid.engine.checkpoint import FILE, read_progress
-from reid.engine.train import LOG_FILE, Interrupted, collected_signals, is_trained, planned_steps, train
+from reid.engine.checkpoint import LOG_FILE
+from reid.engine.signals import Interrupted, collected_signals
+from reid.engine.train import is_trained, planned_steps, train
 from reid.errors import InputError
 from reid.evaluation.benchmark import Failure, Run
 from reid.evaluation.evaluate import evaluate_run
