@@ -1,10 +1,9 @@
 """Files of named tensors: reading them without executing anything, out of what they are wrapped in, and what fits."""
 
-import hashlib
 import re
 import warnings
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -18,7 +17,14 @@ from reid.models.numpy_scalars import STAND_INS, NotANumber
 
 SUFFIXES = (".pth", ".pt", ".pyth", ".tar", ".ckpt", ".safetensors")
 
+# torchreid's trainer adds the epoch: model.pth.tar-60
+_SUFFIX = re.compile(rf"({'|'.join(map(re.escape, SUFFIXES))})(-\d+)?", re.IGNORECASE)
 _reading = Lock()  # what torch may unpickle is one setting of the whole process
+
+
+def has_tensor_suffix(path: Path) -> bool:
+    """Whether the name is one of a file of tensors."""
+    return _SUFFIX.fullmatch(path.suffix) is not None
 
 
 def read_tensors(path: Path) -> Any:
@@ -75,20 +81,25 @@ def without_prefixes(tensors: dict[str, Any], prefixes: Sequence[str], path: Pat
     return {names[key]: value for key, value in tensors.items()}
 
 
-def misfits(source: dict[str, Any], target: dict[str, Tensor]) -> list[str]:
-    """What keeps `source` from filling a network with state dict `target`, a phrase per tensor of the network."""
+def misfits(
+    source: Mapping[str, Any], target: Mapping[str, Tensor], names: Mapping[str, str] | None = None
+) -> list[str]:
+    """What keeps `source` from filling a network with state dict `target`, a phrase per tensor of the network.
+
+    Only batch counters may be missing. `names`: what tensors are called in the file, where they have other names there.
+    """
     phrases = []
     for key, wanted in target.items():
-        held = source.get(key)
+        held, name = source.get(key), (names or {}).get(key, key)
         if held is None:
             if not key.endswith("num_batches_tracked"):
-                phrases.append(f"{key} is missing")
+                phrases.append(f"{name} is missing")
         elif not isinstance(held, Tensor) or held.shape != wanted.shape:
-            phrases.append(f"{key} is {_describe(held)}, the network's is {_describe(wanted)}")
+            phrases.append(f"{name} is {_describe(held)}, the network's is {_describe(wanted)}")
         elif held.is_floating_point() != wanted.is_floating_point():
-            phrases.append(f"{key} is {held.dtype}, the network's is {wanted.dtype}")
+            phrases.append(f"{name} is {held.dtype}, the network's is {wanted.dtype}")
         elif not held.isfinite().all():
-            phrases.append(f"{key} is not finite")
+            phrases.append(f"{name} is not finite")
     return phrases
 
 
@@ -99,9 +110,3 @@ def first_of(phrases: list[str]) -> str:
 
 def _describe(value: Any) -> str:
     return str(tuple(value.shape)) if isinstance(value, Tensor) else f"a {type(value).__name__}"
-
-
-def digest_of(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -13,10 +13,19 @@ import torch
 from torch import Tensor, nn
 
 from reid.errors import InputError
+from reid.files import sha256_of
 from reid.models import BACKBONES
 from reid.models.backbone import Backbone
 from reid.models.from_timm import PREFIX, TimmBackbone, check_name, create, has_published_weights, resampled_positions
-from reid.models.state_dicts import SUFFIXES, digest_of, first_of, misfits, read_tensors, unwrapped, without_prefixes
+from reid.models.state_dicts import (
+    SUFFIXES,
+    first_of,
+    has_tensor_suffix,
+    misfits,
+    read_tensors,
+    unwrapped,
+    without_prefixes,
+)
 
 _TORCHVISION = "https://download.pytorch.org/models"  # IMAGENET1K_V1, the weights that the papers used
 _IBN_NET = "https://github.com/XingangPan/IBN-Net/releases/download/v1.0"
@@ -87,7 +96,7 @@ def check_weights(name: str, width: float, weights: str) -> None:
             raise InputError(f"weights imagenet: published for width 1, not {width}; choices: none, or a file's path")
         return
     path = Path(weights).expanduser()
-    if path.suffix not in SUFFIXES:
+    if not has_tensor_suffix(path):
         raise InputError(f"weights {weights!r}: choices are none, imagenet, or a path that ends in {SUFFIXES}")
     if not path.is_file():
         raise InputError(f"weights {weights!r}: no such file")
@@ -117,7 +126,7 @@ def load_weights(backbone: Backbone, name: str, weights: str) -> WeightsReport:
     backbone.load_state_dict({key: source[key] for key in loaded}, strict=False)
     return WeightsReport(
         origin=PUBLISHED[name] if weights == "imagenet" else weights,
-        sha256=digest_of(path),
+        sha256=sha256_of(path),
         loaded=loaded,
         missing=[key for key in target if key not in source],
         unused=[key for key in source if key not in target],
@@ -157,7 +166,7 @@ def _load_timm(backbone: TimmBackbone, weights: str) -> WeightsReport:
     network.load_state_dict({key: kept[key] for key in loaded}, strict=False)
     missing = [key for key in target if key not in kept]
     return WeightsReport(
-        weights, digest_of(path), loaded, missing, [key for key in source if key not in target], resampled
+        weights, sha256_of(path), loaded, missing, [key for key in source if key not in target], resampled
     )
 
 
@@ -198,6 +207,6 @@ def _published_file(url: str) -> Path:
                 f"weights imagenet: could not get {url} into {path.parent} ({error});"
                 " get the file another way and give its path instead of 'imagenet'"
             ) from error
-    elif not (found := digest_of(path)).startswith(prefix):
+    elif not (found := sha256_of(path)).startswith(prefix):
         raise InputError(f"{path}: its SHA-256 starts with {found[: len(prefix)]}, not {prefix}; delete it and retry")
     return path

@@ -69,7 +69,7 @@ def staged(network: Network) -> tuple[Extractor, Staged]:
             "peer's checkpoint, a timm network with stages"
         )
     module = network.extractor.network
-    backbone = getattr(module, "backbone", module)
+    backbone = module if hasattr(module, "stages") else getattr(module, "backbone", module)
     if not hasattr(backbone, "stages") or len(getattr(backbone, "ends_in_instance_norm", ())) != 4:
         raise InputError(f"{network.origin.name}: has no four stages of maps to look into")
     return network.extractor, backbone

@@ -168,8 +168,17 @@ class FastReid(nn.Module):
         mean, std = (_as_pixels(value, x) for value in (self.pixel_mean, self.pixel_std))
         return (x - mean) / std
 
+    def stages(self, x: Tensor) -> list[Tensor]:
+        """Outputs of the backbone's four stages for images as `forward` takes them."""
+        return self.backbone.stages(self.normalised(x))
+
+    @property
+    def ends_in_instance_norm(self) -> tuple[bool, ...]:
+        """Of the backbone's stages."""
+        return self.backbone.ends_in_instance_norm
+
     def forward(self, x: Tensor) -> Tensor:
-        result: Tensor = self.heads(self.backbone.features(self.normalised(x)))
+        result: Tensor = self.heads(self.stages(x)[-1])
         return result
 
 

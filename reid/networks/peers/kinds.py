@@ -9,7 +9,7 @@ from typing import Literal
 
 from torch import nn
 
-from reid.data.transforms import IMAGENET_MEAN, IMAGENET_STD
+from reid.data.transforms import IMAGENET_MEAN, IMAGENET_STD, Interpolation
 from reid.networks.peers.fastreid import Design, FastReid
 from reid.networks.peers.torchreid import TorchreidOSNet, TorchreidResNet
 
@@ -25,7 +25,7 @@ class Input:
 
     height: int
     width: int
-    interpolation: Literal["bilinear", "bicubic"]
+    interpolation: Interpolation
     scale: Literal[1, 255]
     mean: tuple[float, float, float]
     std: tuple[float, float, float]

@@ -1,4 +1,4 @@
-"""Networks of torchreid (Zhou and Xiang, "Torchreid", arXiv 1910.10093, 2019): images to the feature that it retrieves by.
+"""Networks of torchreid (Zhou and Xiang, "Torchreid", arXiv 1910.10093, 2019) up to the feature that retrieval uses.
 
 Normalised images (N, 3, H, W) in, features (N, D) of any length out. State dicts are torchreid's without `classifier`.
 """
