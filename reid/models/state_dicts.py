@@ -82,12 +82,13 @@ def without_prefixes(tensors: dict[str, Any], prefixes: Sequence[str], path: Pat
 
 
 def misfits(
-    source: Mapping[str, Any], target: Mapping[str, Tensor], names: Mapping[str, str] | None = None
+    source: Mapping[str, Any],
+    target: Mapping[str, Tensor],
+    names: Mapping[str, str] | None = None,
+    what: str = "backbone",
 ) -> list[str]:
-    """What keeps `source` from filling a network with state dict `target`, a phrase per tensor of the network.
-
-    Only batch counters may be missing. `names`: what tensors are called in the file, where they have other names there.
-    """
+    """What keeps `source` from filling `what` with state dict `target`, a phrase per tensor; only batch counters may be
+    missing. `names`: what tensors are called in the file, where they have other names there."""
     phrases = []
     for key, wanted in target.items():
         held, name = source.get(key), (names or {}).get(key, key)
@@ -95,9 +96,9 @@ def misfits(
             if not key.endswith("num_batches_tracked"):
                 phrases.append(f"{name} is missing")
         elif not isinstance(held, Tensor) or held.shape != wanted.shape:
-            phrases.append(f"{name} is {_describe(held)}, the network's is {_describe(wanted)}")
+            phrases.append(f"{name} is {_describe(held)}, the {what}'s is {_describe(wanted)}")
         elif held.is_floating_point() != wanted.is_floating_point():
-            phrases.append(f"{name} is {held.dtype}, the network's is {wanted.dtype}")
+            phrases.append(f"{name} is {held.dtype}, the {what}'s is {wanted.dtype}")
         elif not held.isfinite().all():
             phrases.append(f"{name} is not finite")
     return phrases

@@ -36,6 +36,7 @@ from reid.networks.pytorch import TorchNetwork
 log = logging.getLogger(__name__)
 
 CLASSIFIERS = ("classifier.", "heads.classifier.", "heads.weight")
+COUNTER = "num_batches_tracked"
 NECKS = ("heads.bottleneck.0.", "heads.bnneck.")
 
 
@@ -85,19 +86,22 @@ def read_checkpoint(path: Path, kind: str | None = None) -> Recognised:
     held = unwrapped(content, path)
     tensors = without_prefixes(held, ("module.", "_orig_mod."), path)
     kind = kind or _kind_of(tensors, path)
-    names = _fitting_names(kind, tensors)
+    # Batch counters mean nothing in evaluation; converted files have them as floats, or left over from other names.
+    names = {name: key for name, key in _fitting_names(kind, tensors).items() if not name.endswith(COUNTER)}
     source = {name: tensors[key] for name, key in names.items()}
     with torch.device("meta"):
         network = _build(kind, tensors)
     target = network.state_dict()
     whole = dict(zip(tensors, map(str, held), strict=True))  # a tensor's name in the file, prefixes and all
     known = {name: whole[key] for name, key in names.items()}
-    phrases = misfits(source, target, known) + [f"{known[name]} is left over" for name in source if name not in target]
+    phrases = misfits(source, target, known, "network") + [
+        f"{known[name]} is left over" for name in source if name not in target
+    ]
     if phrases:
         raise InputError(
             f"{path}: taken for {kind}, but {len(phrases)} tensors do not fit: {first_of(phrases)}; {_known_kinds()}"
         )
-    counters = {name: torch.zeros((), dtype=torch.long) for name in target if name not in source}
+    counters = {name: torch.zeros((), dtype=torch.long) for name in target if name.endswith(COUNTER)}
     values = {name: value.to(target[name].dtype, copy=True) for name, value in source.items()}
     network.load_state_dict({**values, **counters}, assign=True)
     return Recognised(kind, network.requires_grad_(False).eval(), input_of(kind))
@@ -210,7 +214,7 @@ def _build(kind: str, tensors: Mapping[str, Any]) -> nn.Module:
 def _fitting_names(kind: str, tensors: Mapping[str, Any]) -> dict[str, str]:
     """The network's name of each tensor, and its name here: without the classifier, the neck by the kind's name.
 
-    Of a neck under both names what is left of one (a counter, as in converted files) is dropped.
+    Of a neck under both names what is left of one without its weights is dropped.
     """
     names = {name: name for name in tensors if not name.startswith(CLASSIFIERS)}
     if kind in TORCHREID:
