@@ -21,9 +21,9 @@ STREAM = (0, 0, 3)  # after the seed: apart from all other draws (see reid/data/
 
 
 @torch.no_grad()
-def adapt(network: Embedder, samples: Samples, extractor: Extractor, seed: int, progress: bool = True) -> int:
-    """Replace running mean and variance of every batch norm, the BNNeck's too, by those of ``samples``; no label is
-    read.
+def adapt(extractor: Extractor, samples: Samples, seed: int, progress: bool = True) -> int:
+    """Replace running mean and variance of every batch norm of the extractor's network, the BNNeck's too, by those of
+    ``samples``; no label is read.
 
     Affine parameters and instance norms stay as they are. One pass with the ``extractor``'s transform, placement and
     batch size, without mirror images, in an order drawn from ``seed``; the network ends in evaluation mode.
@@ -41,11 +41,16 @@ def adapt(network: Embedder, samples: Samples, extractor: Extractor, seed: int, 
     Raises:
         InputError: fewer than two images, or one that cannot be read; the network is then as it was.
     """
+    network = extractor.network
+    if not isinstance(network, nn.Module):
+        raise TypeError("a function has no batch norms")
     norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d)]
     draws = shuffled_draws(len(samples), extractor.batch_size, seed)
     if not draws:
         raise InputError(f"{samples.root}: {len(samples)} image; statistics of a batch need two, and many to be good")
     before = copy.deepcopy([norm.state_dict() for norm in norms])
+    # The neck must see its inputs even where retrieval leaves it out.
+    forward = network.after_neck if isinstance(network, Embedder) else network
     momenta = [norm.momentum for norm in norms]
     try:
         network.eval()
@@ -55,7 +60,7 @@ def adapt(network: Embedder, samples: Samples, extractor: Extractor, seed: int, 
             norm.train()
         for inputs, _ in extractor.batches(samples, draws, "statistics", progress):
             with extractor.placement.autocast():
-                network.after_neck(inputs)  # the neck must see its inputs even where retrieval leaves it out
+                forward(inputs)
     except BaseException:
         for norm, state in zip(norms, before, strict=True):
             norm.load_state_dict(state)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from runs import evaluate_run
 from trees import PLACE, manifest_tree, market_tree
 
 from reid.config import load_config
@@ -11,9 +12,10 @@ from reid.data.card import Samples
 from reid.engine import build
 from reid.engine.train import train
 from reid.errors import InputError
-from reid.evaluation.evaluate import RESULTS_FILE, evaluate_run, read_results
 from reid.evaluation.leakage import TrainingImages
 from reid.evaluation.moments import moments_of
+from reid.evaluation.results import RESULTS_FILE, read_results
+from reid.evaluation.subject import subject_of_run
 
 
 def train_folder(config) -> Path:
@@ -85,7 +87,7 @@ def test_images_trained_on_are_found_by_whatever_path(own, tmp_path, way):
     with pytest.raises(InputError, match=words):
         evaluate_run(config, folder, [str(manifest)], progress=False)
     with pytest.raises(InputError, match=words):
-        moments_of(config, folder, str(manifest), progress=False)
+        moments_of(subject_of_run(config, folder), str(manifest), progress=False)
     assert not (folder / RESULTS_FILE).exists()
 
 
@@ -140,14 +142,14 @@ def test_figures_say_whether_training_images_could_be_compared(own, tmp_path, ca
 
     _config, folder = own
     manifest = manifest_tree(tmp_path / "shop")
-    assert main(["evaluate", "--run", str(folder), "--targets", str(manifest)]) == 0
+    assert main(["evaluate", "--model", str(folder), "--targets", str(manifest)]) == 0
     assert "not checked" not in capsys.readouterr().out
     assert read_results(folder)["targets"]["people"]["training_images"] == "checked"
 
     moved = tmp_path / "elsewhere"
     (tmp_path / "own").rename(moved)
     other = manifest_tree(tmp_path / "b").rename(tmp_path / "b" / "other.csv")
-    assert main(["evaluate", "--run", str(folder), "--targets", str(manifest), str(other)]) == 0
+    assert main(["evaluate", "--model", str(folder), "--targets", str(manifest), str(other)]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert any(line.startswith("| people |") or line.startswith("| people  ") for line in lines)
     assert any(line.startswith("| other (not checked for training images) |") for line in lines)
@@ -157,7 +159,7 @@ def test_figures_say_whether_training_images_could_be_compared(own, tmp_path, ca
 
     features = (folder / "targets" / "other" / "query.npz").stat().st_mtime_ns
     moved.rename(tmp_path / "own")  # there again: compared, and nothing is computed anew for it
-    assert main(["evaluate", "--run", str(folder), "--targets", str(other)]) == 0
+    assert main(["evaluate", "--model", str(folder), "--targets", str(other)]) == 0
     assert "not checked" not in capsys.readouterr().out
     assert (folder / "targets" / "other" / "query.npz").stat().st_mtime_ns == features
 
@@ -177,8 +179,10 @@ def test_a_site_is_not_drawn_to_be_compared(own, tmp_path):
     from reid.evaluation.leakage import refuse_training_images
     from reid.evaluation.targets import read_targets
 
-    targets = read_targets(drawn, [str(manifest_tree(tmp_path / "shop"))])
-    assert refuse_training_images(drawn, targets, "x").startswith("not checked: plaza: no folder data/sites/plaza")
+    targets = read_targets(build.roots(drawn), [str(manifest_tree(tmp_path / "shop"))])
+    assert refuse_training_images(build.roots(drawn), drawn.data.sources, targets, "x").startswith(
+        "not checked: plaza: no folder data/sites/plaza"
+    )
     assert not Path("data").exists()
 
 
@@ -186,8 +190,8 @@ def test_a_run_is_tested_where_nothing_it_was_trained_from_is_left(tiny, tmp_pat
     """Weights, source and a target of its config are gone; a loss and a sampler have other names."""
     from safetensors.torch import save_file
 
-    from reid.engine.extract import run_config
-    from reid.networks.trained import TrainedNetwork
+    from reid.engine.build import run_config
+    from reid.networks.trained import open_run
 
     source = manifest_tree(tmp_path / "source")
     target = manifest_tree(tmp_path / "people").rename(tmp_path / "people" / "shop.csv")
@@ -203,8 +207,8 @@ def test_a_run_is_tested_where_nothing_it_was_trained_from_is_left(tiny, tmp_pat
     assert 0 < own["mAP"] <= 1 and own["training_images"].startswith(f"not checked: {source}: no manifest")
     adapted = evaluate_run(config, folder, [str(target)], progress=False, adabn=str(tmp_path / "people" / "images"))
     assert list(adapted["targets"]) == ["shop (AdaBN images (folder))"]
-    assert len(moments_of(config, folder, str(target), progress=False).moments.pids) == 3
-    assert TrainedNetwork(folder, threads=1).origin.width == 64
+    assert len(moments_of(subject_of_run(config, folder), str(target), progress=False).moments.pids) == 3
+    assert open_run(folder, ["threads=1"]).origin.width == 64
 
 
 def test_a_network_that_is_gone_is_named(own):
