@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -35,7 +35,7 @@ class TimmBackbone(Backbone):
         super().__init__()
         check_name(name)
         self.name, self.size = name, size
-        self.channels = _channels(name, size)
+        self.channels = feature_width(name, size)
         self.timm = create(name, size)
         self._check_patches()
         self._reductions = [stage.get("reduction", 0) for stage in getattr(self.timm, "feature_info", None) or ()]
@@ -117,6 +117,21 @@ def check_name(name: str) -> None:
         ) from None
 
 
+class PublishedInput(NamedTuple):
+    """What the images are to be that a network's published weights were trained on: normalised by ``mean`` and ``std``
+    of red, green and blue in 0..1, resized by ``interpolation`` (bicubic, bilinear, ...)."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    interpolation: str
+
+
+def published_input(name: str) -> PublishedInput:
+    """Of a network that :func:`check_name` passes."""
+    described = _timm().models.get_pretrained_cfg(name)
+    return PublishedInput(tuple(described.mean), tuple(described.std), str(described.interpolation))
+
+
 def has_published_weights(name: str) -> bool:
     """Whether timm can download weights for a network that :func:`check_name` passes."""
     return bool(_timm().models.get_pretrained_cfg(name).has_weights)
@@ -134,8 +149,12 @@ def create(name: str, size: tuple[int, int], pretrained: bool = False) -> Any:
     return timm.create_model(name, pretrained=pretrained, num_classes=0)  # takes images of any size
 
 
-def _channels(name: str, size: tuple[int, int]) -> int:
-    """Width of the vector, of a pass without content."""
+def feature_width(name: str, size: tuple[int, int]) -> int:
+    """Width of the vector that a network gives for images of ``size``, found without its weights.
+
+    Raises:
+        InputError: such images do not go through it.
+    """
     height, width = size
     with torch.device("meta"), torch.no_grad():
         try:
