@@ -94,9 +94,12 @@ def _items(name: str, roots: Roots, splits: Sequence[str] | None) -> list[Item]:
             warn_once(f"{name}: {note}")
         return [Item(entry) for entry in folder_entries(path, "")]
     try:
-        data = roots.read(load_card(name), splits)
+        card = load_card(name)
     except InputError as error:
+        if path.exists():
+            raise
         raise InputError(f"{name}: neither an image, a folder, a CSV file of images nor a data set: {error}") from None
+    data = roots.read(card, splits)
     return [item for split in SPLITS if split in data.splits for item in _of_split(data, split)]
 
 

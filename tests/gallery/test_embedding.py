@@ -97,6 +97,8 @@ def test_a_manifest_is_a_data_set(roots, folder, tmp_path):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
+        ("market1501", r"^card market1501: no folder"),
+        ("card.yaml", r"^card\.yaml: "),
         ("none.png", "none.png: neither an image, a folder, a CSV file of images nor a data set"),
         ("none.csv", "none.csv: cannot be read as CSV"),
         ("empty", "empty: no image file"),
@@ -108,6 +110,7 @@ def test_a_manifest_is_a_data_set(roots, folder, tmp_path):
 def test_data_that_is_none_is_named(roots, tmp_path, monkeypatch, name, message):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "empty").mkdir()
+    (tmp_path / "card.yaml").write_text("nothing: of use\n")
     (tmp_path / "wrong.csv").write_text("path,x\na.png,1\n")
     (tmp_path / "bare.csv").write_text("camera\nhall\n")
     (tmp_path / "flat.csv").write_text("path,left,top,right,bottom\na.png,4,1,4,9\n")

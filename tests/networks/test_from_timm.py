@@ -13,7 +13,7 @@ timm = pytest.importorskip("timm")
 
 from reid.data.card import Samples  # noqa: E402
 from reid.errors import InputError  # noqa: E402
-from reid.networks import default_testing  # noqa: E402
+from reid.networks import default_testing, load  # noqa: E402
 from reid.networks.from_timm import open_timm, parse_name  # noqa: E402
 
 
@@ -125,3 +125,9 @@ def test_a_name_in_parts():
 def test_a_wrong_name_is_refused(testing, name, message):
     with pytest.raises(InputError, match=message):
         open_timm(name, testing)
+
+
+def test_the_door_opens_it_by_name(testing):
+    overrides = ["device=cpu", "precision=float32", "data.workers=0", "seed=4"]
+    origin = load("timm:test_vit/64x32@none", overrides).origin
+    assert origin == open_timm("timm:test_vit/64x32@none", replace(testing, seed=4)).origin

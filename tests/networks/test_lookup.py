@@ -7,7 +7,7 @@ import pytest
 
 from reid.data.card import Samples
 from reid.errors import InputError
-from reid.networks import Origin, default_testing
+from reid.networks import Origin, default_testing, load
 from reid.networks.features_file import WHOLE, FeaturesFile
 from reid.networks.lookup import open_features
 from reid.retrieval.features import Features
@@ -100,3 +100,12 @@ def test_a_file_that_cannot_be_read_is_named(testing, tmp_path, content):
     (tmp_path / "f.npz").write_bytes(content)
     with pytest.raises(InputError, match=r"f\.npz: not a readable \.npz file"):
         open_features(tmp_path / "f.npz", testing)
+
+
+def test_the_door_opens_it_by_its_suffix(testing, tmp_path):
+    file = save(tmp_path / "f.npz", "b.png", "a.png")
+    network = load(file, ["device=cpu"])
+    assert network.origin == open_features(file, testing).origin
+    assert network.extract(samples(tmp_path, "a.png"), progress=False)[0, 0] == 1
+    with pytest.raises(InputError, match=r"none\.npz: not a readable \.npz file"):
+        load(tmp_path / "none.npz")
