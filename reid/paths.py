@@ -28,15 +28,15 @@ def bundled_names(kind: Kind) -> list[str]:
 
 def resolve(kind: Kind, name: str) -> Path:
     """A file that exists wins; then the bundled folder, with or without `.yaml`."""
-    own = Path(name)
+    path = Path(name)
     try:
-        own = own.expanduser()
-        if own.is_file():
-            return own
+        path = path.expanduser()
+        if path.is_file():
+            return path
     except (OSError, RuntimeError) as error:  # too long a name, an unknown user's home
         raise InputError(f"{name!r} is no path: {error}") from None
     folder = bundled(kind)
-    if name and not own.is_absolute() and ".." not in own.parts:
+    if name and not path.is_absolute() and ".." not in path.parts:
         for candidate in (folder / name, folder / f"{name}.yaml"):
             if candidate.is_file():
                 return candidate

@@ -24,8 +24,11 @@ from reid.engine.extract import Extractor
 from reid.engine.setup import Placement, Testing, has_bf16
 from reid.errors import InputError
 from reid.losses import LOSSES
-from reid.models import BACKBONES, Embedder
+from reid.models import Embedder, check_backbone, make_backbone
 from reid.models.weights import check_weights, load_weights
+
+
+BACKBONE_KEYS = ("last_stride", "width", "mixstyle")  # an error of a backbone begins with the one that it is about
 
 
 def check(config: Config) -> None:
@@ -52,10 +55,10 @@ def check(config: Config) -> None:
 
 def _check_pairs(config: Config) -> None:
     """Refuse batches in which a loss that compares images has nothing to compare: it would be 0 for ever."""
-    own, names = config.sampler, _pair_losses(config)
-    if own.name == "pk" and names and own.images == 1:
+    sampling, names = config.sampler, _pair_losses(config)
+    if sampling.name == "pk" and names and sampling.images == 1:
         config.fail("sampler.images", f"1: no batch of sampler.name=pk holds two images of a person{_dead(names)}")
-    if own.name == "pk" and names and own.identities == 1:
+    if sampling.name == "pk" and names and sampling.identities == 1:
         config.fail("sampler.identities", f"1: no batch of sampler.name=pk holds two people{_dead(names)}")
 
 
@@ -70,8 +73,7 @@ def check_tested(config: Config) -> None:
     Raises:
         InputError: naming the file, the key, the value and the choices.
     """
-    if config.model.backbone not in BACKBONES:
-        config.fail("model.backbone", f"{config.model.backbone!r} is not one of {', '.join(BACKBONES)}")
+    _naming(config, "model.backbone", lambda: check_backbone(config.model.backbone))
     _naming(config, "device", lambda: device(config))
 
 
@@ -84,7 +86,8 @@ def _check_shapes(config: Config) -> None:
         try:
             backbone = embedder(config, num_classes=2).backbone.train()
         except InputError as error:
-            config.fail("model.width", str(error))
+            named = next((key for key in BACKBONE_KEYS if str(error).startswith(key)), "backbone")
+            config.fail(f"model.{named}", str(error))
         try:
             backbone(torch.empty(size))
         except (ValueError, RuntimeError) as error:
@@ -115,9 +118,8 @@ def source(config: Config) -> Source:
 def embedder(config: Config, num_classes: int) -> Embedder:
     """A new network, its weights drawn from torch's generator; :func:`pretrained` replaces the backbone's."""
     model = config.model
-    backbone = BACKBONES[model.backbone](
-        num_classes=None, last_stride=model.last_stride, width=model.width, mixstyle=model.mixstyle
-    )
+    size = (config.data.height, config.data.width)
+    backbone = make_backbone(model.backbone, model.last_stride, model.width, model.mixstyle, size)
     return Embedder(backbone, num_classes, model.neck_feature)
 
 
@@ -148,16 +150,16 @@ def sampler(config: Config, labels: np.ndarray) -> PKSampler | RandomSampler:
     Raises:
         InputError: too few to fill a batch, one identity only, or no two images of one for a loss that compares them.
     """
-    own = config.sampler
+    sampling = config.sampler
     try:
-        built = SAMPLERS[own.name](labels, own.identities, own.images, config.seed)
+        built = SAMPLERS[sampling.name](labels, sampling.identities, sampling.images, config.seed)
     except InputError as error:
         config.fail("sampler", str(error))
     images = np.unique(labels, return_counts=True)[1]
     if len(images) < 2:
         config.fail("data.source", "one identity to train on: there is nothing to tell it from")
     names = _pair_losses(config)
-    if own.name == "random" and names and images.max() < 2:
+    if sampling.name == "random" and names and images.max() < 2:
         config.fail("sampler.name", f"random: no person has two images{_dead(names)}")
     return built
 
@@ -180,9 +182,9 @@ def few_pairs(config: Config, sampler: PKSampler | RandomSampler, labels: np.nda
 
 def train_transform(config: Config) -> Transform:
     """The random transform of training."""
-    own = config.transforms
+    steps = config.transforms
     return training_transform(
-        config.data.height, config.data.width, own.flip, own.pad, own.erasing, own.jitter, own.standardise
+        config.data.height, config.data.width, steps.flip, steps.pad, steps.erasing, steps.jitter, steps.standardise
     )
 
 
@@ -306,11 +308,11 @@ def _losses(config: Config) -> list[WeightedLoss]:
         weight = parameters.get("weight", 1.0)
         if weight is None or not 0 <= weight < math.inf:
             raise InputError(f"{name}.weight: expected a number of at least 0, got {weight!r}")
-        own = {key: value for key, value in parameters.items() if key != "weight"}
+        arguments = {key: value for key, value in parameters.items() if key != "weight"}
         try:
-            loss = LOSSES[name](**own)
+            loss = LOSSES[name](**arguments)
         except TypeError:  # null where the loss knows none
-            raise InputError(f"{name}: does not take {own}") from None
+            raise InputError(f"{name}: does not take {arguments}") from None
         if weight > 0:
             built.append(WeightedLoss(name, weight, loss, str(loss.input)))
     if not built:
