@@ -163,12 +163,13 @@ def test_the_ranked_lists_and_figures_are_the_run_s(network, trained, tmp_path):
     assert parity.target == "market1501" and parity.plain is None
     assert parity.exported == parity.original and 0 <= parity.furthest + 1e-6 < 1e-5
     refuse([parity], form)
-    exported = load(file)
-    order = []
-    for way in (network, exported):
+    similarities = []
+    for way in (network, load(file)):
         query, gallery = (unit(way.extract(data.splits[split], progress=False)) for split in ("query", "gallery"))
-        order.append(np.argsort(-(query @ gallery.T).round(5), axis=1, kind="stable"))
-    assert np.array_equal(*order)
+        similarities.append(query @ gallery.T)
+    order = np.argsort(-similarities[1], axis=1, kind="stable")
+    ranked = np.take_along_axis(similarities[0], order, axis=1)  # falls, but for what float32 cannot tell apart
+    assert np.diff(ranked, axis=1).max() < 1e-5 and np.ptp(ranked, axis=1).min() > 1e-3
 
 
 def test_a_file_of_another_network_is_refused(network, standardised, trained, tmp_path):
