@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from reid.config import Config, OptimConfig, dump_resolved, flatten, load_resolved
+from reid.config import Config, OptimConfig, dump_resolved, load_resolved
 from reid.data.dataset import Draw, ImageDataset, batches, training_draws
 from reid.data.samplers import PKSampler, RandomSampler
 from reid.data.samples import Samples
@@ -36,6 +36,7 @@ from reid.engine.extract import CONFIG_FILE, network_file
 from reid.engine.selection import VALIDATION_FILE, hold_out, validate
 from reid.errors import InputError
 from reid.files import locked, write_atomically
+from reid.layers import flatten
 from reid.losses.triplet import hardest_pairs
 from reid.models import Embedder
 from reid.processes import STOPPING
