@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import hashlib
 import logging
 import os
 import re
@@ -41,6 +42,19 @@ def write_atomically(path: Path, content: bytes | str) -> None:
             file.write(data)
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: cannot be written: {error}") from None
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file's bytes, in hexadecimal.
+
+    Raises:
+        InputError: naming the file, when it cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error}") from None
 
 
 @contextmanager
