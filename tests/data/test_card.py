@@ -1,6 +1,5 @@
 """A card by its name, and the mistakes a user can make in one."""
 
-import os
 import re
 from pathlib import Path
 
@@ -15,8 +14,6 @@ from trees import (
 from reid.data.card import load_card
 from reid.errors import InputError
 from reid.paths import bundled, bundled_names
-
-SHARED = Path(os.environ.get("REID_SHARED", Path(__file__).parents[2] / ".." / "shared" / "data"))
 
 
 def test_every_bundled_card_loads_and_says_its_terms() -> None:

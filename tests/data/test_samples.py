@@ -1,6 +1,5 @@
 """Tables of a data set: which queries have a possible match."""
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -8,8 +7,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reid.data.samples import Samples, matchless
-
-SHARED = Path(os.environ.get("REID_SHARED", Path(__file__).parents[2] / ".." / "shared" / "data"))
 
 
 @st.composite
