@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from reid.commands.command import Command
 from reid.commands.shared import add_overrides, split_overrides
 from reid.errors import InputError
 from reid.report.table import align
@@ -154,3 +155,12 @@ def speed_table(run: Speed, file: Speed, threads: int | None) -> str:
     for name, speed in (("run, eager", run), ("exported", file)):
         lines.append([name, f"{speed.latency:.2f}", f"{speed.rate:.0f}"])
     return align(lines)
+
+
+EXPORT = Command(
+    "export.py",
+    "A run as an ONNX or OpenVINO file that takes pixels, compared with the run.",
+    "--model runs/sites_ibn_b_seed0 --format openvino --output runs/person.xml --targets station",
+    export_arguments,
+    export,
+)

@@ -9,10 +9,13 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageFile
 
-from reid.data.card import Card, DataSet, Samples, load_card, matchless, read_dataset, withdrawal
+from reid.data.card import load_card
 from reid.data.contact_sheet import contact_sheet
 from reid.data.images import FORMATS, UNREADABLE, upright_rgb
 from reid.data.names import some
+from reid.data.reading import read_dataset, withdrawal
+from reid.data.samples import DataSet, Samples, matchless
+from reid.data.schema import Card
 from reid.progress import track
 
 TRAINING = ("train", "val")
@@ -200,8 +203,8 @@ def _files(
 
 def undecodable_reason(content: bytes) -> str | None:
     """Why these bytes cannot be decoded to the last row of pixels; None where they can."""
-    found = _decoded(content)
-    return found if isinstance(found, str) else None
+    picture = _decoded(content)
+    return picture if isinstance(picture, str) else None
 
 
 def _decoded(content: bytes) -> np.ndarray | str:

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
-from reid.data.card import DataSet, Samples
 from reid.data.images import read_image
+from reid.data.samples import DataSet, Samples
 from reid.errors import InputError
 
 MARGIN, GAP, HEADER, LABEL = 16, 6, 48, 64  # pixels
@@ -88,9 +88,9 @@ def _draw_panel(
         for column, camera in enumerate(cameras):
             x = left + LABEL + column * (width + GAP)
             draw.rectangle((x, y, x + width - 1, y + height - 1), fill=EMPTY)
-            found = np.flatnonzero((samples.pids == pid) & (samples.camids == camera))
-            if len(found):
-                _paste(sheet, draw, samples.paths[found[0]], (x, y), cell)
+            images = np.flatnonzero((samples.pids == pid) & (samples.camids == camera))
+            if len(images):
+                _paste(sheet, draw, samples.paths[images[0]], (x, y), cell)
 
 
 def _paste(

@@ -23,7 +23,7 @@ LISTED = re.compile(  # a line of a list file: path [pid [camera]]
     re.IGNORECASE,
 )
 MANIFEST_COLUMNS = ("path", "pid", "camid", "split")
-_Found = tuple[str, str | None, str | None, int]  # name, identity and camera where they are told, bytes
+_File = tuple[str, str | None, str | None, int]  # name, identity and camera where they are told, bytes
 
 
 @dataclass(frozen=True)
@@ -65,19 +65,19 @@ def listing(folder: Path) -> Listing:
     Raises:
         InputError: the folder cannot be read, or a link leads to nothing.
     """
-    found = Listing([], [])
+    there = Listing([], [])
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
                 if entry.name.startswith("."):
                     continue
                 if entry.is_dir():
-                    found.folders.append(entry.name)
+                    there.folders.append(entry.name)
                 elif is_image(entry.name):
-                    found.images.append((entry.name, entry.stat().st_size))
+                    there.images.append((entry.name, entry.stat().st_size))
     except OSError as error:  # no permission, or a link to nothing
         raise InputError(f"{error.filename or folder}: cannot be read: {error.strerror}") from None
-    return Listing(sorted(found.images), sorted(found.folders))
+    return Listing(sorted(there.images), sorted(there.folders))
 
 
 def pictures_below(
@@ -128,17 +128,18 @@ def scan_split(card: Card, split_name: str, split: Split, dirs: tuple[str, ...],
         if not folder.is_dir():
             raise InputError(f"{where}: no folder {folder}. {hint}")
         camera = cameras[place if len(cameras) > 1 else 0]
-        found: Iterable[_Found]
+        files: Iterable[_File]
         if split.lists:  # they say what is in the split: files that they do not name are not missed
-            found = _listed(card, split_name, split.lists, directory, root, hint)
+            files = _listed(card, split_name, split.lists, directory, root, hint)
         else:
-            own = list(_folders(folder) if card.layout == "folders" else _flat(folder))
-            found = ((_join(directory, name), pid, cam, size) for name, pid, cam, size in own)
+            inside = list(_folders(folder) if card.layout == "folders" else _flat(folder))
+            files = ((_join(directory, name), pid, cam, size) for name, pid, cam, size in inside)
             elsewhere = [(root / other).resolve() for other in _all_dirs(card)]
             passed_over += [
-                _join(directory, name) for name in set(pictures_below(folder, elsewhere)) - {name for name, *_ in own}
+                _join(directory, name)
+                for name in set(pictures_below(folder, elsewhere)) - {name for name, *_ in inside}
             ]
-        for name, pid, cam, size in found:
+        for name, pid, cam, size in files:
             refuse_unwritable(name)
             file = name.rpartition("/")[2]
             if pattern is not None:
@@ -191,22 +192,22 @@ def _join(directory: str, name: str) -> str:
     return "/".join([*parts, name])
 
 
-def _flat(folder: Path) -> Iterator[_Found]:
+def _flat(folder: Path) -> Iterator[_File]:
     for name, size in listing(folder).images:
         yield name, None, None, size
 
 
-def _folders(folder: Path) -> Iterator[_Found]:
-    people = {name: found for name in listing(folder).folders if (found := listing(folder / name).images)}
+def _folders(folder: Path) -> Iterator[_File]:
+    people = {name: images for name in listing(folder).folders if (images := listing(folder / name).images)}
     refuse_splits_as_people(folder, people)
-    for person, found in people.items():
-        for name, size in found:
+    for person, images in people.items():
+        for name, size in images:
             yield f"{person}/{name}", person, None, size
 
 
 def _listed(
     card: Card, split_name: str, lists: tuple[str, ...], directory: str, root: Path, hint: str
-) -> Iterator[_Found]:
+) -> Iterator[_File]:
     """Name, identity and camera where the line tells them, and size, of every entry of the list files."""
     missing: list[str] = []
     seen: set[str] = set()
@@ -288,16 +289,16 @@ def _records(reader: csv.DictReader, path: Path) -> Iterator[dict[str | None, st
         raise InputError(f"{path}, line {reader.line_num}: not readable as CSV: {error}") from None
 
 
-def _check_columns(found: list[str], path: Path) -> None:
-    lacking = [column for column in MANIFEST_COLUMNS if column not in found]
+def _check_columns(columns: list[str], path: Path) -> None:
+    lacking = [column for column in MANIFEST_COLUMNS if column not in columns]
     if lacking:
-        other = next((mark for mark in (";", "\t", "|") if any(mark in name for name in found)), None)
+        other = next((mark for mark in (";", "\t", "|") if any(mark in name for name in columns)), None)
         marks = "" if other is None else f"; it is separated by {other!r}, expected are commas"
         raise InputError(
             f"{path}: no column {', '.join(lacking)}; it needs {', '.join(MANIFEST_COLUMNS)}, "
-            f"has {', '.join(found) or 'none'}{marks}"
+            f"has {', '.join(columns) or 'none'}{marks}"
         )
-    twice = [column for column in MANIFEST_COLUMNS if found.count(column) > 1]
+    twice = [column for column in MANIFEST_COLUMNS if columns.count(column) > 1]
     if twice:
         raise InputError(f"{path}: column {twice[0]} stands there twice")
 

@@ -35,7 +35,9 @@ LEFT_OUT = {
         "halves",
         "layouts",
         "names",
+        "reading",
         "roots",
+        "samples",
         "schema",
         "unlabelled",
     )

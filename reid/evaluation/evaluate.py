@@ -17,7 +17,7 @@ import faiss
 import numpy as np
 import pandas as pd
 
-from reid.data.card import DataSet, Samples
+from reid.data.samples import DataSet, Samples
 from reid.engine.code import features_code, figures_code
 from reid.errors import InputError
 from reid.evaluation.keys import features_key, origin_of, short_digest

@@ -14,11 +14,12 @@ from xml.etree import ElementTree
 
 import cv2
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from reid.errors import InputError
 from reid.files import read_yaml
 from reid.paths import resolve
+from reid.validation import validate
 
 SUFFIXES = (".onnx", ".xml")
 RESIZES = {"bilinear": cv2.INTER_LINEAR, "bicubic": cv2.INTER_CUBIC}
@@ -118,21 +119,14 @@ def read_description(name: str, kind: type[D]) -> tuple[D, Path]:
                 f"{name}: needs {path.with_suffix('.yaml')} beside it, which says how to feed it (see "
                 "configs/foreign): only files exported by this project say so themselves"
             )
-        return _validated(path, kind, {**carried.feed, "file": path.name}), path.resolve()
+        return validate(kind, {**carried.feed, "file": path.name}, path), path.resolve()
     if not path.is_file():
         raise InputError(f"{name}: no such file")
-    description = _validated(path, kind, read_yaml(path))
+    description = validate(kind, read_yaml(path), path)
     file = _network_file(path, description.file)
     if Path(name).suffix in SUFFIXES and not (Path(name).is_file() and file.samefile(name)):
         raise InputError(f"{path}: file: {description.file!r} is not {name}")
     return description, file
-
-
-def _validated(path: Path, kind: type[D], values: Any) -> D:
-    try:
-        return kind.model_validate(values)
-    except ValidationError as error:
-        raise InputError("\n".join(_explain(path, kind, dict(problem)) for problem in error.errors())) from None
 
 
 @dataclass(frozen=True)
@@ -192,15 +186,6 @@ def _values_of(content: bytes, key: bytes) -> Iterator[bytes]:
     for place in re.finditer(re.escape(begin) + rb"([\x80-\xff]{0,3}[\x01-\x7f])", content):
         length = sum((byte & 0x7F) << (7 * position) for position, byte in enumerate(place[1]))
         yield content[place.end() : place.end() + length]
-
-
-def _explain(path: Path, kind: type[Description], problem: dict[str, Any]) -> str:
-    key = ".".join(map(str, problem["loc"]))
-    if problem["type"] == "extra_forbidden":
-        return f"{path}: unknown key {key!r}; the keys here are {', '.join(kind.model_fields)}"
-    if problem["type"] == "missing":
-        return f"{path}: {key}: is missing"
-    return f"{path}: {key}: {problem['msg'][0].lower()}{problem['msg'][1:]}, got {problem['input']!r}"
 
 
 def _network_file(description: Path, name: str) -> Path:

@@ -16,7 +16,7 @@ from reid.networks.description import Description, digest, read_description
 from reid.progress import track
 
 if TYPE_CHECKING:
-    from reid.data.card import Samples
+    from reid.data.samples import Samples
     from reid.engine.setup import Testing
 
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from reid.data.card import DataSet
 from reid.data.images import read_image
+from reid.data.samples import DataSet
 from reid.engine import build
 from reid.errors import InputError
 from reid.networks.base import Network
