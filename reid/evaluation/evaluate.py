@@ -44,7 +44,6 @@ from reid.files import locked, write_atomically
 from reid.models import Embedder
 from reid.retrieval import ranking
 from reid.retrieval.features import Features, load_features, saved_origin
-from reid.retrieval.index import FlatIndex
 
 RESULTS_FILE = "results.json"
 QUERIES_FILE, RANKS_FILE = "queries.parquet", "ranks.parquet"
@@ -251,9 +250,8 @@ def _rank(
     for features, split in ((query, "query"), (gallery, "gallery")):  # only now: a bad gallery leaves both as they were
         if saved_origin(place / f"{split}.npz") != features.origin:
             features.save(place / f"{split}.npz")
-    index = FlatIndex(gallery, config.evaluation.distance)
     evaluation = ranking.evaluate(
-        query, gallery, config.evaluation.distance, index, config.evaluation.top_k, progress=progress
+        query, gallery, config.evaluation.distance, config.evaluation.top_k, progress=progress
     )
     _write_ranks(place / RANKS_FILE, query, gallery, evaluation)
     return query, evaluation
