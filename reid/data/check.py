@@ -9,10 +9,13 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageFile
 
-from reid.data.card import Card, DataSet, Samples, load_card, matchless, read_dataset, withdrawal
+from reid.data.card import load_card
 from reid.data.contact_sheet import contact_sheet
 from reid.data.images import FORMATS, UNREADABLE, upright_rgb
 from reid.data.names import some
+from reid.data.reading import read_dataset, withdrawal
+from reid.data.samples import DataSet, Samples, matchless
+from reid.data.schema import Card
 from reid.progress import track
 
 TRAINING = ("train", "val")

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from reid.data.card import Samples
 from reid.data.layouts import IMAGE_SUFFIXES, is_image, pictures_below, unread_pictures
+from reid.data.samples import Samples
 from reid.errors import InputError
 
 

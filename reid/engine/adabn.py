@@ -13,8 +13,8 @@ import torch
 from torch import nn
 
 from reid.config import Config
-from reid.data.card import Samples
 from reid.data.dataset import Draw
+from reid.data.samples import Samples
 from reid.engine import build
 from reid.engine.extract import batches_on_device
 from reid.errors import InputError

@@ -19,10 +19,14 @@ import torch
 from torch import Tensor, nn
 
 from reid.config import Config
-from reid.data.card import Card, DataSet, Samples, load_card, read_dataset, trials
+from reid.data.card import load_card
+from reid.data.halves import trials
 from reid.data.join import concatenate, join
 from reid.data.names import refuse_unwritable
+from reid.data.reading import read_dataset
 from reid.data.samplers import SAMPLERS, PKSampler, RandomSampler, share_with_pairs
+from reid.data.samples import DataSet, Samples
+from reid.data.schema import Card
 from reid.data.transforms import Transform, evaluation_transform, training_transform
 from reid.data.unlabelled import passed_over, read_unlabelled
 from reid.errors import InputError

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from reid.config import Config, load_resolved
-from reid.data.card import Samples
 from reid.data.dataset import Batch, Draw, ImageDataset, batches, evaluation_draws
+from reid.data.samples import Samples
 from reid.engine import build
 from reid.engine.checkpoint import FILE, load_model, read_progress
 from reid.errors import InputError

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from reid.config import Config
-from reid.data.card import Samples, matchless
+from reid.data.samples import Samples, matchless
 from reid.engine.extract import extract
 from reid.errors import InputError
 from reid.models import Embedder

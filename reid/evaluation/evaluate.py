@@ -20,7 +20,7 @@ import pandas as pd
 import torch
 
 from reid.config import Config
-from reid.data.card import DataSet, Samples
+from reid.data.samples import DataSet, Samples
 from reid.engine import build
 from reid.engine.adabn import adapt
 from reid.engine.checkpoint import FILE, read_progress

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from reid.config import Config
-from reid.data.card import Samples
+from reid.data.samples import Samples
 from reid.engine import build
 from reid.engine.code import features_code
 from reid.engine.extract import network_file

@@ -9,7 +9,8 @@ from functools import lru_cache
 from pathlib import Path
 
 from reid.config import Config
-from reid.data.card import Samples, load_card
+from reid.data.card import load_card
+from reid.data.samples import Samples
 from reid.engine import build
 from reid.errors import InputError
 from reid.evaluation.targets import Target

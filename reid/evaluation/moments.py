@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from reid.config import Config
-from reid.data.card import Samples
 from reid.data.dataset import evaluation_draws
 from reid.data.join import concatenate
+from reid.data.samples import Samples
 from reid.engine import build
 from reid.engine.checkpoint import FILE, read_progress
 from reid.engine.code import moments_code

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from reid.config import Config
-from reid.data.card import DataSet, Samples, defined_by, load_card
+from reid.data.card import defined_by, load_card
+from reid.data.samples import DataSet, Samples
 from reid.engine import build
 from reid.errors import InputError
 from reid.evaluation.keys import settings_key, short_digest

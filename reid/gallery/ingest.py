@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from reid.data.card import DataSet
 from reid.data.images import read_image
 from reid.data.names import DECIMAL, refuse_missing, whole
+from reid.data.samples import DataSet
 from reid.data.unlabelled import read_unlabelled
 from reid.errors import InputError
 from reid.gallery.entries import Entry, Store

@@ -11,7 +11,8 @@ from conftest import ROOT
 from PIL import Image, ImageOps
 
 from reid.cli import main
-from reid.data.card import load_card, read_dataset
+from reid.data.card import load_card
+from reid.data.reading import read_dataset
 from reid.engine.extract import extract, load_network
 from reid.errors import InputError
 from reid.gallery.entries import Entry

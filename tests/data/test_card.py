@@ -25,8 +25,11 @@ from trees import (
     write_image,
 )
 
-from reid.data.card import Card, DataSet, Samples, load_card, matchless, read_dataset
+from reid.data.card import load_card
 from reid.data.check import check_dataset
+from reid.data.reading import read_dataset
+from reid.data.samples import DataSet, Samples, matchless
+from reid.data.schema import Card
 from reid.errors import InputError
 from reid.paths import bundled, bundled_names
 

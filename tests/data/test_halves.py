@@ -9,8 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trees import viper_tree, write_image
 
-from reid.data.card import Card, DataSet, load_card, read_dataset, trials
-from reid.data.halves import people_of
+from reid.data.card import load_card
+from reid.data.halves import people_of, trials
+from reid.data.reading import read_dataset
+from reid.data.samples import DataSet
+from reid.data.schema import Card
 from reid.errors import InputError
 from reid.paths import bundled
 

@@ -9,7 +9,7 @@ from references import slow_evaluate
 from safetensors.torch import load_file
 
 from reid.config import load_config
-from reid.data.card import Samples
+from reid.data.samples import Samples
 from reid.engine import build
 from reid.engine.checkpoint import FILE, read_progress
 from reid.engine.extract import EPOCHS, SELECTED, extract, load_network

@@ -29,7 +29,7 @@ from reid.files import write_atomically
 if TYPE_CHECKING:
     import numpy as np
 
-    from reid.data.card import DataSet
+    from reid.data.samples import DataSet
     from reid.gallery.entries import Entry
     from reid.gallery.query import Answer
 
