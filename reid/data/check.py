@@ -137,7 +137,7 @@ def _report(dataset: DataSet, progress: bool) -> CheckReport:
     test = _people(splits, ("query", "gallery"))
     lonely: tuple[str, ...] = ()
     if "query" in splits and "gallery" in splits:
-        flags = matchless(splits["query"], splits["gallery"])
+        flags = matchless(splits["query"], splits["gallery"], dataset.card.cross_camera_only)
         lonely = tuple(name for name, flag in zip(splits["query"].names, flags, strict=True) if flag)
     return CheckReport(
         name=dataset.name,

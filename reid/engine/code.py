@@ -28,7 +28,19 @@ MOMENTS = ("evaluation/moments.py",)
 LEFT_OUT = {
     f"data/{name}.py"
     for name in (
-        *("__init__", "card", "check", "contact_sheet", "halves", "layouts", "names", "reading", "samples", "schema"),
+        *(
+            "__init__",
+            "card",
+            "check",
+            "contact_sheet",
+            "halves",
+            "layouts",
+            "manifest",
+            "names",
+            "reading",
+            "samples",
+            "schema",
+        ),
         "unlabelled",
     )
 }

@@ -197,7 +197,7 @@ def _evaluate_target(
     return {
         **_summary(evaluations),
         "left_out": {**target.trials[0].left_out, "queries without a match": unmatched},
-        "definitions": ranking.definitions(config.evaluation.distance),
+        "definitions": ranking.definitions(config.evaluation.distance, protocol=target.trials[0].card.protocol),
         "neck_feature": config.model.neck_feature,
         "flip": config.evaluation.flip,
         "seed": config.seed,
@@ -229,7 +229,13 @@ def _inputs(config: Config, target: Target, checkpoint: str, adaptation: Adaptat
     """Digest of all that decides a target's figures."""
     samples = [data.splits[split] for data in target.trials for split in ("query", "gallery")]
     own = [_features_key(config, part, adaptation) for part in samples]
-    own += [checkpoint, config.evaluation.distance, str(config.evaluation.top_k), figures_code()]
+    own += [
+        checkpoint,
+        config.evaluation.distance,
+        target.trials[0].card.protocol,
+        str(config.evaluation.top_k),
+        figures_code(),
+    ]
     return short_digest(own)
 
 
@@ -251,7 +257,7 @@ def _rank(
         if saved_origin(place / f"{split}.npz") != features.origin:
             features.save(place / f"{split}.npz")
     evaluation = ranking.evaluate(
-        query, gallery, config.evaluation.distance, config.evaluation.top_k, progress=progress
+        query, gallery, config.evaluation.distance, config.evaluation.top_k, data.card.protocol, progress=progress
     )
     _write_ranks(place / RANKS_FILE, query, gallery, evaluation)
     return query, evaluation

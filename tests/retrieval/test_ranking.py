@@ -153,7 +153,7 @@ def test_lists_of_given_distances(problem, top_k):
 
     lists = evaluate(query, gallery, distances=write, top_k=top_k).lists
     for q in range(len(query)):
-        left = [g for g in slow_evaluate(query, gallery)[3][q]]
+        left = slow_evaluate(query, gallery)[3][q]
         expected = sorted(sorted(left), key=lambda g: given_[q, g])[:top_k]
         count = len(expected)
         assert lists.indices[q].tolist() == expected + [-1] * (top_k - count)
