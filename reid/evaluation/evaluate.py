@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -43,7 +42,7 @@ from reid.evaluation.targets import (
 from reid.files import locked, write_atomically
 from reid.models import Embedder
 from reid.retrieval import ranking
-from reid.retrieval.features import Features, load_features, saved_origin
+from reid.retrieval.features import Features, load_saved
 
 RESULTS_FILE = "results.json"
 QUERIES_FILE, RANKS_FILE = "queries.parquet", "ranks.parquet"
@@ -249,13 +248,15 @@ def _rank(
     progress: bool,
 ) -> tuple[Features, ranking.Evaluation]:
     """Features and ranking of one data set, written to ``place``; returns those of the queries."""
-    query, gallery = (
-        _features(config, network, place / f"{split}.npz", data.splits[split], checkpoint, adaptation, progress)
-        for split in ("query", "gallery")
-    )
-    for features, split in ((query, "query"), (gallery, "gallery")):  # only now: a bad gallery leaves both as they were
-        if saved_origin(place / f"{split}.npz") != features.origin:
-            features.save(place / f"{split}.npz")
+    paths = [place / f"{split}.npz" for split in ("query", "gallery")]
+    (query, _), (gallery, _) = sides = [
+        _features(config, network, path, data.splits[path.stem], checkpoint, adaptation, progress) for path in paths
+    ]
+    for path, (features, computed) in zip(
+        paths, sides, strict=True
+    ):  # only now: a bad gallery leaves both as they were
+        if computed:
+            features.save(path)
     evaluation = ranking.evaluate(
         query, gallery, config.evaluation.distance, config.evaluation.top_k, data.card.protocol, progress=progress
     )
@@ -271,12 +272,12 @@ def _features(
     checkpoint: str,
     adaptation: Adaptation | None,
     progress: bool,
-) -> Features:
-    """Features of one split, from ``path`` while neither network, files nor settings changed."""
+) -> tuple[Features, bool]:
+    """Features of one split, from ``path`` while neither network, files nor settings changed; whether they were
+    computed."""
     origin = origin_of(path, checkpoint, _features_key(config, samples, adaptation))
-    if saved_origin(path) == origin:
-        return replace(load_features(path), origin=origin)
-    return extract(network(), samples, config, origin, progress)
+    saved = load_saved(path, origin)
+    return (extract(network(), samples, config, origin, progress), True) if saved is None else (saved, False)
 
 
 def _oracle(config: Config, folder: Path, target: Target, progress: bool) -> dict[str, Any]:
