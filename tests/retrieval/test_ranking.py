@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from sklearn.metrics import average_precision_score
 from reid.errors import InputError
 from reid.retrieval import index
 from reid.retrieval.features import Features
-from reid.retrieval.ranking import Evaluation, block_rows, cmc_curve, evaluate
+from reid.retrieval.ranking import Evaluation, block_rows, cmc_curve, definitions, evaluate
 
 GOLDEN = Path(__file__).parents[1] / "data" / "evaluation.npz"
 
@@ -69,6 +70,69 @@ def test_equals_the_slow_reference_with_ties(distance, data):
     assert_array_equal(evaluation.first_rank, firsts)
     for own, expected in zip(evaluation.lists.indices, ranked, strict=True):
         assert_array_equal(own[own >= 0], expected[:50])
+
+
+@st.composite
+def shared(draw):
+    """Queries that are in the gallery too (some of them twice, some relabelled as junk), some that are not, and no
+    cameras; of a person seen once the only image is its own."""
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    images, queries = draw(st.integers(2, 30)), draw(st.integers(1, 8))
+    rows, pids = rng.choice([-1, 1], (images, 4)), rng.integers(0, 6, images)
+    asked = rng.integers(0, images, queries)
+    pids[asked[0]] = 9
+    numbers = np.where(rng.random(images) < 0.2, np.arange(images) // 2, 100 + np.arange(images))
+    paths = [f"{person}/{number}.jpg" for person, number in zip(pids, numbers, strict=True)]
+    new = rng.random(queries) < 0.3
+    query = replace(
+        features(rows[asked], pids[asked], np.zeros(queries)),
+        paths=tuple(f"new/{q}.jpg" if new[q] else paths[g] for q, g in enumerate(asked)),
+    )
+    labels = np.where(rng.random(images) < 0.1, -1, pids)
+    gallery = features([*rows, [1, 1, 1, 1]], [*labels, 9], np.zeros(images + 1))
+    return query, replace(gallery, paths=(*paths, "other.jpg"))
+
+
+@given(shared())
+def test_any_camera_equals_the_slow_reference(problem):
+    query, gallery = problem
+    aps, inps, firsts, ranked = slow_evaluate(query, gallery, protocol="any-camera")
+    evaluation = evaluate(query, gallery, top_k=20, protocol="any-camera")
+    assert_allclose(evaluation.ap, aps, atol=1e-12)
+    assert_allclose(evaluation.inp, inps, atol=1e-12)
+    assert_array_equal(evaluation.first_rank, firsts)
+    for own, expected in zip(evaluation.lists.indices, ranked, strict=True):
+        assert_array_equal(own[own >= 0], expected[:20])
+
+
+def test_any_camera_by_hand():
+    """Ranked: itself (out), another image of its camera (match), somebody else, a match."""
+    query = replace(features([[1, 0]], [7], [1]), paths=("a.jpg",))
+    angles = np.deg2rad([0, 1, 2, 3])
+    gallery = features(np.c_[np.cos(angles), np.sin(angles)], [7, 7, 8, 7], [1, 1, 1, 2])
+    gallery = replace(gallery, paths=("a.jpg", "b.jpg", "c.jpg", "d.jpg"))
+    evaluation = evaluate(query, gallery, top_k=3, protocol="any-camera")
+    assert evaluation.lists.indices.tolist() == [[1, 2, 3]] and evaluation.mAP == pytest.approx((1 + 2 / 3) / 2)
+    across = evaluate(query, gallery)
+    assert across.mAP == 0.5 and across.first_rank.tolist() == [2]
+    assert (across.summary()["protocol"], evaluation.summary()["protocol"]) == ("cross-camera", "any-camera")
+    meanings = [definitions("cosine", protocol=each) for each in ("cross-camera", "any-camera")]
+    assert [meaning["protocol"] for meaning in meanings] == ["cross-camera", "any-camera"]
+    assert "identity and camera" in meanings[0]["left_out"] and "own image" in meanings[1]["left_out"]
+
+
+def test_any_camera_needs_paths_that_tell_images_apart():
+    query = replace(features([[1, 0]], [7], [1], "q.npz"), paths=("a.jpg",))
+    gallery = features([[1, 0], [0, 1]], [7, 7], [1, 1], "g.npz")
+    with pytest.raises(InputError, match=r"g.npz: has no paths, by which a query's own image is known"):
+        evaluate(query, gallery, protocol="any-camera")
+    with pytest.raises(InputError, match=r"g.npz: paths: 'a.jpg' is of identity 8, but of 7 among the queries"):
+        evaluate(query, replace(gallery, pids=np.array([7, 8]), paths=("b.jpg", "a.jpg")), protocol="any-camera")
+    with pytest.raises(InputError, match="q.npz: paths: 'a.jpg' is of identity 7, but of 8 among the queries"):
+        two = replace(features([[1, 0], [1, 0]], [7, 8], [1, 1], "q.npz"), paths=("a.jpg", "a.jpg"))
+        evaluate(two, replace(gallery, paths=("b.jpg", "c.jpg")), protocol="any-camera")
+    with pytest.raises(InputError, match=r"q.npz: no query has a match in g.npz beside its own image"):
+        evaluate(query, replace(gallery, pids=np.array([7, 8]), paths=("a.jpg", "c.jpg")), protocol="any-camera")
 
 
 @pytest.mark.parametrize("distance", ["cosine", "euclidean"])
@@ -224,5 +288,5 @@ def test_bad_input():
     query = features([[1, 0]], [1], [1], "q.npz")
     with pytest.raises(InputError, match=r"q.npz has features of width 2, g.npz of width 3"):
         evaluate(query, features([[1, 0, 0]], [1], [2], "g.npz"))
-    with pytest.raises(InputError, match=r"q.npz: no query has a match in g.npz"):
+    with pytest.raises(InputError, match=r"q.npz: no query has a match in g.npz .*--protocol any-camera"):
         evaluate(query, features([[1, 0]], [1], [1], "g.npz"))
