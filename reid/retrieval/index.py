@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import faiss
 import numpy as np
 
@@ -16,7 +18,7 @@ def largest(keys: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
     rows, size = keys.shape
     count = min(k + 1, size)
     columns, values = np.empty((rows, count), np.int64), np.empty((rows, count), np.float32)
-    heaps = faiss.float_minheap_array_t()  # does not own what it points to
+    heaps: Any = faiss.float_minheap_array_t()  # does not own what it points to
     heaps.nh, heaps.k = rows, count
     heaps.ids, heaps.val = faiss.swig_ptr(columns), faiss.swig_ptr(values)
     heaps.heapify()

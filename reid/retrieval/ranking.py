@@ -181,10 +181,10 @@ def evaluate(
     for low in track(range(0, len(query), rows), name="ranking", unit="block", shown=progress):
         within = slice(low, min(low + rows, len(query)))
         block = products[: within.stop - low]
-        if keys is not None:
-            keys.write(query.features[within], block)
-        else:
+        if distances is not None:
             distances(within, block)
+        elif keys is not None:
+            keys.write(query.features[within], block)
         rank_rows(
             block,
             scale,
