@@ -58,9 +58,9 @@ def _compare(names: Sequence[str], targets: Sequence[str], overrides: Sequence[s
     import pandas as pd
 
     from reid.config import load_config
-    from reid.engine.build import tables_kept
+    from reid.data.roots import tables_kept
     from reid.evaluation.benchmark import Run, lacking
-    from reid.evaluation.evaluate import read_results
+    from reid.evaluation.results import read_results
     from reid.evaluation.targets import refuse_namesakes
     from reid.report.alike import mixtures
     from reid.report.plots import gap_plot
@@ -100,7 +100,7 @@ def _compare(names: Sequence[str], targets: Sequence[str], overrides: Sequence[s
 def _run_benchmark(name: str, overrides: Sequence[str], jobs: int, output: Path | None) -> None:
     import pandas as pd
 
-    from reid.engine.build import tables_kept
+    from reid.data.roots import tables_kept
     from reid.evaluation.benchmark import check_sources, load_benchmark, runs_of, write_benchmark
     from reid.files import locked
     from reid.report.alike import mixtures

@@ -13,7 +13,12 @@ from reid.files import write_atomically
 
 def divergence_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--run", required=True, nargs="+", type=Path, metavar="DIR", dest="folders", help="folders of trained runs"
+        "--model",
+        required=True,
+        nargs="+",
+        metavar="WHAT",
+        dest="models",
+        help="runs' folders, networks with stages",
     )
     parser.add_argument("--a", metavar="NAME", help="a data set, or a folder of images without labels")
     parser.add_argument("--b", metavar="NAME", help="another")
@@ -37,35 +42,34 @@ def divergence_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def divergence(arguments: argparse.Namespace) -> None:
-    names, overrides = split_overrides([str(folder) for folder in arguments.folders], arguments.overrides)
-    folders = [Path(name) for name in names]
+    models, overrides = split_overrides(arguments.models, arguments.overrides)
     if bool(arguments.readiness) == bool(arguments.a) or (
         arguments.readiness and (arguments.b or arguments.by != "domain")
     ):
         raise InputError("divergence: give --a (and --b, --by), or --readiness alone")
     if arguments.readiness:
-        for folder in folders:
-            _readiness(folder, arguments.readiness, arguments.output, overrides)
+        for model in models:
+            _readiness(model, arguments.readiness, arguments.output, overrides)
         return
     if arguments.by == "domain" and not arguments.b:
         raise InputError("--by domain needs --b NAME beside --a")
-    _write_divergence(folders, [arguments.a, arguments.b], arguments.by, arguments.output, overrides)
+    _write_divergence(models, [arguments.a, arguments.b], arguments.by, arguments.output, overrides)
 
 
 def _write_divergence(
-    folders: Sequence[Path], names: Sequence[str | None], by: str, output: Path, overrides: Sequence[str]
+    models: Sequence[str], names: Sequence[str | None], by: str, output: Path, overrides: Sequence[str]
 ) -> None:
     import pandas as pd
 
-    from reid.engine.extract import run_config
     from reid.evaluation.divergence import between
+    from reid.evaluation.subject import subject_of
     from reid.report.stages import divergence
     from reid.report.table import align
 
     rows = []
-    for folder in folders:
-        config = run_config(folder, overrides)
-        rows += [{"model": folder.name, **row} for row in between(config, folder, names, by)]
+    for model in models:
+        subject = subject_of(model, overrides)
+        rows += [{"model": subject.network.origin.name, **row} for row in between(subject, names, by)]
     lines = [["median (mean) over channels, nats", *(f"stage {number}" for number in (1, 2, 3, 4))]]
     for start in range(0, len(rows), 4):
         own = rows[start : start + 4]
@@ -83,24 +87,26 @@ def _write_divergence(
     print(f"written: {output}/divergence.csv, divergence.png")
 
 
-def _readiness(folder: Path, site: str, output: Path, overrides: Sequence[str]) -> None:
-    from reid.engine.extract import run_config
+def _readiness(model: str, site: str, output: Path, overrides: Sequence[str]) -> None:
     from reid.evaluation.readiness import assess
+    from reid.evaluation.subject import subject_of
     from reid.report import stages as pictures
     from reid.report.table import align
 
-    found = assess(run_config(folder, overrides), folder, site)
+    subject = subject_of(model, overrides)
+    placed = assess(subject, site)
     stages = [f"stage {number}" for number in (1, 2, 3, 4)]
     lines = [["nearest to the source first", "figure", *stages, "drop in mAP, points"]]
-    for place in found.places:
+    for place in placed.places:
         drop = "not known" if place.drop is None else f"{place.drop:+.1f}"
         lines.append([place.label, f"{place.figure:.3g}", *(f"{value:.3g}" for value in place.medians), drop])
-    print(f"{folder}: divergence from the source's test images, median over channels")
+    print(f"{subject.folder}: divergence from the source's test images, median over channels")
     print(align(lines))
-    print(f"figure: mean over stages {', '.join(map(str, found.stages))}, those that do not end in instance norm")
-    if found.correlation is not None:
-        print(f"rank correlation of figure and loss over the known data sets: {found.correlation:.2f}")
-    print(f"{found.verdict} {found.caveat}")
-    drawn = output / f"readiness_{folder.name}.png"
-    write_atomically(drawn, pictures.readiness(found, folder.name).content)
+    print(f"figure: mean over stages {', '.join(map(str, placed.stages))}, those that do not end in instance norm")
+    if placed.correlation is not None:
+        print(f"rank correlation of figure and loss over the known data sets: {placed.correlation:.2f}")
+    print(f"{placed.verdict} {placed.caveat}")
+    name = subject.network.origin.name
+    drawn = output / f"readiness_{name}.png"
+    write_atomically(drawn, pictures.readiness(placed, name).content)
     print(f"written: {drawn}")

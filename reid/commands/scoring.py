@@ -10,7 +10,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reid.commands.shared import add_data_roots, byte_size, data_root
+from reid.commands.shared import add_data_roots, byte_size
 from reid.errors import InputError
 from reid.files import write_atomically
 
@@ -153,6 +153,7 @@ def check_arguments(parser: argparse.ArgumentParser) -> None:
 
 def check_data(arguments: argparse.Namespace) -> None:
     from reid.data.check import check
+    from reid.paths import data_root
 
     sheet = arguments.sheet or Path("runs/check") / f"{Path(arguments.name).absolute().stem}.png"
     report = check(arguments.name, data_root(arguments.root), arguments.sites_root, sheet, protocol=arguments.protocol)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -40,9 +39,11 @@ def add_data_roots(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def data_root(root: Path | None) -> Path:
-    """The folder that holds the data sets: the one given, else as the environment or the default says."""
-    return root or Path(os.environ.get("REID_DATA") or "data")
+MODEL = "a run's folder, or a network of other origin: its file, description (YAML) or bundled name"
+
+
+def add_model(parser: argparse.ArgumentParser, required: bool = True, note: str = "") -> None:
+    parser.add_argument("--model", required=required, metavar="WHAT", help=MODEL + note)
 
 
 def add_overrides(parser: argparse.ArgumentParser) -> None:
@@ -87,8 +88,9 @@ def check_targets(config: Config, targets: Sequence[str]) -> list[Target]:
     from reid.evaluation.targets import read_targets, refuse_namesakes_of_sources
 
     build.check(config)
-    found = read_targets(config, sorted(targets, key=lambda name: load_card(name).drawn is not None))
-    refuse_namesakes_of_sources(config, found)
+    roots, sources = build.roots(config), config.data.sources
+    read = read_targets(roots, sorted(targets, key=lambda name: load_card(name).drawn is not None))
+    refuse_namesakes_of_sources(roots, sources, read)
     if not (config.run_folder / FILE).exists():
-        refuse_training_images(config, found)
-    return found
+        refuse_training_images(roots, sources, read)
+    return read

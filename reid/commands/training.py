@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
-from reid.commands.shared import add_overrides, check_targets, split_overrides, with_sources
+from reid.commands.shared import add_model, add_overrides, check_targets, split_overrides, with_sources
 
 
 def train_arguments(parser: argparse.ArgumentParser) -> None:
@@ -16,7 +15,9 @@ def train_arguments(parser: argparse.ArgumentParser) -> None:
 def train(arguments: argparse.Namespace) -> None:
     from reid.config import load_config
     from reid.engine.train import train
-    from reid.evaluation.evaluate import RESULTS_FILE, evaluate_run
+    from reid.evaluation.evaluate import evaluate
+    from reid.evaluation.results import RESULTS_FILE
+    from reid.evaluation.subject import subject_of_run
     from reid.report.table import rows_of, target_table
 
     config = load_config(arguments.cfg, arguments.overrides)
@@ -26,7 +27,7 @@ def train(arguments: argparse.Namespace) -> None:
     if not targets:
         print(f"trained: {folder}; {' and '.join(config.data.sources)}: no test split there, and no target given")
         return
-    results = evaluate_run(config, folder, targets)
+    results = evaluate(subject_of_run(config, folder), targets)
     print(target_table(rows_of(results)))
     print(f"written: {folder / RESULTS_FILE}")
 
@@ -35,7 +36,7 @@ def train(arguments: argparse.Namespace) -> None:
 
 
 def evaluate_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--run", required=True, type=Path, metavar="DIR", dest="folder", help="folder of a trained run")
+    add_model(parser)
     parser.add_argument("--targets", required=True, nargs="+", metavar="NAME", help="data sets: names, cards, folders")
     parser.add_argument(
         "--adabn", metavar="NAME", help="first estimate batch-norm statistics anew on this data set or folder of images"
@@ -49,16 +50,20 @@ def evaluate_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def evaluate(arguments: argparse.Namespace) -> None:
-    from reid.engine.extract import run_config
-    from reid.evaluation.evaluate import RESULTS_FILE, evaluate_run
+    from reid.evaluation.adapted import adapted
+    from reid.evaluation.evaluate import evaluate
+    from reid.evaluation.results import RESULTS_FILE
+    from reid.evaluation.subject import subject_of
     from reid.report.table import rows_of, target_table
 
     targets, overrides = split_overrides(arguments.targets, arguments.overrides)
-    config = run_config(arguments.folder, overrides)
-    results = evaluate_run(config, arguments.folder, targets, adabn=arguments.adabn, oracle=arguments.oracle)
+    subject = subject_of(arguments.model, overrides)
+    if arguments.adabn:
+        subject = adapted(subject, arguments.adabn)
+    results = evaluate(subject, targets, oracle=arguments.oracle)
     print(target_table(rows_of(results)))
     if arguments.oracle:
-        for label, own in results["targets"].items():
-            found = own["oracle"]
-            print(f"{label}: mAP {100 * found['mAP']:.1f} after epoch {found['epoch']} ({found['meaning']})")
-    print(f"written: {arguments.folder / RESULTS_FILE}")
+        for label, test in results["targets"].items():
+            best = test["oracle"]
+            print(f"{label}: mAP {100 * best['mAP']:.1f} after epoch {best['epoch']} ({best['meaning']})")
+    print(f"written: {subject.folder / RESULTS_FILE}")

@@ -3,14 +3,13 @@
 import re
 from pathlib import Path
 
-from pydantic import BaseModel, ValidationError
-
 from reid.data.halves import pick_trial
 from reid.data.layouts import listing, pictures_below, unread_pictures
-from reid.data.schema import SPLITS, Card, Drawn, Split, SplitName, Version
+from reid.data.schema import SPLITS, Card, Split, SplitName
 from reid.errors import InputError
 from reid.files import read_yaml
 from reid.paths import bundled, resolve
+from reid.validation import validate
 
 
 def load_card(name_or_path: str) -> Card:
@@ -29,7 +28,7 @@ def load_card(name_or_path: str) -> Card:
             raise InputError(f"no manifest {path}")
         own = path.resolve()
         return _no_version(Card(name=_name(own.stem), root=str(own.parent), manifest=own.name), text, version)
-    card = _parse(path)
+    card = validate(Card, read_yaml(path), path)
     if version is None:
         return card
     if card.trials is not None:
@@ -103,32 +102,3 @@ def _path(text: str) -> Path:
 def _name(own: str) -> str:
     """A file's or folder's name as a card's."""
     return re.sub(r"[^\w .@()+-]|^\W+", "_", own)[:100] or "_"
-
-
-def _parse(path: Path) -> Card:
-    content = read_yaml(path)
-    try:
-        return Card.model_validate(content)
-    except ValidationError as error:
-        raise InputError(_explain(path, error)) from None
-
-
-def _explain(path: Path, error: ValidationError) -> str:
-    """Pydantic's findings as one line each: file, key, value, and the keys there are when one is unknown."""
-    lines = []
-    for finding in error.errors():
-        parts = [str(part) for part in finding["loc"]]
-        key = ".".join(part for part in parts if part != "[key]")
-        if finding["type"] == "extra_forbidden":
-            models: dict[str, type[BaseModel]] = {"splits": Split, "versions": Version, "drawn": Drawn}
-            model = models.get(parts[0], Card) if len(parts) > 1 else Card
-            choices = [str(field.validation_alias or name) for name, field in model.model_fields.items()]
-            lines.append(f"{path}: unknown key {key!r}; choices: {', '.join(choices)}")
-        elif finding["type"] == "missing":
-            lines.append(f"{path}: key {key!r} is missing")
-        elif finding["type"] == "value_error":
-            message = finding["msg"].removeprefix("Value error, ")
-            lines.append(f"{path}: {key + ': ' if key else ''}{message}")
-        else:
-            lines.append(f"{path}: {key}: {finding['input']!r}: {finding['msg']}")
-    return "\n".join(lines)

@@ -6,9 +6,34 @@ from pathlib import Path
 
 import numpy as np
 
+from reid.data.card import load_card
+from reid.data.join import concatenate
 from reid.data.layouts import IMAGE_SUFFIXES, is_image, pictures_below, unread_pictures
+from reid.data.names import refuse_unwritable
+from reid.data.roots import Roots, warn_once
 from reid.data.samples import Samples
 from reid.errors import InputError
+from reid.paths import bundled_names
+
+
+def images_of(roots: Roots, name: str, training: bool) -> tuple[str, Samples]:
+    """Label and images of a folder, whatever its layout, or of a data set: its training split where ``training`` and
+    it has one, else its test splits together.
+
+    Raises:
+        InputError: a data set or folder that cannot be read.
+    """
+    if name and Path(name).is_dir() and name not in bundled_names("datasets"):
+        for note in passed_over(Path(name)):
+            warn_once(f"{name}: {note}")
+        samples = read_unlabelled(Path(name))
+        for path in (Path(name).resolve(), *samples.paths):
+            refuse_unwritable(str(path))
+        return f"{Path(name).resolve().name} (folder)", samples
+    card = load_card(name)
+    known = card.splits or roots.table(card, None).splits
+    data = roots.read(card, ["train"] if training and "train" in known else ["query", "gallery"])
+    return data.label, concatenate(list(data.splits.values()))
 
 
 def read_unlabelled(folder: Path) -> Samples:

@@ -6,17 +6,14 @@ Li et al., "Revisiting Batch Normalization For Practical Domain Adaptation", arX
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
 
 import numpy as np
 import torch
 from torch import nn
 
-from reid.config import Config
 from reid.data.dataset import Draw
 from reid.data.samples import Samples
-from reid.engine import build
-from reid.engine.extract import batches_on_device
+from reid.engine.extract import Extractor
 from reid.errors import InputError
 from reid.models import Embedder
 
@@ -24,12 +21,12 @@ STREAM = (0, 0, 3)  # after the seed: apart from all other draws (see reid/data/
 
 
 @torch.no_grad()
-def adapt(network: Embedder, samples: Samples, config: Config, progress: bool = True) -> int:
-    """Replace running mean and variance of every batch norm, the BNNeck's too, by those of ``samples``; no label is
-    read.
+def adapt(extractor: Extractor, samples: Samples, seed: int, progress: bool = True) -> int:
+    """Replace running mean and variance of every batch norm of the extractor's network, the BNNeck's too, by those of
+    ``samples``; no label is read.
 
-    Affine parameters and instance norms stay as they are. One pass with the test transform, without
-    ``evaluation.flip``; the network ends in evaluation mode.
+    Affine parameters and instance norms stay as they are. One pass with the ``extractor``'s transform, placement and
+    batch size, without mirror images, in an order drawn from ``seed``; the network ends in evaluation mode.
 
     Two approximations, both small for batches of many images. The statistics are the mean over batches of each
     batch's mean and unbiased variance, so that what batches differ by is missing from the variance. And a layer sees
@@ -44,11 +41,16 @@ def adapt(network: Embedder, samples: Samples, config: Config, progress: bool = 
     Raises:
         InputError: fewer than two images, or one that cannot be read; the network is then as it was.
     """
+    network = extractor.network
+    if not isinstance(network, nn.Module):
+        raise TypeError("a function has no batch norms")
     norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d)]
-    draws = shuffled_draws(len(samples), config.evaluation.batch_size, config.seed)
+    draws = shuffled_draws(len(samples), extractor.batch_size, seed)
     if not draws:
         raise InputError(f"{samples.root}: {len(samples)} image; statistics of a batch need two, and many to be good")
     before = copy.deepcopy([norm.state_dict() for norm in norms])
+    # The neck must see its inputs even where retrieval leaves it out.
+    forward = network.after_neck if isinstance(network, Embedder) else network
     momenta = [norm.momentum for norm in norms]
     try:
         network.eval()
@@ -56,31 +58,18 @@ def adapt(network: Embedder, samples: Samples, config: Config, progress: bool = 
             norm.reset_running_stats()
             norm.momentum = None  # the plain mean over all batches
             norm.train()
-        _forward_all(network, samples, draws, config, progress)
+        for inputs, _ in extractor.batches(samples, draws, "statistics", progress):
+            with extractor.placement.autocast():
+                forward(inputs)
     except BaseException:
-        for norm, own in zip(norms, before, strict=True):
-            norm.load_state_dict(own)
+        for norm, state in zip(norms, before, strict=True):
+            norm.load_state_dict(state)
         raise
     finally:
         for norm, momentum in zip(norms, momenta, strict=True):
             norm.momentum = momentum
         network.eval()
     return len(norms)
-
-
-def _forward_all(
-    network: Embedder, samples: Samples, draws: Sequence[Sequence[Draw]], config: Config, progress: bool
-) -> None:
-    device = build.device(config)
-    dtype = build.autocast_dtype(config, device)
-    neck_feature = network.neck_feature
-    network.neck_feature = "after"  # the neck must see its inputs even where retrieval leaves it out
-    try:
-        for inputs, _ in batches_on_device(samples, draws, config, "statistics", progress):
-            with torch.autocast(device.type, dtype, enabled=dtype is not None):
-                network(inputs)
-    finally:
-        network.neck_feature = neck_feature
 
 
 def shuffled_draws(count: int, size: int, seed: int) -> list[list[Draw]]:

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import inspect
-import logging
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -18,26 +13,20 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from reid.config import Config
+from reid.config import Config, load_resolved
 from reid.data.card import load_card
-from reid.data.halves import trials
-from reid.data.join import concatenate, join
-from reid.data.names import refuse_unwritable
-from reid.data.reading import read_dataset
+from reid.data.join import join
+from reid.data.roots import Roots, joint_fingerprint
 from reid.data.samplers import SAMPLERS, PKSampler, RandomSampler, share_with_pairs
-from reid.data.samples import DataSet, Samples
-from reid.data.schema import Card
+from reid.data.samples import Samples
 from reid.data.transforms import Transform, evaluation_transform, training_transform
-from reid.data.unlabelled import passed_over, read_unlabelled
+from reid.engine.checkpoint import CONFIG_FILE, FILE, Progress, load_model, network_file, read_progress
+from reid.engine.extract import Extractor
+from reid.engine.setup import Placement, Testing, has_bf16
 from reid.errors import InputError
 from reid.losses import LOSSES
 from reid.models import BACKBONES, Embedder
 from reid.models.weights import check_weights, load_weights
-from reid.paths import bundled_names
-
-log = logging.getLogger(__name__)
-
-_kept: ContextVar[dict[tuple[object, ...], DataSet] | None] = ContextVar("tables that were read", default=None)
 
 
 def check(config: Config) -> None:
@@ -103,67 +92,6 @@ def _check_shapes(config: Config) -> None:
             config.fail("data.height", f"a batch of {size} does not go through {config.model.backbone}: {error}")
 
 
-def dataset(config: Config, name: str, splits: Sequence[str]) -> DataSet:
-    """Read the tables of a data set by name; a drawn site is rendered first."""
-    return _read(config, load_card(name), splits)
-
-
-def datasets(config: Config, name: str, splits: Sequence[str]) -> list[DataSet]:
-    """As :func:`dataset`, but each of its random splits where the card has several and the name picks none."""
-    return [_read(config, card, splits) for card in trials(load_card(name))]
-
-
-def label(config: Config, name: str) -> str:
-    """What the results of a data set, or of all its random splits, are filed under."""
-    own = datasets(config, name, ())
-    return own[0].label if len(own) == 1 else own[0].name
-
-
-def images(config: Config, name: str, training: bool) -> tuple[str, Samples]:
-    """Label and images of a folder, whatever its layout, or of a data set: its training split where ``training`` and
-    it has one, else its test splits together."""
-    if name and Path(name).is_dir() and name not in bundled_names("datasets"):
-        for note in passed_over(Path(name)):
-            _note(f"{name}: {note}")
-        samples = read_unlabelled(Path(name))
-        for path in (Path(name).resolve(), *samples.paths):
-            refuse_unwritable(str(path))
-        return f"{Path(name).resolve().name} (folder)", samples
-    card = load_card(name)
-    known = card.splits or _table(config, card, None).splits
-    data = _read(config, card, ["train"] if training and "train" in known else ["query", "gallery"])
-    return data.label, concatenate(list(data.splits.values()))
-
-
-@contextmanager
-def tables_kept() -> Iterator[None]:
-    """Within the block each table is read once, however many runs ask for it: for a command that takes the data to stay
-    as it is."""
-    token = _kept.set({} if (before := _kept.get()) is None else before)
-    try:
-        yield
-    finally:
-        _kept.reset(token)
-
-
-def _table(config: Config, card: Card, splits: Sequence[str] | None) -> DataSet:
-    folder, sites = config.data.folder, Path(config.data.sites_root)
-    kept = _kept.get()
-    if kept is None:
-        return read_dataset(card, folder, sites, splits)
-    key = (repr(card), folder, sites, None if splits is None else tuple(splits))
-    if key not in kept:
-        kept[key] = read_dataset(card, folder, sites, splits)
-    return kept[key]
-
-
-def _read(config: Config, card: Card, splits: Sequence[str]) -> DataSet:
-    data = _table(config, card, splits)
-    for note in data.notes:
-        _note(f"{data.name}: {note}")
-    return data
-
-
 @dataclass(frozen=True)
 class Source:
     """What is trained on; several data sets are one, their identities and cameras kept apart."""
@@ -175,7 +103,7 @@ class Source:
 
 def source(config: Config) -> Source:
     """Read the training split of the source, or of each of the sources."""
-    sets = [dataset(config, name, ["train"]) for name in config.data.sources]
+    sets = [roots(config).dataset(name, ["train"]) for name in config.data.sources]
     if len(sets) == 1:
         return Source(sets[0].label, sets[0].splits["train"], sets[0].fingerprint)
     labels = [data.label for data in sets]
@@ -183,19 +111,6 @@ def source(config: Config) -> Source:
         config.fail("data.source", f"names must differ and hold no '+' to be joined by it: {', '.join(labels)}")
     fingerprint = joint_fingerprint([data.fingerprint for data in sets])
     return Source("+".join(labels), join([data.splits["train"] for data in sets]), fingerprint)
-
-
-def joint_fingerprint(fingerprints: Sequence[str]) -> str:
-    """One of several data sets, or of the random splits of one; of a single one its own."""
-    if len(fingerprints) == 1:
-        return fingerprints[0]
-    return hashlib.sha256("".join(fingerprints).encode()).hexdigest()
-
-
-@lru_cache
-def _note(text: str) -> None:
-    """Warn once: a command reads the same data set several times."""
-    log.warning(text)
 
 
 def embedder(config: Config, num_classes: int) -> Embedder:
@@ -295,31 +210,89 @@ def device(config: Config) -> torch.device:
     return chosen
 
 
-def exact_float32() -> None:
-    """Have float32 mean IEEE float32 in every product and convolution of this process, not TF32 or bf16.
+def placement(config: Config) -> Placement:
+    """Device, precision and threads; ``auto`` takes bf16 only where the hardware has it: emulation is many times
+    slower.
 
-    Called where a process takes up a network: training, testing, detecting. Each operation is set by itself, since one
-    that was set before does not follow its parent. torch's older switches (``allow_tf32``) do not go with these.
+    Raises:
+        InputError: CUDA asked for where there is none.
     """
-    backends: Any = torch.backends  # its types do not tell all of the operations
-    for part in (backends, backends.cuda.matmul, backends.cudnn, backends.cudnn.conv, backends.cudnn.rnn,
-                 backends.mkldnn, backends.mkldnn.matmul, backends.mkldnn.conv, backends.mkldnn.rnn):  # fmt: skip
-        part.fp32_precision = "ieee"
+    _naming(config, "device", lambda: device(config))
+    on = device(config)
+    half = config.precision == "bf16" or (config.precision == "auto" and has_bf16(on))
+    return Placement(on, torch.bfloat16 if half else None, config.threads)
 
 
-def autocast_dtype(config: Config, on: torch.device) -> torch.dtype | None:
-    """bf16 or None (float32). ``auto`` takes bf16 only where the hardware has it: emulation is many times slower."""
-    if config.precision == "auto":
-        return torch.bfloat16 if has_bf16(on) else None
-    return torch.bfloat16 if config.precision == "bf16" else None
+def roots(config: Config) -> Roots:
+    """Where data sets and drawn sites lie."""
+    return Roots(config.data.folder, Path(config.data.sites_root))
 
 
-def has_bf16(on: torch.device) -> bool:
-    """Whether the hardware of this device computes in bf16 (``torch.cuda.is_bf16_supported`` asks the current one)."""
-    if on.type == "cuda":
-        return torch.version.hip is not None or torch.cuda.get_device_capability(on) >= (8, 0)
-    capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
-    return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16"))
+def testing(config: Config) -> Testing:
+    """How networks are tested under this configuration.
+
+    Raises:
+        InputError: as :func:`placement`.
+    """
+    return Testing(
+        placement=placement(config),
+        roots=roots(config),
+        batch_size=config.evaluation.batch_size,
+        workers=config.data.workers,
+        flip=config.evaluation.flip,
+        distance=config.evaluation.distance,
+        top_k=config.evaluation.top_k,
+        seed=config.seed,
+        output=config.output,
+    )
+
+
+def extractor(config: Config, network: Embedder) -> Extractor:
+    """``network``, in evaluation mode on the configured device, as a run of this configuration is tested."""
+    how = testing(config)
+    return Extractor(network, test_transform(config), how.placement, how.batch_size, how.workers, how.flip)
+
+
+def run_config(folder: Path, overrides: Sequence[str] = ()) -> Config:
+    """The config of a finished run; ``overrides`` may change how it is tested, not what was trained."""
+    if not (folder / CONFIG_FILE).is_file():
+        raise InputError(f"{folder}: is not a run's folder: it holds no {CONFIG_FILE}")
+    config = load_resolved(folder / CONFIG_FILE, overrides)
+    if config.training() != load_resolved(folder / CONFIG_FILE).training():
+        raise InputError(f"command line: {' '.join(overrides)}: would change what was trained, not how it is tested")
+    return config
+
+
+def load_network(config: Config, folder: Path, epoch: int | None = None) -> Embedder:
+    """The network of a finished run (see :func:`network_file`), in evaluation mode on the configured device.
+
+    Raises:
+        InputError: no checkpoint, an unfinished or a damaged one.
+    """
+    check_tested(config)
+    on = placement(config)
+    on.take_up()
+    stored = finished(config, folder)
+    network = embedder(config, stored.num_classes)
+    load_model(network_file(folder, config.selection.holdout > 0, epoch), network)
+    return network.to(on.device).to(memory_format=torch.channels_last).eval()
+
+
+def finished(config: Config, folder: Path) -> Progress:
+    """The header of a finished run's checkpoint.
+
+    Raises:
+        InputError: there is none, it is unfinished or damaged, or of another config.
+    """
+    checkpoint = folder / FILE
+    if not checkpoint.exists():
+        raise InputError(f"{folder}: holds no {FILE}; train it first")
+    stored = read_progress(checkpoint)
+    if not stored.finished:
+        raise InputError(f"{folder}: stopped at step {stored.step} of {stored.total_steps}; train it to the end")
+    if stored.config_hash != config.hash():
+        raise InputError(f"{folder}: its config changed after training: hash {config.hash()}, was {stored.config_hash}")
+    return stored
 
 
 def _losses(config: Config) -> list[WeightedLoss]:

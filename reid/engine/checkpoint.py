@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from reid.errors import InputError
 from reid.files import write_atomically
 
-FILE = "checkpoint.safetensors"
+FILE, CONFIG_FILE, LOG_FILE = "checkpoint.safetensors", "config.yaml", "log.jsonl"
+SELECTED, EPOCHS = "selected.safetensors", "epochs"
 NO_CODE = "code not recorded"  # in checkpoints written before it was
 
 
@@ -64,6 +65,14 @@ class Progress:
         return self.stopped or self.step >= self.total_steps
 
 
+def network_file(folder: Path, held_out: bool, epoch: int | None = None) -> Path:
+    """The file in a run's folder whose network is tested: the best on ``held_out`` identities where there are any, else
+    the last; or that of one ``epoch`` (from 1), where each was kept."""
+    if epoch is not None:
+        return folder / EPOCHS / f"{epoch:04d}.safetensors"
+    return folder / (SELECTED if held_out else FILE)
+
+
 def save_checkpoint(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress) -> None:
     """Write model, optimiser state and torch's random state.
 
@@ -106,6 +115,19 @@ def read_progress(path: Path) -> Progress:
     except InputError:
         raise
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{path}: not a readable checkpoint (truncated, or of another origin): {error}") from None
+
+
+def read_width(path: Path) -> int:
+    """Numbers a feature of the stored model, from the file's header alone.
+
+    Raises:
+        InputError: naming the file, when it is missing, truncated or not a checkpoint of this project.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            return int(file.get_slice("model.neck.weight").get_shape()[0])
+    except (OSError, SafetensorError) as error:
         raise InputError(f"{path}: not a readable checkpoint (truncated, or of another origin): {error}") from None
 
 

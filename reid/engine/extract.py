@@ -1,100 +1,77 @@
-"""From a trained run and a list of images to a :class:`Features` record."""
+"""From images to features: the one way in which a torch network is asked for them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from reid.config import Config, load_resolved
 from reid.data.dataset import Batch, Draw, ImageDataset, batches, evaluation_draws
 from reid.data.samples import Samples
-from reid.engine import build
-from reid.engine.checkpoint import FILE, load_model, read_progress
-from reid.errors import InputError
-from reid.models import Embedder
+from reid.data.transforms import Transform
+from reid.engine.setup import Placement
 from reid.progress import track
-from reid.retrieval.features import Features
-
-CONFIG_FILE, SELECTED, EPOCHS = "config.yaml", "selected.safetensors", "epochs"
 
 
-def run_config(folder: Path, overrides: Sequence[str] = ()) -> Config:
-    """The config of a finished run; ``overrides`` may change how it is tested, not what was trained."""
-    if not (folder / CONFIG_FILE).is_file():
-        raise InputError(f"{folder}: is not a run's folder: it holds no {CONFIG_FILE}")
-    config = load_resolved(folder / CONFIG_FILE, overrides)
-    if config.training() != load_resolved(folder / CONFIG_FILE).training():
-        raise InputError(f"command line: {' '.join(overrides)}: would change what was trained, not how it is tested")
-    return config
+@dataclass(frozen=True)
+class Extractor:
+    """A network and how it is fed.
 
-
-def network_file(config: Config, folder: Path, epoch: int | None = None) -> Path:
-    """The file whose network is tested: the best on held-out identities where there are any, else the last; or that
-    of one ``epoch`` (from 1), where each was kept."""
-    if epoch is not None:
-        return folder / EPOCHS / f"{epoch:04d}.safetensors"
-    return folder / (SELECTED if config.selection.holdout > 0 else FILE)
-
-
-def load_network(config: Config, folder: Path, epoch: int | None = None) -> Embedder:
-    """The network of a finished run (see :func:`network_file`), in evaluation mode on the configured device.
-
-    Raises:
-        InputError: no checkpoint, an unfinished or a damaged one.
+    Attributes:
+        network: images (B, 3, H, W) float32 to features (B, D), in evaluation mode, on the placement's device.
+        transform: an image (h, w, 3) uint8 RGB to (3, H, W) float32.
+        batch_size: images a forward pass.
+        workers: processes that read images; never changes a result.
+        flip: whether a feature is the mean of the image's and its mirror image's.
     """
-    build.check_tested(config)
-    build.exact_float32()
-    checkpoint = folder / FILE
-    if not checkpoint.exists():
-        raise InputError(f"{folder}: holds no {FILE}; train it first")
-    stored = read_progress(checkpoint)
-    if not stored.finished:
-        raise InputError(f"{folder}: stopped at step {stored.step} of {stored.total_steps}; train it to the end")
-    if stored.config_hash != config.hash():
-        raise InputError(f"{folder}: its config changed after training: hash {config.hash()}, was {stored.config_hash}")
-    network = build.embedder(config, stored.num_classes)
-    load_model(network_file(config, folder, epoch), network)
-    return network.to(build.device(config)).to(memory_format=torch.channels_last).eval()
 
+    network: Callable[[Tensor], Tensor]
+    transform: Transform
+    placement: Placement
+    batch_size: int
+    workers: int
+    flip: bool
 
-def batches_on_device(
-    samples: Samples, draws: Sequence[Sequence[Draw]], config: Config, name: str, progress: bool = True
-) -> Iterator[Batch]:
-    """The images of ``draws``, a batch at a time, as tested and on the configured device, under a bar of that name.
+    def embed(self, crops: Sequence[np.ndarray]) -> np.ndarray:
+        """(N, D) float32 features of N crops (h, w, 3) uint8 RGB of any size, N at least 1."""
+        rows = []
+        for low in range(0, len(crops), self.batch_size):
+            batch = np.stack([self.transform(crop, ()) for crop in crops[low : low + self.batch_size]])
+            inputs = torch.from_numpy(batch).to(self.placement.device, memory_format=torch.channels_last)
+            rows.append(self.features(inputs))
+        return np.concatenate(rows)
 
-    Raises:
-        InputError: an image that cannot be read.
-    """
-    device = build.device(config)
-    images = ImageDataset(samples.paths, build.test_transform(config))
-    loaded = batches(images, draws, config.data.workers)
-    for batch in track(loaded, name=f"{name} of {samples.root.name}", unit="batch", total=len(draws), shown=progress):
-        inputs = batch.images.to(device, non_blocking=True, memory_format=torch.channels_last)
-        yield Batch(inputs, batch.indices)
+    def extract(self, samples: Samples, name: str = "features", progress: bool = True) -> np.ndarray:
+        """(N, D) float32 features of every image, in order, under a progress bar of that name.
 
+        Raises:
+            InputError: an image that cannot be read.
+        """
+        draws = evaluation_draws(len(samples), self.batch_size)
+        return np.concatenate([self.features(inputs) for inputs, _ in self.batches(samples, draws, name, progress)])
 
-@torch.inference_mode()
-def embed(network: Embedder, inputs: Tensor, config: Config) -> np.ndarray:
-    """Features (B, D) float32 of images (B, 3, H, W), as tested and on the configured device."""
-    dtype = build.autocast_dtype(config, inputs.device)
-    with torch.autocast(inputs.device.type, dtype, enabled=dtype is not None):
-        features = network(inputs).float()
-        if config.evaluation.flip:
-            features = (features + network(inputs.flip(3)).float()) / 2
-    return features.cpu().numpy()
+    @torch.inference_mode()
+    def features(self, inputs: Tensor) -> np.ndarray:
+        """(B, D) float32 of images (B, 3, H, W) that lie on the device."""
+        with self.placement.autocast():
+            features = self.network(inputs).float()
+            if self.flip:
+                features = (features + self.network(inputs.flip(3)).float()) / 2
+        return features.cpu().numpy()
 
+    def batches(
+        self, samples: Samples, draws: Sequence[Sequence[Draw]], name: str, progress: bool = True
+    ) -> Iterator[Batch]:
+        """The images of ``draws``, a batch at a time, as tested and on the device, under a bar of that name.
 
-def extract(network: Embedder, samples: Samples, config: Config, origin: str, progress: bool = True) -> Features:
-    """Embed every image, in order, as float32.
-
-    Raises:
-        InputError: an image that cannot be read, or a feature that is no number, with the origin named.
-    """
-    draws = evaluation_draws(len(samples), config.evaluation.batch_size)
-    loaded = batches_on_device(samples, draws, config, "features", progress)
-    rows = [embed(network, inputs, config) for inputs, _ in loaded]
-    return Features(np.concatenate(rows), samples.pids, samples.camids, samples.names, origin)
+        Raises:
+            InputError: an image that cannot be read.
+        """
+        loaded = batches(ImageDataset(samples.paths, self.transform), draws, self.workers)
+        title = f"{name} of {samples.root.name}"
+        for batch in track(loaded, name=title, unit="batch", total=len(draws), shown=progress):
+            inputs = batch.images.to(self.placement.device, non_blocking=True, memory_format=torch.channels_last)
+            yield Batch(inputs, batch.indices)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
-from reid.config import Config
 from reid.data.samples import Samples, matchless
-from reid.engine.extract import extract
+from reid.engine.extract import Extractor
 from reid.errors import InputError
 from reid.models import Embedder
 from reid.retrieval.features import Features
@@ -40,21 +41,21 @@ def subset(samples: Samples, keep: np.ndarray) -> Samples:
     return Samples(samples.root, names, samples.pids[keep], samples.camids[keep])
 
 
-def validate(network: Embedder, held: Samples, config: Config) -> Evaluation:
+def validate(network: Embedder, held: Samples, extractor: Extractor) -> Evaluation:
     """Held-out images as gallery, the first of each identity and camera as queries; the network ends in training mode.
 
     By the cosine of the features after the neck, without mirror images: how a run is tested later does not decide what
-    is trained.
+    is trained. Of the ``extractor`` transform, placement, batch size and workers count.
     """
     _, firsts = np.unique(np.stack([held.pids, held.camids]), axis=1, return_index=True)
     queries = np.isin(np.arange(len(held)), firsts)
-    plain = config.model_copy(update={"evaluation": config.evaluation.model_copy(update={"flip": False})})
-    neck_feature, network.neck_feature = network.neck_feature, "after"
     network.eval()
     try:
-        gallery = extract(network, held, plain, "held-out identities", progress=False)
+        plain = replace(extractor, network=network.after_neck, flip=False)
+        features = plain.extract(held, progress=False)
     finally:
-        network.neck_feature = neck_feature
         network.train()
-    query = Features(gallery.features[queries], gallery.pids[queries], gallery.camids[queries], origin=gallery.origin)
+    origin = "held-out identities"
+    gallery = Features(features, held.pids, held.camids, held.names, origin)
+    query = Features(features[queries], held.pids[queries], held.camids[queries], origin=origin)
     return evaluate(query, gallery)

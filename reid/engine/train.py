@@ -13,49 +13,45 @@ import itertools
 import json
 import logging
 import math
-import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from reid.config import Config, OptimConfig, dump_resolved, flatten, load_resolved
+from reid.config import Config, OptimConfig, dump_resolved
 from reid.data.dataset import Draw, ImageDataset, batches, training_draws
 from reid.data.samplers import PKSampler, RandomSampler
 from reid.data.samples import Samples
 from reid.engine import build
 from reid.engine.build import Source
-from reid.engine.checkpoint import FILE, Progress, load_training, read_progress, save_checkpoint, save_model
+from reid.engine.checkpoint import (
+    CONFIG_FILE,
+    FILE,
+    LOG_FILE,
+    Progress,
+    load_training,
+    network_file,
+    read_progress,
+    save_checkpoint,
+    save_model,
+)
 from reid.engine.code import training_code
-from reid.engine.extract import CONFIG_FILE, network_file
+from reid.engine.resuming import check_resumable, check_same_config, check_same_data, cut_log, say_other_code, with_code
 from reid.engine.selection import VALIDATION_FILE, hold_out, validate
+from reid.engine.signals import Interrupted, collected_signals
 from reid.errors import InputError
 from reid.files import locked, write_atomically
 from reid.losses.triplet import hardest_pairs
 from reid.models import Embedder
-from reid.processes import STOPPING
 from reid.progress import track
 
 log = logging.getLogger(__name__)
 
 # Besides torch, what decides the pixels that a batch holds.
 ARITHMETIC = ("torch", "numpy", "albumentations", "opencv-python-headless", "pillow")
-LOG_FILE = "log.jsonl"
-CODES = ", then "  # between the digests of a run that went on by other code
-
-
-class Interrupted(KeyboardInterrupt):
-    """A signal ended the run between two steps, after a checkpoint was written. ``code`` is the exit code to use."""
-
-    def __init__(self, signal_number: int, saved: str) -> None:
-        name = signal.Signals(signal_number).name
-        super().__init__(f"stopped by {name}; saved {saved}; the same command goes on from there")
-        self.code = 128 + signal_number
 
 
 def is_trained(config: Config) -> bool:
@@ -67,11 +63,11 @@ def is_trained(config: Config) -> bool:
     folder = config.run_folder
     if not (folder / FILE).exists():
         return False
-    _check_same_config(config, folder)
+    check_same_config(config, folder)
     stored = read_progress(folder / FILE)
     if stored.finished:
-        _check_same_data(folder, stored, build.source(config))
-        _say_other_code(folder, stored.code, _code(config))
+        check_same_data(folder, stored, build.source(config))
+        say_other_code(folder, stored.code, training_code(validated=config.selection.holdout > 0))
     return stored.finished
 
 
@@ -87,7 +83,6 @@ def train(config: Config, progress: bool = True, recorded: Config | None = None,
         Interrupted: on Ctrl-C, SIGTERM or SIGHUP, with a checkpoint written.
     """
     build.check(config)
-    build.exact_float32()
     source = build.source(config)
     samples, held = _split(config, source)
     build.sampler(config, samples.pids)  # too few people is said before a folder is made
@@ -121,10 +116,9 @@ def _train(
     steps_per_epoch = len(sampler)
     total_steps = config.optim.steps or config.optim.epochs * steps_per_epoch
 
-    device = build.device(config)
-    dtype = build.autocast_dtype(config, device)
-    if config.threads:
-        torch.set_num_threads(config.threads)
+    placement = build.placement(config)
+    placement.take_up()
+    device = placement.device
     begun = Progress(
         step=0,
         total_steps=total_steps,
@@ -134,12 +128,12 @@ def _train(
         data=source.fingerprint,
         threads=torch.get_num_threads(),
         device=device.type,
-        precision="bf16" if dtype else "float32",
+        precision=placement.precision,
         packages=", ".join(f"{name} {importlib.metadata.version(name)}" for name in ARITHMETIC),
         cpu=torch.backends.cpu.get_cpu_capability(),
         seconds=0.0,
         weights="none",
-        code=_code(config),
+        code=training_code(validated=config.selection.holdout > 0),
     )
 
     torch.manual_seed(config.seed)
@@ -147,16 +141,16 @@ def _train(
     checkpoint = folder / FILE
     resuming = checkpoint.exists()
     if resuming:
-        _check_same_config(config, folder)
+        check_same_config(config, folder)
         stored = read_progress(checkpoint)
-        _check_same_data(folder, stored, source)
+        check_same_data(folder, stored, source)
         if stored.finished:
             if config.precision not in ("auto", stored.precision):
                 config.fail("precision", f"{config.precision!r}, but {folder} was trained in {stored.precision}")
-            _say_other_code(folder, stored.code, begun.code)
+            say_other_code(folder, stored.code, begun.code)
             return folder
-        _check_resumable(checkpoint, stored, begun)
-        begun = _with_code(folder, stored, begun.code)
+        check_resumable(checkpoint, stored, begun)
+        begun = with_code(folder, stored, begun.code)
         torch.set_num_threads(begun.threads)
         log.info(f"{folder}: going on after step {begun.step} of {total_steps}")
     else:
@@ -174,9 +168,9 @@ def _train(
     )
     if resuming:
         load_training(checkpoint, network, optimizer)
-    _cut_log(folder / LOG_FILE, begun.step)
+    cut_log(folder / LOG_FILE, begun.step)
     if held is not None:
-        _cut_log(folder / VALIDATION_FILE, begun.step // steps_per_epoch)
+        cut_log(folder / VALIDATION_FILE, begun.step // steps_per_epoch)
 
     terms = build.losses(config)
     images = ImageDataset(samples.paths, build.train_transform(config))
@@ -198,7 +192,7 @@ def _train(
                 group["lr"] = learning_rate
             inputs = batch.images.to(device, non_blocking=True, memory_format=torch.channels_last)
             wanted = targets[batch.indices].to(device)
-            with torch.autocast(device.type, dtype, enabled=dtype is not None):
+            with placement.autocast():
                 output = network(inputs)
                 loss, values = build.total_loss(terms, output, wanted)
             optimizer.zero_grad(set_to_none=True)
@@ -260,16 +254,16 @@ def _end_epoch(
 ) -> Progress:
     """Keep the epoch's network if asked to; validate, keep it if it is the best so far, and say whether to go on."""
     if config.selection.keep_epochs:
-        save_model(network_file(config, folder, epoch), network, state)
+        save_model(network_file(folder, held is not None, epoch), network, state)
     if held is None:
         return state
-    found = validate(network, held, config)
-    line = {"epoch": epoch, "step": state.step, "mAP": found.mAP, "rank1": float(found.cmc[0])}
+    validation = validate(network, held, build.extractor(config, network))
+    line = {"epoch": epoch, "step": state.step, "mAP": validation.mAP, "rank1": float(validation.cmc[0])}
     with (folder / VALIDATION_FILE).open("a", encoding="utf-8") as lines:
         lines.write(json.dumps(line) + "\n")
-    if found.mAP > state.best_mAP or not state.best_epoch:
-        state = replace(state, best_epoch=epoch, best_mAP=found.mAP)
-        save_model(network_file(config, folder), network, state)
+    if validation.mAP > state.best_mAP or not state.best_epoch:
+        state = replace(state, best_epoch=epoch, best_mAP=validation.mAP)
+        save_model(network_file(folder, held is not None), network, state)
     patience = config.selection.patience
     return replace(state, stopped=patience is not None and epoch - state.best_epoch >= patience)
 
@@ -283,90 +277,3 @@ def learning_rate_at(optim: OptimConfig, step: int, steps_per_epoch: int, total_
         return optim.lr * optim.gamma ** sum(position >= milestone for milestone in optim.milestones)
     warm = optim.warmup * steps_per_epoch
     return optim.lr * 0.5 * (1 + math.cos(math.pi * (step - warm) / max(total_steps - warm, 1)))
-
-
-def _check_same_config(config: Config, folder: Path) -> None:
-    old, new = flatten(load_resolved(folder / CONFIG_FILE).training()), flatten(config.training())
-    differing = [key for key in sorted(old.keys() | new.keys()) if old.get(key) != new.get(key)]
-    if differing:
-        shown = "; ".join(f"{key} was {old.get(key)!r}, is {new.get(key)!r}" for key in differing[:5])
-        raise InputError(f"{folder}: holds a run of another config ({shown}). Choose another run=NAME, or delete it")
-
-
-def _check_same_data(folder: Path, stored: Progress, source: Source) -> None:
-    if stored.data != source.fingerprint:
-        raise InputError(
-            f"{folder}: was trained on other files of {stored.source} (fingerprint {stored.data[:12]}, the files in "
-            f"{source.samples.root} have {source.fingerprint[:12]}). Choose another run=NAME, or delete it"
-        )
-
-
-def _code(config: Config) -> str:
-    return training_code(validated=config.selection.holdout > 0)
-
-
-@cache
-def _say_other_code(folder: Path, made: str, now: str) -> None:
-    """Say once that a finished run is not what training anew would give."""
-    if made != now:
-        log.warning(
-            f"{folder}: finished, but made by other code ({made}; this is {now}): training it anew may give another "
-            "network. Delete the folder, or choose another run=NAME, to do so"
-        )
-
-
-def _with_code(folder: Path, stored: Progress, now: str) -> Progress:
-    """The stored state, with the code that goes on with it on record."""
-    if stored.code.split(CODES)[-1] == now:
-        return stored
-    log.warning(
-        f"{folder}: was begun by other code ({stored.code}; this is {now}): it goes on, but may not end as it "
-        "would have by one of the two; its checkpoint and results say so"
-    )
-    return replace(stored, code=f"{stored.code}{CODES}{now}")
-
-
-def _check_resumable(checkpoint: Path, stored: Progress, now: Progress) -> None:
-    """Refuse to go on where the result would not be that of a run never interrupted."""
-    reasons = {
-        "device": "arithmetic differs between devices",
-        "precision": "arithmetic differs between precisions",
-        "packages": "other versions compute other bits",
-        "total_steps": "the schedule differs",
-        "num_classes": "the source's identities changed",
-    }
-    if now.device == "cpu":
-        reasons["cpu"] = "kernels differ between instruction sets"
-    for key, why in reasons.items():
-        was, is_now = getattr(stored, key), getattr(now, key)
-        if was != is_now:
-            raise InputError(f"{checkpoint}: cannot be resumed: {key} was {was!r}, is {is_now!r} ({why})")
-
-
-def _cut_log(path: Path, steps: int) -> None:
-    """Drop lines after the checkpoint: a killed run may have logged steps that are now done again."""
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
-    write_atomically(path, "".join(lines[:steps]))
-
-
-@contextmanager
-def collected_signals() -> Iterator[list[int]]:
-    """Collect the signals that ask to stop (Ctrl-C, SIGTERM, a closed terminal's SIGHUP) so that the step in progress
-    can end; Ctrl-C after one of them interrupts at once. What the caller ignores (``nohup``, a shell's background job)
-    stays ignored.
-    """
-    received: list[int] = []
-
-    def handler(number: int, frame: object) -> None:
-        # A closed terminal and `timeout` send theirs twice: only a person who presses again is impatient.
-        if received and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        received.append(number)
-
-    answered = [number for number in STOPPING if signal.getsignal(number) != signal.SIG_IGN]
-    old = {number: signal.signal(number, handler) for number in answered}
-    try:
-        yield received
-    finally:
-        for number, previous in old.items():
-            signal.signal(number, previous)

@@ -13,19 +13,23 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import pandas as pd
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from reid.config import Config, load_config
 from reid.engine import build
 from reid.engine.train import is_trained
 from reid.errors import InputError
+from reid.evaluation.adapted import adapted, read_adaptation
 from reid.evaluation.divergence import domain_divergence, identity_divergence, rows_of
-from reid.evaluation.evaluate import QUERIES_FILE, is_evaluated, read_results
+from reid.evaluation.evaluate import is_evaluated
 from reid.evaluation.moments import moments_of
-from reid.evaluation.targets import Adaptation, Target, read_adaptation, read_targets, result_key
+from reid.evaluation.results import QUERIES_FILE, read_results
+from reid.evaluation.subject import Subject, subject_of_run
+from reid.evaluation.targets import Adaptation, Target, read_targets, result_key
 from reid.files import read_yaml, write_atomically
 from reid.paths import resolve
 from reid.progress import track
+from reid.validation import validate
 
 
 class _Section(BaseModel):
@@ -71,18 +75,23 @@ class Run:
 
     def tests(self) -> Iterator[tuple[Target, Adaptation | None]]:
         """Each target, and the images whose statistics are taken for it."""
-        for target in read_targets(self.config, self.targets):
-            yield target, read_adaptation(self.config, target.given) if self.adabn else None
+        testing = build.testing(self.config)
+        for target in read_targets(testing.roots, self.targets):
+            yield target, read_adaptation(testing, target.given) if self.adabn else None
+
+    def subject(self) -> Subject:
+        """The finished run."""
+        return subject_of_run(self.config, self.config.run_folder)
 
     def missing(self) -> list[str]:
         """Targets without valid figures; all of them where the network is not trained."""
         if not is_trained(self.config):
             return list(self.targets)
-        folder = self.config.run_folder
+        subject = self.subject()
         return [
             target.given
-            for target, own in self.tests()
-            if not is_evaluated(self.config, folder, target, own, oracle=self.oracle)
+            for target in read_targets(subject.testing.roots, self.targets)
+            if not is_evaluated(adapted(subject, target.given) if self.adabn else subject, target, self.oracle)
         ]
 
 
@@ -135,11 +144,7 @@ def load_benchmark(name: str) -> tuple[str, Benchmark]:
     for part in ("models", "remedies"):
         if isinstance(values.get(part), dict):  # a bare file name is short for {cfg: NAME}
             values[part] = {k: {"cfg": v} if isinstance(v, str) else v for k, v in values[part].items()}
-    try:
-        benchmark = Benchmark.model_validate(values)
-    except ValidationError as error:
-        lines = [f"{path}: {'.'.join(map(str, e['loc']))}: {e['msg']}, got {e['input']!r:.80}" for e in error.errors()]
-        raise InputError("\n".join(lines) + f"\nkeys: {', '.join(Benchmark.model_fields)}") from None
+    benchmark = validate(Benchmark, values, path)
     for label, model in (benchmark.models | benchmark.remedies).items():
         if model.oracle and model.adabn:
             raise InputError(f"{path}: {label}: oracle and adabn exclude each other")
@@ -193,7 +198,7 @@ def check_sources(config: Config, benchmark: Benchmark) -> None:
     """
     found: dict[str, str] = {}
     for source in benchmark.sources:
-        label = build.label(config, source)
+        label = build.roots(config).label(source)
         if label in found:
             raise InputError(f"sources: {found[label]} and {source} are both named {label}; rename one")
         found[label] = source
@@ -258,7 +263,7 @@ def _missing_cells(run: Run, lost: Mapping[str, str]) -> list[dict[str, Any]]:
 
 def _label(config: Config, names: Sequence[str]) -> str:
     try:
-        return "+".join(build.label(config, name) for name in names)
+        return "+".join(build.roots(config).label(name) for name in names)
     except InputError:
         return "+".join(names)
 
@@ -297,19 +302,19 @@ def _row(run: Run, target: str, trained: dict[str, Any], own: dict[str, Any]) ->
 
 def _divergence(run: Run, failures: Sequence[Failure]) -> list[dict[str, Any]]:
     """Rows of one run: each source against every other target, and the identities of every target."""
-    config, folder = run.config, run.config.run_folder
     names = [name for name in run.targets if not any(failure.keeps(run, name) for failure in failures)]
     if not names:
         return []
-    own = [moments_of(config, folder, name, progress=False) for name in names]
-    trained = read_results(folder)["run"]
+    subject = run.subject()
+    sets = [moments_of(subject, name, progress=False) for name in names]
+    trained = read_results(subject.folder)["run"]
     rows: list[dict[str, Any]] = []
-    for a in (a for a in own if a.label in trained["sources"]):
-        for b in (b for b in own if b.label != a.label):
+    for a in (a for a in sets if a.label in trained["sources"]):
+        for b in (b for b in sets if b.label != a.label):
             rows += rows_of(a, b, "domain", domain_divergence(a.moments, b.moments))
-    for one in own:
+    for one in sets:
         rows += rows_of(one, one, "identity", identity_divergence(one.moments))
-    return [{"model": run.label, "source": trained["source"], "seed": config.seed, **row} for row in rows]
+    return [{"model": run.label, "source": trained["source"], "seed": run.config.seed, **row} for row in rows]
 
 
 def _describe(name: str, benchmark: Benchmark, described: Mapping[str, tuple[str, dict[str, Any]]]) -> dict[str, Any]:

@@ -8,15 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from reid.config import Config
 from reid.errors import InputError
 from reid.evaluation.moments import STAGES, Moments, Named, moments_of
+from reid.evaluation.subject import Subject
 
 FLOOR = 1e-5  # of a variance: the epsilon that the norms themselves add, below which they too see nothing
 
@@ -81,20 +80,18 @@ def identity_divergence(moments: Moments) -> list[StageDivergence]:
     return found
 
 
-def between(
-    config: Config, folder: Path, names: Sequence[str | None], by: str, progress: bool = True
-) -> list[dict[str, Any]]:
-    """Rows of a table, four a divergence, by the run in ``folder``: between the two sets ``names``, or ``by``
-    "identity" between the people of each.
+def between(subject: Subject, names: Sequence[str | None], by: str, progress: bool = True) -> list[dict[str, Any]]:
+    """Rows of a table, four a divergence: between the two sets ``names``, or ``by`` "identity" between the people of
+    each.
 
     Raises:
-        InputError: a data set or folder that cannot be read, a run that is not finished, fewer than two people.
+        InputError: a data set or folder that cannot be read, a network without stages, fewer than two people.
     """
     given = [name for name in names if name is not None]
-    own = [moments_of(config, folder, name, people=by == "identity", progress=progress) for name in given]
+    sets = [moments_of(subject, name, people=by == "identity", progress=progress) for name in given]
     if by == "identity":
-        return [row for one in own for row in rows_of(one, one, by, identity_divergence(one.moments))]
-    a, b = own
+        return [row for one in sets for row in rows_of(one, one, by, identity_divergence(one.moments))]
+    a, b = sets
     return rows_of(a, b, by, domain_divergence(a.moments, b.moments))
 
 

@@ -5,44 +5,40 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from reid.config import Config
 from reid.data.samples import Samples
-from reid.engine import build
 from reid.engine.code import features_code
-from reid.engine.extract import network_file
-from reid.errors import InputError
-from reid.evaluation.provenance import precision_name
+from reid.engine.setup import Testing
+from reid.networks import Origin
+
+AFTER_STAGES = ("flip", "neck_feature")  # of what happens to an image: what does not touch the stages' maps
 
 
-def network_digest(config: Config, folder: Path) -> str:
-    """Sixteen hexadecimal digits of the sha256 of the file whose network is tested.
-
-    Raises:
-        InputError: there is none.
-    """
-    try:
-        with network_file(config, folder).open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()[:16]
-    except OSError as error:
-        raise InputError(f"{folder}: holds no checkpoint; train it first: {error}") from None
+def features_key(origin: Origin, samples: Samples, testing: Testing, *settings: object) -> str:
+    """Digest of what decides the features of ``samples`` besides the network's file: images, preprocessing, arithmetic,
+    the code, and further ``settings``. Of the device the kind alone: with its name, what one of two unlike GPUs has
+    done would not count on the other."""
+    kind = testing.placement.device.type
+    return short_digest([files_key(samples), origin.preprocessing, kind, features_code(), *settings])
 
 
-def settings_key(config: Config, samples: Samples, own: Sequence[object]) -> str:
-    """Digest of what is computed from images besides the network: files (by size and time), identities, arithmetic,
-    the code, and ``own`` settings. Of the device the kind alone: with its name, what one of two unlike GPUs has done
-    would not count on the other."""
+def moments_key(origin: Origin, samples: Samples, testing: Testing, code: str) -> str:
+    """As :func:`features_key`, of the stages' moments, which come before the neck and of no mirror image."""
+    steps = {key: value for key, value in json.loads(origin.preprocessing).items() if key not in AFTER_STAGES}
+    return features_key(replace(origin, preprocessing=json.dumps(steps)), samples, testing, "moments", code)
+
+
+def files_key(samples: Samples) -> str:
+    """Digest of images by name, size and time of change, and of who they show, seen by which camera."""
     files = [(name, *stat) for name, stat in zip(samples.names, samples.stats, strict=True)]
-    people = [samples.pids.tolist(), samples.camids.tolist()]
-    size = [config.data.height, config.data.width, config.transforms.standardise]
-    at_work = [precision_name(config), build.device(config).type, features_code()]
-    return short_digest([files, people, *at_work, *size, *own])
+    return short_digest([files, samples.pids.tolist(), samples.camids.tolist()])
 
 
-def origin_of(path: Path, checkpoint: str, settings: str) -> str:
+def origin_of(path: Path, digest: str, key: str) -> str:
     """What a file of features or moments came from; it is valid while this is the same."""
-    return f"{path} (checkpoint {checkpoint}, settings {settings})"
+    return f"{path} (checkpoint {digest}, settings {key})"
 
 
 def short_digest(values: Sequence[object]) -> str:

@@ -8,18 +8,20 @@ from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
-from reid.config import Config
 from reid.data.card import load_card
+from reid.data.roots import Roots, joint_fingerprint
 from reid.data.samples import Samples
-from reid.engine import build
 from reid.errors import InputError
 from reid.evaluation.targets import Target
 
 CHECKED = "checked"
 
 
-def refuse_training_images(config: Config, targets: Sequence[Target], trained: str | None = None) -> str:
-    """Compare the files of ``targets`` with those trained on, whose fingerprint is ``trained`` where a run has begun.
+def refuse_training_images(
+    roots: Roots, sources: Sequence[str], targets: Sequence[Target], trained: str | None = None
+) -> str:
+    """Compare the files of ``targets`` with those of the ``sources``, whose fingerprint was ``trained`` where a run has
+    begun.
 
     Returns ``CHECKED``, or why they could not be compared: a run can be tested where its source is not.
 
@@ -29,9 +31,9 @@ def refuse_training_images(config: Config, targets: Sequence[Target], trained: s
     if not targets:
         return CHECKED
     missing, fingerprints = [], []
-    for source in config.data.sources:
+    for source in sources:
         try:
-            fingerprint, samples = _read_source(config, source)
+            fingerprint, samples = _read_source(roots, source)
         except InputError as error:
             missing.append(f"{source}: {error}")
             continue
@@ -47,8 +49,8 @@ def refuse_training_images(config: Config, targets: Sequence[Target], trained: s
                     )
     if missing:
         return f"not checked: {'; '.join(missing)}"
-    if trained is not None and build.joint_fingerprint(fingerprints) != trained:
-        return f"not checked: the files of {' and '.join(config.data.sources)} are not those that were trained on"
+    if trained is not None and joint_fingerprint(fingerprints) != trained:
+        return f"not checked: the files of {' and '.join(sources)} are not those that were trained on"
     return CHECKED
 
 
@@ -81,12 +83,12 @@ class TrainingImages:
         return self._contents[size]
 
 
-def _read_source(config: Config, source: str) -> tuple[str, Samples]:
+def _read_source(roots: Roots, source: str) -> tuple[str, Samples]:
     card = load_card(source)
-    folder = Path(config.data.sites_root).expanduser() / card.root
+    folder = roots.sites.expanduser() / card.root
     if card.drawn is not None and not folder.is_dir():
         raise InputError(f"no folder {folder}")  # not drawn for a test of another site
-    data = build.dataset(config, source, ["train"])
+    data = roots.dataset(source, ["train"])
     return data.fingerprint, data.splits["train"]
 
 

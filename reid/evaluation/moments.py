@@ -7,7 +7,7 @@ Parts are merged by Chan, Golub and LeVeque, "Algorithms for Computing the Sampl
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -17,20 +17,19 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from reid.config import Config
 from reid.data.dataset import evaluation_draws
 from reid.data.join import concatenate
 from reid.data.samples import Samples
-from reid.engine import build
-from reid.engine.checkpoint import FILE, read_progress
+from reid.data.unlabelled import images_of
 from reid.engine.code import moments_code
-from reid.engine.extract import batches_on_device, load_network
+from reid.engine.extract import Extractor
 from reid.errors import InputError
-from reid.evaluation.keys import network_digest, origin_of, settings_key
+from reid.evaluation.keys import moments_key, origin_of
 from reid.evaluation.leakage import refuse_training_images
+from reid.evaluation.subject import Subject
 from reid.evaluation.targets import Target, read_targets
 from reid.files import write_atomically
-from reid.models import Embedder
+from reid.networks.pytorch import Staged, staged
 from reid.retrieval.features import read_arrays, saved_origin
 
 STAGES = (1, 2, 3, 4)
@@ -143,28 +142,26 @@ class Named(NamedTuple):
 
 @torch.inference_mode()
 def moments(
-    network: Embedder, samples: Samples, config: Config, progress: bool = True, origin: str = "moments"
+    extractor: Extractor, backbone: Staged, samples: Samples, progress: bool = True, origin: str = "moments"
 ) -> Moments:
-    """Moments of ``samples`` by identity; the network must be in evaluation mode.
+    """Moments of ``samples`` by identity; the backbone must be in evaluation mode.
 
     Raises:
         InputError: an image that cannot be read, or maps that hold no numbers, with the origin named.
     """
-    device = build.device(config)
-    dtype = build.autocast_dtype(config, device)
     pids, groups = np.unique(samples.pids, return_inverse=True)
     stages: tuple[Parts, ...] = ()
-    draws = evaluation_draws(len(samples), config.evaluation.batch_size)
-    for inputs, rows in batches_on_device(samples, draws, config, "moments", progress):
-        with torch.autocast(device.type, dtype, enabled=dtype is not None):
-            maps = network.backbone.stages(inputs)
+    draws = evaluation_draws(len(samples), extractor.batch_size)
+    for inputs, rows in extractor.batches(samples, draws, "moments", progress):
+        with extractor.placement.autocast():
+            maps = backbone.stages(inputs)
         stages = stages or tuple(Parts.none(len(pids), stage.shape[1]) for stage in maps)
         present, members = np.unique(groups[rows.numpy()], return_inverse=True)
-        for stage, own in zip(stages, maps, strict=True):
-            stage.add(present, _of_each_image(own), members)
+        for stage, of_batch in zip(stages, maps, strict=True):
+            stage.add(present, _of_each_image(of_batch), members)
     if not all(np.isfinite(stage.squares).all() for stage in stages):
         raise InputError(f"{origin}: the network's maps hold NaN or infinity")
-    return Moments(pids, np.bincount(groups), stages, network.backbone.ends_in_instance_norm, origin)
+    return Moments(pids, np.bincount(groups), stages, tuple(backbone.ends_in_instance_norm), origin)
 
 
 def _of_each_image(maps: Tensor) -> Parts:
@@ -180,48 +177,39 @@ def _of_each_image(maps: Tensor) -> Parts:
 
 
 def cached_moments(
-    config: Config,
-    folder: Path,
-    network: Callable[[], Embedder],
-    data_label: str,
-    samples: Samples,
-    checkpoint_digest: str,
-    progress: bool = True,
+    subject: Subject, label: str, samples: Samples, targets: Sequence[Target] = (), progress: bool = True
 ) -> Moments:
-    """Moments of ``samples``, kept in the run's ``folder`` under ``targets/data_label`` while neither the network nor
-    the images (by size and time) nor the settings changed; ``network`` is called only where they did.
+    """Moments of ``samples``, kept in the subject's folder under ``targets/label`` while neither the network nor the
+    images (by size and time) nor the settings changed; the network is loaded only where they did.
 
     Raises:
-        InputError: as :func:`moments`.
-    """
-    path = folder / "targets" / data_label / MOMENTS_FILE
-    origin = origin_of(path, checkpoint_digest, settings_key(config, samples, [MOMENTS_FILE, moments_code()]))
-    if saved_origin(path) == origin:
-        return replace(Moments.load(path), origin=origin)
-    found = moments(network(), samples, config, progress, origin)
-    found.save(path)
-    return found
-
-
-def moments_of(config: Config, folder: Path, name: str, people: bool = True, progress: bool = True) -> Named:
-    """Label and moments of a data set's test images or, without ``people``, of any folder of images, by the run in
-    ``folder``; kept there (see :func:`cached_moments`).
-
-    Raises:
-        InputError: a data set or folder that cannot be read, a run that is not finished; test images that the run was
+        InputError: as :func:`moments`; a network without stages; where they are computed, ``targets`` that hold images
             trained on.
     """
-    targets: list[Target] = []
+    path = subject.folder / "targets" / label / MOMENTS_FILE
+    key = moments_key(subject.network.origin, samples, subject.testing, moments_code())
+    origin = origin_of(path, subject.digest, key)
+    if saved_origin(path) == origin:
+        return replace(Moments.load(path), origin=origin)
+    if (trained := subject.trained) is not None:
+        refuse_training_images(subject.testing.roots, trained.sources, targets, trained.fingerprint)
+    computed = moments(*staged(subject.network), samples, progress, origin)
+    computed.save(path)
+    return computed
+
+
+def moments_of(subject: Subject, name: str, people: bool = True, progress: bool = True) -> Named:
+    """Label and moments of a data set's test images or, without ``people``, of any folder of images; kept in the
+    subject's folder (see :func:`cached_moments`).
+
+    Raises:
+        InputError: a data set or folder that cannot be read, a network without stages; test images that the network
+            was trained on.
+    """
+    roots = subject.testing.roots
     if people:
-        targets = read_targets(config, [name])
-        splits = [data.splits[split] for data in targets[0].trials for split in ("query", "gallery")]
-        label, samples = targets[0].label, concatenate(splits)
-    else:
-        label, samples = build.images(config, name, training=False)
-    digest = network_digest(config, folder)
-
-    def network() -> Embedder:  # only where there is something to compute
-        refuse_training_images(config, targets, read_progress(folder / FILE).data)
-        return load_network(config, folder)
-
-    return Named(label, cached_moments(config, folder, network, label, samples, digest, progress))
+        [target] = read_targets(roots, [name])
+        splits = [data.splits[split] for data in target.trials for split in ("query", "gallery")]
+        return Named(target.label, cached_moments(subject, target.label, concatenate(splits), [target], progress))
+    label, samples = images_of(roots, name, training=False)
+    return Named(label, cached_moments(subject, label, samples, progress=progress))

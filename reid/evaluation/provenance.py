@@ -1,4 +1,4 @@
-"""What a figure came from: code, packages, device, precision."""
+"""What a figure came from: code and packages."""
 
 from __future__ import annotations
 
@@ -7,11 +7,7 @@ import platform
 import subprocess
 from pathlib import Path
 
-import torch
-
 import reid
-from reid.config import Config
-from reid.engine import build
 
 PACKAGES = ("torch", "faiss-cpu", "albumentations", "opencv-python-headless", "numpy", "numba", "pillow")
 
@@ -38,14 +34,3 @@ def package_versions() -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:  # the same module by another package, such as faiss-gpu
             versions[name] = "not installed under this name"
     return versions
-
-
-def device_name(config: Config) -> str:
-    device = build.device(config)
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return f"cpu ({torch.backends.cpu.get_cpu_capability()})"
-
-
-def precision_name(config: Config) -> str:
-    return "bf16" if build.autocast_dtype(config, build.device(config)) else "float32"

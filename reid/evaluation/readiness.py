@@ -8,17 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import pandas as pd
 
-from reid.config import Config
 from reid.errors import InputError
 from reid.evaluation.divergence import StageDivergence, domain_divergence
-from reid.evaluation.evaluate import read_results
 from reid.evaluation.moments import moments_of
+from reid.evaluation.results import read_results
+from reid.evaluation.subject import Subject
 
 FEWEST = 4  # points for a rank correlation to say anything: three fall in order by chance one time in six
 CAVEAT = (
@@ -141,12 +140,16 @@ def _spearman(a: Sequence[float], b: Sequence[float]) -> float | None:
     return float(np.corrcoef(pd.Series(a).rank(), pd.Series(b).rank())[0, 1])
 
 
-def assess(config: Config, folder: Path, site: str, progress: bool = True) -> Readiness:
-    """Place a new site, a folder of images without labels or a data set, among all that the run was tested on.
+def assess(subject: Subject, site: str, progress: bool = True) -> Readiness:
+    """Place a new site, a folder of images without labels or a data set, among all that a run was tested on.
 
     Raises:
-        InputError: a run of several sources, one not tested on its own source's test split or on nothing else.
+        InputError: no run of this project, a run of several sources, one not tested on its own source's test split or
+            on nothing else.
     """
+    folder = subject.folder
+    if subject.trained is None:
+        raise InputError(f"{subject.network.origin.name}: what it was trained on is not known; readiness needs a run")
     results = read_results(folder)
     source = results["run"]["source"]
     tested = {label: own for label, own in results["targets"].items() if not own.get("adabn")}
@@ -154,12 +157,12 @@ def assess(config: Config, folder: Path, site: str, progress: bool = True) -> Re
         raise InputError(f"{folder}: was trained on several data sets ({source}); a site is compared with one")
     if source not in tested:
         raise InputError(f"{folder}: was not tested on {source}, its own source; do that first (evaluate.py)")
-    reference = moments_of(config, folder, tested[source]["given"], progress=progress).moments
+    reference = moments_of(subject, tested[source]["given"], progress=progress).moments
     known = []
     for label, own in tested.items():
         if label != source:
-            moments = moments_of(config, folder, own["given"], progress=progress).moments
+            moments = moments_of(subject, own["given"], progress=progress).moments
             drop = 100 * (own["mAP"] - tested[source]["mAP"])
             known.append(KnownDomain(label, domain_divergence(reference, moments), drop))
-    label, moments = moments_of(config, folder, site, people=False, progress=progress)
+    label, moments = moments_of(subject, site, people=False, progress=progress)
     return readiness(known, domain_divergence(reference, moments), label)

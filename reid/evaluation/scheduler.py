@@ -25,13 +25,18 @@ from pathlib import Path
 import torch
 
 from reid.config import Config
+from reid.data.roots import tables_kept
 from reid.engine import build
-from reid.engine.checkpoint import FILE, read_progress
-from reid.engine.train import LOG_FILE, Interrupted, collected_signals, is_trained, planned_steps, train
+from reid.engine.checkpoint import FILE, LOG_FILE, read_progress
+from reid.engine.setup import has_bf16
+from reid.engine.signals import Interrupted, collected_signals
+from reid.engine.train import is_trained, planned_steps, train
 from reid.errors import InputError
+from reid.evaluation.adapted import adapted
 from reid.evaluation.benchmark import Failure, Run
-from reid.evaluation.evaluate import evaluate_run
+from reid.evaluation.evaluate import evaluate
 from reid.evaluation.moments import moments_of
+from reid.evaluation.subject import subject_of_run
 from reid.evaluation.targets import read_targets
 from reid.files import Busy
 from reid.processes import STOPPING, starting
@@ -81,7 +86,7 @@ def tasks_of(runs: Sequence[Run]) -> list[Task]:
 
 
 def _test_steps(config: Config, missing: Sequence[Sequence[str]]) -> int:
-    sets = [data for names in missing for target in read_targets(config, names) for data in target.trials]
+    sets = [data for names in missing for target in read_targets(build.roots(config), names) for data in target.trials]
     images = sum(len(data.splits[split]) for data in sets for split in ("query", "gallery"))
     return max(1, round(images / (3 * config.sampler.identities * config.sampler.images)))
 
@@ -260,7 +265,7 @@ def _work(tasks: Sequence[Task], connection: Connection, slot: int, jobs: int, p
     os.setsid()
     signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
-    with build.tables_kept():
+    with tables_kept():
         while True:
             try:
                 number, wait_for_it = connection.recv()
@@ -294,6 +299,7 @@ def _do(task: Task, slot: int, jobs: int, wait_for_it: bool = False) -> list[Fai
     try:
         if task.steps:
             train(config, progress=False, recorded=task.config, wait=wait_for_it)
+        subject = subject_of_run(config, folder)
     except Busy:
         raise
     except InputError as error:
@@ -305,10 +311,10 @@ def _do(task: Task, slot: int, jobs: int, wait_for_it: bool = False) -> list[Fai
         for name in dict.fromkeys([*missing, *(run.targets if run.divergence else ())]):
             try:  # each by itself: a damaged image of one target is no reason to lack the others
                 if name in missing:
-                    own = name if run.adabn else None
-                    evaluate_run(config, folder, [name], progress=False, adabn=own, oracle=run.oracle)
+                    tested = adapted(subject, name, progress=False) if run.adabn else subject
+                    evaluate(tested, [name], progress=False, oracle=run.oracle)
                 if run.divergence:
-                    moments_of(config, folder, name, progress=False)
+                    moments_of(subject, name, progress=False)
             except InputError as error:
                 failures.append(Failure(folder, run.described, name, str(error)))
             except Exception:
@@ -322,7 +328,7 @@ def _of_all(task: Task, problem: str, bug: bool = False) -> Failure:
 
 def _check_alike(tasks: Sequence[Task], jobs: int) -> None:
     """Refuse GPUs on which ``auto`` would mean different precisions: figures would depend on which one took a run."""
-    able = {number: build.has_bf16(torch.device("cuda", number)) for number in range(torch.cuda.device_count())[:jobs]}
+    able = {number: has_bf16(torch.device("cuda", number)) for number in range(torch.cuda.device_count())[:jobs]}
     for config in (task.config for task in tasks):
         if config.precision == "auto" and config.device in ("auto", "cuda") and len(set(able.values())) > 1:
             one, other = (next(number for number, has in able.items() if has is wanted) for wanted in (True, False))

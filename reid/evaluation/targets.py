@@ -7,12 +7,10 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from reid.config import Config
 from reid.data.card import defined_by, load_card
+from reid.data.roots import Roots, joint_fingerprint
 from reid.data.samples import DataSet, Samples
-from reid.engine import build
 from reid.errors import InputError
-from reid.evaluation.keys import settings_key, short_digest
 
 
 @dataclass(frozen=True)
@@ -47,7 +45,7 @@ class Target:
 
     @property
     def place(self) -> Place:
-        fingerprint = build.joint_fingerprint([data.fingerprint for data in self.trials])
+        fingerprint = joint_fingerprint([data.fingerprint for data in self.trials])
         return Place(defined_by(self.given), str(self.trials[0].root.resolve()), fingerprint)
 
     def describe(self) -> dict[str, Any]:
@@ -76,20 +74,20 @@ class Adaptation:
         return {"data": self.data, "images": len(self.samples), "key": self.key, **asdict(self.place)}
 
 
-def read_targets(config: Config, names: Sequence[str]) -> list[Target]:
+def read_targets(roots: Roots, names: Sequence[str]) -> list[Target]:
     """The test splits of each target.
 
     Raises:
         InputError: one that cannot be read, two of one name.
     """
-    found: dict[str, Target] = {}
+    targets: dict[str, Target] = {}
     for name in names:
-        trials = tuple(build.datasets(config, name, ["query", "gallery"]))
+        trials = tuple(roots.datasets(name, ["query", "gallery"]))
         label = trials[0].label if len(trials) == 1 else trials[0].name
         target = Target(label, name, trials)
-        refuse_namesakes([*found.values(), target])
-        found[label] = target
-    return list(found.values())
+        refuse_namesakes([*targets.values(), target])
+        targets[label] = target
+    return list(targets.values())
 
 
 def refuse_namesakes(targets: Iterable[Target]) -> None:
@@ -98,47 +96,32 @@ def refuse_namesakes(targets: Iterable[Target]) -> None:
     Raises:
         InputError: naming both.
     """
-    found: dict[str, Place] = {}
+    places: dict[str, Place] = {}
     for target in targets:
-        place, before = target.place, found.get(target.label)
+        place, before = target.place, places.get(target.label)
         if before is not None and not place.continues(before):
             raise InputError(
                 f"targets: {_named(before)} and {_named(place)} are both named {target.label}; rename one, or give it "
                 "a card with another name"
             )
-        found[target.label] = place
+        places[target.label] = place
 
 
-def refuse_namesakes_of_sources(config: Config, targets: Sequence[Target]) -> None:
+def refuse_namesakes_of_sources(roots: Roots, sources: Sequence[str], targets: Sequence[Target]) -> None:
     """Refuse a target of a source's name that is not its test split: the figures would pass for in-domain ones.
 
     Raises:
         InputError: naming both.
     """
-    for source in config.data.sources:
+    for source in sources:
         try:
             name, definition = load_card(source).name, defined_by(source)
             alike = [target for target in targets if target.trials[0].name == name]
             others = [target for target in alike if target.place.definition != definition]
-            own = read_targets(config, [source]) if others else []
+            tests = read_targets(roots, [source]) if others else []
         except InputError:  # gone, perhaps to where the target is, or there to train on alone
             continue
-        refuse_namesakes([*own, *others])
-
-
-def read_adaptation(config: Config, name: str) -> Adaptation:
-    """The images of a data set for AdaBN: of its training split where it has one, so that no test image is looked at;
-    else of its test splits. A folder is taken as it is, without a look at identities.
-
-    Raises:
-        InputError: a data set or folder that cannot be read, or one with random splits of which none is picked.
-    """
-    label, samples = build.images(config, name, training=True)
-    key = settings_key(config, samples, [config.evaluation.batch_size, config.seed])
-    sizes = [path.stat().st_size for path in samples.paths]
-    fingerprint = short_digest([samples.names, sizes])
-    place = Place(defined_by(name), str(samples.root.resolve()), fingerprint)
-    return Adaptation(label, samples, key, place)
+        refuse_namesakes([*tests, *others])
 
 
 def result_key(label: str, adaptation: Adaptation | None) -> str:

@@ -42,9 +42,17 @@ class Embedder(nn.Module):
         nn.init.normal_(self.classifier.weight, std=0.001)
 
     def forward(self, x: Tensor) -> TrainOutput | Tensor:
-        maps = self.backbone.features(x)
-        features = maps.mean(dim=(2, 3), dtype=torch.promote_types(maps.dtype, torch.float32))
         if not self.training:
-            return self.neck(features) if self.neck_feature == "after" else features
+            return self.after_neck(x) if self.neck_feature == "after" else self.before_neck(x)
+        features = self.before_neck(x)
         with torch.autocast(features.device.type, enabled=False):
             return TrainOutput(features, self.classifier(self.neck(features)))
+
+    def before_neck(self, x: Tensor) -> Tensor:
+        """(N, D) features that metric losses act on."""
+        maps = self.backbone.features(x)
+        return maps.mean(dim=(2, 3), dtype=torch.promote_types(maps.dtype, torch.float32))
+
+    def after_neck(self, x: Tensor) -> Tensor:
+        """(N, D) features that the identity loss' classifier reads."""
+        return self.neck(self.before_neck(x))

@@ -1,34 +1,86 @@
-"""Networks of any origin behind one door: this project's runs, ONNX and OpenVINO files."""
+"""Networks of any origin behind one door: this project's runs, and what others made."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from reid.errors import InputError
 from reid.networks.base import Network, Origin
 
-__all__ = ["Network", "Origin", "load"]
+if TYPE_CHECKING:
+    from reid.engine.setup import Testing
+
+__all__ = ["Network", "Origin", "default_testing", "load"]
+
+TESTED = (
+    "device",
+    "precision",
+    "threads",
+    "data.root",
+    "data.sites_root",
+    "data.workers",
+    "evaluation",
+    "output",
+    "seed",
+)
 
 
-def load(name: str | Path, threads: int | None = None) -> Network:
-    """A run's folder; or a foreign network: its file with a YAML beside it, the YAML, or a bundled one's bare name.
+def load(name: str | Path, overrides: Sequence[str] = ()) -> Network:
+    """The network that a name stands for.
+
+    ========================== ============================================================
+    a run's folder             what `reid train` left there
+    FILE.onnx, FILE.xml        with FILE.yaml beside it that says how to feed it
+    FILE.yaml, or a bare name  such a description, or a bundled one (configs/foreign)
+    ========================== ============================================================
 
     Args:
-        threads: of the CPU; None is the library's own choice.
+        overrides: ``key=value`` of configs/base.yaml: where it runs and how it is tested (device, precision, threads,
+            data, evaluation); of a run over what its own config says.
 
     Raises:
         InputError: naming what is missing or wrong.
     """
     path = Path(name)
     if path.is_dir():
-        from reid.networks.trained import TrainedNetwork
+        from reid.networks.trained import open_run
 
-        return TrainedNetwork(path, threads)
+        return open_run(path, overrides)
+    return open_foreign(str(name), default_testing(overrides))
+
+
+def open_foreign(name: str, testing: Testing) -> Network:
+    """A network that this project did not train, by name (see :func:`load`).
+
+    Raises:
+        InputError: naming what is missing or wrong.
+    """
     from reid.networks.foreign import ForeignNetwork
     from reid.networks.graphs import find_description
 
     try:
-        find_description(str(path))
+        find_description(name)
     except InputError as error:
-        raise InputError(f"{path}: is neither a run's folder nor a foreign network: {error}") from None
-    return ForeignNetwork(str(path), threads)
+        raise InputError(f"{name}: is neither a run's folder nor a foreign network: {error}") from None
+    return ForeignNetwork(name, testing.placement.threads)
+
+
+def default_testing(overrides: Sequence[str] = ()) -> Testing:
+    """How a network without a config of its own is tested: configs/base.yaml and ``overrides`` of it.
+
+    Raises:
+        InputError: a key that would concern training, or a bad value.
+    """
+    from reid.config import load_config
+    from reid.engine import build
+
+    for override in overrides:
+        key = override.partition("=")[0].strip()
+        if not any(key == allowed or key.startswith(f"{allowed}.") for allowed in TESTED):
+            raise InputError(
+                f"command line: {key}: does not concern how a network is tested; the keys here are "
+                f"{', '.join('evaluation.*' if allowed == 'evaluation' else allowed for allowed in TESTED)}"
+            )
+    return build.testing(load_config("base.yaml", overrides))

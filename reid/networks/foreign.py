@@ -7,9 +7,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from reid.data.images import read_image
+from reid.data.samples import Samples
 from reid.errors import InputError
 from reid.networks.base import Origin
 from reid.networks.graphs import Description, Graph, digest, read_description
+from reid.progress import track
 
 
 class ForeignNetwork:
@@ -34,3 +37,7 @@ class ForeignNetwork:
     def embed(self, images: Sequence[np.ndarray]) -> np.ndarray:
         rows = [self._network(image).reshape(-1) for image in images]
         return np.array(rows, np.float32).reshape(len(images), self.origin.width)
+
+    def extract(self, samples: Samples, progress: bool = True) -> np.ndarray:
+        bar = track(samples.paths, name=f"features of {samples.root.name}", unit="image", shown=progress)
+        return np.concatenate([self.embed([read_image(path)]) for path in bar])

@@ -1,53 +1,112 @@
-"""A run of this project as a :class:`reid.networks.base.Network`."""
+"""A run of this project as a network."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-
-import numpy as np
-import torch
+from typing import Any
 
 from reid.config import Config
 from reid.engine import build
-from reid.engine.extract import embed, load_network, network_file, run_config
+from reid.engine.checkpoint import LOG_FILE, Progress, network_file, read_progress, read_width
+from reid.engine.extract import Extractor
+from reid.errors import InputError
+from reid.files import sha256_of
 from reid.networks.base import Origin
+from reid.networks.pytorch import TorchNetwork
 
 
-class TrainedNetwork:
+@dataclass(frozen=True)
+class Trained:
+    """What a network was trained on: names of data sets as they were given, their label, and their fingerprint."""
+
+    sources: tuple[str, ...]
+    label: str
+    fingerprint: str
+
+
+class TrainedNetwork(TorchNetwork):
     """The features that `reid evaluate` writes: the network, transform and batch size of its configuration.
+
+    Args:
+        epoch: that epoch's network (from 1), where each was kept, instead of the one that is tested.
+
+    Raises:
+        InputError: an unfinished run or a damaged file.
+    """
+
+    def __init__(self, config: Config, folder: Path, epoch: int | None = None) -> None:
+        build.check_tested(config)
+        self.config, self.folder = config, folder
+        self._stored = build.finished(config, folder)
+        file = network_file(folder, config.selection.holdout > 0, epoch)
+        origin = Origin(folder.resolve().name, read_width(file), sha256_of(file), preprocessing(config))
+
+        def extractor() -> Extractor:
+            return build.extractor(config, build.load_network(config, folder, epoch))
+
+        super().__init__(origin, extractor)
+
+    @property
+    def trained(self) -> Trained:
+        return Trained(self.config.data.sources, self._stored.source, self._stored.data)
+
+    def describe(self) -> dict[str, Any]:
+        """For results files: what was trained, and how."""
+        config, stored = self.config, self._stored
+        epoch, choice = _tested_epoch(config, self.folder)
+        return {
+            "name": self.folder.name,
+            "model": config.name,
+            "backbone": config.model.backbone,
+            "source": stored.source,
+            "sources": stored.source.split("+") if len(config.data.sources) > 1 else [stored.source],
+            "source_fingerprint": stored.data,
+            "seed": config.seed,
+            "config_hash": config.hash(),
+            "checkpoint": self.origin.network[:16],
+            "steps": stored.step,
+            "epoch": epoch,
+            "epoch_choice": choice,
+            "training_seconds": round(stored.seconds, 1),
+            "training_precision": stored.precision,
+            "training_device": stored.device,
+            "training_code": stored.code,
+            "threads": stored.threads,
+            "weights": stored.weights,
+            "standardise": config.transforms.standardise,
+        }
+
+    def settings(self) -> dict[str, Any]:
+        """For results files: how a feature is taken from the network."""
+        config = self.config
+        return {
+            "neck_feature": config.model.neck_feature,
+            "flip": config.evaluation.flip,
+            "seed": config.seed,
+            "config_hash": config.hash(),
+        }
+
+    def of_epoch(self, epoch: int) -> TrainedNetwork | None:
+        """The network after ``epoch`` (from 1); None where it was not kept."""
+        if not network_file(self.folder, False, epoch).exists():
+            return None
+        return TrainedNetwork(self.config, self.folder, epoch)
+
+
+def open_run(folder: Path, overrides: Sequence[str] = ()) -> TrainedNetwork:
+    """The run in ``folder``; ``overrides`` (``key=value``) may change how it is tested, not what was trained.
 
     Raises:
         InputError: no run's folder, an unfinished run or a damaged file.
     """
-
-    def __init__(self, folder: Path, threads: int | None) -> None:
-        self._config = run_config(folder)
-        if threads is not None:
-            torch.set_num_threads(threads)
-        self._device = build.device(self._config)
-        self._network = load_network(self._config, folder)
-        self._transform = build.test_transform(self._config)
-        with network_file(self._config, folder).open("rb") as file:
-            network = hashlib.file_digest(file, "sha256").hexdigest()
-        width = self._network.channels
-        self.origin = Origin(folder.resolve().name, width, network, _preprocessing(self._config, self._device))
-
-    def embed(self, images: Sequence[np.ndarray]) -> np.ndarray:
-        rows = [np.empty((0, self.origin.width), np.float32)]
-        size = self._config.evaluation.batch_size
-        for low in range(0, len(images), size):
-            batch = np.stack([self._transform(image, ()) for image in images[low : low + size]])
-            inputs = torch.from_numpy(batch).to(self._device, memory_format=torch.channels_last)
-            rows.append(embed(self._network, inputs, self._config))
-        return np.concatenate(rows)
+    return TrainedNetwork(build.run_config(folder, overrides), folder)
 
 
-def _preprocessing(config: Config, device: torch.device) -> str:
+def preprocessing(config: Config) -> str:
     """All that changes a feature and does not stand in the network's file."""
-    dtype = build.autocast_dtype(config, device) or torch.float32
     return json.dumps(
         {
             "colour": "rgb",
@@ -57,7 +116,22 @@ def _preprocessing(config: Config, device: torch.device) -> str:
             "normalisation": "image per channel" if config.transforms.standardise else "ImageNet",
             "flip": config.evaluation.flip,
             "neck_feature": config.model.neck_feature,
-            "precision": str(dtype).removeprefix("torch."),
+            "precision": {"bf16": "bfloat16"}.get(build.placement(config).precision, "float32"),
         },
         sort_keys=True,
     )
+
+
+def _tested_epoch(config: Config, folder: Path) -> tuple[int, str]:
+    """The epoch (from 1) whose network is tested, and how it was chosen."""
+    if config.selection.holdout > 0:
+        progress: Progress = read_progress(network_file(folder, held_out=True))
+        return progress.best_epoch, (
+            f"the best mAP ({progress.best_mAP:.4f}) on identities held out of the source's training split "
+            f"(share {config.selection.holdout:g}); no target is looked at"
+        )
+    try:
+        last = json.loads((folder / LOG_FILE).read_text(encoding="utf-8").splitlines()[-1])
+        return int(last["epoch"]), "the last; no target is looked at"
+    except (OSError, IndexError, KeyError, ValueError) as error:
+        raise InputError(f"{folder / LOG_FILE}: does not tell the last epoch: {error!r}") from None

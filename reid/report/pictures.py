@@ -131,7 +131,7 @@ def _read_ranks(path: Path) -> pd.DataFrame:
 def _dataset(benchmark: Benchmark, run: Path, target: str) -> DataSet:
     """The target's images; of several random splits the first, whose lists are shown."""
     name = str(benchmark.description.get("targets", {}).get(target, target))
-    return build.datasets(load_resolved(run / "config.yaml"), name, ["query", "gallery"])[0]
+    return build.roots(load_resolved(run / "config.yaml")).datasets(name, ["query", "gallery"])[0]
 
 
 def _groups(sources: list[_Source]) -> Iterator[Group]:

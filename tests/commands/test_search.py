@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 from conftest import ROOT
 from PIL import Image, ImageOps
+from runs import features_of
 
 from reid.cli import main
 from reid.data.card import load_card
 from reid.data.reading import read_dataset
-from reid.engine.extract import extract, load_network
+from reid.engine.build import load_network
 from reid.errors import InputError
 from reid.gallery.entries import Entry
 from reid.gallery.location import open_store
@@ -51,7 +52,7 @@ def assert_rank_1_is_that_of_score(name, root, trained, folder, capsys):
     data = read_dataset(load_card(str(name)), root, sites, ["query", "gallery"])
     network = load_network(config, run)
     for split in ("query", "gallery"):
-        extract(network, data.splits[split], config, split, progress=False).save(folder / f"{split}.npz")
+        features_of(network, data.splits[split], config, split).save(folder / f"{split}.npz")
     scored = ["score", "--query", folder / "query.npz", "--gallery", folder / "gallery.npz"]
     assert main([*map(str, scored), "--json", str(folder / "score.json")]) == 0
     expected = json.loads((folder / "score.json").read_text())

@@ -50,7 +50,7 @@ def test_one_batch_gives_every_layer_the_mean_and_variance_of_its_inputs(tiny, s
     config = configured(tiny, f"model.backbone={backbone}", f"model.neck_feature={neck}")
     network, reference = embedder(config), embedder(config)
     norms = {name: module for name, module in network.named_modules() if isinstance(module, BATCH_NORMS)}
-    assert adapt(network, site, config, progress=False) == len(norms) and "neck" in norms
+    assert adapt(build.extractor(config, network), site, config.seed, progress=False) == len(norms) and "neck" in norms
 
     inputs = {}
     for name, module in reference.named_modules():
@@ -69,7 +69,7 @@ def test_one_batch_gives_every_layer_the_mean_and_variance_of_its_inputs(tiny, s
 def test_several_batches_give_the_first_layer_the_mean_over_all_positions(tiny, site):
     config = configured(tiny, "model.backbone=resnet18", "evaluation.batch_size=4")  # batches of 4, 3 and 3
     network = embedder(config)
-    adapt(network, site, config, progress=False)
+    adapt(build.extractor(config, network), site, config.seed, progress=False)
     with torch.no_grad():
         values = network.backbone.conv1(all_images(site, config)).double()
     order = [[draw.row for draw in draws] for draws in shuffled_draws(10, 4, config.seed)]
@@ -80,7 +80,7 @@ def test_several_batches_give_the_first_layer_the_mean_over_all_positions(tiny, 
     torch.testing.assert_close(norm.running_mean.double(), means, rtol=1e-4, atol=1e-6)
     torch.testing.assert_close(norm.running_var.double(), variances, rtol=1e-4, atol=1e-6)
     equal = configured(tiny, "model.backbone=resnet18", "evaluation.batch_size=5")  # equal batches: exactly the mean
-    adapt(network, site, equal, progress=False)
+    adapt(build.extractor(equal, network), site, equal.seed, progress=False)
     torch.testing.assert_close(norm.running_mean.double(), values.mean((0, 2, 3)), rtol=1e-4, atol=1e-6)
     assert norm.num_batches_tracked == 2
 
@@ -90,7 +90,7 @@ def test_only_statistics_of_batch_norms_change(tiny, site):
     network = embedder(config)
     before = {name: value.clone() for name, value in network.state_dict().items()}
     momenta = [module.momentum for module in network.modules() if isinstance(module, BATCH_NORMS)]
-    adapt(network, site, config, progress=False)
+    adapt(build.extractor(config, network), site, config.seed, progress=False)
     after = network.state_dict()
     statistics = ("running_mean", "running_var", "num_batches_tracked")
     changed = {name for name, value in before.items() if not torch.equal(value, after[name])}
@@ -103,9 +103,9 @@ def test_only_statistics_of_batch_norms_change(tiny, site):
 def test_the_same_images_give_the_same_network_whatever_it_was_before(tiny, site):
     config = configured(tiny, "evaluation.batch_size=3")
     first, second = embedder(config), embedder(config)
-    adapt(first, site, config, progress=False)
+    adapt(build.extractor(config, first), site, config.seed, progress=False)
     for _ in range(2):
-        adapt(second, site, config, progress=False)
+        adapt(build.extractor(config, second), site, config.seed, progress=False)
     for name, value in first.state_dict().items():
         assert torch.equal(value, second.state_dict()[name]), name
 
@@ -116,14 +116,14 @@ def test_one_image_or_a_bad_one_leaves_the_network_as_it_was(tiny, tmp_path):
     before = {name: value.clone() for name, value in network.state_dict().items()}
     write_image(tmp_path / "1.png", 1, 1, size=(32, 16))
     with pytest.raises(InputError, match="1 image; statistics of a batch need two"):
-        adapt(network, read_unlabelled(tmp_path), config, progress=False)
+        adapt(build.extractor(config, network), read_unlabelled(tmp_path), config.seed, progress=False)
     for number in range(2, 7):
         write_image(tmp_path / f"{number}.png", number, 1, size=(32, 16))
     last = shuffled_draws(6, 2, config.seed)[-1][-1].row
     bad: Path = read_unlabelled(tmp_path).paths[last]
     bad.write_bytes(b"\xff" * 100)
     with pytest.raises(InputError, match=f"{bad.name}: not a readable image"):
-        adapt(network, read_unlabelled(tmp_path), config, progress=False)
+        adapt(build.extractor(config, network), read_unlabelled(tmp_path), config.seed, progress=False)
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
     assert not any(module.training for module in network.modules())
 

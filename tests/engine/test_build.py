@@ -12,8 +12,9 @@ import torch
 from conftest import ROOT
 
 from reid.config import load_config
-from reid.engine import build
-from reid.engine.extract import load_network
+from reid.data.unlabelled import images_of
+from reid.engine import build, setup
+from reid.engine.build import load_network
 from reid.engine.train import train
 from reid.errors import InputError
 from reid.models import TrainOutput
@@ -115,9 +116,7 @@ def test_losses_read_their_own_part_of_the_output():
 
 def test_precision_is_a_choice_and_never_emulated_by_itself(tiny, monkeypatch):
     def chosen(*overrides: str) -> torch.dtype | None:
-        return build.autocast_dtype(
-            load_config("market_bn.yaml", [*tiny, "precision=auto", *overrides]), torch.device("cpu")
-        )
+        return build.placement(load_config("market_bn.yaml", [*tiny, "precision=auto", *overrides])).dtype
 
     assert chosen("precision=bf16") is torch.bfloat16 and chosen("precision=float32") is None
     for has in ({"avx512_f": True, "avx512_bf16": False, "amx_bf16": False}, {}):
@@ -146,12 +145,12 @@ def test_a_folder_of_images_says_what_it_passes_over_and_refuses_names_that_cann
     (tmp_path / "crops").mkdir()
     for name in ("a.jpg", "b.gif"):
         (tmp_path / "crops" / name).touch()
-    label, samples = build.images(config, str(tmp_path / "crops"), training=False)
+    label, samples = images_of(build.roots(config), str(tmp_path / "crops"), training=False)
     assert (label, samples.names) == ("crops (folder)", ("a.jpg",))
     assert "1 pictures are not read" in caplog.text and "b.gif" in caplog.text
     (tmp_path / "crops" / os.fsdecode(b"\xff.jpg")).touch()
     with pytest.raises(InputError, match="not UTF-8"):
-        build.images(config, str(tmp_path / "crops"), training=False)
+        images_of(build.roots(config), str(tmp_path / "crops"), training=False)
 
 
 def float32_precisions() -> dict[str, str]:
@@ -175,8 +174,8 @@ def test_float32_is_ieee_whatever_was_set_before(before):
     """In a process of its own: what is set holds for all of it."""
     code = (
         f"import json, torch\n{SET_BEFORE[before]}\n"
-        "from reid.engine import build\nfrom test_build import float32_precisions\n"
-        "build.exact_float32()\nprint(json.dumps(float32_precisions()))"
+        "from reid.engine import setup\nfrom test_build import float32_precisions\n"
+        "setup.exact_float32()\nprint(json.dumps(float32_precisions()))"
     )
     paths = os.pathsep.join([str(Path(__file__).parent), str(ROOT / "tests"), str(ROOT)])
     done = subprocess.run(
@@ -190,7 +189,7 @@ def test_float32_is_ieee_whatever_was_set_before(before):
 @pytest.fixture
 def own_precision():
     yield
-    build.exact_float32()
+    setup.exact_float32()
 
 
 @pytest.mark.parametrize("what", ["train", "load_network"])
@@ -205,6 +204,7 @@ def test_whoever_takes_up_a_network_sets_float32(what, trained, own_precision):
 
 def test_bf16_is_asked_of_the_runs_own_device(tiny, monkeypatch):
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda on: {0: (9, 0), 1: (7, 5), 2: (8, 0)}[on.index])
-    config = load_config("market_bn.yaml", [*tiny, "precision=auto"])
-    chosen = [build.autocast_dtype(config, torch.device("cuda", number)) for number in range(3)]
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
+    configs = [load_config("market_bn.yaml", [*tiny, "precision=auto", f"device=cuda:{number}"]) for number in range(3)]
+    chosen = [build.placement(config).dtype for config in configs]
     assert chosen == [torch.bfloat16, None, torch.bfloat16]

@@ -1,19 +1,20 @@
 import numpy as np
 import pytest
 import torch
+from runs import features_of
 
 from reid.config import load_resolved
 from reid.data.images import read_image
 from reid.engine import build
-from reid.engine.extract import extract, load_network
+from reid.engine.build import load_network
 from reid.errors import InputError
 
 
 def test_features_are_the_network_of_each_image_alone(trained):
     config, folder = trained
     network = load_network(config, folder)
-    query = build.dataset(config, "market1501", ["query", "gallery"]).splits["query"]
-    features = extract(network, query, config, "test", progress=False)
+    query = build.roots(config).dataset("market1501", ["query", "gallery"]).splits["query"]
+    features = features_of(network, query, config, "test")
     assert features.features.shape == (len(query), network.channels) and features.features.dtype == np.float32
     assert features.paths == query.names and features.origin == "test"
     transform = build.test_transform(config)
@@ -33,9 +34,9 @@ def test_before_the_neck_is_an_option(trained):
 def test_flip_averages_an_image_and_its_mirror_image(trained):
     config, folder = trained
     network = load_network(config, folder)
-    query = build.dataset(config, "market1501", ["query", "gallery"]).splits["query"]
+    query = build.roots(config).dataset("market1501", ["query", "gallery"]).splits["query"]
     flipped = load_resolved(folder / "config.yaml", ["evaluation.flip=true"])
-    averaged = extract(network, query, flipped, "test", progress=False).features
+    averaged = features_of(network, query, flipped, "test").features
     transform = build.test_transform(config)
     images = np.stack([transform(read_image(path), ()) for path in query.paths])
     with torch.inference_mode():

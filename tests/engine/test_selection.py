@@ -6,17 +6,17 @@ import numpy as np
 import pytest
 import torch
 from references import slow_evaluate
+from runs import evaluate_run, features_of
 from safetensors.torch import load_file
 
 from reid.config import load_config
 from reid.data.samples import Samples
 from reid.engine import build
-from reid.engine.checkpoint import FILE, read_progress
-from reid.engine.extract import EPOCHS, SELECTED, extract, load_network
+from reid.engine.build import load_network
+from reid.engine.checkpoint import EPOCHS, FILE, SELECTED, read_progress
 from reid.engine.selection import VALIDATION_FILE, hold_out, validate
 from reid.engine.train import Interrupted, is_trained, train
 from reid.errors import InputError
-from reid.evaluation.evaluate import evaluate_run
 
 HOLD = ["selection.holdout=0.34", "optim.epochs=4", "sampler.identities=2", "optim.lr=3e-3", "transforms.erasing=0"]
 
@@ -67,9 +67,15 @@ def test_how_a_run_is_tested_does_not_decide_what_is_selected(tiny):
     _, held = hold_out(build.source(plain).samples, 0.34, 0)
     torch.manual_seed(0)
     network = build.embedder(plain, 4)
-    assert np.array_equal(validate(network, held, plain).ap, validate(network, held, other).ap)
+    assert np.array_equal(
+        validate(network, held, build.extractor(plain, network)).ap,
+        validate(network, held, build.extractor(other, network)).ap,
+    )
     network.neck_feature = "before"
-    assert np.array_equal(validate(network, held, other).ap, validate(network, held, plain).ap)
+    assert np.array_equal(
+        validate(network, held, build.extractor(other, network)).ap,
+        validate(network, held, build.extractor(plain, network)).ap,
+    )
     assert network.neck_feature == "before"
 
 
@@ -78,9 +84,9 @@ def test_validation_is_the_plain_evaluation_of_held_out_people(tiny):
     _, held = hold_out(build.source(config).samples, 0.34, 0)
     torch.manual_seed(0)
     network = build.embedder(config, 4)
-    found = validate(network, held, config)
+    found = validate(network, held, build.extractor(config, network))
     assert network.training
-    gallery = extract(network.eval(), held, config, "all", progress=False)
+    gallery = features_of(network.eval(), held, config, "all")
     seen, rows = set(), []
     for row, key in enumerate(zip(held.pids.tolist(), held.camids.tolist(), strict=True)):
         if key not in seen:

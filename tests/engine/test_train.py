@@ -10,12 +10,14 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import ROOT
+from runs import evaluate_run
 from safetensors.torch import load_file
 from trees import PLACE, market_tree
 
 from reid.config import OptimConfig, load_config
-from reid.engine.checkpoint import FILE, read_progress, save_checkpoint
-from reid.engine.train import LOG_FILE, Interrupted, collected_signals, is_trained, learning_rate_at, train
+from reid.engine.checkpoint import FILE, LOG_FILE, read_progress, save_checkpoint
+from reid.engine.signals import Interrupted, collected_signals
+from reid.engine.train import is_trained, learning_rate_at, train
 from reid.errors import InputError
 from reid.files import locked
 
@@ -335,18 +337,18 @@ def test_a_run_of_other_code_is_said_to_be_one_and_its_figures_are_made_anew(tin
     assert read_progress(folder / FILE).code == own and train(config, progress=False) == folder
     assert "other code" not in caplog.text
     place = folder / "targets" / "market1501"
-    before = evaluate.evaluate_run(config, folder, ["market1501"], progress=False)["targets"]["market1501"]
+    before = evaluate_run(config, folder, ["market1501"], progress=False)["targets"]["market1501"]
     written = [(place / name).stat().st_mtime_ns for name in ("query.npz", "queries.parquet")]
 
     monkeypatch.setattr(evaluate, "figures_code", lambda: "0" * 12)  # another ranking: the features stand
-    again = evaluate.evaluate_run(config, folder, ["market1501"], progress=False)["targets"]["market1501"]
+    again = evaluate_run(config, folder, ["market1501"], progress=False)["targets"]["market1501"]
     now = [(place / name).stat().st_mtime_ns for name in ("query.npz", "queries.parquet")]
     assert again["inputs"] != before["inputs"] and again["mAP"] == before["mAP"]
     assert again["code_digests"] == before["code_digests"] | {"figures": "0" * 12}
     assert now[0] == written[0] and now[1] != written[1]
 
     monkeypatch.setattr(keys, "features_code", lambda: "1" * 12)  # another pooling: nothing stands
-    evaluate.evaluate_run(config, folder, ["market1501"], progress=False)
+    evaluate_run(config, folder, ["market1501"], progress=False)
     assert (place / "query.npz").stat().st_mtime_ns != written[0]
 
     monkeypatch.setattr(module, "training_code", lambda validated: "2" * 12)

@@ -23,12 +23,13 @@ from trees import folder_tree, manifest_tree
 
 from reid.cli import main
 from reid.config import load_config, load_resolved
+from reid.data import roots
 from reid.engine import build
 from reid.engine.checkpoint import FILE, read_progress
 from reid.engine.train import is_trained
 from reid.errors import InputError
 from reid.evaluation.benchmark import check_sources, load_benchmark, runs_of, write_benchmark
-from reid.evaluation.evaluate import read_results
+from reid.evaluation.results import read_results
 from reid.evaluation.scheduler import (
     _check_alike,
     _do,
@@ -339,21 +340,21 @@ class SimpleFile:
 def test_a_grid_from_cache_reads_each_table_once(whole, monkeypatch, capsys):
     folder, overrides, *_ = whole
     reads: list[tuple[str, object]] = []
-    original = build.read_dataset
+    original = roots.read_dataset
 
     def counted(card, data_root, sites_root, splits=None):
         reads.append((card.name, None if splits is None else tuple(splits)))
         return original(card, data_root, sites_root, splits)
 
-    monkeypatch.setattr(build, "read_dataset", counted)
+    monkeypatch.setattr(roots, "read_dataset", counted)
     arguments = ["cross-domain", "--benchmark", str(folder / "small.yaml"), "--output", str(folder / "again")]
     assert main([*arguments, *overrides]) == 0
     assert "missing: 0 cells" in capsys.readouterr().out
     assert len(reads) == len(set(reads)) and {name for name, _ in reads} == {"market1501", "people"}
     again = tables(folder / "again")
     assert again.pop(".lock") == b"" and again == tables(folder / "out")
-    build.dataset(load_config("market_bn.yaml", overrides), "market1501", ["train"])
-    build.dataset(load_config("market_bn.yaml", overrides), "market1501", ["train"])
+    build.roots(load_config("market_bn.yaml", overrides)).dataset("market1501", ["train"])
+    build.roots(load_config("market_bn.yaml", overrides)).dataset("market1501", ["train"])
     assert reads[-2:] == [("market1501", ("train",))] * 2  # only a command takes the data to stay as it is
 
 

@@ -7,21 +7,22 @@ import pandas as pd
 import pytest
 import torch
 from references import slow_evaluate
+from runs import evaluate_run
 from trees import manifest_tree, write_image
 
 from reid.cli import main
 from reid.commands.shared import check_targets
 from reid.config import load_config, load_resolved
+from reid.engine import build
 from reid.engine.train import train
 from reid.errors import InputError
-from reid.evaluation.evaluate import (
-    RESULTS_FILE,
-    evaluate_run,
-    is_evaluated,
-    read_results,
-    read_targets,
-    settings_key,
-)
+from reid.evaluation.evaluate import is_evaluated
+from reid.evaluation.keys import features_key
+from reid.evaluation.results import RESULTS_FILE, read_results
+from reid.evaluation.subject import subject_of_run
+from reid.evaluation.targets import read_targets
+from reid.networks import Origin
+from reid.networks.trained import preprocessing
 from reid.retrieval.features import load_features
 
 
@@ -308,8 +309,8 @@ def test_what_is_done_counts_on_another_gpu_of_the_box(trained, monkeypatch):
     """Of the device its kind and the precision decide figures; its name is for the record."""
     config, folder = trained
     evaluate_run(config, folder, ["market1501"], progress=False)
-    (target,) = read_targets(config, ["market1501"])
-    assert is_evaluated(config, folder, target)
+    (target,) = read_targets(build.roots(config), ["market1501"])
+    assert is_evaluated(subject_of_run(config, folder), target)
     samples = target.trials[0].splits["query"]
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
@@ -318,7 +319,9 @@ def test_what_is_done_counts_on_another_gpu_of_the_box(trained, monkeypatch):
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda on: {0: "A", 1: "B", None: "A"}[on.index])
 
     def key(device: str, precision: str = "float32") -> str:
-        return settings_key(config.model_copy(update={"device": device, "precision": precision}), samples, [])
+        changed = config.model_copy(update={"device": device, "precision": precision})
+        origin = Origin("run", 8, "0" * 64, preprocessing(changed))
+        return features_key(origin, samples, build.testing(changed))
 
     assert key("auto") == key("cuda") == key("cuda:0") == key("cuda:1") != key("cpu")
     assert key("auto", "auto") == key("cuda:1", "bf16") != key("cuda:1")

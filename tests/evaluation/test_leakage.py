@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from runs import evaluate_run
 from trees import PLACE, manifest_tree, market_tree
 
 from reid.config import load_config
@@ -11,9 +12,10 @@ from reid.data.samples import Samples
 from reid.engine import build
 from reid.engine.train import train
 from reid.errors import InputError
-from reid.evaluation.evaluate import RESULTS_FILE, evaluate_run, read_results
 from reid.evaluation.leakage import TrainingImages
 from reid.evaluation.moments import moments_of
+from reid.evaluation.results import RESULTS_FILE, read_results
+from reid.evaluation.subject import subject_of_run
 
 
 def train_folder(config) -> Path:
@@ -85,7 +87,7 @@ def test_images_trained_on_are_found_by_whatever_path(own, tmp_path, way):
     with pytest.raises(InputError, match=words):
         evaluate_run(config, folder, [str(manifest)], progress=False)
     with pytest.raises(InputError, match=words):
-        moments_of(config, folder, str(manifest), progress=False)
+        moments_of(subject_of_run(config, folder), str(manifest), progress=False)
     assert not (folder / RESULTS_FILE).exists()
 
 
@@ -177,8 +179,10 @@ def test_a_site_is_not_drawn_to_be_compared(own, tmp_path):
     from reid.evaluation.leakage import refuse_training_images
     from reid.evaluation.targets import read_targets
 
-    targets = read_targets(drawn, [str(manifest_tree(tmp_path / "shop"))])
-    assert refuse_training_images(drawn, targets, "x").startswith("not checked: plaza: no folder data/sites/plaza")
+    targets = read_targets(build.roots(drawn), [str(manifest_tree(tmp_path / "shop"))])
+    assert refuse_training_images(build.roots(drawn), drawn.data.sources, targets, "x").startswith(
+        "not checked: plaza: no folder data/sites/plaza"
+    )
     assert not Path("data").exists()
 
 
@@ -186,7 +190,7 @@ def test_a_run_is_tested_where_nothing_it_was_trained_from_is_left(tiny, tmp_pat
     """Weights, source and a target of its config are gone; a loss and a sampler have other names."""
     from safetensors.torch import save_file
 
-    from reid.engine.extract import run_config
+    from reid.engine.build import run_config
     from reid.networks.trained import TrainedNetwork
 
     source = manifest_tree(tmp_path / "source")
@@ -203,7 +207,7 @@ def test_a_run_is_tested_where_nothing_it_was_trained_from_is_left(tiny, tmp_pat
     assert 0 < own["mAP"] <= 1 and own["training_images"].startswith(f"not checked: {source}: no manifest")
     adapted = evaluate_run(config, folder, [str(target)], progress=False, adabn=str(tmp_path / "people" / "images"))
     assert list(adapted["targets"]) == ["shop (AdaBN images (folder))"]
-    assert len(moments_of(config, folder, str(target), progress=False).moments.pids) == 3
+    assert len(moments_of(subject_of_run(config, folder), str(target), progress=False).moments.pids) == 3
     assert TrainedNetwork(folder, threads=1).origin.width == 64
 
 

@@ -9,10 +9,15 @@ from hypothesis import strategies as st
 from reid.config import load_config
 from reid.data.images import read_image
 from reid.data.samples import Samples
+from reid.data.unlabelled import images_of
 from reid.engine import build
 from reid.errors import InputError
 from reid.evaluation.divergence import domain_divergence
 from reid.evaluation.moments import MOMENTS_FILE, Moments, Parts, cached_moments, moments
+from reid.evaluation.subject import Subject
+from reid.networks import Origin
+from reid.networks.pytorch import TorchNetwork
+from reid.networks.trained import preprocessing
 
 
 def two_pass(network, samples, config):
@@ -33,12 +38,15 @@ def setting(tiny):
     config = load_config("market_bn.yaml", [*tiny, "precision=float32", "evaluation.batch_size=5"])
     torch.manual_seed(0)
     network = build.embedder(config, num_classes=3).eval()
-    return config, network, build.images(config, "market1501", training=False)[1]
+    return config, network, images_of(build.roots(config), "market1501", training=False)[1]
 
 
 def test_moments_by_identity_are_those_of_all_maps_at_once(setting):
     config, network, samples = setting
-    found, expected = moments(network, samples, config, progress=False), two_pass(network, samples, config)
+    found, expected = (
+        moments(build.extractor(config, network), network.backbone, samples, progress=False),
+        two_pass(network, samples, config),
+    )
     assert found.pids.tolist() == list(expected) == [0, *range(7, 13)]  # a distractor counts, junk was left out
     assert found.images.tolist() == [int((samples.pids == pid).sum()) for pid in found.pids]
     assert found.instance_norm == (True, True, False, False)
@@ -57,13 +65,18 @@ def test_moments_by_identity_are_those_of_all_maps_at_once(setting):
 
 def test_neither_batch_size_nor_order_matters(setting):
     config, network, samples = setting
-    first = moments(network, samples, config, progress=False)
+    first = moments(build.extractor(config, network), network.backbone, samples, progress=False)
     order = np.random.default_rng(0).permutation(len(samples))
     shuffled = Samples(
         samples.root, tuple(samples.names[row] for row in order), samples.pids[order], samples.camids[order]
     )
     evaluation = config.evaluation.model_copy(update={"batch_size": 1})
-    second = moments(network, shuffled, config.model_copy(update={"evaluation": evaluation}), progress=False)
+    second = moments(
+        build.extractor(config.model_copy(update={"evaluation": evaluation}), network),
+        network.backbone,
+        shuffled,
+        progress=False,
+    )
     assert first.pids.tolist() == second.pids.tolist() and first.images.tolist() == second.images.tolist()
     for a, b in zip(first.stages, second.stages, strict=True):
         np.testing.assert_array_equal(a.count, b.count)
@@ -104,7 +117,7 @@ def test_merging_by_hand():
 
 def test_saved_and_loaded(setting, tmp_path):
     config, network, samples = setting
-    found = moments(network, samples, config, progress=False, origin="from here")
+    found = moments(build.extractor(config, network), network.backbone, samples, progress=False, origin="from here")
     found.save(tmp_path / "own.npz")
     loaded = Moments.load(tmp_path / "own.npz")
     assert (loaded.origin, loaded.instance_norm) == ("from here", found.instance_norm)
@@ -120,7 +133,7 @@ def test_saved_and_loaded(setting, tmp_path):
 )  # fmt: skip
 def test_files_that_hold_no_moments_are_named(setting, tmp_path, changes):
     config, network, samples = setting
-    moments(network, samples, config, progress=False).save(tmp_path / "own.npz")
+    moments(build.extractor(config, network), network.backbone, samples, progress=False).save(tmp_path / "own.npz")
     with np.load(tmp_path / "own.npz") as archive:
         arrays = {**archive, **changes}
     np.savez(tmp_path / "own.npz", **{name: array for name, array in arrays.items() if array is not None})
@@ -133,7 +146,7 @@ def test_a_network_of_no_numbers_is_named(setting):
     with torch.no_grad():
         network.backbone.layer3[0].conv1.weight[0] = float("nan")
     with pytest.raises(InputError, match="here: the network's maps hold NaN"):
-        moments(network, samples, config, progress=False, origin="here")
+        moments(build.extractor(config, network), network.backbone, samples, progress=False, origin="here")
 
 
 def test_kept_while_they_are_valid(setting, tiny, tmp_path):
@@ -143,7 +156,10 @@ def test_kept_while_they_are_valid(setting, tiny, tmp_path):
     def again(*overrides, samples=samples, digest="0123456789abcdef"):
         changed = load_config("market_bn.yaml", [*tiny, "precision=float32", *overrides])
         before = path.stat().st_mtime_ns if path.exists() else 0
-        found = cached_moments(changed, tmp_path, lambda: network, "market", samples, digest, progress=False)
+        origin = Origin("run", 8, digest * 4, preprocessing(changed))
+        tested = TorchNetwork(origin, lambda: build.extractor(changed, network))
+        subject = Subject(tested, tmp_path, build.testing(changed))
+        found = cached_moments(subject, "market", samples, progress=False)
         return found, path.stat().st_mtime_ns != before
 
     first, written = again()

@@ -10,19 +10,21 @@ import pytest
 import torch
 import yaml
 from conftest import ROOT
+from runs import evaluate_run
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from trees import manifest_tree
 
 from reid import config as module
-from reid.config import INTRODUCED, Config, ModelConfig, flatten, load_config, load_resolved
+from reid.config import INTRODUCED, Config, ModelConfig, load_config, load_resolved
+from reid.engine.build import run_config
 from reid.engine.checkpoint import FILE, NO_CODE, read_progress
 from reid.engine.code import training_code
-from reid.engine.extract import run_config
 from reid.engine.train import ARITHMETIC, is_trained, train
 from reid.errors import InputError
-from reid.evaluation.evaluate import evaluate_run, read_results
-from reid.networks.trained import TrainedNetwork
+from reid.evaluation.results import read_results
+from reid.layers import flatten
+from reid.networks.trained import open_run
 from reid.retrieval.features import load_features, saved_origin
 
 OLD = ROOT / "tests" / "data" / "old_runs"
@@ -108,7 +110,7 @@ def test_a_finished_run_is_tested_as_it_was(of_this_machine):
     written = (place / "query.npz").stat().st_mtime_ns
     evaluate_run(config, FINISHED, ["people.csv"], progress=False)
     assert (place / "query.npz").stat().st_mtime_ns == written
-    assert TrainedNetwork(FINISHED, threads=1).embed([np.zeros((40, 20, 3), np.uint8)]).shape == (1, 16)
+    assert open_run(FINISHED, ["threads=1"]).embed([np.zeros((40, 20, 3), np.uint8)]).shape == (1, 16)
 
 
 def test_figures_of_unrecorded_place_are_not_replaced_by_another_data_sets(of_this_machine, tmp_path):

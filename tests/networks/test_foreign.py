@@ -36,7 +36,7 @@ def file(tmp_path):
 ])  # fmt: skip
 def test_pixels_arrive_as_described(file, keys, output):
     describe(file, output=output, **keys)
-    model = load(file, threads=1)
+    model = load(file, ["threads=1"])
     pixels = IMAGE.astype(np.float64)
     if keys.get("colour") == "bgr":
         pixels = pixels[..., ::-1]
@@ -73,7 +73,7 @@ def test_a_fixed_or_open_batch_and_size(tmp_path, shape):
 
 def test_from_several_threads(file):
     describe(file, output="flat")
-    model = load(file, threads=1)
+    model = load(file, ["threads=1"])
     images = [np.full((4, 2, 3), number, np.uint8) for number in range(100)]
     found = [None] * 8
 
@@ -109,7 +109,7 @@ def test_three_ways_to_name_it(file, tmp_path, monkeypatch):
 def test_the_origin_tells_other_weights_and_other_feeding(file, tmp_path):
     describe(file, output="flat")
     first = load(file).origin
-    assert load(file, threads=2).origin == first
+    assert load(file, ["threads=2"]).origin == first
     describe(file, output="flat", colour="bgr")
     assert load(file).origin.network == first.network
     assert load(file).origin.fingerprint != first.fingerprint

@@ -10,10 +10,11 @@ import cv2
 import numpy as np
 import pytest
 from conftest import ROOT
+from runs import features_of
 
 from reid.data.images import read_image
 from reid.engine import build
-from reid.engine.extract import extract, load_network
+from reid.engine.build import load_network
 from reid.errors import InputError
 from reid.networks import load
 
@@ -35,9 +36,9 @@ def test_a_run_gives_the_features_that_evaluate_writes(trained, flip):
     if flip:
         _change(folder, "  distance: cosine\n  flip: false", "  distance: cosine\n  flip: true")
         config = config.model_copy(update={"evaluation": config.evaluation.model_copy(update={"flip": True})})
-    samples = build.dataset(config, "market1501", ["query", "gallery"]).splits["gallery"]
-    expected = extract(load_network(config, folder), samples, config, "test", progress=False).features
-    model = load(folder, threads=1)
+    samples = build.roots(config).dataset("market1501", ["query", "gallery"]).splits["gallery"]
+    expected = features_of(load_network(config, folder), samples, config, "test").features
+    model = load(folder, ["threads=1"])
     found = model.embed([read_image(path) for path in samples.paths])
     assert found.dtype == np.float32 and model.origin.width == found.shape[1]
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6)
@@ -93,7 +94,7 @@ def test_no_run_or_an_unfinished_one(tmp_path, trained):
 def test_a_public_network_by_its_bare_name(monkeypatch):
     openvino = pytest.importorskip("openvino", reason="openvino is not installed (pip install -e '.[dev]')")
     monkeypatch.setenv("REID_MODELS", str(MODELS))
-    model = load(Path(NAME), threads=1)
+    model = load(Path(NAME), ["threads=1"])
     settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": 1}
     network = openvino.Core().compile_model(MODELS / f"{NAME}.xml", "CPU", settings)
     images = np.random.default_rng(0).integers(0, 256, (3, 300, 100, 3), np.uint8)

@@ -85,9 +85,9 @@ def add_name(parser: argparse.ArgumentParser) -> None:
 
 def dataset(arguments: argparse.Namespace, name: str, splits: Sequence[str]) -> DataSet:
     """Read a data set below ``--root`` or ``--sites-root``."""
-    from reid.commands.shared import data_root
     from reid.data.card import load_card
     from reid.data.reading import read_dataset
+    from reid.paths import data_root
 
     return read_dataset(load_card(name), data_root(arguments.root), arguments.sites_root, splits)
 

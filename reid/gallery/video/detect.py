@@ -86,7 +86,7 @@ class TorchvisionDetector:
             raise InputError("the detector 'torchvision' needs it: pip install 'reid-gap[detect]'") from None
         import torch
 
-        from reid.engine.build import exact_float32
+        from reid.engine.setup import exact_float32
 
         exact_float32()
         if threads is not None:

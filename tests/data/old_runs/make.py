@@ -9,12 +9,12 @@ import os
 import signal
 from pathlib import Path
 
+from runs import evaluate_run
 from trees import write_image
 
 from reid.config import load_config
 from reid.engine import build
 from reid.engine.train import Interrupted, train
-from reid.evaluation.evaluate import evaluate_run
 
 OVERRIDES = [
     "model.backbone=resnet18_ibn_b", "model.weights=none", "model.width=0.03125", "data.source=people.csv",

@@ -208,7 +208,7 @@ def test_a_real_video_with_public_networks(monkeypatch):
     monkeypatch.setenv("REID_MODELS", str(SHARED / "models" / "openvino"))
     monkeypatch.setattr(module, "frames", part)
     detector = load_detector("person-detection-retail-0013", threads=1)
-    model = load(Path("person-reidentification-retail-0265"), threads=1)
+    model = load("person-reidentification-retail-0265", ["threads=1"])
     store = MemoryStore(model.origin)
     for entry, feature, jpeg in fragments(REAL, "door", detector, model, progress=False):
         store.add([entry], feature[None], [jpeg])

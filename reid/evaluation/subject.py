@@ -1,0 +1,88 @@
+"""What is tested: a network, the folder that its results are filed in, and how it is tested."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from reid.config import Config
+from reid.engine import build
+from reid.engine.setup import Testing
+from reid.evaluation.targets import Adaptation
+from reid.networks import Network, default_testing, open_foreign
+from reid.networks.trained import Trained, TrainedNetwork, open_run
+
+NOT_KNOWN = "not known"  # the source of a network that this project did not train
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A network to be tested.
+
+    Attributes:
+        folder: of its results: a run's own, or one below ``testing.output`` for a network of other origin.
+        run: the run that it is, or was adapted from; None for a network of other origin.
+        adaptation: the images from which its batch-norm statistics are.
+    """
+
+    network: Network
+    folder: Path
+    testing: Testing
+    run: TrainedNetwork | None = None
+    adaptation: Adaptation | None = None
+
+    @property
+    def digest(self) -> str:
+        """Sixteen hexadecimal digits of the network's file or files."""
+        return self.network.origin.network[:16]
+
+    @property
+    def trained(self) -> Trained | None:
+        """What it was trained on, where that is known."""
+        return self.run.trained if self.run else None
+
+    def describe(self) -> dict[str, Any]:
+        """For results files: the network."""
+        if self.run is not None:
+            return self.run.describe()
+        origin = self.network.origin
+        unknown: dict[str, Any] = {"backbone": NOT_KNOWN, "source": NOT_KNOWN, "sources": [], "seed": None}
+        return {
+            "name": origin.name,
+            "model": origin.name,
+            **unknown,
+            "checkpoint": self.digest,
+            "origin": asdict(origin),
+        }
+
+    def settings(self) -> dict[str, Any]:
+        """For results files: how a feature is taken from the network."""
+        return self.run.settings() if self.run else {"flip": self.testing.flip, "seed": None}
+
+
+def subject_of(name: str | Path, overrides: Sequence[str] = ()) -> Subject:
+    """The network that a name stands for (see :func:`reid.networks.load`).
+
+    Raises:
+        InputError: naming what is missing or wrong.
+    """
+    folder = Path(name)
+    if folder.is_dir():
+        run = open_run(folder, overrides)
+        return Subject(run, folder, build.testing(run.config), run)
+    testing = default_testing(overrides)
+    network = open_foreign(str(name), testing)
+    own = f"{network.origin.name}_{network.origin.fingerprint[:8]}"
+    return Subject(network, Path(testing.output) / "networks" / own, testing)
+
+
+def subject_of_run(config: Config, folder: Path) -> Subject:
+    """The finished run of ``config`` in ``folder``.
+
+    Raises:
+        InputError: an unfinished run or a damaged file.
+    """
+    run = TrainedNetwork(config, folder)
+    return Subject(run, folder, build.testing(config), run)

@@ -1,0 +1,21 @@
+"""Short ways to test the run of a config, for tests that are about something else."""
+
+from reid.engine import build
+from reid.evaluation.adapted import adapted
+from reid.evaluation.evaluate import evaluate
+from reid.evaluation.subject import subject_of_run
+from reid.retrieval.features import Features
+
+
+def evaluate_run(config, folder, targets, progress=False, adabn=None, oracle=False):
+    """Results of the finished run in ``folder``, as its ``config`` says, on ``targets``."""
+    subject = subject_of_run(config, folder)
+    if adabn is not None:
+        subject = adapted(subject, adabn, progress)
+    return evaluate(subject, targets, progress, oracle)
+
+
+def features_of(network, samples, config, origin="test") -> Features:
+    """Features of ``samples`` by a network in evaluation mode."""
+    rows = build.extractor(config, network).extract(samples, progress=False)
+    return Features(rows, samples.pids, samples.camids, samples.names, origin)
