@@ -11,7 +11,8 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reid.commands.shared import add_overrides, check_targets, count, split_overrides, with_sources
+from reid.commands.networks import compare_networks
+from reid.commands.shared import MODEL, add_overrides, check_targets, count, split_overrides, with_sources
 from reid.errors import InputError
 from reid.files import write_atomically
 
@@ -24,11 +25,14 @@ if TYPE_CHECKING:
 
 def cross_domain_arguments(parser: argparse.ArgumentParser) -> None:
     what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--models", nargs="+", metavar="WHAT", help=f"networks as they are, each {MODEL}")
     what.add_argument("--cfgs", nargs="+", metavar="FILE", help="config files, one a model and source")
     what.add_argument(
         "--benchmark", metavar="FILE", help="a grid: models x sources x targets x seeds (configs/benchmarks)"
     )
-    parser.add_argument("--targets", nargs="+", default=[], metavar="NAME", help="with --cfgs: data sets to test on")
+    parser.add_argument(
+        "--targets", nargs="+", default=[], metavar="NAME", help="with --models, --cfgs: what to test on"
+    )
     parser.add_argument(
         "--jobs", type=count, default=1, metavar="N", help="runs at once; with several GPUs each has one of its own"
     )
@@ -36,7 +40,7 @@ def cross_domain_arguments(parser: argparse.ArgumentParser) -> None:
         "--output",
         type=Path,
         metavar="DIR",
-        help="folder of the tables (default: runs/cross_domain, runs/benchmarks/NAME)",
+        help="folder of the tables (default: runs/networks, runs/cross_domain, runs/benchmarks/NAME)",
     )
     add_overrides(parser)
 
@@ -49,7 +53,12 @@ def cross_domain(arguments: argparse.Namespace) -> None:
         _run_benchmark(arguments.benchmark, overrides, arguments.jobs, arguments.output)
         return
     if not targets:
-        raise InputError("--cfgs needs --targets NAME ...: the data sets to test on")
+        raise InputError(
+            f"{'--models' if arguments.models else '--cfgs'} needs --targets NAME ...: the data sets to test on"
+        )
+    if arguments.models:
+        compare_networks(arguments.models, targets, overrides, arguments.output or Path("runs/networks"))
+        return
     names, overrides = split_overrides(arguments.cfgs, overrides)
     _compare(names, targets, overrides, arguments.jobs, arguments.output or Path("runs/cross_domain"))
 
@@ -63,6 +72,7 @@ def _compare(names: Sequence[str], targets: Sequence[str], overrides: Sequence[s
     from reid.evaluation.results import read_results
     from reid.evaluation.targets import refuse_namesakes
     from reid.report.alike import mixtures
+    from reid.report.compared import with_intervals
     from reid.report.plots import gap_plot
     from reid.report.table import Row, gap_table, rows_of
 
@@ -80,10 +90,11 @@ def _compare(names: Sequence[str], targets: Sequence[str], overrides: Sequence[s
             lost = lacking(run, failures)
             if len(lost) < len(run.targets):
                 results = read_results(run.config.run_folder)
-                own = [target.label for target, _ in run.tests() if target.given not in lost]
-                rows += rows_of({**results, "targets": {label: results["targets"][label] for label in own}})
+                labels = [target.label for target, _ in run.tests() if target.given not in lost]
+                done = rows_of({**results, "targets": {label: results["targets"][label] for label in labels}})
+                rows += with_intervals(done, run.config.run_folder)
     if not rows:
-        _raise(failures, len(runs))
+        raise_failures(failures, _count(failures, runs))
     table = "\n\n".join([gap_table(rows), *mixtures(pd.DataFrame(rows))])
     print(table)
     content = io.StringIO()
@@ -94,7 +105,7 @@ def _compare(names: Sequence[str], targets: Sequence[str], overrides: Sequence[s
     write_atomically(output / "results.csv", content.getvalue())
     gap_plot(rows, output / "gap.png")
     print(f"written: {output}/table.md, results.csv, gap.png")
-    _raise(failures, len(runs))
+    raise_failures(failures, _count(failures, runs))
 
 
 def _run_benchmark(name: str, overrides: Sequence[str], jobs: int, output: Path | None) -> None:
@@ -119,10 +130,14 @@ def _run_benchmark(name: str, overrides: Sequence[str], jobs: int, output: Path 
         for text in mixtures(pd.concat(tables, ignore_index=True)):
             print(text, file=sys.stderr)
         print(f"written: {output}/results.csv and the files beside it; python tools/report.py {output} makes a page")
-    _raise(failures, len(runs))
+    raise_failures(failures, _count(failures, runs))
 
 
-def _raise(failures: Sequence[Failure], runs: int) -> None:
+def _count(failures: Sequence[Failure], runs: Sequence[Run]) -> str:
+    return f"{len({failure.folder for failure in failures})} of {len(runs)} runs"
+
+
+def raise_failures(failures: Sequence[Failure], of_all: str) -> None:
     """End with what failed, if anything did, and say that what did not is kept.
 
     Raises:
@@ -131,8 +146,7 @@ def _raise(failures: Sequence[Failure], runs: int) -> None:
     """
     if not failures:
         return
-    count = len({failure.folder for failure in failures})
-    head = f"{count} of {runs} runs failed; what did not is kept, and the same command does what is missing:"
+    head = f"{of_all} failed; what did not is kept, and the same command does what is missing:"
     text = "\n".join([head, *map(str, failures)])
     raise RuntimeError(text) if any(failure.bug for failure in failures) else InputError(text)
 

@@ -18,6 +18,7 @@ def train(arguments: argparse.Namespace) -> None:
     from reid.evaluation.evaluate import evaluate
     from reid.evaluation.results import RESULTS_FILE
     from reid.evaluation.subject import subject_of_run
+    from reid.report.compared import with_intervals
     from reid.report.table import rows_of, target_table
 
     config = load_config(arguments.cfg, arguments.overrides)
@@ -28,7 +29,7 @@ def train(arguments: argparse.Namespace) -> None:
         print(f"trained: {folder}; {' and '.join(config.data.sources)}: no test split there, and no target given")
         return
     results = evaluate(subject_of_run(config, folder), targets)
-    print(target_table(rows_of(results)))
+    print(target_table(with_intervals(rows_of(results), folder)))
     print(f"written: {folder / RESULTS_FILE}")
 
 
@@ -54,6 +55,7 @@ def evaluate(arguments: argparse.Namespace) -> None:
     from reid.evaluation.evaluate import evaluate
     from reid.evaluation.results import RESULTS_FILE
     from reid.evaluation.subject import subject_of
+    from reid.report.compared import with_intervals
     from reid.report.table import rows_of, target_table
 
     targets, overrides = split_overrides(arguments.targets, arguments.overrides)
@@ -61,7 +63,7 @@ def evaluate(arguments: argparse.Namespace) -> None:
     if arguments.adabn is not None:
         subject = adapted(subject, arguments.adabn)
     results = evaluate(subject, targets, oracle=arguments.oracle)
-    print(target_table(rows_of(results)))
+    print(target_table(with_intervals(rows_of(results), subject.folder)))
     if arguments.oracle:
         for label, test in results["targets"].items():
             best = test["oracle"]
