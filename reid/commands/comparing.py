@@ -17,7 +17,7 @@ from reid.errors import InputError
 from reid.files import write_atomically
 
 if TYPE_CHECKING:
-    from reid.evaluation.benchmark import Failure, Run
+    from reid.evaluation.grid import Entry, Failure
 
 
 # cross-domain
@@ -68,7 +68,7 @@ def _compare(names: Sequence[str], targets: Sequence[str], overrides: Sequence[s
 
     from reid.config import load_config
     from reid.data.roots import tables_kept
-    from reid.evaluation.benchmark import Run, lacking
+    from reid.evaluation.grid import Run, lacking
     from reid.evaluation.results import read_results
     from reid.evaluation.targets import refuse_namesakes
     from reid.report.alike import mixtures
@@ -112,7 +112,8 @@ def _run_benchmark(name: str, overrides: Sequence[str], jobs: int, output: Path 
     import pandas as pd
 
     from reid.data.roots import tables_kept
-    from reid.evaluation.benchmark import check_sources, load_benchmark, runs_of, write_benchmark
+    from reid.evaluation.benchmark import write_benchmark
+    from reid.evaluation.grid import check_sources, foreign_of, load_benchmark, runs_of
     from reid.files import locked
     from reid.report.alike import mixtures
 
@@ -122,18 +123,20 @@ def _run_benchmark(name: str, overrides: Sequence[str], jobs: int, output: Path 
         for run in {run.config.data.sources: run for run in runs}.values():
             check_targets(run.config, benchmark.targets)
         check_sources(runs[0].config, benchmark)
+        entries: list[Entry] = [*runs, *foreign_of(benchmark, runs[0].config)]
         output = output or Path("runs/benchmarks") / stem
         with locked(output):
-            failures = _do_missing(f"{stem}: {len(runs)} runs", runs, jobs)
-            tables = write_benchmark(stem, benchmark, runs, output, failures)
+            foreign = f", {len(entries) - len(runs)} foreign networks" if len(entries) > len(runs) else ""
+            failures = _do_missing(f"{stem}: {len(runs)} runs{foreign}", entries, jobs)
+            tables = write_benchmark(stem, benchmark, entries, output, failures)
     if tables:
         for text in mixtures(pd.concat(tables, ignore_index=True)):
             print(text, file=sys.stderr)
         print(f"written: {output}/results.csv and the files beside it; python tools/report.py {output} makes a page")
-    raise_failures(failures, _count(failures, runs))
+    raise_failures(failures, _count(failures, entries))
 
 
-def _count(failures: Sequence[Failure], runs: Sequence[Run]) -> str:
+def _count(failures: Sequence[Failure], runs: Sequence[Entry]) -> str:
     return f"{len({failure.folder for failure in failures})} of {len(runs)} runs"
 
 
@@ -151,9 +154,10 @@ def raise_failures(failures: Sequence[Failure], of_all: str) -> None:
     raise RuntimeError(text) if any(failure.bug for failure in failures) else InputError(text)
 
 
-def _do_missing(name: str, runs: Sequence[Run], jobs: int) -> list[Failure]:
+def _do_missing(name: str, runs: Sequence[Entry], jobs: int) -> list[Failure]:
     """Say what is missing and, where it is known, about how long it takes; then do it; returns what failed."""
-    from reid.evaluation.scheduler import estimate, tasks_of, work
+    from reid.evaluation.scheduler import work
+    from reid.evaluation.tasks import estimate, tasks_of
 
     tasks = tasks_of(runs)
     cells = sum(len(missing) for task in tasks for missing in task.missing)
@@ -163,7 +167,7 @@ def _do_missing(name: str, runs: Sequence[Run], jobs: int) -> list[Failure]:
         seconds = estimate(tasks, runs, jobs)
         if seconds is None:
             text += (
-                "; the time is not known yet: no such network was trained here, the bar shows it from the first steps"
+                "; the time is not known yet: no such networks were timed here, the bar shows it from the first steps"
             )
         else:
             minutes = seconds / 60

@@ -16,7 +16,7 @@ from reid.files import write_atomically
 if TYPE_CHECKING:
     import pandas as pd
 
-    from reid.evaluation.benchmark import Failure
+    from reid.evaluation.grid import Failure
     from reid.evaluation.subject import Subject
     from reid.evaluation.targets import Target
     from reid.report.table import Row
@@ -86,8 +86,8 @@ def _opened(names: Sequence[str], targets: Sequence[str], overrides: Sequence[st
 
 def _tested(network: Compared) -> tuple[dict[str, Any], list[Failure]]:
     """A network's results on the targets, and what kept others from being had: each by itself."""
-    from reid.evaluation.benchmark import Failure
     from reid.evaluation.evaluate import evaluate
+    from reid.evaluation.grid import Failure
 
     subject, failures = network.subject, []
     results: dict[str, Any] = {"run": subject.describe(), "targets": {}}

@@ -72,10 +72,18 @@ def subject_of(name: str | Path, overrides: Sequence[str] = ()) -> Subject:
     if folder.is_dir():
         run = open_run(folder, overrides)
         return Subject(run, folder, build.testing(run.config), run)
-    testing = default_testing(overrides)
-    network = open_foreign(str(name), testing)
-    own = f"{network.origin.name}_{network.origin.fingerprint[:8]}"
-    return Subject(network, Path(testing.output) / "networks" / own, testing)
+    return foreign_subject(str(name), default_testing(overrides))
+
+
+def foreign_subject(name: str, testing: Testing) -> Subject:
+    """A network of other origin, by name.
+
+    Raises:
+        InputError: naming what is missing or wrong.
+    """
+    network = open_foreign(name, testing)
+    folder = f"{network.origin.name}_{network.origin.fingerprint[:8]}"
+    return Subject(network, Path(testing.output) / "networks" / folder, testing)
 
 
 def subject_of_run(config: Config, folder: Path) -> Subject:

@@ -30,7 +30,9 @@ def subject(benchmark: Benchmark) -> str:
     more = (
         f" Of these, {listed(seeing)} took batch-norm statistics from the target's unlabelled images." if seeing else ""
     )
-    return f"{first}{more} Valid queries: {counts}; in-domain means the test split of the data trained on."
+    networks = benchmark.networks
+    beside = f" Networks of other origin, in a table of their own: {listed(networks)}." if networks else ""
+    return f"{first}{more}{beside} Valid queries: {counts}; in-domain means the test split of the data trained on."
 
 
 def findings(

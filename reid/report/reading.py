@@ -18,8 +18,9 @@ FIGURES = ["mAP", "rank1", "rank5", "rank10", "mINP", "queries", "gallery"]
 ORACLE = ["oracle_epoch", "oracle_mAP"]
 LATER = {
     "adabn": "False", "epoch": "", "epoch_choice": "", "oracle_epoch": "", "oracle_mAP": "", "train_device": "",
-    "train_precision": "", "device": "", "precision": "",
+    "train_precision": "", "device": "", "precision": "", "foreign": "False",
 }  # fmt: skip
+FOREIGN_KEY = ["model", "source", "target"]  # a network of other origin has no seed
 MISSING = [*KEY, "reason"]
 QUERY_COLUMNS = [*KEY, "trial", "path", "pid", "camid", "ap", "inp", "first_rank"]
 DIVERGENCE_KEY = ["model", "source", "seed", "a", "b", "by", "stage"]
@@ -27,16 +28,34 @@ DIVERGENCE_FIGURES = ["mean", "median", "instance_norm"]
 
 
 def read_results(path: Path, place: int) -> pd.DataFrame:
-    """results.csv or remedies.csv. Columns of ``LATER`` that an older file lacks get the value that stands there."""
+    """results.csv or remedies.csv, without networks of other origin. Columns of ``LATER`` that an older file lacks get
+    the value that stands there."""
+    frame = _tested(path)
+    frame = _numbers(frame[~frame["foreign"]].reset_index(drop=True), path, [*FIGURES, *ORACLE])
+    return _seeds(frame, path).assign(folder=place)
+
+
+def read_foreign(path: Path, place: int) -> pd.DataFrame:
+    """The rows of results.csv that are of networks of other origin, which have no seed."""
+    frame = _tested(path)
+    frame = _numbers(frame[frame["foreign"]].reset_index(drop=True), path, FIGURES)
+    if (frame["seed"] != "").any():
+        raise InputError(
+            f"{path}: column seed: a network of other origin has {frame['seed'].max()!r}, where none can be"
+        )
+    return frame.drop(columns="seed").assign(folder=place)
+
+
+def _tested(path: Path) -> pd.DataFrame:
     frame = _csv(path, [*KEY, "in_domain", *FIGURES, "run"])
     for column, value in LATER.items():
         frame[column] = frame[column].mask(frame[column] == "", value) if column in frame else value
-    for column in ("in_domain", "adabn"):
+    for column in ("in_domain", "adabn", "foreign"):
         flags = frame[column].map({"True": True, "False": False})
         if flags.isna().any():
             raise InputError(f"{path}: {column}: {frame[column][flags.isna()].iloc[0]!r} is neither True nor False")
         frame[column] = flags.astype(bool)
-    return _numbers(frame, path, ["seed", *FIGURES, *ORACLE]).assign(folder=place)
+    return frame
 
 
 def _csv(path: Path, needed: Sequence[str]) -> pd.DataFrame:
@@ -62,6 +81,12 @@ def _numbers(frame: pd.DataFrame, path: Path, columns: Sequence[str]) -> pd.Data
             frame[column] = pd.to_numeric(frame[column].mask(frame[column] == ""))
         except ValueError as error:
             raise InputError(f"{path}: column {column}: {error}") from None
+    return frame
+
+
+def _seeds(frame: pd.DataFrame, path: Path) -> pd.DataFrame:
+    """Seeds as whole numbers."""
+    frame = _numbers(frame, path, ["seed"])
     if frame["seed"].isna().any():
         raise InputError(f"{path}: column seed: is empty in {int(frame['seed'].isna().sum())} rows")
     frame["seed"] = frame["seed"].astype(int)
@@ -79,6 +104,12 @@ def joined_results(frames: Sequence[pd.DataFrame], folders: Sequence[Path], name
     ]  # perhaps in one of the folders only
     oracle = _one_a_key([measured], files, KEY, ORACLE, "model {}, {} → {}, seed {}").drop(columns="folder")
     return joined.drop(columns=ORACLE).merge(oracle, on=KEY, how="left")
+
+
+def joined_foreign(frames: Sequence[pd.DataFrame], folders: Sequence[Path]) -> pd.DataFrame:
+    """As :func:`joined_results`, of networks of other origin."""
+    files = [folder / RESULTS for folder in folders]
+    return _one_a_key(frames, files, FOREIGN_KEY, [*FIGURES, "in_domain"], "network {}, {} → {}")
 
 
 def _one_a_key(
@@ -100,13 +131,18 @@ def _one_a_key(
     return frame.drop_duplicates(key, ignore_index=True)
 
 
-def read_queries(folders: Sequence[Path], name: str, results: pd.DataFrame) -> pd.DataFrame:
-    """The queries of every row of ``results``, from the folder that the row comes from.
+def read_queries(
+    folders: Sequence[Path], name: str, results: pd.DataFrame, key: Sequence[str] = tuple(KEY)
+) -> pd.DataFrame:
+    """The queries of every row of ``results``, from the folder that the row comes from; ``key`` names a row:
+    ``FOREIGN_KEY`` those of networks of other origin.
 
     Raises:
         InputError: naming the file, when it is missing, lacks columns or the queries of a row.
     """
-    frames = [pd.DataFrame(columns=QUERY_COLUMNS)]
+    key = list(key)
+    columns = [column for column in QUERY_COLUMNS if column in key or column not in KEY]
+    frames = [pd.DataFrame(columns=columns)]
     for place in results["folder"].unique():
         path = folders[place] / name
         try:
@@ -114,13 +150,18 @@ def read_queries(folders: Sequence[Path], name: str, results: pd.DataFrame) -> p
         except (OSError, ValueError) as error:
             raise InputError(f"{path}: cannot be read: {error}") from None
         _require(frame, path, QUERY_COLUMNS)
-        wanted = results.loc[results["folder"] == place, KEY]
-        own = wanted.merge(frame.drop_duplicates(KEY)[KEY], on=KEY, how="left", indicator=True)
-        lost = own[own["_merge"] == "left_only"]
+        frame = frame[frame["seed"].notna() == ("seed" in key)]
+        frame = frame.astype({"seed": int}) if "seed" in key else frame.drop(columns="seed")
+        wanted = results.loc[results["folder"] == place, key]
+        found = wanted.merge(frame.drop_duplicates(key)[key], on=key, how="left", indicator=True)
+        lost = found[found["_merge"] == "left_only"]
         if len(lost):
-            model, source, target, seed = lost.iloc[0][KEY]
-            raise InputError(f"{path}: holds no queries of model {model}, {source} → {target}, seed {seed}")
-        frames.append(frame.merge(wanted, on=KEY)[QUERY_COLUMNS])
+            row = dict(lost.iloc[0][key])
+            seed = f", seed {row['seed']}" if "seed" in row else ""
+            raise InputError(
+                f"{path}: holds no queries of model {row['model']}, {row['source']} → {row['target']}{seed}"
+            )
+        frames.append(frame.merge(wanted, on=key)[columns])
     return pd.concat(frames[1:], ignore_index=True) if len(frames) > 1 else frames[0]
 
 
@@ -135,7 +176,7 @@ def read_divergence(folders: Sequence[Path]) -> pd.DataFrame:
     frames = []
     for place, path in enumerate(files):
         if path.is_file() and path.read_text(encoding="utf-8").strip():  # empty where nothing was measured
-            frame = _numbers(_csv(path, columns), path, ["seed", "stage", "mean", "median"])
+            frame = _seeds(_numbers(_csv(path, columns), path, ["stage", "mean", "median"]), path)
             frame["instance_norm"] = frame["instance_norm"] == "True"
             frames.append(frame.assign(folder=place))
     if not frames:

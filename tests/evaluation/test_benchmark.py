@@ -28,18 +28,11 @@ from reid.engine import build
 from reid.engine.checkpoint import FILE, read_progress
 from reid.engine.train import is_trained
 from reid.errors import InputError
-from reid.evaluation.benchmark import check_sources, load_benchmark, runs_of, write_benchmark
+from reid.evaluation.benchmark import write_benchmark
+from reid.evaluation.grid import check_sources, load_benchmark, runs_of
 from reid.evaluation.results import read_results
-from reid.evaluation.scheduler import (
-    _check_alike,
-    _do,
-    _Log,
-    _network_key,
-    _with,
-    estimate,
-    tasks_of,
-    work,
-)
+from reid.evaluation.scheduler import _check_alike, _do, _with, work
+from reid.evaluation.tasks import Log, estimate, network_key, tasks_of
 from reid.files import locked, write_atomically
 
 GRID = """
@@ -298,7 +291,7 @@ def test_a_folder_in_use_comes_last_and_is_waited_for(grid, caplog):
 def test_steps_are_counted_by_reading_what_was_added(grid, monkeypatch):
     path, overrides = grid
     config = runs_of(load_benchmark(str(path))[1], overrides)[0].config
-    log, file = _Log(config), config.run_folder / "log.jsonl"
+    log, file = Log(config.run_folder), config.run_folder / "log.jsonl"
     assert log.steps() == 0
     config.run_folder.mkdir(parents=True)
     file.write_bytes(b"one\n" * 1000)
@@ -390,7 +383,7 @@ def test_how_long_it_will_take(grid, monkeypatch):
     assert estimate(tasks, runs, 1) is None and not Path("runs").exists()  # nothing is known, and nothing is tried
     assert work(tasks[:2], 1, progress=False) == []
     left = tasks_of(runs)
-    assert len(left) == 2 and {_network_key(task.config) for task in left} == {_network_key(t.config) for t in tasks}
+    assert len(left) == 2 and {network_key(task.config) for task in left} == {network_key(t.config) for t in tasks}
     for number, task in enumerate(tasks[:2]):
         path = task.config.run_folder / FILE
         stored = replace(read_progress(path), seconds=(10.0, 30.0)[number])
@@ -398,8 +391,8 @@ def test_how_long_it_will_take(grid, monkeypatch):
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a dict
         save_file(tensors, path, {"progress": json.dumps(asdict(stored))})
     # the two networks are of unlike kinds: two steps in 10 s and in 30 s; a test counts as steps
-    seconds = {_network_key(task.config): s for task, s in zip(tasks[:2], (5, 15), strict=True)}
-    expected = sum(seconds[_network_key(task.config)] * (task.steps + task.tests) for task in left)
+    seconds = {network_key(task.config): s for task, s in zip(tasks[:2], (5, 15), strict=True)}
+    expected = sum(seconds[network_key(task.config)] * (task.steps + task.tests) for task in left)
     assert estimate(left, runs, 1) == pytest.approx(expected)
     assert estimate(left, runs[:1], 1) is None
     monkeypatch.setattr(os, "cpu_count", lambda: 2)
