@@ -29,7 +29,7 @@ from reid.engine.checkpoint import FILE, read_progress
 from reid.engine.train import is_trained
 from reid.errors import InputError
 from reid.evaluation.benchmark import write_benchmark
-from reid.evaluation.grid import check_sources, load_benchmark, runs_of
+from reid.evaluation.grid import check_sources, foreign_of, load_benchmark, runs_of
 from reid.evaluation.results import read_results
 from reid.evaluation.scheduler import _check_alike, _do, _with, work
 from reid.evaluation.tasks import Log, estimate, network_key, tasks_of
@@ -471,6 +471,103 @@ def test_two_sources_of_one_name_are_no_one_row(grid, tmp_path):
     _, benchmark = load_benchmark(str(path))
     with pytest.raises(InputError, match=f"sources: {sources[0]} and {sources[1]} are both named shop"):
         check_sources(runs_of(benchmark, overrides)[0].config, benchmark)
+
+
+@pytest.fixture
+def with_foreign(grid, tmp_path):
+    """The grid with one model, one seed and two networks of other origin; its overrides."""
+    from tiny_onnx import describe, mean_colours
+
+    path, overrides = grid
+    for name, weights in (("a", np.eye(3)), ("b", [[1, 0, 0], [0, 1, 1]])):
+        describe(mean_colours(tmp_path / f"{name}.onnx", np.float32(weights)), output="flat")
+    path.write_text(
+        f"models:\n  A: {{model: {tmp_path / 'a.onnx'}, trained_on: {tmp_path / 'people'}}}\n  BN: market_bn.yaml\n"
+        f"  B: {{model: {tmp_path / 'b.onnx'}}}\n"
+        f"sources: [market1501]\ntargets: [market1501, {tmp_path / 'people'}]\nseeds: [0]\n"
+    )
+    return path, overrides
+
+
+def test_foreign_networks_are_tested_as_they_are(with_foreign, capsys, tmp_path):
+    path, overrides = with_foreign
+    arguments = ["cross-domain", "--benchmark", str(path), "--jobs", "2", "--output", "out", *overrides]
+    assert main(arguments) == 0
+    assert "1 runs, 2 foreign networks, 6 cells; missing: 6 cells, 1 runs to train" in capsys.readouterr().out
+    results = pd.read_csv("out/results.csv", dtype=str, keep_default_na=False)
+    assert list(results["model"]) == ["BN", "BN", "A", "A", "B", "B"]
+    assert list(results["seed"]) == ["0", "0", "", "", "", ""] and list(results["epoch"][2:]) == [""] * 4
+    assert list(results["source"]) == ["market1501"] * 2 + ["people"] * 2 + ["not known"] * 2
+    assert list(results["in_domain"]) == ["True", "False", "False", "True", "False", "False"]
+    assert list(results["foreign"]) == ["False"] * 2 + ["True"] * 4
+    queries = pd.read_parquet("out/queries.parquet")
+    means = queries.groupby(["model", "target"])["ap"].mean()
+    for row in results.itertuples():
+        assert means[row.model, row.target] == pytest.approx(float(row.mAP))
+        assert (Path(row.run) / "results.json").exists()
+    assert queries["seed"].isna().sum() == (queries["model"] != "BN").sum() > 0
+    told = json.loads(Path("out/benchmark.json").read_text())
+    assert list(told["models"]) == ["BN", "A", "B"]
+    assert told["models"]["B"] == {"model": str(tmp_path / "b.onnx"), "trained_on": None} and told["missing"] == []
+    before = tables(Path("out"))
+    assert main(arguments) == 0 and "missing: 0 cells" in capsys.readouterr().out and tables(Path("out")) == before
+    assert main(["report", "out"]) == 0 and '<section id="others">' in Path("out/index.html").read_text()
+
+
+def test_a_foreign_network_that_fails_loses_no_other(with_foreign, tmp_path):
+    path, overrides = with_foreign
+    _, benchmark = load_benchmark(str(path))
+    runs = runs_of(benchmark, overrides)
+    entries = [*runs, *foreign_of(benchmark, runs[0].config)]
+    tasks = tasks_of(entries)
+    assert [(task.foreign, task.steps) for task in tasks] == [(False, 2), (True, 0), (True, 0)]
+    assert estimate(tasks, entries, 1) is None
+    content = (tmp_path / "a.onnx").read_bytes()
+    (tmp_path / "a.onnx").write_bytes(b"no network")
+    failures = work(tasks, 1, progress=False)
+    assert {failure.run for failure in failures} == {f"A ({tmp_path / 'a.onnx'})"} and not failures[0].bug
+    write_benchmark("small", benchmark, entries, Path("out"), failures)
+    assert set(pd.read_csv("out/results.csv")["model"]) == {"BN", "B"}
+    missing = json.loads(Path("out/benchmark.json").read_text())["missing"]
+    assert [(cell["model"], cell["source"], cell["target"], cell["seed"]) for cell in missing] == [
+        ("A", "people", "market1501", None), ("A", "people", "people", None),
+    ]  # fmt: skip
+    (tmp_path / "a.onnx").write_bytes(content)
+    assert [task.foreign for task in tasks_of(entries)] == [True]
+
+
+@pytest.mark.parametrize(
+    ("models", "message"),
+    [
+        ("A: {model: a.onnx}", "names no model to train"),
+        ("BN: market_bn.yaml, A: {model: a.onnx, adabn: true}", r"models: A: unknown key 'adabn'; the keys here are"),
+        ("BN: market_bn.yaml, A: {model: a.onnx, cfg: b.yaml}", r"models: A: unknown key 'cfg'"),
+        ("BN: market_bn.yaml, A: {model: .}", "models: A: . is a folder; of a run of this project give cfg"),
+        ("BN: market_bn.yaml, A: {model: 3}", "models: A: model"),
+    ],
+)
+def test_bad_foreign_networks(tmp_path, models, message):
+    path = tmp_path / "grid.yaml"
+    rest = "sources: [a]\ntargets: [a]\nseeds: [0]\n"
+    path.write_text(f"models: {{{models}}}\n{rest}")
+    with pytest.raises(InputError, match=message):
+        load_benchmark(str(path))
+    path.write_text(f"models: {{BN: market_bn.yaml}}\nforeign: {{A: {{model: a.onnx}}}}\n{rest}")
+    with pytest.raises(InputError, match="stand among the models"):
+        load_benchmark(str(path))
+
+
+def test_foreign_networks_that_cannot_be_opened_or_are_one(with_foreign):
+    path, overrides = with_foreign
+    text = path.read_text()
+    path.write_text(text.replace("b.onnx", "nowhere.onnx"))
+    _, benchmark = load_benchmark(str(path))
+    config = runs_of(benchmark, overrides)[0].config
+    with pytest.raises(InputError, match="nowhere"):
+        foreign_of(benchmark, config)
+    path.write_text(text.replace("b.onnx", "a.onnx"))
+    with pytest.raises(InputError, match="'B' and 'A' are the same network"):
+        foreign_of(load_benchmark(str(path))[1], config)
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "configs" / "benchmarks").glob("*.yaml")))
