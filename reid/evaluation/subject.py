@@ -82,8 +82,8 @@ def foreign_subject(name: str, testing: Testing) -> Subject:
         InputError: naming what is missing or wrong.
     """
     network = open_foreign(name, testing)
-    folder = f"{network.origin.name}_{network.origin.fingerprint[:8]}"
-    return Subject(network, Path(testing.output) / "networks" / folder, testing)
+    place = Path(testing.output) / "networks" / f"{network.origin.name}_{network.origin.fingerprint[:8]}"
+    return Subject(network, place, testing)
 
 
 def subject_of_run(config: Config, folder: Path) -> Subject:
