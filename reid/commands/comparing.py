@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reid.commands.networks import compare_networks
-from reid.commands.shared import MODEL, add_overrides, check_targets, count, split_overrides, with_sources
+from reid.commands.shared import MODEL, add_overrides, add_protocol, check_targets, count, split_overrides, with_sources
 from reid.errors import InputError
 from reid.files import write_atomically
 
 if TYPE_CHECKING:
-    from reid.evaluation.grid import Entry, Failure
+    from reid.evaluation.entries import Entry, Failure
 
 
 # cross-domain
@@ -42,11 +42,16 @@ def cross_domain_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="folder of the tables (default: runs/networks, runs/cross_domain, runs/benchmarks/NAME)",
     )
+    add_protocol(parser)
     add_overrides(parser)
 
 
 def cross_domain(arguments: argparse.Namespace) -> None:
     targets, overrides = split_overrides(arguments.targets, arguments.overrides)
+    if arguments.protocol and not arguments.models:
+        raise InputError(
+            "--protocol goes with --models; of configs and grids each target's card says it (cross_camera_only)"
+        )
     if arguments.benchmark:
         if targets:
             raise InputError(f"--targets {' '.join(targets)}: the benchmark's file names its targets")
@@ -57,7 +62,8 @@ def cross_domain(arguments: argparse.Namespace) -> None:
             f"{'--models' if arguments.models else '--cfgs'} needs --targets NAME ...: the data sets to test on"
         )
     if arguments.models:
-        compare_networks(arguments.models, targets, overrides, arguments.output or Path("runs/networks"))
+        output = arguments.output or Path("runs/networks")
+        compare_networks(arguments.models, targets, overrides, arguments.protocol, output)
         return
     names, overrides = split_overrides(arguments.cfgs, overrides)
     _compare(names, targets, overrides, arguments.jobs, arguments.output or Path("runs/cross_domain"))
@@ -68,7 +74,7 @@ def _compare(names: Sequence[str], targets: Sequence[str], overrides: Sequence[s
 
     from reid.config import load_config
     from reid.data.roots import tables_kept
-    from reid.evaluation.grid import Run, lacking
+    from reid.evaluation.entries import Run, lacking
     from reid.evaluation.results import read_results
     from reid.evaluation.targets import refuse_namesakes
     from reid.report.alike import mixtures
@@ -90,7 +96,7 @@ def _compare(names: Sequence[str], targets: Sequence[str], overrides: Sequence[s
             lost = lacking(run, failures)
             if len(lost) < len(run.targets):
                 results = read_results(run.config.run_folder)
-                labels = [target.label for target, _ in run.tests() if target.given not in lost]
+                labels = [target.filed for target, _ in run.tests() if target.given not in lost]
                 done = rows_of({**results, "targets": {label: results["targets"][label] for label in labels}})
                 rows += with_intervals(done, run.config.run_folder)
     if not rows:
@@ -113,7 +119,8 @@ def _run_benchmark(name: str, overrides: Sequence[str], jobs: int, output: Path 
 
     from reid.data.roots import tables_kept
     from reid.evaluation.benchmark import write_benchmark
-    from reid.evaluation.grid import check_sources, foreign_of, load_benchmark, runs_of
+    from reid.evaluation.entries import check_sources, foreign_of, refuse_two_protocols, runs_of
+    from reid.evaluation.grid import load_benchmark
     from reid.files import locked
     from reid.report.alike import mixtures
 
@@ -121,7 +128,7 @@ def _run_benchmark(name: str, overrides: Sequence[str], jobs: int, output: Path 
     with tables_kept():
         runs = runs_of(benchmark, overrides)
         for run in {run.config.data.sources: run for run in runs}.values():
-            check_targets(run.config, benchmark.targets)
+            refuse_two_protocols(check_targets(run.config, benchmark.targets))
         check_sources(runs[0].config, benchmark)
         entries: list[Entry] = [*runs, *foreign_of(benchmark, runs[0].config)]
         output = output or Path("runs/benchmarks") / stem

@@ -16,10 +16,11 @@ from reid.files import write_atomically
 if TYPE_CHECKING:
     import pandas as pd
 
-    from reid.evaluation.grid import Failure
+    from reid.evaluation.entries import Failure
     from reid.evaluation.subject import Subject
     from reid.evaluation.targets import Target
     from reid.report.table import Row
+    from reid.retrieval.protocol import Protocol
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +34,9 @@ class Compared:
     targets: list[Target]
 
 
-def compare_networks(models: Sequence[str], targets: Sequence[str], overrides: Sequence[str], output: Path) -> None:
+def compare_networks(
+    models: Sequence[str], targets: Sequence[str], overrides: Sequence[str], protocol: Protocol | None, output: Path
+) -> None:
     """Test each network on each target, one after the other; print and write the tables.
 
     Raises:
@@ -46,7 +49,7 @@ def compare_networks(models: Sequence[str], targets: Sequence[str], overrides: S
 
     names, overrides = split_overrides(models, overrides)
     with tables_kept():
-        networks = _opened(names, targets, overrides)
+        networks = _opened(names, targets, overrides, protocol)
         rows: list[Row] = []
         queries: list[pd.DataFrame] = []
         home: list[pd.DataFrame] = []
@@ -63,12 +66,14 @@ def compare_networks(models: Sequence[str], targets: Sequence[str], overrides: S
     raise_failures(failures, f"{len({failure.run for failure in failures})} of {len(networks)} networks")
 
 
-def _opened(names: Sequence[str], targets: Sequence[str], overrides: Sequence[str]) -> list[Compared]:
+def _opened(
+    names: Sequence[str], targets: Sequence[str], overrides: Sequence[str], protocol: Protocol | None
+) -> list[Compared]:
     """The networks, each with its targets, which lie where its own configuration says."""
     from reid.evaluation.subject import subject_of
     from reid.evaluation.targets import read_targets, refuse_namesakes
 
-    subjects = [subject_of(name, overrides) for name in names]
+    subjects = [subject_of(name, overrides).under(protocol) for name in names]
     given: dict[str, str] = {}  # by fingerprint
     for name, subject in zip(names, subjects, strict=True):
         before = given.setdefault(subject.network.origin.fingerprint, name)
@@ -77,7 +82,7 @@ def _opened(names: Sequence[str], targets: Sequence[str], overrides: Sequence[st
     called = [subject.network.origin.name for subject in subjects]
     labels = [label if called.count(label) == 1 else name for label, name in zip(called, names, strict=True)]
     networks = [
-        Compared(label, subject, read_targets(subject.testing.roots, targets))
+        Compared(label, subject, read_targets(subject.testing.roots, targets, protocol))
         for label, subject in zip(labels, subjects, strict=True)
     ]
     refuse_namesakes([target for network in networks for target in network.targets])  # a name stands for one data set
@@ -86,8 +91,8 @@ def _opened(names: Sequence[str], targets: Sequence[str], overrides: Sequence[st
 
 def _tested(network: Compared) -> tuple[dict[str, Any], list[Failure]]:
     """A network's results on the targets, and what kept others from being had: each by itself."""
+    from reid.evaluation.entries import Failure
     from reid.evaluation.evaluate import evaluate
-    from reid.evaluation.grid import Failure
 
     subject, failures = network.subject, []
     results: dict[str, Any] = {"run": subject.describe(), "targets": {}}
@@ -118,19 +123,22 @@ def _home(network: Compared, run: dict[str, Any]) -> list[pd.DataFrame]:
     from reid.evaluation.comparison import queries_of
     from reid.evaluation.evaluate import is_evaluated
     from reid.evaluation.results import read_results
-    from reid.evaluation.targets import read_targets
+    from reid.evaluation.targets import SUFFIX, read_targets
+    from reid.report.table import CROSS_CAMERA
 
     subject, tested = network.subject, {target.label for target in network.targets}
     stored = read_results(subject.folder)["targets"]
     frames = []
-    for label in (label for label in run["sources"] if label in stored and label not in tested):
-        try:
-            (target,) = read_targets(subject.testing.roots, [stored[label]["given"]])
-        except InputError as error:
-            log.warning(f"{network.label}: no drop from {label}: {error}")
-            continue
-        if is_evaluated(subject, target):
-            frames.append(queries_of(subject.folder, label, network.label, run["source"], label))
+    for label in (label for label in run["sources"] if label not in tested):
+        for filed in (filed for suffix in SUFFIX.values() if (filed := label + suffix) in stored):
+            test = stored[filed]
+            try:
+                (target,) = read_targets(subject.testing.roots, [test["given"]], test.get("protocol", CROSS_CAMERA))
+            except InputError as error:
+                log.warning(f"{network.label}: no drop from {filed}: {error}")
+                continue
+            if is_evaluated(subject, target):
+                frames.append(queries_of(subject.folder, filed, network.label, run["source"], filed))
     return frames
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from reid.commands.shared import add_model, add_overrides, check_targets, split_overrides, with_sources
+from reid.commands.shared import add_model, add_overrides, add_protocol, check_targets, split_overrides, with_sources
 
 
 def train_arguments(parser: argparse.ArgumentParser) -> None:
@@ -47,6 +47,7 @@ def evaluate_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="also show each target's best epoch, which looks at the target (runs with selection.keep_epochs=true)",
     )
+    add_protocol(parser)
     add_overrides(parser)
 
 
@@ -59,7 +60,7 @@ def evaluate(arguments: argparse.Namespace) -> None:
     from reid.report.table import rows_of, target_table
 
     targets, overrides = split_overrides(arguments.targets, arguments.overrides)
-    subject = subject_of(arguments.model, overrides)
+    subject = subject_of(arguments.model, overrides).under(arguments.protocol)
     if arguments.adabn is not None:
         subject = adapted(subject, arguments.adabn)
     results = evaluate(subject, targets, oracle=arguments.oracle)

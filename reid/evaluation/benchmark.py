@@ -10,7 +10,8 @@ from typing import Any
 import pandas as pd
 
 from reid.evaluation.divergence import domain_divergence, identity_divergence, rows_of
-from reid.evaluation.grid import Benchmark, Entry, Failure, ForeignEntry, Run, label_of, lacking
+from reid.evaluation.entries import Entry, Failure, ForeignEntry, Run, label_of, lacking
+from reid.evaluation.grid import Benchmark
 from reid.evaluation.moments import moments_of
 from reid.evaluation.results import QUERIES_FILE, read_results
 from reid.evaluation.targets import Target, result_key
@@ -41,9 +42,9 @@ def write_benchmark(
             for target, adaptation in run.tests():
                 if target.given in lost:
                     continue
-                key = result_key(target.label, adaptation)
+                key = result_key(target.label, target.protocol, adaptation)
                 row = _row(run, target, results["run"], results["targets"][key], folder)
-                described.setdefault(target.given, (target.label, results["targets"][key]))
+                described.setdefault(target.given, (target.filed, results["targets"][key]))
                 tested = pd.read_parquet(folder / "targets" / key / QUERIES_FILE)
                 names = {column: row[column] for column in ("model", "source", "target", "seed")}
                 queries.append(tested.assign(**names)[[*names, *tested.columns]])
@@ -90,7 +91,7 @@ def _row(
     return {
         "model": run.label,
         "source": place["source"],
-        "target": target.label,
+        "target": target.filed,
         "seed": place["seed"],
         "in_domain": place["in_domain"],
         "mAP": test["mAP"],
@@ -116,6 +117,7 @@ def _row(
         "precision": test["precision"],
         "code": test["code"],
         "foreign": isinstance(run, ForeignEntry),
+        "protocol": target.protocol,
     }
 
 

@@ -30,8 +30,8 @@ from reid.engine.signals import Interrupted, collected_signals
 from reid.engine.train import train
 from reid.errors import InputError
 from reid.evaluation.adapted import adapted
+from reid.evaluation.entries import Failure
 from reid.evaluation.evaluate import evaluate
-from reid.evaluation.grid import Failure
 from reid.evaluation.moments import moments_of
 from reid.evaluation.tasks import Task
 from reid.files import Busy

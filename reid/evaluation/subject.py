@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from reid.engine.setup import Testing
 from reid.evaluation.targets import Adaptation
 from reid.networks import Network, default_testing, open_foreign
 from reid.networks.trained import Trained, TrainedNetwork, open_run
+from reid.retrieval.protocol import Protocol
 
 NOT_KNOWN = "not known"  # the source of a network that this project did not train
 
@@ -32,6 +33,10 @@ class Subject:
     testing: Testing
     run: TrainedNetwork | None = None
     adaptation: Adaptation | None = None
+
+    def under(self, protocol: Protocol | None) -> Subject:
+        """Tested under this protocol whatever the targets' cards say; None leaves it to them."""
+        return replace(self, testing=replace(self.testing, protocol=protocol))
 
     @property
     def digest(self) -> str:

@@ -15,7 +15,7 @@ from reid.engine import build
 from reid.engine.checkpoint import FILE, LOG_FILE, read_progress
 from reid.engine.train import is_trained, planned_steps
 from reid.errors import InputError
-from reid.evaluation.grid import Entry, Run
+from reid.evaluation.entries import Entry, Run
 from reid.evaluation.targets import read_targets
 
 

@@ -15,7 +15,7 @@ from reid.evaluation.comparison import MEASURES, Standing, figures, queries_of, 
 from reid.evaluation.gap import trained_on
 from reid.evaluation.interval import Estimate
 from reid.evaluation.subject import NOT_KNOWN
-from reid.report.table import CHECKED, CROSS_CAMERA, Row, align, with_interval
+from reid.report.table import ANY_CAMERA, CHECKED, CROSS_CAMERA, Row, align, with_interval
 from reid.report.tables import MISSING, interval, points
 
 log = logging.getLogger(__name__)
@@ -58,7 +58,7 @@ def compared(rows: Sequence[Row], queries: pd.DataFrame, home: pd.DataFrame | No
         told, left_out = standings(
             queries[queries["target"].isin({row.target for row in alike})],
             _in_domain(in_domain),
-            home if protocol == CROSS_CAMERA else None,
+            home[home["target"].str.endswith(ANY_CAMERA) == (protocol != CROSS_CAMERA)] if home is not None else None,
         )
         parts += [f"Protocol {protocol}:"] * (protocol != CROSS_CAMERA)
         parts += [standing_tables(told, alike), *(f"Left out: {text}" for text in left_out)]
@@ -68,7 +68,7 @@ def compared(rows: Sequence[Row], queries: pd.DataFrame, home: pd.DataFrame | No
 
 def _in_domain(tested: set[tuple[str, str]]) -> Callable[[str, str], bool]:
     """Whether a target is the test split of a source: as the rows say, or by its name where it has no row."""
-    return lambda source, target: (source, target) in tested or trained_on(source, target)
+    return lambda source, target: (source, target) in tested or trained_on(source, target.removesuffix(ANY_CAMERA))
 
 
 def standing_tables(standings: Sequence[Standing], rows: Sequence[Row]) -> str:

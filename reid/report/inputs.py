@@ -166,6 +166,7 @@ def read_benchmarks(folders: Sequence[Path]) -> Benchmark:
         REMEDIES,
     )
     foreign = joined_foreign([read_foreign(folder / RESULTS, place) for place, folder in enumerate(folders)], folders)
+    _refuse_two_protocols(pd.concat([results, remedies, foreign]))
     for others, word in ((remedies, "a remedy"), (foreign, "a network of other origin")):
         both = sorted(set(results["model"]) & set(others["model"]))
         if both:
@@ -185,6 +186,13 @@ def read_benchmarks(folders: Sequence[Path]) -> Benchmark:
         foreign=foreign,
         foreign_queries=read_queries(folders, QUERIES, foreign, FOREIGN_KEY),
     )
+
+
+def _refuse_two_protocols(rows: pd.DataFrame) -> None:
+    measured = rows.drop_duplicates("protocol")
+    if len(measured) > 1:
+        each = " and ".join(f"{row.target} {row.protocol}" for row in lines(measured))
+        raise InputError(f"report: {each} were measured by two protocols: such figures do not stand on one page")
 
 
 def lines(frame: pd.DataFrame) -> Iterator[Any]:

@@ -10,6 +10,7 @@ from typing import Any, cast
 import pandas as pd
 
 from reid.errors import InputError
+from reid.report.table import CROSS_CAMERA
 
 RESULTS, REMEDIES, DIVERGENCE, DESCRIPTION = "results.csv", "remedies.csv", "divergence.csv", "benchmark.json"
 QUERIES, REMEDIES_QUERIES = "queries.parquet", "remedies_queries.parquet"
@@ -19,6 +20,7 @@ ORACLE = ["oracle_epoch", "oracle_mAP"]
 LATER = {
     "adabn": "False", "epoch": "", "epoch_choice": "", "oracle_epoch": "", "oracle_mAP": "", "train_device": "",
     "train_precision": "", "device": "", "precision": "", "foreign": "False",
+    "protocol": CROSS_CAMERA,
 }  # fmt: skip
 FOREIGN_KEY = ["model", "source", "target"]  # a network of other origin has no seed
 MISSING = [*KEY, "reason"]

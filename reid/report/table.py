@@ -8,6 +8,9 @@ from typing import Any
 
 CHECKED = "checked"  # as reid/evaluation/leakage.py has it; imported from there it would load torch for every table
 CROSS_CAMERA = "cross-camera"  # as reid/retrieval/protocol.py has it
+ANY_CAMERA = (
+    " (any camera)"  # behind the name of a target under the other protocol, as reid/evaluation/targets.py has it
+)
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,7 @@ def rows_of(results: dict[str, Any]) -> list[Row]:
             test["mINP"],
             test["num_valid_queries"],
             test["num_gallery"],
-            target in run["sources"],
+            target.removesuffix(ANY_CAMERA) in run["sources"],
             test.get("training_images", CHECKED),  # results written before say nothing: those were compared
             run.get("training_device", ""),
             run.get("training_precision", ""),

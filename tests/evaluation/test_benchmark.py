@@ -29,7 +29,8 @@ from reid.engine.checkpoint import FILE, read_progress
 from reid.engine.train import is_trained
 from reid.errors import InputError
 from reid.evaluation.benchmark import write_benchmark
-from reid.evaluation.grid import check_sources, foreign_of, load_benchmark, runs_of
+from reid.evaluation.entries import check_sources, foreign_of, runs_of
+from reid.evaluation.grid import load_benchmark
 from reid.evaluation.results import read_results
 from reid.evaluation.scheduler import _check_alike, _do, _with, work
 from reid.evaluation.tasks import Log, estimate, network_key, tasks_of
