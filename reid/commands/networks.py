@@ -76,9 +76,10 @@ def _opened(
     subjects = [subject_of(name, overrides).under(protocol) for name in names]
     given: dict[str, str] = {}  # by fingerprint
     for name, subject in zip(names, subjects, strict=True):
-        before = given.setdefault(subject.network.origin.fingerprint, name)
-        if before is not name:
-            raise InputError(f"--models: {before} and {name} are the same network; name it once")
+        fingerprint = subject.network.origin.fingerprint
+        if fingerprint in given:
+            raise InputError(f"--models: {given[fingerprint]} and {name} are the same network; name it once")
+        given[fingerprint] = name
     called = [subject.network.origin.name for subject in subjects]
     labels = [label if called.count(label) == 1 else name for label, name in zip(called, names, strict=True)]
     networks = [
@@ -126,11 +127,13 @@ def _home(network: Compared, run: dict[str, Any]) -> list[pd.DataFrame]:
     from reid.evaluation.targets import SUFFIX, read_targets
     from reid.report.table import CROSS_CAMERA
 
-    subject, tested = network.subject, {target.label for target in network.targets}
+    subject, tested = network.subject, {target.filed for target in network.targets}
     stored = read_results(subject.folder)["targets"]
     frames = []
-    for label in (label for label in run["sources"] if label not in tested):
-        for filed in (filed for suffix in SUFFIX.values() if (filed := label + suffix) in stored):
+    for label in run["sources"]:
+        for filed in (label + suffix for suffix in SUFFIX.values()):
+            if filed in tested or filed not in stored:
+                continue
             test = stored[filed]
             try:
                 (target,) = read_targets(subject.testing.roots, [test["given"]], test.get("protocol", CROSS_CAMERA))
