@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from reid.errors import InputError
+from reid.models.backbone import Backbone, global_average
 from reid.models.mixstyle import MixStyle
 
 Ibn = Literal["a", "b"] | None
@@ -78,7 +79,7 @@ class Block(nn.Module):
         return self.relu(out if self.IN is None else self.IN(out))
 
 
-class ResNet(nn.Module):
+class ResNet(Backbone):
     """Four stages of residual blocks; `ibn` says for each stage whether it is plain (None), IBN-a or IBN-b.
 
     IBN-a: every block of the stage. IBN-b: the stage's last block; a first stage of "b" also makes the stem's norm an
@@ -141,7 +142,7 @@ class ResNet(nn.Module):
         self.layer3 = stage(2, 2)
         self.layer4 = stage(3, last_stride)
         self.mixstyle = MixStyle(mixstyle)
-        self.fc = None if num_classes is None else nn.Linear(self.channels, num_classes)
+        self.fc: nn.Module | None = None if num_classes is None else nn.Linear(self.channels, num_classes)
 
         for module in self.modules():  # the norms keep torch's 1 and 0, the published ones
             if isinstance(module, nn.Conv2d):
@@ -169,6 +170,10 @@ class ResNet(nn.Module):
         """Last stage's map (N, channels, H / 32, W / 32) of images (N, 3, H, W)."""
         return self.stages(x)[-1]
 
+    def pooled(self, x: Tensor) -> Tensor:
+        """Global average (N, channels) of the last stage's map."""
+        return global_average(self.features(x))
+
     def forward(self, x: Tensor) -> Tensor:
         """Logits (N, num_classes) of images (N, 3, H, W), or without a classifier the map that `features` gives."""
         x = self.features(x)
@@ -179,8 +184,8 @@ _A: Stages = ("a", "a", "a", None)
 _B: Stages = ("b", "b", None, None)
 _B3: Stages = ("b", "b", "b", None)  # no published network: how far does instance norm carry?
 
-# Keyword arguments of ResNet go through: BACKBONES["resnet50_ibn_b"](num_classes=None, last_stride=1).
-BACKBONES: dict[str, Callable[..., ResNet]] = {
+# Keyword arguments of ResNet go through: RESNETS["resnet50_ibn_b"](num_classes=None, last_stride=1).
+RESNETS: dict[str, Callable[..., ResNet]] = {
     "resnet18": partial(ResNet, (2, 2, 2, 2)),
     "resnet34": partial(ResNet, (3, 4, 6, 3)),
     "resnet50": partial(ResNet, (3, 4, 6, 3), bottleneck=True),

@@ -5,18 +5,27 @@ Nothing in a file is executed and a backbone is changed only when every tensor f
 
 import hashlib
 import http.client
-import re
-import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import safetensors.torch
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from reid.errors import InputError
-from reid.models.resnet import BACKBONES, ResNet
+from reid.files import sha256_of
+from reid.models import BACKBONES
+from reid.models.backbone import Backbone
+from reid.models.from_timm import PREFIX, TimmBackbone, check_name, create, has_published_weights, resampled_positions
+from reid.models.state_dicts import (
+    SUFFIXES,
+    first_of,
+    has_tensor_suffix,
+    misfits,
+    read_tensors,
+    unwrapped,
+    without_prefixes,
+)
 
 _TORCHVISION = "https://download.pytorch.org/models"  # IMAGENET1K_V1, the weights that the papers used
 _IBN_NET = "https://github.com/XingangPan/IBN-Net/releases/download/v1.0"
@@ -41,8 +50,6 @@ PUBLISHED: dict[str, str] = {
     "resnext101_ibn_a": f"{_IBN_NET}/resnext101_ibn_a-6ace051d.pth",
 }
 
-SUFFIXES = (".pth", ".pt", ".safetensors")
-
 
 @dataclass(frozen=True)
 class WeightsReport:
@@ -53,42 +60,53 @@ class WeightsReport:
     loaded: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)  # only batch counters may be: files before torch 0.4.1 lack them
     unused: list[str] = field(default_factory=list)  # in the file, not of the backbone: classifiers, necks
+    resampled: list[str] = field(default_factory=list)  # position embeddings, laid out anew for another image size
 
     def summary(self) -> str:
         """One line for a log."""
         if not self.loaded:
             return f"weights {self.origin}: the backbone starts from its random initialisation"
         unused = f" ({', '.join(self.unused[:4])}{', …' if len(self.unused) > 4 else ''})" if self.unused else ""
+        resampled = f", {', '.join(self.resampled)} resampled to the images' size" if self.resampled else ""
         return (
             f"weights {self.origin} (sha256 {self.sha256[:8]}): {len(self.loaded)} tensors loaded, "
-            f"{len(self.missing)} batch counters missing, {len(self.unused)} unused{unused}"
+            f"{len(self.missing)} batch counters missing, {len(self.unused)} unused{unused}{resampled}"
         )
 
 
 def check_weights(name: str, width: float, weights: str) -> None:
     """Raise InputError where `weights` cannot suit the backbone `name` of that width; downloads and reads nothing."""
-    if name not in BACKBONES:
+    if name.startswith(PREFIX):
+        check_name(name.removeprefix(PREFIX))
+    elif name not in BACKBONES:
         raise InputError(f"backbone {name!r} is not one of {sorted(BACKBONES)}")
     if weights == "none":
         return
     if weights == "imagenet":
+        if name.startswith(PREFIX):
+            if not has_published_weights(name.removeprefix(PREFIX)):
+                raise InputError(f"weights imagenet: timm has none for {name}; choices: none, or a file's path")
+            return
         if name not in PUBLISHED:
-            raise InputError(f"weights imagenet: none published for {name!r}, only for {sorted(PUBLISHED)}")
+            raise InputError(
+                f"weights imagenet: none published for {name!r}, only for {sorted(PUBLISHED)}; "
+                "choices: none, or a file's path (torchreid's model zoo links those of OSNet)"
+            )
         if width != 1:
             raise InputError(f"weights imagenet: published for width 1, not {width}; choices: none, or a file's path")
         return
     path = Path(weights).expanduser()
-    if path.suffix not in SUFFIXES:
+    if not has_tensor_suffix(path):
         raise InputError(f"weights {weights!r}: choices are none, imagenet, or a path that ends in {SUFFIXES}")
     if not path.is_file():
         raise InputError(f"weights {weights!r}: no such file")
 
 
-def load_weights(backbone: ResNet, name: str, weights: str) -> WeightsReport:
-    """Load `weights` (none, imagenet or a path) into `backbone`, which is BACKBONES[name].
+def load_weights(backbone: Backbone, name: str, weights: str) -> WeightsReport:
+    """Load `weights` (none, imagenet or a path) into `backbone`, which is BACKBONES[name] or timm's `timm:NAME`.
 
-    A file may hold the bare state dict or keep it under `state_dict` or `model`; prefixes `module.` and `backbone.`
-    are taken off. Tensors of the file outside the backbone are reported as unused.
+    A file may hold the bare state dict or keep it under `state_dict` or `model`; prefixes `module.`, `_orig_mod.` and
+    `backbone.` are taken off. Tensors of the file outside the backbone are reported as unused.
 
     Raises InputError, with the backbone unchanged, for what `check_weights` refuses, a failed download or a wrong
     hash, a file that is damaged or holds more than plain data, and for a file of another architecture: a tensor
@@ -97,80 +115,83 @@ def load_weights(backbone: ResNet, name: str, weights: str) -> WeightsReport:
     check_weights(name, backbone.width, weights)
     if weights == "none":
         return WeightsReport(origin="none")
+    if isinstance(backbone, TimmBackbone):
+        return _load_timm(backbone, weights)
     path = _published_file(PUBLISHED[name]) if weights == "imagenet" else Path(weights).expanduser()
     source = _state_dict(read_tensors(path), path)
     target = backbone.state_dict()
 
-    misfits = _misfits(source, target)
-    if misfits:
-        shown = "; ".join(misfits[:4]) + ("; …" if len(misfits) > 4 else "")
-        raise InputError(f"{path}: not the weights of {name}, {len(misfits)} tensors do not fit: {shown}")
+    _refuse_misfits(source, target, name, path)
     loaded = [key for key in target if key in source]
     backbone.load_state_dict({key: source[key] for key in loaded}, strict=False)
     return WeightsReport(
         origin=PUBLISHED[name] if weights == "imagenet" else weights,
-        sha256=_sha256(path),
+        sha256=sha256_of(path),
         loaded=loaded,
         missing=[key for key in target if key not in source],
         unused=[key for key in source if key not in target],
     )
 
 
-def _misfits(source: dict[str, Any], target: dict[str, Tensor]) -> list[str]:
-    """What keeps `source` from being the weights of a backbone with state dict `target`, a phrase per tensor."""
-    misfits = []
+def _load_timm(backbone: TimmBackbone, weights: str) -> WeightsReport:
+    """Load published weights by timm's own download, or a file: one of timm, or of a run with that backbone."""
+    network, name = backbone.timm, PREFIX + backbone.name
+    target = network.state_dict()
+    if weights == "imagenet":
+        try:
+            published = create(backbone.name, backbone.size, pretrained=True).state_dict()
+        except Exception as error:  # a download fails with the errors of three libraries
+            raise InputError(
+                f"weights imagenet: timm could not get those of {name} ({type(error).__name__}: {error}); get the file "
+                "another way and give its path instead of 'imagenet'"
+            ) from error
+        network.load_state_dict(published)
+        origin = f"timm:{network.pretrained_cfg.get('hf_hub_id') or network.pretrained_cfg.get('url')}"
+        return WeightsReport(origin, state_digest(network), list(target))
+    path = Path(weights).expanduser()
+    source = {key.removeprefix("timm."): value for key, value in _state_dict(read_tensors(path), path).items()}
+    classifier = tuple(f"{layer}." for layer in backbone.classifier)
+    unused = [key for key in source if key not in target and key.startswith(classifier)]
+    resampled = []
     for key, wanted in target.items():
-        found = source.get(key)
-        if found is None:
-            if not key.endswith("num_batches_tracked"):
-                misfits.append(f"{key} is missing")
-        elif not isinstance(found, Tensor) or found.shape != wanted.shape:
-            misfits.append(f"{key} is {_describe(found)}, the backbone's is {_describe(wanted)}")
-        elif found.is_floating_point() != wanted.is_floating_point():
-            misfits.append(f"{key} is {found.dtype}, the backbone's is {wanted.dtype}")
-        elif not found.isfinite().all():
-            misfits.append(f"{key} is not finite")
-    # A deeper network, or other norms: every tensor of the backbone is there, and more.
-    parts = {key.split(".")[0] for key in target} - {"fc"}
-    return misfits + [f"{key} is left over" for key in source if key not in target and key.split(".")[0] in parts]
+        stored = source.get(key)
+        if isinstance(stored, Tensor) and stored.is_floating_point() and stored.shape != wanted.shape:
+            fitted = resampled_positions(network, key, stored)
+            if fitted is not None:
+                source[key] = fitted
+                resampled.append(key)
+    kept = {key: value for key, value in source.items() if key not in unused}
+    _refuse_misfits(kept, target, name, path)
+    loaded = [key for key in target if key in kept]
+    network.load_state_dict({key: kept[key] for key in loaded}, strict=False)
+    missing = [key for key in target if key not in kept]
+    return WeightsReport(
+        weights, sha256_of(path), loaded, missing, [key for key in source if key not in target], resampled
+    )
 
 
-def _describe(value: Any) -> str:
-    return str(tuple(value.shape)) if isinstance(value, Tensor) else f"a {type(value).__name__}"
+def state_digest(network: nn.Module) -> str:
+    """SHA-256, in hexadecimal, over name, type, shape and bytes of every tensor of a network, sorted by name."""
+    digest = hashlib.sha256()
+    for name, value in sorted(network.state_dict().items()):
+        digest.update(f"{name}\0{value.dtype}\0{tuple(value.shape)}\0".encode())
+        digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _refuse_misfits(source: dict[str, Any], target: dict[str, Tensor], name: str, path: Path) -> None:
+    """Also where every tensor of the backbone is there, and more of its parts: of a deeper network, or other norms."""
+    parts = {key.split(".")[0] for key in target} - {"fc", "classifier"}
+    left = [f"{key} is left over" for key in source if key not in target and key.split(".")[0] in parts]
+    if phrases := misfits(source, target) + left:
+        raise InputError(f"{path}: not the weights of {name}, {len(phrases)} tensors do not fit: {first_of(phrases)}")
 
 
 def _state_dict(content: Any, path: Path) -> dict[str, Any]:
     """The names and tensors in a file's content, out of the usual nesting and prefixes."""
     if isinstance(content, dict) and "model.classifier.weight" in content:  # a checkpoint of this project
         content = {key.removeprefix("model."): value for key, value in content.items() if key.startswith("model.")}
-    for key in ("model", "state_dict"):
-        content = content.get(key, content) if isinstance(content, dict) else content
-    if not isinstance(content, dict) or not any(isinstance(value, Tensor) for value in content.values()):
-        raise InputError(f"{path}: no state dict in it (named tensors, bare or under 'state_dict' or 'model')")
-    names = {key: re.sub(r"^(module\.|backbone\.)+", "", str(key)) for key in content}
-    if len(set(names.values())) < len(names):
-        raise InputError(f"{path}: holds some tensors twice, with and without a prefix 'module.' or 'backbone.'")
-    return {names[key]: value for key, value in content.items()}
-
-
-def read_tensors(path: Path) -> Any:
-    """Content of a weights file, tensors and plain containers only; InputError if damaged or if it holds code."""
-    try:
-        if path.suffix == ".safetensors":
-            return safetensors.torch.load_file(path)
-        archive = zipfile.is_zipfile(path)  # files before torch 1.6 are no archives: no checksums, no mapping
-        if archive:
-            with zipfile.ZipFile(path) as file:  # torch.load does not look at the checksums
-                if damaged := file.testzip():
-                    raise zipfile.BadZipFile(f"checksum of {damaged}")
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=archive)
-    except Exception as error:  # a damaged file raises nearly anything
-        # Of torch's own message only the offending name: the rest advises to load the file unsafely.
-        wanted = re.search(r"GLOBAL (\S+)", str(error))
-        reason = f"it asks for {wanted[1]}" if wanted else type(error).__name__
-        raise InputError(
-            f"{path}: damaged, or holds more than tensors and plain containers ({reason}); nothing in it was run"
-        ) from error
+    return without_prefixes(unwrapped(content, path), ("module.", "_orig_mod.", "backbone."), path)
 
 
 def _published_file(url: str) -> Path:
@@ -186,11 +207,6 @@ def _published_file(url: str) -> Path:
                 f"weights imagenet: could not get {url} into {path.parent} ({error});"
                 " get the file another way and give its path instead of 'imagenet'"
             ) from error
-    elif not (found := _sha256(path)).startswith(prefix):
+    elif not (found := sha256_of(path)).startswith(prefix):
         raise InputError(f"{path}: its SHA-256 starts with {found[: len(prefix)]}, not {prefix}; delete it and retry")
     return path
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
