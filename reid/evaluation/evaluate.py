@@ -171,7 +171,7 @@ def _evaluate_target(subject: Subject, target: Target, inputs: str, progress: bo
         "code_digests": {"features": features_code(), "figures": figures_code()},
         "packages": package_versions(),
         "device": placement.device_name,
-        "precision": placement.precision,
+        "precision": subject.precision,
         "seconds": round(time.monotonic() - started, 2),
     }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -42,6 +43,12 @@ class Subject:
     def digest(self) -> str:
         """Sixteen hexadecimal digits of the network's file or files."""
         return self.network.origin.network[:16]
+
+    @property
+    def precision(self) -> str:
+        """What the network computes in: what it says itself, since a graph's is float32 whatever is asked for."""
+        told = json.loads(self.network.origin.preprocessing).get("precision", self.testing.placement.precision)
+        return {"bfloat16": "bf16"}.get(told, told)
 
     @property
     def trained(self) -> Trained | None:
