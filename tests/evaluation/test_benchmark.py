@@ -571,6 +571,23 @@ def test_foreign_networks_that_cannot_be_opened_or_are_one(with_foreign):
         foreign_of(load_benchmark(str(path))[1], config)
 
 
+def test_targets_of_two_protocols_are_no_one_grid(grid, tmp_path, capsys):
+    path, overrides = grid
+    manifest = manifest_tree(tmp_path / "shop")
+    card = tmp_path / "shop.yaml"
+    card.write_text(f"name: shop\nroot: {manifest.parent}\nmanifest: {manifest.name}\ncross_camera_only: false\n")
+    text = path.read_text()
+    path.write_text(text.replace(str(tmp_path / "people"), str(card)))
+    assert main(["cross-domain", "--benchmark", str(path), "--output", "out", *overrides]) == 2
+    told = capsys.readouterr().err
+    assert "market1501 is measured cross-camera, shop any-camera" in told and not list(Path().glob("runs/*/log.jsonl"))
+    path.write_text(text.replace(f"[market1501, {tmp_path / 'people'}]", f"[{card}]").replace("[0, 1]", "[0]"))
+    assert main(["cross-domain", "--benchmark", str(path), "--output", "out", *overrides]) == 0
+    results = pd.read_csv("out/results.csv")
+    assert set(results["target"]) == {"shop (any camera)"} and set(results["protocol"]) == {"any-camera"}
+    assert main(["report", "out"]) == 0
+
+
 @pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "configs" / "benchmarks").glob("*.yaml")))
 def test_the_bundled_grids_are_sound(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
