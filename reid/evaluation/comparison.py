@@ -7,7 +7,7 @@ compared are these networks, not the methods that made them, and intervals are o
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -117,7 +117,7 @@ def _leads(rows: pd.DataFrame, first: pd.DataFrame) -> dict[str, Estimate]:
     if first.empty:
         raise InputError("the first network was not tested here: there is nothing to compare with")
     both = pd.concat([rows, first]).assign(source="", seed=0)
-    return {found.metric: found.estimate for found in gap.compare_models(both) if found.metric in MEASURES}
+    return {each.metric: each.estimate for each in gap.compare_models(both) if each.metric in MEASURES}
 
 
 def _drops(
@@ -134,13 +134,10 @@ def _drops(
         except InputError as error:
             problems.append(str(error))
             continue
-        drops |= {(target, found.metric): turned(found.estimate) for found in gaps if found.metric in MEASURES}
+        drops |= {(target, each.metric): turned(each.estimate) for each in gaps if each.metric in MEASURES}
     return drops, problems
 
 
-def turned(found: Estimate) -> Estimate:
+def turned(estimate: Estimate) -> Estimate:
     """The same quantity with its sign turned."""
-    return Estimate(
-        -found.value, -found.high, -found.low, found.standard_error, found.degrees, found.method, found.seeds,
-        found.identities,
-    )  # fmt: skip
+    return replace(estimate, value=-estimate.value, low=-estimate.high, high=-estimate.low)

@@ -33,17 +33,17 @@ def with_intervals(rows: Sequence[Row], folder: Path) -> list[Row]:
     told = []
     for row in rows:
         try:
-            found = figures(queries_of(folder, row.target, row.model, row.source, row.target))
+            estimates = figures(queries_of(folder, row.target, row.model, row.source, row.target))
         except InputError as error:
             log.warning(f"{row.target}: no interval: {error}")
             told.append(row)
             continue
-        told.append(_with_intervals(row, found))
+        told.append(_with_intervals(row, estimates))
     return told
 
 
-def _with_intervals(row: Row, found: Mapping[str, Estimate]) -> Row:
-    mAP, rank1 = found["mAP"], found["rank1"]
+def _with_intervals(row: Row, estimates: Mapping[str, Estimate]) -> Row:
+    mAP, rank1 = estimates["mAP"], estimates["rank1"]
     return replace(row, mAP_low=mAP.low, mAP_high=mAP.high, rank1_low=rank1.low, rank1_high=rank1.high)
 
 
@@ -93,8 +93,8 @@ def standing_tables(standings: Sequence[Standing], rows: Sequence[Row]) -> str:
     return "\n\n".join(parts)
 
 
-def _difference(found: Estimate | None) -> str:
-    return MISSING if found is None else f"{points(found.value)} {interval(found.low, found.high)}"
+def _difference(difference: Estimate | None) -> str:
+    return MISSING if difference is None else f"{points(difference.value)} {interval(difference.low, difference.high)}"
 
 
 def _notes(rows: Sequence[Row]) -> Iterable[str]:
@@ -117,10 +117,10 @@ def standing_frame(standings: Sequence[Standing], rows: Sequence[Row]) -> pd.Dat
             one = tested[row.model, row.target, measure]
             line |= {f"{measure}_low": one.figure and one.figure.low, f"{measure}_high": one.figure and one.figure.high}
             for name in ("lead", "drop"):
-                found: Estimate | None = getattr(one, name)
+                difference: Estimate | None = getattr(one, name)
                 for field in ("value", "low", "high"):
                     column = f"{measure}_{name}" + ("" if field == "value" else f"_{field}")
-                    line[column] = getattr(found, field) if found else None
+                    line[column] = getattr(difference, field) if difference else None
         lines.append(line)
     return pd.DataFrame(lines).astype({"seed": "Int64"})
 

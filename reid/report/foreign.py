@@ -44,12 +44,12 @@ def network_figures(benchmark: Benchmark) -> tuple[pd.DataFrame, list[str]]:
             queries = frame[frame["target"] == target]
             for (model, source), tested in queries.groupby(["model", "source"], sort=False):
                 try:
-                    found = gap.levels(tested)
+                    levels = gap.levels(tested)
                 except InputError as error:
                     left_out.append(f"{model}, {source} → {target}: {error}")
                     continue
                 home = _is_home(benchmark, str(model), target) if foreign else benchmark.in_domain(str(source), target)
-                for level in found:
+                for level in levels:
                     drop = _drop(benchmark, level, fixed) if foreign and not home else None
                     rows.append(_figure_row(level, foreign, home, drop))
     return pd.DataFrame(rows, columns=[*FIGURES, *DROPS]), left_out
@@ -68,15 +68,15 @@ def _drop(benchmark: Benchmark, level: gap.Level, queries: pd.DataFrame) -> Esti
         return None
     rows = rows[rows["target"].isin([*home, level.target])]
     gaps, _ = gap.gaps(rows, lambda source, target: target in home)
-    return next(turned(found.estimate) for found in gaps if found.metric == level.metric)
+    return next(turned(each.estimate) for each in gaps if each.metric == level.metric)
 
 
 def _figure_row(level: gap.Level, foreign: bool, home: bool, drop: Estimate | None) -> dict[str, Any]:
-    found = level.estimate
+    measured = level.estimate
     return {
         "model": level.model, "source": level.source, "target": level.target, "metric": level.metric,
-        "foreign": foreign, "in_domain": home, "value": found.value, "low": found.low, "high": found.high,
-        "seeds": None if foreign else found.seeds, "identities": found.identities[0],
+        "foreign": foreign, "in_domain": home, "value": measured.value, "low": measured.low, "high": measured.high,
+        "seeds": None if foreign else measured.seeds, "identities": measured.identities[0],
         "drop": drop.value if drop else math.nan, "drop_low": drop.low if drop else math.nan,
         "drop_high": drop.high if drop else math.nan,
     }  # fmt: skip
@@ -95,20 +95,20 @@ def network_comparisons(benchmark: Benchmark) -> tuple[pd.DataFrame, list[str]]:
             # the network against each seed's: the same queries beside each
             repeated = [queries.assign(source=source, seed=seed) for seed in tested["seed"].unique()]
             try:
-                found = gap.compare_models(pd.concat([*repeated, tested]), benchmark.in_domain)
+                comparisons = gap.compare_models(pd.concat([*repeated, tested]), benchmark.in_domain)
             except InputError as error:
                 left_out.append(f"{network} minus {first}, {source} → {target}: {error}")
                 continue
-            rows += [_comparison_row(network, first, comparison) for comparison in found]
+            rows += [_comparison_row(network, first, comparison) for comparison in comparisons]
     return pd.DataFrame(rows, columns=COMPARISONS), left_out
 
 
 def _comparison_row(network: str, first: str, comparison: gap.Comparison) -> dict[str, Any]:
-    found = comparison.estimate
+    paired = comparison.estimate
     return {
         "network": network, "model": first, "source": comparison.source, "target": comparison.target,
-        "metric": comparison.metric, "in_domain": comparison.in_domain, "value": found.value, "low": found.low,
-        "high": found.high, "significant": found.significant, "seeds": found.seeds, "better": comparison.better,
+        "metric": comparison.metric, "in_domain": comparison.in_domain, "value": paired.value, "low": paired.low,
+        "high": paired.high, "significant": paired.significant, "seeds": paired.seeds, "better": comparison.better,
         "worse": comparison.worse,
     }  # fmt: skip
 
@@ -122,9 +122,9 @@ def network_tables(benchmark: Benchmark, figures: pd.DataFrame, comparisons: pd.
 
 def _figure_table(benchmark: Benchmark, figures: pd.DataFrame) -> Table:
     rows = []
-    for key, own in figures.groupby(["target", "model", "source", "foreign"], sort=False):
+    for key, tested in figures.groupby(["target", "model", "source", "foreign"], sort=False):
         target, model, source, foreign = key
-        by_metric = {row.metric: row for row in lines(own)}
+        by_metric = {row.metric: row for row in lines(tested)}
         mAP, rank1 = by_metric["mAP"], by_metric["rank1"]
         rows.append(
             (
@@ -178,16 +178,16 @@ def network_picture(figures: pd.DataFrame) -> Picture | None:
     groups = list(rows.groupby("target", sort=False))
     across = min(len(groups), ACROSS)
     down = math.ceil(len(groups) / across)
-    longest = max(len(own) for _, own in groups)
+    longest = max(len(shown) for _, shown in groups)
     figure = Figure(figsize=(1.0 + 3.0 * across, down * (0.9 + 0.24 * longest)), layout="constrained")
     panels = figure.subplots(down, across, sharex=True, squeeze=False)
     for place, panel in enumerate(panels.flat):
         if place >= len(groups):
             panel.set_visible(False)
             continue
-        target, own = groups[place]
+        target, shown = groups[place]
         names = []
-        for y, row in enumerate(lines(own)):
+        for y, row in enumerate(lines(shown)):
             color, marker = (COLORS[1], "s") if row.foreign else (COLORS[0], "o")
             panel.plot([100 * row.low, 100 * row.high], [y, y], color=color, lw=1.6)
             panel.plot(100 * row.value, y, color=color, marker=marker, ms=5, ls="none")

@@ -123,12 +123,12 @@ def _one_a_key(
         InputError: naming the files, where rows of one key differ in ``figures``.
     """
     frame = pd.concat(frames, ignore_index=True)
-    for found, group in frame[frame.duplicated(key, keep=False)].groupby(key, sort=False):
+    for named, group in frame[frame.duplicated(key, keep=False)].groupby(key, sort=False):
         for figure in figures:
             if group[figure].nunique(dropna=False) > 1:
                 places = " and ".join(str(files[place]) for place in dict.fromkeys(group["folder"]))
                 values = " and ".join(str(value) for value in group[figure].unique())
-                name = words.format(*cast(tuple, found))
+                name = words.format(*cast(tuple, named))
                 raise InputError(f"{places}: {name} has {figure} {values}; leave one of the two out")
     return frame.drop_duplicates(key, ignore_index=True)
 
@@ -155,8 +155,8 @@ def read_queries(
         frame = frame[frame["seed"].notna() == ("seed" in key)]
         frame = frame.astype({"seed": int}) if "seed" in key else frame.drop(columns="seed")
         wanted = results.loc[results["folder"] == place, key]
-        found = wanted.merge(frame.drop_duplicates(key)[key], on=key, how="left", indicator=True)
-        lost = found[found["_merge"] == "left_only"]
+        matched = wanted.merge(frame.drop_duplicates(key)[key], on=key, how="left", indicator=True)
+        lost = matched[matched["_merge"] == "left_only"]
         if len(lost):
             row = dict(lost.iloc[0][key])
             seed = f", seed {row['seed']}" if "seed" in row else ""

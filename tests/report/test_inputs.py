@@ -143,7 +143,5 @@ def test_two_protocols_are_no_one_page(folder, copy):
     table = pd.read_csv(place / "results.csv", dtype=str, keep_default_na=False)
     table["protocol"] = ["any-camera" if target == "plaza_x" else "cross-camera" for target in table["target"]]
     table.to_csv(place / "results.csv", index=False)
-    with pytest.raises(
-        InputError, match="plaza_x any-camera and station_x cross-camera were measured by two"
-    ):
+    with pytest.raises(InputError, match="plaza_x any-camera and station_x cross-camera were measured by two"):
         read_benchmarks([place])
