@@ -99,12 +99,13 @@ def _difference(difference: Estimate | None) -> str:
 
 def _notes(rows: Sequence[Row]) -> Iterable[str]:
     yield METHOD
-    unchecked: dict[str, list[str]] = {}
+    unchecked: dict[tuple[str, str], list[str]] = {}
     for row in rows:
         if row.training_images != CHECKED:
-            unchecked.setdefault(row.training_images, []).append(f"{row.model} on {row.target}")
-    for reason, cells in unchecked.items():
-        yield f"Whether a target holds images that were trained on: {reason}: {', '.join(cells)}."
+            unchecked.setdefault((row.training_images, row.model), []).append(row.target)
+    for reason in dict.fromkeys(reason for reason, _ in unchecked):
+        cells = [f"{model} on {', '.join(targets)}" for (why, model), targets in unchecked.items() if why == reason]
+        yield f"Whether a target holds images that were trained on: {reason}: {'; '.join(cells)}."
 
 
 def standing_frame(standings: Sequence[Standing], rows: Sequence[Row]) -> pd.DataFrame:

@@ -67,7 +67,7 @@ def test_a_run_and_networks_of_other_origin_in_one_table(networks, people, capsy
     assert run.loc["market1501", "in_domain"] and np.isnan(run.loc["market1501", "mAP_drop"])
     assert run.loc["people", "mAP_drop"] == pytest.approx(run.loc["people", "mAP"] - run.loc["market1501", "mAP"])
     assert results.loc[results["model"] != folder.name, "mAP_drop"].isna().all()
-    assert "what the network was trained on is not known: grey on market1501" in out
+    assert "what the network was trained on is not known: grey on market1501, people; colours on" in out
 
     # in-domain figures that stand in the run's results.json count without being asked for
     assert main(command([folder, files[0]], [people], overrides, "again")) == 0
