@@ -34,8 +34,9 @@ WIDTH = 2048
 SIZES = {"Market-1501": (3_368, 19_732, 750, 6), "MSMT17": (11_659, 82_161, 3_060, 15)}
 SCORE = """
 import sys
-from reid.cli import tool
-code = tool("score")
+from reid.commands.command import run_tool
+from reid.commands.scoring import SCORE
+code = run_tool(SCORE)
 with open("/proc/self/status") as status:
     print([line.split()[1] for line in status if line.startswith("VmHWM")][0])
 sys.exit(code)

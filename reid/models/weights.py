@@ -18,18 +18,10 @@ from torch import Tensor
 from reid.errors import InputError
 from reid.models.resnet import BACKBONES, ResNet
 
-_TORCHVISION = "https://download.pytorch.org/models"  # IMAGENET1K_V1, the weights that the papers used
 _IBN_NET = "https://github.com/XingangPan/IBN-Net/releases/download/v1.0"
 
-# The hexadecimal digits in a file name are the first of its SHA-256.
-PUBLISHED: dict[str, str] = {
-    "resnet18": f"{_TORCHVISION}/resnet18-f37072fd.pth",
-    "resnet34": f"{_TORCHVISION}/resnet34-b627a593.pth",
-    "resnet50": f"{_TORCHVISION}/resnet50-0676ba61.pth",
-    "resnet101": f"{_TORCHVISION}/resnet101-63fe2227.pth",
-    "resnet152": f"{_TORCHVISION}/resnet152-394f9c45.pth",
-    "resnext50_32x4d": f"{_TORCHVISION}/resnext50_32x4d-7cdf4587.pth",
-    "resnext101_32x8d": f"{_TORCHVISION}/resnext101_32x8d-8ba56ff5.pth",
+# The hexadecimal digits in a file name are the first of its SHA-256, in torchvision's too.
+IBN_NET: dict[str, str] = {
     "resnet18_ibn_a": f"{_IBN_NET}/resnet18_ibn_a-2f571257.pth",
     "resnet34_ibn_a": f"{_IBN_NET}/resnet34_ibn_a-94bc1577.pth",
     "resnet50_ibn_a": f"{_IBN_NET}/resnet50_ibn_a-d9d0bb7b.pth",
@@ -65,6 +57,15 @@ class WeightsReport:
         )
 
 
+def published() -> dict[str, str]:
+    """The addresses of the published ImageNet weights, by backbone: IBN-Net's, and torchvision's first (IMAGENET1K_V1),
+    which are those that the papers used."""
+    from torchvision import models  # here: it takes as long to load as torch, and only `imagenet` needs it
+
+    plain = [name for name in BACKBONES if name in models.list_models()]
+    return {name: models.get_model_weights(name).IMAGENET1K_V1.url for name in plain} | IBN_NET
+
+
 def check_weights(name: str, width: float, weights: str) -> None:
     """Raise InputError where `weights` cannot suit the backbone `name` of that width; downloads and reads nothing."""
     if name not in BACKBONES:
@@ -72,8 +73,8 @@ def check_weights(name: str, width: float, weights: str) -> None:
     if weights == "none":
         return
     if weights == "imagenet":
-        if name not in PUBLISHED:
-            raise InputError(f"weights imagenet: none published for {name!r}, only for {sorted(PUBLISHED)}")
+        if name not in (addresses := published()):
+            raise InputError(f"weights imagenet: none published for {name!r}, only for {sorted(addresses)}")
         if width != 1:
             raise InputError(f"weights imagenet: published for width 1, not {width}; choices: none, or a file's path")
         return
@@ -97,7 +98,8 @@ def load_weights(backbone: ResNet, name: str, weights: str) -> WeightsReport:
     check_weights(name, backbone.width, weights)
     if weights == "none":
         return WeightsReport(origin="none")
-    path = _published_file(PUBLISHED[name]) if weights == "imagenet" else Path(weights).expanduser()
+    origin = published()[name] if weights == "imagenet" else weights
+    path = _published_file(origin) if weights == "imagenet" else Path(weights).expanduser()
     source = _state_dict(read_tensors(path), path)
     target = backbone.state_dict()
 
@@ -108,7 +110,7 @@ def load_weights(backbone: ResNet, name: str, weights: str) -> WeightsReport:
     loaded = [key for key in target if key in source]
     backbone.load_state_dict({key: source[key] for key in loaded}, strict=False)
     return WeightsReport(
-        origin=PUBLISHED[name] if weights == "imagenet" else weights,
+        origin=origin,
         sha256=_sha256(path),
         loaded=loaded,
         missing=[key for key in target if key not in source],
@@ -120,15 +122,15 @@ def _misfits(source: dict[str, Any], target: dict[str, Tensor]) -> list[str]:
     """What keeps `source` from being the weights of a backbone with state dict `target`, a phrase per tensor."""
     misfits = []
     for key, wanted in target.items():
-        found = source.get(key)
-        if found is None:
+        tensor = source.get(key)
+        if tensor is None:
             if not key.endswith("num_batches_tracked"):
                 misfits.append(f"{key} is missing")
-        elif not isinstance(found, Tensor) or found.shape != wanted.shape:
-            misfits.append(f"{key} is {_describe(found)}, the backbone's is {_describe(wanted)}")
-        elif found.is_floating_point() != wanted.is_floating_point():
-            misfits.append(f"{key} is {found.dtype}, the backbone's is {wanted.dtype}")
-        elif not found.isfinite().all():
+        elif not isinstance(tensor, Tensor) or tensor.shape != wanted.shape:
+            misfits.append(f"{key} is {_describe(tensor)}, the backbone's is {_describe(wanted)}")
+        elif tensor.is_floating_point() != wanted.is_floating_point():
+            misfits.append(f"{key} is {tensor.dtype}, the backbone's is {wanted.dtype}")
+        elif not tensor.isfinite().all():
             misfits.append(f"{key} is not finite")
     # A deeper network, or other norms: every tensor of the backbone is there, and more.
     parts = {key.split(".")[0] for key in target} - {"fc"}
@@ -186,8 +188,8 @@ def _published_file(url: str) -> Path:
                 f"weights imagenet: could not get {url} into {path.parent} ({error});"
                 " get the file another way and give its path instead of 'imagenet'"
             ) from error
-    elif not (found := _sha256(path)).startswith(prefix):
-        raise InputError(f"{path}: its SHA-256 starts with {found[: len(prefix)]}, not {prefix}; delete it and retry")
+    elif not (digest := _sha256(path)).startswith(prefix):  # torch looks at it when it downloads alone
+        raise InputError(f"{path}: its SHA-256 starts with {digest[: len(prefix)]}, not {prefix}; delete it and retry")
     return path
 
 

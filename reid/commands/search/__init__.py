@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from reid.commands.command import Command
 from reid.commands.search import add, calibrate, keep, query
 from reid.commands.search.shared import Action, add_store
 
@@ -51,3 +52,12 @@ def search_arguments(parser: argparse.ArgumentParser) -> None:
 
 def search(arguments: argparse.Namespace) -> None:
     arguments.action(arguments)
+
+
+SEARCH = Command(
+    "search.py",
+    "Put people into a gallery, find them again, take them out.",
+    "stats",
+    search_arguments,
+    search,
+)

@@ -80,11 +80,8 @@ class TorchvisionDetector:
     """See :func:`load_detector`. Runs on CUDA when there is one, else on the CPU."""
 
     def __init__(self, weights: Path | None, threads: int | None) -> None:
-        try:
-            from torchvision.models.detection import fasterrcnn_mobilenet_v3_large_320_fpn as network
-        except ImportError:
-            raise InputError("the detector 'torchvision' needs it: pip install 'reid-gap[detect]'") from None
         import torch
+        from torchvision.models.detection import fasterrcnn_mobilenet_v3_large_320_fpn as network
 
         from reid.engine.setup import exact_float32
 
