@@ -47,7 +47,9 @@ def test_train_then_evaluate_then_compare(tiny, capsys):
     first = json.loads(Path(folder, "results.json").read_text())
     assert f"{100 * first['targets']['market1501']['mAP']:.1f}" in out
 
-    code, out, _ = run(capsys, "evaluate", "--run", folder, "--targets", "market1501", "evaluation.distance=euclidean")
+    code, out, _ = run(
+        capsys, "evaluate", "--model", folder, "--targets", "market1501", "evaluation.distance=euclidean"
+    )
     again = json.loads(Path(folder, "results.json").read_text())
     assert code == 0 and again["targets"]["market1501"]["definitions"]["distance"].startswith("euclidean")
 
@@ -314,7 +316,7 @@ def test_bad_data(tiny, tmp_path, capsys):
     bad = next((root / PLACE / "bounding_box_test").glob("0008_c1*"))
     good = bad.read_bytes()
     bad.write_bytes(good[:500])
-    fails(capsys, f"{bad.name}: not a readable image", "evaluate", "--run", str(folder), "--targets", "market1501")
+    fails(capsys, f"{bad.name}: not a readable image", "evaluate", "--model", str(folder), "--targets", "market1501")
     bad.write_bytes(good)
 
     card = {
@@ -330,10 +332,10 @@ def test_bad_data(tiny, tmp_path, capsys):
         ({"splits": {"query": {"dir": "query"}, "gallery": {"dir": "nothing"}}}, "nothing"),
     ):
         Path("mine.yaml").write_text(yaml.safe_dump(card | change))
-        fails(capsys, message, "evaluate", "--run", str(folder), "--targets", "mine.yaml")
+        fails(capsys, message, "evaluate", "--model", str(folder), "--targets", "mine.yaml")
     (root / PLACE / "empty").mkdir()
     Path("mine.yaml").write_text(yaml.safe_dump(card | {"splits": card["splits"] | {"gallery": {"dir": "empty"}}}))
-    fails(capsys, "empty", "evaluate", "--run", str(folder), "--targets", "mine.yaml")
+    fails(capsys, "empty", "evaluate", "--model", str(folder), "--targets", "mine.yaml")
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == earlier
 
 
@@ -366,14 +368,14 @@ def test_bad_checkpoints_and_runs(tiny, tmp_path, capsys):
         capsys,
         "checkpoint.safetensors: not a readable checkpoint",
         "evaluate",
-        "--run",
+        "--model",
         "runs/r",
         "--targets",
         "market1501",
     )
     fails(capsys, "runs/r: holds a run of another config", *train, "seed=3")
-    fails(capsys, "runs/q: is not a run's folder", "evaluate", "--run", "runs/q", "--targets", "market1501")
-    fails(capsys, "would change what was trained", "evaluate", "--run", "runs/r", "--targets", "market1501", "seed=4")
+    fails(capsys, "runs/q: is neither a run's folder nor", "evaluate", "--model", "runs/q", "--targets", "market1501")
+    fails(capsys, "would change what was trained", "evaluate", "--model", "runs/r", "--targets", "market1501", "seed=4")
     assert Path("runs/r/results.json").read_bytes() == results
 
 
@@ -428,18 +430,18 @@ def test_features_of_a_run_can_be_scored(tmp_path, capsys):
 def test_adabn_and_a_folder_of_images_without_labels(tiny, market, capsys):
     assert main(["train", "--cfg", "market_bn.yaml", *tiny, "optim.steps=3", "run=r"]) == 0
     folder = str(market / PLACE / "bounding_box_test")
-    code, out, _ = run(capsys, "evaluate", "--run", "runs/r", "--targets", "market1501", "--adabn", "market1501")
+    code, out, _ = run(capsys, "evaluate", "--model", "runs/r", "--targets", "market1501", "--adabn", "market1501")
     assert code == 0 and "market1501 (AdaBN market1501)" in out
-    code, out, _ = run(capsys, "evaluate", "--run", "runs/r", "--targets", "market1501", "--adabn", folder)
+    code, out, _ = run(capsys, "evaluate", "--model", "runs/r", "--targets", "market1501", "--adabn", folder)
     assert code == 0 and "market1501 (AdaBN bounding_box_test (folder))" in out
     targets = json.loads(Path("runs/r/results.json").read_text())["targets"]
     assert [own["adabn"] and own["adabn"]["images"] for own in targets.values()] == [None, 48, 38]
     assert len({own["mAP"] for own in targets.values()}) == 3
-    fails(capsys, "nowhere", "evaluate", "--run", "runs/r", "--targets", "market1501", "--adabn", "nowhere")
-    fails(capsys, "keep_epochs=true", "evaluate", "--run", "runs/r", "--targets", "market1501", "--oracle")
+    fails(capsys, "nowhere", "evaluate", "--model", "runs/r", "--targets", "market1501", "--adabn", "nowhere")
+    fails(capsys, "keep_epochs=true", "evaluate", "--model", "runs/r", "--targets", "market1501", "--oracle")
     both = ["--oracle", "--adabn", "market1501"]
-    fails(capsys, "give one of the two", "evaluate", "--run", "runs/r", "--targets", "market1501", *both)
-    fails(capsys, "'' is", "evaluate", "--run", "runs/r", "--targets", "market1501", "--adabn", "")
+    fails(capsys, "give one of the two", "evaluate", "--model", "runs/r", "--targets", "market1501", *both)
+    fails(capsys, "'' is", "evaluate", "--model", "runs/r", "--targets", "market1501", "--adabn", "")
 
 
 def test_divergence_and_readiness(tiny, market, tmp_path, capsys):
@@ -450,17 +452,19 @@ def test_divergence_and_readiness(tiny, market, tmp_path, capsys):
         assert main(["train", *config]) == 0
     runs = ["runs/resnet18", "runs/resnet18_ibn_b"]
     capsys.readouterr()
-    code, out, _ = run(capsys, "divergence", "--run", *runs, "--a", "market1501", "--b", new, "--output", "d")
+    code, out, _ = run(capsys, "divergence", "--model", *runs, "--a", "market1501", "--b", new, "--output", "d")
     table = pd.read_csv("d/divergence.csv")
     assert code == 0 and Path("d/divergence.png").read_bytes().startswith(b"\x89PNG")
     assert table["instance_norm"].tolist() == [False] * 4 + [True, True, False, False]
     assert all(f"{value:.3g} (" in out for value in table["median"]) and set(table["b"]) == {"query (folder)"}
-    code, out, _ = run(capsys, "divergence", "--run", runs[0], "--a", "market1501", "--by", "identity", "--output", "d")
+    code, out, _ = run(
+        capsys, "divergence", "--model", runs[0], "--a", "market1501", "--by", "identity", "--output", "d"
+    )
     assert code == 0 and "people of market1501" in out and set(pd.read_csv("d/divergence.csv")["by"]) == {"identity"}
 
-    fails(capsys, "no domain with a known drop", "divergence", "--run", runs[0], "--readiness", new)
-    assert main(["evaluate", "--run", runs[0], "--targets", str(people)]) == 0
-    code, out, _ = run(capsys, "divergence", "--run", runs[0], "--readiness", new)
+    fails(capsys, "no domain with a known drop", "divergence", "--model", runs[0], "--readiness", new)
+    assert main(["evaluate", "--model", runs[0], "--targets", str(people)]) == 0
+    code, out, _ = run(capsys, "divergence", "--model", runs[0], "--readiness", new)
     assert code == 0 and "not known" in out and "people (drop " in out and "no prediction" in out
     assert Path("runs/divergence/readiness_resnet18.png").read_bytes().startswith(b"\x89PNG")
     for arguments, message in (
@@ -470,7 +474,7 @@ def test_divergence_and_readiness(tiny, market, tmp_path, capsys):
         (["--a", "market1501", "--b", "nowhere"], "nowhere"),
         (["--a", new, "--by", "identity"], "query"),
     ):
-        fails(capsys, message, "divergence", "--run", runs[0], *arguments)
+        fails(capsys, message, "divergence", "--model", runs[0], *arguments)
 
 
 def test_a_benchmark_and_its_page(tiny, tmp_path, capsys):

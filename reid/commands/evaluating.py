@@ -31,7 +31,7 @@ def evaluate(arguments: argparse.Namespace) -> None:
 
     targets, overrides = split_overrides(arguments.targets, arguments.overrides)
     subject = subject_of(arguments.model, overrides)
-    if arguments.adabn:
+    if arguments.adabn is not None:
         subject = adapted(subject, arguments.adabn)
     results = evaluate(subject, targets, oracle=arguments.oracle)
     print(target_table(rows_of(results)))

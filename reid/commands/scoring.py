@@ -93,10 +93,10 @@ def score(arguments: argparse.Namespace) -> None:
     trapezoid = arguments.ap == "trapezoid"
     first = "mAP_trapezoid" if trapezoid else "mAP"
     lines = [["in %", first, "mINP", "rank-1", "rank-5", "rank-10", "valid queries", "queries", "gallery"]]
-    for name, own in evaluations.items():
-        mean = own.mAP_trapezoid if trapezoid else own.mAP
-        figures = (mean, own.mINP, *(own.cmc[rank - 1] for rank in (1, 5, 10)))
-        counts = (int(own.valid.sum()), len(own.ap), own.num_gallery)
+    for name, evaluation in evaluations.items():
+        mean = evaluation.mAP_trapezoid if trapezoid else evaluation.mAP
+        figures = (mean, evaluation.mINP, *(evaluation.cmc[rank - 1] for rank in (1, 5, 10)))
+        counts = (int(evaluation.valid.sum()), len(evaluation.ap), evaluation.num_gallery)
         lines.append([name, *(f"{100 * figure:.2f}" for figure in figures), *map(str, counts)])
     print(align(lines))
     if arguments.roc:
@@ -125,10 +125,10 @@ def _per_query(query: Features, evaluations: dict[str, Evaluation], trapezoid: b
     writer.writerow(["query", "path", "pid", "camid", *columns])
     for row in range(len(query)):
         figures: list[object] = []
-        for own in evaluations.values():
-            found = bool(own.first_rank[row])
-            precision = own.ap_trapezoid[row] if trapezoid else own.ap[row]
-            figures += [precision, own.inp[row], own.first_rank[row]] if found else ["", "", ""]
+        for evaluation in evaluations.values():
+            matched = bool(evaluation.first_rank[row])
+            precision = evaluation.ap_trapezoid[row] if trapezoid else evaluation.ap[row]
+            figures += [precision, evaluation.inp[row], evaluation.first_rank[row]] if matched else ["", "", ""]
         path = query.paths[row] if query.paths else ""
         writer.writerow([row, path, query.pids[row], query.camids[row], *figures])
     return content.getvalue()

@@ -142,14 +142,14 @@ def test_figures_say_whether_training_images_could_be_compared(own, tmp_path, ca
 
     _config, folder = own
     manifest = manifest_tree(tmp_path / "shop")
-    assert main(["evaluate", "--run", str(folder), "--targets", str(manifest)]) == 0
+    assert main(["evaluate", "--model", str(folder), "--targets", str(manifest)]) == 0
     assert "not checked" not in capsys.readouterr().out
     assert read_results(folder)["targets"]["people"]["training_images"] == "checked"
 
     moved = tmp_path / "elsewhere"
     (tmp_path / "own").rename(moved)
     other = manifest_tree(tmp_path / "b").rename(tmp_path / "b" / "other.csv")
-    assert main(["evaluate", "--run", str(folder), "--targets", str(manifest), str(other)]) == 0
+    assert main(["evaluate", "--model", str(folder), "--targets", str(manifest), str(other)]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert any(line.startswith("| people |") or line.startswith("| people  ") for line in lines)
     assert any(line.startswith("| other (not checked for training images) |") for line in lines)
@@ -159,7 +159,7 @@ def test_figures_say_whether_training_images_could_be_compared(own, tmp_path, ca
 
     features = (folder / "targets" / "other" / "query.npz").stat().st_mtime_ns
     moved.rename(tmp_path / "own")  # there again: compared, and nothing is computed anew for it
-    assert main(["evaluate", "--run", str(folder), "--targets", str(other)]) == 0
+    assert main(["evaluate", "--model", str(folder), "--targets", str(other)]) == 0
     assert "not checked" not in capsys.readouterr().out
     assert (folder / "targets" / "other" / "query.npz").stat().st_mtime_ns == features
 
@@ -191,7 +191,7 @@ def test_a_run_is_tested_where_nothing_it_was_trained_from_is_left(tiny, tmp_pat
     from safetensors.torch import save_file
 
     from reid.engine.build import run_config
-    from reid.networks.trained import TrainedNetwork
+    from reid.networks.trained import open_run
 
     source = manifest_tree(tmp_path / "source")
     target = manifest_tree(tmp_path / "people").rename(tmp_path / "people" / "shop.csv")
@@ -208,7 +208,7 @@ def test_a_run_is_tested_where_nothing_it_was_trained_from_is_left(tiny, tmp_pat
     adapted = evaluate_run(config, folder, [str(target)], progress=False, adabn=str(tmp_path / "people" / "images"))
     assert list(adapted["targets"]) == ["shop (AdaBN images (folder))"]
     assert len(moments_of(subject_of_run(config, folder), str(target), progress=False).moments.pids) == 3
-    assert TrainedNetwork(folder, threads=1).origin.width == 64
+    assert open_run(folder, ["threads=1"]).origin.width == 64
 
 
 def test_a_network_that_is_gone_is_named(own):

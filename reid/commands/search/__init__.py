@@ -38,16 +38,16 @@ ACTIONS = {
 def search_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(metavar="ACTION", required=True, title="actions")
     for name, action in ACTIONS.items():
-        own = actions.add_parser(
+        subparser = actions.add_parser(
             name,
             help=action.help,
             description=action.help,
             epilog=f"example:\n  {parser.prog} {name} {action.example}".rstrip(),
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
-        add_store(own)
-        action.arguments(own)
-        own.set_defaults(action=action.run)
+        add_store(subparser)
+        action.arguments(subparser)
+        subparser.set_defaults(action=action.run)
 
 
 def search(arguments: argparse.Namespace) -> None:

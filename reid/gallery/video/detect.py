@@ -101,9 +101,9 @@ class TorchvisionDetector:
 
         image = torch.from_numpy(np.ascontiguousarray(frame.transpose(2, 0, 1))).to(self._device).float() / 255
         with torch.inference_mode():
-            found = {key: value.cpu().numpy() for key, value in self._network([image])[0].items()}
-        people = found["labels"] == PERSON
-        return _boxes(found["boxes"][people], found["scores"][people], frame)
+            outputs = {key: value.cpu().numpy() for key, value in self._network([image])[0].items()}
+        people = outputs["labels"] == PERSON
+        return _boxes(outputs["boxes"][people], outputs["scores"][people], frame)
 
     def describe(self) -> str:
         return f"{TORCHVISION}, {self._weights}"
