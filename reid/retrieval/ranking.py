@@ -256,10 +256,8 @@ class Keys:
         wide = queries.astype(np.float64)
         squares = (wide**2).sum(axis=1, keepdims=True)
         for low in range(0, len(self._gallery), 1024):
-            columns = slice(low, low + 1024)
-            out[:, columns] = (
-                2 * (wide @ self._gallery[columns].astype(np.float64).T) - squares - self.lengths[columns] ** 2
-            )
+            part = slice(low, low + 1024)
+            out[:, part] = 2 * (wide @ self._gallery[part].astype(np.float64).T) - squares - self.lengths[part] ** 2
         np.minimum(out, 0, out=out)
 
     def distances(self, keys: np.ndarray, queries: np.ndarray) -> np.ndarray:
