@@ -74,8 +74,8 @@ def subject_of(name: str | Path, overrides: Sequence[str] = ()) -> Subject:
         return Subject(run, folder, build.testing(run.config), run)
     testing = default_testing(overrides)
     network = open_foreign(str(name), testing)
-    own = f"{network.origin.name}_{network.origin.fingerprint[:8]}"
-    return Subject(network, Path(testing.output) / "networks" / own, testing)
+    place = Path(testing.output) / "networks" / f"{network.origin.name}_{network.origin.fingerprint[:8]}"
+    return Subject(network, place, testing)
 
 
 def subject_of_run(config: Config, folder: Path) -> Subject:
