@@ -10,6 +10,7 @@ from reid.commands.checking import CHECK_DATA
 from reid.commands.command import run
 from reid.commands.comparing import CROSS_DOMAIN
 from reid.commands.divergence import DIVERGENCE
+from reid.commands.embedding import EMBED
 from reid.commands.evaluating import EVALUATE
 from reid.commands.gallery import GALLERY
 from reid.commands.reporting import REPORT
@@ -23,6 +24,7 @@ COMMANDS = {
     "cross-domain": CROSS_DOMAIN,
     "divergence": DIVERGENCE,
     "report": REPORT,
+    "embed": EMBED,
     "score": SCORE,
     "check-data": CHECK_DATA,
     "search": SEARCH,

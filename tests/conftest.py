@@ -12,7 +12,7 @@ from reid.config import Config, load_config
 from reid.engine.train import train
 
 ROOT = Path(__file__).parents[1]
-settings.register_profile("untimed", deadline=None)  # nothing is timed in a test: the machine may be busy
+settings.register_profile("untimed", deadline=None)  # nothing is timed in a test
 settings.load_profile("untimed")
 
 
