@@ -1,4 +1,4 @@
-"""``reid cross-domain`` and ``reid report``: many runs on many targets, and their page."""
+"""``reid cross-domain``: many runs on many targets."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from reid.commands.command import Command
 from reid.commands.networks import compare_networks
 from reid.commands.shared import MODEL, add_overrides, add_protocol, check_targets, count, split_overrides, with_sources
 from reid.errors import InputError
@@ -18,9 +19,6 @@ from reid.files import write_atomically
 
 if TYPE_CHECKING:
     from reid.evaluation.entries import Entry, Failure
-
-
-# cross-domain
 
 
 def cross_domain_arguments(parser: argparse.ArgumentParser) -> None:
@@ -183,16 +181,10 @@ def _do_missing(name: str, runs: Sequence[Entry], jobs: int) -> list[Failure]:
     return work(tasks, jobs)
 
 
-# report
-
-
-def report_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("results", nargs="+", type=Path, metavar="DIR", help="folders of cross_domain --benchmark")
-    parser.add_argument("--output", type=Path, metavar="DIR", help="where to write (default: the first folder)")
-
-
-def report(arguments: argparse.Namespace) -> None:
-    from reid.report.page import build_report
-
-    written = build_report(arguments.results, arguments.output)
-    print("written: " + ", ".join(str(path) for path in written))
+CROSS_DOMAIN = Command(
+    "cross_domain.py",
+    "Train what is missing, test every model on every target, show the gap.",
+    "--benchmark sites.yaml --jobs 2 --output runs/report",
+    cross_domain_arguments,
+    cross_domain,
+)
