@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from reid.commands.command import Command
-from reid.commands.shared import add_model, add_overrides, split_overrides
+from reid.commands.shared import add_model, add_overrides, add_protocol, split_overrides
 
 
 def evaluate_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,6 +19,7 @@ def evaluate_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="also show each target's best epoch, which looks at the target (runs with selection.keep_epochs=true)",
     )
+    add_protocol(parser)
     add_overrides(parser)
 
 
@@ -27,14 +28,15 @@ def evaluate(arguments: argparse.Namespace) -> None:
     from reid.evaluation.evaluate import evaluate
     from reid.evaluation.results import RESULTS_FILE
     from reid.evaluation.subject import subject_of
+    from reid.report.compared import with_intervals
     from reid.report.table import rows_of, target_table
 
     targets, overrides = split_overrides(arguments.targets, arguments.overrides)
-    subject = subject_of(arguments.model, overrides)
+    subject = subject_of(arguments.model, overrides).under(arguments.protocol)
     if arguments.adabn is not None:
         subject = adapted(subject, arguments.adabn)
     results = evaluate(subject, targets, oracle=arguments.oracle)
-    print(target_table(rows_of(results)))
+    print(target_table(with_intervals(rows_of(results), subject.folder)))
     if arguments.oracle:
         for label, test in results["targets"].items():
             best = test["oracle"]

@@ -6,7 +6,7 @@ import argparse
 import csv
 import io
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,6 +36,13 @@ def score_arguments(parser: argparse.ArgumentParser) -> None:
         help="AP: mean precision at the matches (default), or the trapezoid of Market-1501's original evaluator, "
         "which is some points lower and named mAP_trapezoid wherever it stands",
     )
+    parser.add_argument(
+        "--protocol",
+        choices=("cross-camera", "any-camera"),
+        default="cross-camera",
+        help="left out for a query: gallery images of its identity and camera (default), or its own image alone, known "
+        "by its path, where cameras are not known",
+    )
     parser.add_argument("--rerank", action="store_true", help="k-reciprocal re-ranking too (k1 20, k2 6, lambda 0.3)")
     parser.add_argument("--expand", type=int, metavar="K", help="average each query with its K nearest gallery images")
     parser.add_argument("--roc", action="store_true", help="true positive rates and thresholds at false positive rates")
@@ -57,24 +64,31 @@ def score(arguments: argparse.Namespace) -> None:
     from reid.retrieval.ranking import definitions, evaluate
 
     query, gallery = load_features(arguments.query), load_features(arguments.gallery)
-    meaning = definitions(arguments.distance, arguments.ap)
+    protocol, budget = arguments.protocol, arguments.max_memory
+    if protocol == "any-camera" and not query.paths and arguments.query.samefile(arguments.gallery):
+        query = gallery = replace(query, paths=tuple(f"row {number}" for number in range(len(query))))
+    meaning = definitions(arguments.distance, arguments.ap, protocol)
     if arguments.expand is not None:
         from reid.retrieval.expansion import expand_queries
 
         query = expand_queries(query, gallery, arguments.expand)
         meaning["query"] = f"mean of the query and its {arguments.expand} nearest gallery images, unit features"
-    budget = arguments.max_memory
     if arguments.rerank:
         from reid.retrieval.rerank import DEFINITION, plan_memory, rerank
 
         plan_memory(len(query), len(gallery), max_memory=budget)  # refused before any work is done
-    evaluations = {arguments.distance: evaluate(query, gallery, arguments.distance, max_memory=budget, progress=True)}
-    summary = {**evaluations[arguments.distance].summary(arguments.ap), "definitions": meaning}
+    plain = evaluate(query, gallery, arguments.distance, protocol=protocol, max_memory=budget, progress=True)
+    evaluations = {arguments.distance: plain}
+    summary = {**plain.summary(arguments.ap), "definitions": meaning}
     if arguments.rerank:
         reranker = rerank(query, gallery, max_memory=budget, progress=True)
-        evaluation = evaluate(query, gallery, distances=reranker.distances, max_memory=budget, progress=True)
-        evaluations["re-ranked"] = evaluation
-        summary["reranked"] = {**evaluation.summary(arguments.ap), "definitions": {**meaning, "distance": DEFINITION}}
+        reranked = evaluate(
+            query, gallery, protocol=protocol, distances=reranker.distances, max_memory=budget, progress=True
+        )
+        evaluations["re-ranked"] = reranked
+        summary["reranked"] = {**reranked.summary(arguments.ap), "definitions": {**meaning, "distance": DEFINITION}}
+    if protocol == "any-camera":  # its figures carry its name wherever they stand
+        evaluations = {f"{name}, any-camera": evaluation for name, evaluation in evaluations.items()}
 
     trapezoid = arguments.ap == "trapezoid"
     first = "mAP_trapezoid" if trapezoid else "mAP"
@@ -88,7 +102,7 @@ def score(arguments: argparse.Namespace) -> None:
     if arguments.roc:
         from reid.retrieval.verification import verify
 
-        points = verify(query, gallery, arguments.distance, max_memory=budget, progress=True)
+        points = verify(query, gallery, arguments.distance, protocol=protocol, max_memory=budget, progress=True)
         summary["roc"] = [asdict(point) for point in points]
         names = ["false positive rate", "threshold", "met", "true positive rate"]
         shown = [

@@ -22,6 +22,7 @@ def train(arguments: argparse.Namespace) -> None:
     from reid.evaluation.evaluate import evaluate
     from reid.evaluation.results import RESULTS_FILE
     from reid.evaluation.subject import subject_of_run
+    from reid.report.compared import with_intervals
     from reid.report.table import rows_of, target_table
 
     targets = with_sources(config, config.targets)
@@ -31,7 +32,7 @@ def train(arguments: argparse.Namespace) -> None:
         print(f"trained: {folder}; {' and '.join(config.data.sources)}: no test split there, and no target given")
         return
     results = evaluate(subject_of_run(config, folder), targets)
-    print(target_table(rows_of(results)))
+    print(target_table(with_intervals(rows_of(results), folder)))
     print(f"written: {folder / RESULTS_FILE}")
 
 

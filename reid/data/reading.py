@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reid.data.halves import choices, draw_halves
-from reid.data.layouts import Row, Scan, pictures_below, scan_manifest, scan_split, unread_pictures
+from reid.data.layouts import Row, Scan, pictures_below, scan_split, unread_pictures
+from reid.data.manifest import scan_manifest
 from reid.data.names import numbers, refuse_twins, refuse_unwritable, some, whole
 from reid.data.samples import DataSet, Samples, matchless
 from reid.data.schema import SPLITS, Card, Drawn
@@ -46,6 +47,8 @@ def read_dataset(card: Card, data_root: Path, sites_root: Path, splits: Sequence
         if card.layout == "folders" and (pids <= 0).any():
             low = np.unique(pids[pids <= 0]).tolist()
             notes.append(f"{name}: folders numbered {low} are read as junk (-1) or distractors (0), not as people")
+        if card.cross_camera_only and scans[name].without_camera:
+            notes.append(f"{name}: no camera is known: all images stand as one camera's")
         if scans[name].unmatched:
             files = scans[name].unmatched
             notes.append(f"{name}: {len(files)} {card.unmatched}: {some(files)}")
@@ -62,12 +65,8 @@ def read_dataset(card: Card, data_root: Path, sites_root: Path, splits: Sequence
             raise InputError(f"card {card.name}, split {name}: empty in {root}: {reason} only")
         tables[name] = Samples(root, tuple(row.name for row in rows), pids[keep], camids[keep])
         sizes[name] = [row.size for row in rows]
-    if "query" in tables and "gallery" in tables and matchless(tables["query"], tables["gallery"]).all():
-        raise InputError(
-            f"card {card.name}: none of the {len(tables['query'])} queries has a gallery image of the same identity "
-            f"from another camera in {root}; check "
-            + ("identities and cameras" if card.pattern is None else f"the groups pid and cam of {card.pattern!r}")
-        )
+    if "query" in tables and "gallery" in tables:
+        _check_test(card, root, scans, tables["query"], tables["gallery"])
     pictures = {picture for name in wanted for picture in scans[name].passed_over} | set(_beside(card, root))
     passed_over = unread_pictures(sorted(pictures))
     return DataSet(
@@ -84,6 +83,29 @@ def read_dataset(card: Card, data_root: Path, sites_root: Path, splits: Sequence
         passed_over=tuple(passed_over),
         zeros=tuple(zeros),
         rendered=rendered,
+    )
+
+
+def _check_test(card: Card, root: Path, scans: dict[str, Scan], query: Samples, gallery: Samples) -> None:
+    """Refuse a test of cameras where they are not known, or one without a query that has a match to find."""
+    for name in ("query", "gallery"):
+        if card.cross_camera_only and scans[name].without_camera:
+            manifest = f"{root / card.manifest} has no column camid" if card.manifest is not None else None
+            raise InputError(
+                f"card {card.name}, split {name}: "
+                + (manifest or f"no file in {root} tells its camera (c1 or cam1 as a word of its own)")
+                + ", and only matches from another camera count. To count all but the query's own image, give "
+                "--protocol any-camera, or a card with cross_camera_only: false"
+            )
+    if not matchless(query, gallery, card.cross_camera_only).all():
+        return
+    told = "pid and cam" if card.cross_camera_only else "pid"
+    check = "identities" + (" and cameras" if card.cross_camera_only else "")
+    raise InputError(
+        f"card {card.name}: none of the {len(query)} queries has a gallery image of the same identity "
+        + ("from another camera" if card.cross_camera_only else "beside itself")
+        + f" in {root}; check "
+        + (check if card.pattern is None else f"the groups {told} of {card.pattern!r}")
     )
 
 

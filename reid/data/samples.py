@@ -75,9 +75,14 @@ class DataSet:
         return " ".join(part for part in (self.name, self.version, split) if part)
 
 
-def matchless(query: Samples, gallery: Samples) -> NDArray[np.bool_]:
-    """Which queries (N,) have no possible match: no gallery image of the same identity from another camera."""
+def matchless(query: Samples, gallery: Samples, cross_camera_only: bool = True) -> NDArray[np.bool_]:
+    """Which queries (N,) have no possible match: no gallery image of the same identity from another camera or, not
+    ``cross_camera_only``, none but the query itself."""
     same_pid = Counter(gallery.pids.tolist())
-    same_camera = Counter(zip(gallery.pids.tolist(), gallery.camids.tolist(), strict=True))
-    left_out = [same_camera[pair] for pair in zip(query.pids.tolist(), query.camids.tolist(), strict=True)]
+    asked, there = (
+        list(zip(side.pids.tolist(), side.camids.tolist() if cross_camera_only else side.names, strict=True))
+        for side in (query, gallery)
+    )
+    same_mark = Counter(there)
+    left_out = [same_mark[pair] for pair in asked]
     return np.asarray([same_pid[pid] for pid in query.pids.tolist()]) <= np.asarray(left_out)

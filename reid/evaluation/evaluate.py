@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -43,8 +42,8 @@ from reid.evaluation.targets import (
 from reid.files import locked, write_atomically
 from reid.networks import Network
 from reid.retrieval import ranking
-from reid.retrieval.features import Features, load_features, saved_origin
-from reid.retrieval.index import FlatIndex
+from reid.retrieval.features import Features, load_saved
+from reid.retrieval.protocol import Protocol
 
 ORACLE = "the best of all epochs on this very target: an upper bound that looks at the target, not a result"
 UNKNOWN_SOURCE = "not checked: what the network was trained on is not known"
@@ -65,7 +64,7 @@ def evaluate(subject: Subject, names: Sequence[str], progress: bool = True, orac
     """
     if oracle:
         _check_oracle(subject)
-    targets = read_targets(subject.testing.roots, names)
+    targets = read_targets(subject.testing.roots, names, subject.testing.protocol)
     if subject.trained is not None:
         refuse_namesakes_of_sources(subject.testing.roots, subject.trained.sources, targets)
     placement = subject.testing.placement
@@ -83,7 +82,7 @@ def evaluate(subject: Subject, names: Sequence[str], progress: bool = True, orac
         results["run"] = run
         asked = []
         for target in targets:
-            place = _place(subject, target.label)
+            place = _place(subject, target.label, target.protocol)
             stored = results["targets"].get(place.name, {}) if (place / QUERIES_FILE).exists() else {}
             if stored:
                 refuse_another(place, target, subject.adaptation, stored)
@@ -101,7 +100,7 @@ def evaluate(subject: Subject, names: Sequence[str], progress: bool = True, orac
             }
             if oracle and "oracle" not in result:
                 result = {**result, "oracle": _oracle(subject, target, progress)}
-            tested[result_key(target.label, subject.adaptation)] = result
+            tested[_place(subject, target.label, target.protocol).name] = result
             results["targets"] |= tested
             write_atomically(stored_results, json.dumps(results, indent=1))
     return {"run": run, "targets": tested}
@@ -112,13 +111,10 @@ def is_evaluated(subject: Subject, target: Target, oracle: bool = False) -> bool
     its best epoch where the ``oracle`` is asked for."""
     if not (subject.folder / RESULTS_FILE).exists():
         return False
-    stored = read_results(subject.folder)["targets"].get(result_key(target.label, subject.adaptation), {})
+    place = _place(subject, target.label, target.protocol)
+    stored = read_results(subject.folder)["targets"].get(place.name, {})
     complete = "oracle" in stored or not oracle
-    return (
-        complete
-        and stored.get("inputs") == _inputs(subject, target)
-        and (_place(subject, target.label) / QUERIES_FILE).exists()
-    )
+    return complete and stored.get("inputs") == _inputs(subject, target) and (place / QUERIES_FILE).exists()
 
 
 def _check_oracle(subject: Subject) -> None:
@@ -139,15 +135,17 @@ def _compare_with_training(subject: Subject, targets: Sequence[Target]) -> str:
     return refuse_training_images(subject.testing.roots, subject.trained.sources, targets, subject.trained.fingerprint)
 
 
-def _place(subject: Subject, label: str) -> Path:
-    return subject.folder / "targets" / result_key(label, subject.adaptation)
+def _place(subject: Subject, label: str, protocol: Protocol) -> Path:
+    return subject.folder / "targets" / result_key(label, protocol, subject.adaptation)
 
 
 def _inputs(subject: Subject, target: Target) -> str:
     """Digest of all that decides a target's figures."""
     samples = [data.splits[split] for data in target.trials for split in ("query", "gallery")]
     keys = [features_key(subject.network.origin, part, subject.testing) for part in samples]
-    return short_digest([*keys, subject.digest, subject.testing.distance, subject.testing.top_k, figures_code()])
+    return short_digest(
+        [*keys, subject.digest, subject.testing.distance, target.protocol, subject.testing.top_k, figures_code()]
+    )
 
 
 def _evaluate_target(subject: Subject, target: Target, inputs: str, progress: bool) -> dict[str, Any]:
@@ -158,13 +156,14 @@ def _evaluate_target(subject: Subject, target: Target, inputs: str, progress: bo
         query, evaluation = _rank(subject, data, progress)
         evaluations.append(evaluation)
         tables.append(per_query(query, evaluation, number))
-    write_atomically(_place(subject, target.label) / QUERIES_FILE, pd.concat(tables).to_parquet(index=False))
+    place = _place(subject, target.label, target.protocol)
+    write_atomically(place / QUERIES_FILE, pd.concat(tables).to_parquet(index=False))
     unmatched = sum(int((~evaluation.valid).sum()) for evaluation in evaluations)
     placement = subject.testing.placement
     return {
         **summary_of(evaluations),
         "left_out": {**target.trials[0].left_out, "queries without a match": unmatched},
-        "definitions": ranking.definitions(subject.testing.distance),
+        "definitions": ranking.definitions(subject.testing.distance, protocol=target.protocol),
         **subject.settings(),
         "checkpoint": subject.digest,
         "inputs": inputs,
@@ -172,32 +171,32 @@ def _evaluate_target(subject: Subject, target: Target, inputs: str, progress: bo
         "code_digests": {"features": features_code(), "figures": figures_code()},
         "packages": package_versions(),
         "device": placement.device_name,
-        "precision": placement.precision,
+        "precision": subject.precision,
         "seconds": round(time.monotonic() - started, 2),
     }
 
 
 def _rank(subject: Subject, data: DataSet, progress: bool) -> tuple[Features, ranking.Evaluation]:
     """Features and ranking of one data set, written to its place; returns those of the queries."""
-    place, testing = _place(subject, data.label), subject.testing
-    query, gallery = (
-        _features(subject, place / f"{split}.npz", data.splits[split], progress) for split in ("query", "gallery")
+    place, testing = _place(subject, data.label, data.card.protocol), subject.testing
+    paths = [place / f"{split}.npz" for split in ("query", "gallery")]
+    (query, _), (gallery, _) = sides = [_features(subject, path, data.splits[path.stem], progress) for path in paths]
+    for path, (features, computed) in zip(paths, sides, strict=True):  # only now: a bad gallery leaves both
+        if computed:
+            features.save(path)
+    evaluation = ranking.evaluate(
+        query, gallery, testing.distance, testing.top_k, data.card.protocol, progress=progress
     )
-    for features, split in ((query, "query"), (gallery, "gallery")):  # only now: a bad gallery leaves both as they were
-        if saved_origin(place / f"{split}.npz") != features.origin:
-            features.save(place / f"{split}.npz")
-    index = FlatIndex(gallery, testing.distance)
-    evaluation = ranking.evaluate(query, gallery, testing.distance, index, testing.top_k, progress=progress)
     write_ranks(place / RANKS_FILE, query, gallery, evaluation)
     return query, evaluation
 
 
-def _features(subject: Subject, path: Path, samples: Samples, progress: bool) -> Features:
-    """Features of one split, from ``path`` while neither network, files nor settings changed."""
+def _features(subject: Subject, path: Path, samples: Samples, progress: bool) -> tuple[Features, bool]:
+    """Features of one split, from ``path`` while neither network, files nor settings changed; whether they were
+    computed."""
     origin = origin_of(path, subject.digest, features_key(subject.network.origin, samples, subject.testing))
-    if saved_origin(path) == origin:
-        return replace(load_features(path), origin=origin)
-    return _extracted(subject.network, samples, origin, progress)
+    saved = load_saved(path, origin)
+    return (_extracted(subject.network, samples, origin, progress), True) if saved is None else (saved, False)
 
 
 def _extracted(network: Network, samples: Samples, origin: str, progress: bool) -> Features:
@@ -215,7 +214,8 @@ def _oracle(subject: Subject, target: Target, progress: bool) -> dict[str, Any]:
             query, gallery = (
                 _extracted(network, data.splits[split], f"{name}, {split}", progress) for split in ("query", "gallery")
             )
-            trials.append(ranking.evaluate(query, gallery, subject.testing.distance).mAP)
+            evaluation = ranking.evaluate(query, gallery, subject.testing.distance, protocol=data.card.protocol)
+            trials.append(evaluation.mAP)
         by_epoch.append(float(np.mean(trials)))
     best = int(np.argmax(by_epoch))
     return {"epoch": best + 1, "mAP": by_epoch[best], "mAP_by_epoch": by_epoch, "meaning": ORACLE}

@@ -18,10 +18,10 @@ def tables(draw: st.DrawFn) -> Samples:
 
 
 @settings(max_examples=60, deadline=None)
-@given(tables(), tables())
-def test_matchless_against_plain_loops(query: Samples, gallery: Samples) -> None:
+@given(tables(), tables(), st.booleans())
+def test_matchless_against_plain_loops(query: Samples, gallery: Samples, cross_camera_only: bool) -> None:
     expected = []
-    for pid, cam in zip(query.pids, query.camids, strict=True):
-        rest = zip(gallery.pids, gallery.camids, strict=True)
-        expected.append(not any(p == pid and c != cam for p, c in rest))
-    assert matchless(query, gallery).tolist() == expected
+    for pid, cam, name in zip(query.pids, query.camids, query.names, strict=True):
+        rest = zip(gallery.pids, gallery.camids, gallery.names, strict=True)
+        expected.append(not any(p == pid and (c != cam if cross_camera_only else n != name) for p, c, n in rest))
+    assert matchless(query, gallery, cross_camera_only).tolist() == expected
