@@ -221,7 +221,7 @@ def placement(config: Config) -> Placement:
     _naming(config, "device", lambda: device(config))
     on = device(config)
     half = config.precision == "bf16" or (config.precision == "auto" and has_bf16(on))
-    return Placement(on, torch.bfloat16 if half else None, config.threads)
+    return Placement(on, torch.bfloat16 if half else None, config.threads, named=config.device != "auto")
 
 
 def roots(config: Config) -> Roots:

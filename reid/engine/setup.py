@@ -21,11 +21,13 @@ class Placement:
     Attributes:
         dtype: of the products and convolutions under autocast; None is float32 throughout.
         threads: of the CPU; None is torch's own choice.
+        named: whether the device was asked for by name, so that no other may stand in for it.
     """
 
     device: torch.device
     dtype: torch.dtype | None = None
     threads: int | None = None
+    named: bool = False
 
     @property
     def precision(self) -> Precision:

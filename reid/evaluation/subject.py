@@ -46,7 +46,7 @@ class Subject:
 
     @property
     def precision(self) -> str:
-        """What the network computes in: what it says itself, since a graph's is float32 whatever is asked for."""
+        """What the network computes in: what it says itself, as a file of features does that were made elsewhere."""
         told = json.loads(self.network.origin.preprocessing).get("precision", self.testing.placement.precision)
         return {"bfloat16": "bf16"}.get(told, told)
 
@@ -94,6 +94,7 @@ def foreign_subject(name: str, testing: Testing) -> Subject:
         InputError: naming what is missing or wrong.
     """
     network = open_foreign(name, testing)
+    testing = replace(testing, placement=getattr(network, "placement", testing.placement))  # where it does compute
     place = Path(testing.output) / "networks" / f"{network.origin.name}_{network.origin.fingerprint[:8]}"
     return Subject(network, place, testing)
 
