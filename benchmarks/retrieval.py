@@ -17,15 +17,17 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from dense_rerank import dense_rerank
 
+from reid.evaluation.results import write_ranks
 from reid.report.table import align
 from reid.retrieval import rerank as reranking
-from reid.retrieval.features import Features
-from reid.retrieval.ranking import block_rows, evaluate
+from reid.retrieval.features import Features, load_features, saved_origin
+from reid.retrieval.ranking import CMC_RANKS, Evaluation, block_rows, evaluate
 from reid.retrieval.rerank import rerank
 
 WIDTH = 2048
@@ -109,6 +111,41 @@ def evaluation_line(name: str, folder: Path) -> list[str]:
             f"{added / 1e6:.0f}", f"{whole / 1e9:.2f}"]  # fmt: skip
 
 
+def steps_line(folder: Path) -> list[str]:
+    """What ``evaluate.py`` does at Market-1501's size once its features are there: read them, rank, write the lists."""
+    query, gallery = sides = [
+        replace(side, paths=tuple(f"bounding_box_test/{n:06d}_c1s1_000151_01.jpg" for n in range(len(side))))
+        for side in synthetic(*SIZES["Market-1501"])
+    ]
+    paths = [folder / "query.npz", folder / "gallery.npz"]
+    saving = seconds(lambda: [side.save(path) for side, path in zip(sides, paths, strict=True)], 3)
+    lists = evaluate(query, gallery, top_k=CMC_RANKS)
+
+    def load() -> list[Features]:
+        return [load_features(path) for path in paths]
+
+    def write(query: Features, gallery: Features, evaluation: Evaluation) -> None:
+        write_ranks(folder / "ranks.parquet", query, gallery, evaluation)
+
+    def all_of_it() -> None:
+        for path in paths:
+            saved_origin(path)
+        loaded = load()
+        write(*loaded, evaluate(*loaded, top_k=CMC_RANKS))
+
+    works: list[Callable[[], object]] = [
+        lambda: product(query, gallery),
+        lambda: evaluate(query, gallery),
+        lambda: evaluate(query, gallery, top_k=CMC_RANKS),
+        lambda: [saved_origin(path) for path in paths],
+        load,
+        lambda: write(query, gallery, lists),
+        all_of_it,
+    ]
+    alone, *times = [seconds(work, 5) for work in works]
+    return [f"{alone:.2f}", *(f"{time / alone:.3f}" for time in (*times, saving))]
+
+
 def rerank_line(count: int, folder: Path) -> list[str]:
     queries = round(count * 3_368 / 23_100)
     query, gallery = synthetic(queries, count - queries, max(10, count * 750 // 23_100), 6, seed=1)
@@ -167,6 +204,8 @@ def main() -> None:
         lines = [["evaluation", "size", "product s", "ours s", "ratio", "added MB", "resident GB"]]
         lines += [evaluation_line(size, folder) for size in SIZES if not (quick and size == "MSMT17")]
         print(align(lines) + "\n", flush=True)
+        lines = [["product s", "ratios: figures", "with lists", "origins", "loading", "ranks.parquet", "all", "saving"]]
+        print(align([*lines, steps_line(folder)]) + "\n", flush=True)
         lines = [
             ["re-ranking, images", "ours s", "after k-NN s", "added MB", "dense s", "dense MB", "largest difference"]
         ]

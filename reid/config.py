@@ -7,10 +7,8 @@ key came stands in ``INTRODUCED``.
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
-import os
 import re
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
@@ -18,12 +16,14 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, NoReturn
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 
 from reid.errors import InputError
 from reid.files import read_yaml
+from reid.layers import drop, flatten, merge, origin_of, read_chain
 from reid.overrides import mistyped, nested, parse_override, types_of
-from reid.paths import bundled, resolve
+from reid.paths import bundled, data_root, resolve
+from reid.validation import validate
 
 # By the schema number of the first config.yaml that holds them: new keys (dotted), each with the value that stands for
 # what the code did before. A run's file of a smaller number lacks them and takes these values; and while a key has this
@@ -67,8 +67,8 @@ class DataConfig(_Section):
 
     @property
     def folder(self) -> Path:
-        """Where the data sets lie: ``root``, else ``$REID_DATA``, else ``./data``."""
-        return Path(self.root or os.environ.get("REID_DATA") or "data")
+        """Where the data sets lie."""
+        return data_root(self.root)
 
 
 class TransformsConfig(_Section):
@@ -138,7 +138,7 @@ class Config(_Section):
 
     def origin(self, key: str) -> str:
         """The file (or "command line") that set ``key`` (dotted), or the nearest key above it."""
-        return _origin(self._origins, key)
+        return origin_of(self._origins, key)
 
     def fail(self, key: str, problem: str) -> NoReturn:
         """Raise :class:`InputError` for the value of ``key``, saying where it was set."""
@@ -159,7 +159,7 @@ class Config(_Section):
         counted = self.training()
         for number in INTRODUCED:
             for key, before in INTRODUCED[number].items():
-                _drop(counted, key.split("."), before)
+                drop(counted, key.split("."), before)
         return hashlib.sha256(json.dumps(counted, sort_keys=True).encode()).hexdigest()[:12]
 
     @property
@@ -195,18 +195,18 @@ def load_config(name: str, overrides: Sequence[str] = (), values: Mapping[str, A
         InputError: naming the file and key, for a missing file, bad YAML, an unknown key or a value of the wrong type.
     """
     base_path, path = bundled("configs") / "base.yaml", resolve("configs", name)
-    base, own = (base_path.name, read_yaml(base_path)), _read_chain(path, ())
+    layers = [(base_path.name, read_yaml(base_path)), *read_chain(path)]
     merged: dict[str, Any] = {}
     origins: dict[str, str] = {}
-    for origin, layer in (base, *own):
+    for origin, layer in layers:
         origins |= dict.fromkeys(flatten(layer), origin)
-        merged = _merge(merged, layer)
+        merged = merge(merged, layer)
     plain = make_config(merged, path.stem, origins)
     changes = _changes(overrides)
     for key, value in (values or {}).items():
-        changes = _merge(changes, nested(key, value))
+        changes = merge(changes, nested(key, value))
     origins |= dict.fromkeys(flatten(changes), COMMAND_LINE)
-    config = make_config(_merge(merged, changes), path.stem, origins)
+    config = make_config(merge(merged, changes), path.stem, origins)
     before, after = flatten(plain.training()), flatten(config.training())
     config._overridden = {key: value for key, value in after.items() if before.get(key, ...) != value and key != "seed"}
     return config
@@ -215,15 +215,12 @@ def load_config(name: str, overrides: Sequence[str] = (), values: Mapping[str, A
 def make_config(values: Mapping[str, Any], name: str, origins: Mapping[str, str]) -> Config:
     """Validate plain ``values``; ``origins`` maps dotted keys to the files that set them."""
     for key, value in flatten(values).items():
-        parts = [(f"{key}.{place}", item) for place, item in enumerate(value)] if isinstance(value, list) else []
-        for own, item in [(key, value), *parts]:
-            problem = mistyped(item, types_of(Config, own))
+        parts = [(f"{key}.{number}", item) for number, item in enumerate(value)] if isinstance(value, list) else []
+        for place, item in [(key, value), *parts]:
+            problem = mistyped(item, types_of(Config, place))
             if problem:
-                raise InputError(f"{_origin(origins, key)}: {own}: expected {problem}, got {item!r}")
-    try:
-        config = Config.model_validate(values)
-    except ValidationError as error:
-        raise InputError("\n".join(_explain(problem, origins) for problem in error.errors())) from None
+                raise InputError(f"{origin_of(origins, key)}: {place}: expected {problem}, got {item!r}")
+    config = validate(Config, values, lambda key: origin_of(origins, key))
     config._name, config._origins = name, dict(origins)
     return config
 
@@ -247,10 +244,10 @@ def load_resolved(path: Path, overrides: Sequence[str] = ()) -> Config:
         )
     for number in sorted(INTRODUCED):
         for key, before in INTRODUCED[number].items() if number > written else ():
-            values = _merge(nested(key, deepcopy(before)), values)
+            values = merge(nested(key, deepcopy(before)), values)
     extra = _changes(overrides)
     origins = {key: str(path) for key in ("", *flatten(values))} | dict.fromkeys(flatten(extra), COMMAND_LINE)
-    return make_config(_merge(values, extra), name, origins)
+    return make_config(merge(values, extra), name, origins)
 
 
 def dump_resolved(config: Config) -> str:
@@ -259,88 +256,8 @@ def dump_resolved(config: Config) -> str:
     return yaml.safe_dump({**head, **config.model_dump(mode="json")}, sort_keys=False)
 
 
-def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested mappings to one with dotted keys."""
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        if isinstance(value, Mapping) and value:
-            flat.update(flatten(value, f"{prefix}{key}."))
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat
-
-
-def _read_chain(path: Path, above: tuple[Path, ...]) -> list[tuple[str, dict[str, Any]]]:
-    """The file's keys, after those of the file that it names under ``extends`` (beside it, or bundled)."""
-    path = path.resolve()
-    if path in above:
-        raise InputError(f"{path}: extends: goes round in a circle: {' -> '.join(p.name for p in (*above, path))}")
-    values = read_yaml(path)
-    parent = values.pop("extends", None)
-    if parent is None:
-        return [(str(path), values)]
-    if not isinstance(parent, str):
-        raise InputError(f"{path}: extends: expected a file's name, got {parent!r}")
-    beside = path.parent / parent
-    parent_path = beside if beside.is_file() else resolve("configs", parent)
-    return [*_read_chain(parent_path, (*above, path)), (str(path), values)]
-
-
 def _changes(overrides: Sequence[str]) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for override in overrides:
-        values = _merge(values, parse_override(Config, override, COMMAND_LINE))
+        values = merge(values, parse_override(Config, override, COMMAND_LINE))
     return values
-
-
-def _drop(values: dict[str, Any], parts: Sequence[str], unwanted: object) -> None:
-    """Take the key out if it has this value, and every section that is left empty by it."""
-    first, *rest = parts
-    if rest and isinstance(values.get(first), dict):
-        _drop(values[first], rest, unwanted)
-        if not values[first]:
-            del values[first]
-    elif not rest and first in values and values[first] == unwanted:
-        del values[first]
-
-
-def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    merged = dict(below)
-    for key, value in above.items():
-        old = merged.get(key)
-        merged[key] = _merge(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
-    return merged
-
-
-def _origin(origins: Mapping[str, str], key: str) -> str:
-    while key:
-        if key in origins:
-            return origins[key]
-        below = [origin for other, origin in origins.items() if other.startswith(f"{key}.")]
-        if below:
-            return below[-1]
-        key = key.rpartition(".")[0]
-    return origins.get("", "configuration")
-
-
-def _explain(problem: Any, origins: Mapping[str, str]) -> str:
-    location = [str(part) for part in problem["loc"]]
-    key = ".".join(location)
-    where = _origin(origins, key)
-    if problem["type"] == "extra_forbidden":
-        choices = _keys_at(location[:-1])
-        close = difflib.get_close_matches(location[-1], choices, n=1)
-        hint = f" Did you mean {close[0]!r}?" if close else ""
-        return f"{where}: unknown key {key!r}; the keys here are {', '.join(choices)}.{hint}"
-    if problem["type"] == "missing":
-        return f"{where}: {key}: is missing"
-    value = problem.get("input")
-    shown = "a section" if isinstance(value, Mapping) else repr(value)
-    return f"{where}: {key}: {problem['msg'][0].lower()}{problem['msg'][1:]}, got {shown}"
-
-
-def _keys_at(location: Sequence[str]) -> list[str]:
-    section: Any = Config
-    for part in location:
-        section = section.model_fields[part].annotation
-    return list(section.model_fields)

@@ -58,8 +58,10 @@ def sha256_of(path: Path) -> str:
 
 
 @contextmanager
-def replacing(path: Path, mode: int = 0o666) -> Iterator[BinaryIO]:
-    """A file that is synced and takes the place of ``path`` when the block ends; after an error the old one stands.
+def replacing(path: Path, mode: int = 0o666, sync: bool = True) -> Iterator[BinaryIO]:
+    """A file that takes the place of ``path`` when the block ends; after an error the old one stands.
+
+    ``sync``: the content is on the disk before it has its name. Without it a power cut may leave an empty file.
 
     Raises:
         OSError: it cannot be written.
@@ -69,7 +71,8 @@ def replacing(path: Path, mode: int = 0o666) -> Iterator[BinaryIO]:
         with file:
             yield file
             file.flush()
-            os.fsync(file.fileno())
+            if sync:
+                os.fsync(file.fileno())
             partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
@@ -106,7 +109,7 @@ def remove_leftover_partials(folder: Path) -> list[Path]:
 
 
 def _leftovers(folder: Path, remove: bool) -> list[Path]:
-    found = []
+    leftovers = []
     for partial in sorted(folder.glob(PARTIAL)):
         try:
             file = partial.open("r+b")
@@ -119,8 +122,8 @@ def _leftovers(folder: Path, remove: bool) -> list[Path]:
                 continue
             if remove:  # while it is locked: a writer that has only just made it then finds it gone, and makes another
                 partial.unlink(missing_ok=True)
-            found.append(partial)
-    return found
+            leftovers.append(partial)
+    return leftovers
 
 
 @contextmanager

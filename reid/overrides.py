@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -55,21 +55,31 @@ def nested(key: str, value: Any) -> dict[str, Any]:
 
 
 def types_of(schema: type[BaseModel], key: str) -> set[Any]:
-    """The plain types (``str``, ``int``, ``NoneType``, ``tuple``, ...) that a dotted key may hold; none for a key that
-    is not there. Any part below a tuple means its items."""
-    found: list[Any] = [schema]
-    for part in key.split("."):
+    """As :func:`types_at`, of a dotted key."""
+    return types_at(schema, key.split("."))
+
+
+def types_at(schema: type[BaseModel], parts: Sequence[str]) -> set[Any]:
+    """The plain types (``str``, ``int``, ``NoneType``, ``tuple``, ...) that a key may hold, of which ``parts`` are the
+    names from the outermost section on; none for a key that is not there. Any part below a tuple means its items."""
+    types: list[Any] = [schema]
+    for part in parts:
         below: list[Any] = []
-        for one in found:
-            if isinstance(one, type) and issubclass(one, BaseModel):
-                if part in one.model_fields:
-                    below += _alternatives(one.model_fields[part].annotation)
-            elif get_origin(one) is tuple:
-                below += _alternatives(get_args(one)[0])
-            elif get_origin(one) is dict:
-                below += _alternatives(get_args(one)[1])
-        found = below
-    return {get_origin(one) or one for one in found}
+        for each in types:
+            if isinstance(each, type) and issubclass(each, BaseModel):
+                if part in fields_of(each):
+                    below += _alternatives(fields_of(each)[part])
+            elif get_origin(each) is tuple:
+                below += _alternatives(get_args(each)[0])
+            elif get_origin(each) is dict:
+                below += _alternatives(get_args(each)[1])
+        types = below
+    return {get_origin(each) or each for each in types}
+
+
+def fields_of(section: type[BaseModel]) -> dict[str, Any]:
+    """The keys of a section, as they are written in a file, each with its type."""
+    return {str(field.validation_alias or name): field.annotation for name, field in section.model_fields.items()}
 
 
 def mistyped(value: object, types: set[Any]) -> str:
@@ -104,8 +114,8 @@ def _alternatives(annotation: Any) -> Iterator[Any]:
     if origin is Annotated:
         yield from _alternatives(arguments[0])
     elif origin in (Union, UnionType):
-        for one in arguments:
-            yield from _alternatives(one)
+        for each in arguments:
+            yield from _alternatives(each)
     elif origin is Literal:
         yield from (type(value) for value in arguments)
     else:

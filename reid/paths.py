@@ -1,6 +1,7 @@
 """Where the bundled YAML lies: beside the package's modules in a wheel, beside the package in a checkout."""
 
 import difflib
+import os
 from pathlib import Path
 from typing import Literal
 
@@ -28,15 +29,15 @@ def bundled_names(kind: Kind) -> list[str]:
 
 def resolve(kind: Kind, name: str) -> Path:
     """A file that exists wins; then the bundled folder, with or without `.yaml`."""
-    own = Path(name)
+    path = Path(name)
     try:
-        own = own.expanduser()
-        if own.is_file():
-            return own
+        path = path.expanduser()
+        if path.is_file():
+            return path
     except (OSError, RuntimeError) as error:  # too long a name, an unknown user's home
         raise InputError(f"{name!r} is no path: {error}") from None
     folder = bundled(kind)
-    if name and not own.is_absolute() and ".." not in own.parts:
+    if name and not path.is_absolute() and ".." not in path.parts:
         for candidate in (folder / name, folder / f"{name}.yaml"):
             if candidate.is_file():
                 return candidate
@@ -44,3 +45,8 @@ def resolve(kind: Kind, name: str) -> Path:
     close = difflib.get_close_matches(Path(name).name.removesuffix(".yaml"), choices, n=1)
     hint = f" did you mean {close[0]!r}?" if close else ""
     raise InputError(f"{name!r} is neither a file nor one of the bundled {kind};{hint} choices: {', '.join(choices)}")
+
+
+def data_root(root: str | Path | None) -> Path:
+    """The folder that holds the data sets: the one given, else ``$REID_DATA``, else ``./data``."""
+    return Path(root or os.environ.get("REID_DATA") or "data")

@@ -8,7 +8,7 @@ from reid.retrieval.features import Features
 
 
 def slow_evaluate(
-    query: Features, gallery: Features, distance: str = "cosine"
+    query: Features, gallery: Features, distance: str = "cosine", protocol: str = "cross-camera"
 ) -> tuple[list[float], list[float], list[int], list[list[int]]]:
     """AP, INP, first match rank (0: no match) and ranked gallery rows of every query, one comparison at a time.
 
@@ -20,8 +20,7 @@ def slow_evaluate(
         ranked = []
         for g in range(len(gallery)):
             junk = gallery.pids[g] == -1
-            own_camera = gallery.pids[g] == query.pids[q] and gallery.camids[g] == query.camids[q]
-            if junk or own_camera:
+            if junk or left_out(query, q, gallery, g, protocol):
                 continue
             b = gallery.features[g].astype(np.float64)
             length = float(np.sqrt((a * a).sum() * (b * b).sum()))
@@ -38,6 +37,13 @@ def slow_evaluate(
         inps.append(len(ranks) / ranks[-1])
         firsts.append(ranks[0])
     return aps, inps, firsts, lists
+
+
+def left_out(query: Features, q: int, gallery: Features, g: int, protocol: str) -> bool:
+    """Whether a gallery image is not compared with a query: one of its identity and camera, or its own image."""
+    if protocol == "any-camera":
+        return query.paths[q] == gallery.paths[g]
+    return bool(gallery.pids[g] == query.pids[q] and gallery.camids[g] == query.camids[q])
 
 
 def slow_rerank(query: np.ndarray, gallery: np.ndarray, k1: int, k2: int, weight: float) -> np.ndarray:

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,8 @@ from trees import PLACE, manifest_tree, market_tree, write_image
 from reid.cli import COMMANDS, main
 from reid.commands.search import ACTIONS
 from reid.commands.shared import byte_size
-from reid.retrieval.features import Features
+from reid.retrieval.features import Features, load_features
+from reid.retrieval.ranking import evaluate
 
 
 def run(capsys, *arguments: str) -> tuple[int, str, str]:
@@ -105,6 +107,7 @@ def test_score(tmp_path, capsys):
         "num_valid_queries",
         "num_queries",
         "num_gallery",
+        "protocol",
         "definitions",
     }
     assert (figures["num_valid_queries"], figures["num_queries"], figures["num_gallery"]) == (6, 6, 9)
@@ -155,6 +158,33 @@ def test_the_trapezoid_stands_alone_and_by_its_name(tmp_path, capsys):
         assert table[f"AP_trapezoid {name}"].mean() == pytest.approx(one["mAP_trapezoid"])
         assert one["mAP_trapezoid"] != other["mAP"] and one["cmc"] == other["cmc"] and one["mINP"] == other["mINP"]
     assert not any(column.startswith("AP ") for column in table.columns)
+
+
+def test_score_without_cameras(tmp_path, capsys):
+    paths = np.array([f"{n}.jpg" for n in range(12)])
+    gallery = features(tmp_path / "g.npz", 12, paths=paths)
+    some_of_it = {name: np.load(gallery)[name][:5] for name in ("features", "pids", "camids", "paths")}
+    np.savez(tmp_path / "q.npz", **some_of_it)
+    plain = ["score", "--query", tmp_path / "q.npz", "--gallery", gallery, "--json", tmp_path / "f.json"]
+    fails(capsys, "--protocol any-camera", *plain)
+    everything = ["--protocol", "any-camera", "--rerank", "--roc", "--per-query", tmp_path / "f.csv"]
+    code, out, _ = run(capsys, *plain, *everything)
+    figures, table = json.loads((tmp_path / "f.json").read_text()), pd.read_csv(tmp_path / "f.csv")
+    expected = evaluate(load_features(tmp_path / "q.npz"), load_features(gallery), protocol="any-camera")
+    assert code == 0 and "| cosine, any-camera" in out and "| re-ranked, any-camera" in out
+    assert figures["mAP"] == expected.mAP and figures["protocol"] == figures["reranked"]["protocol"] == "any-camera"
+    assert "own image" in figures["definitions"]["left_out"]
+    assert table["AP cosine, any-camera"].mean() == pytest.approx(figures["mAP"])
+
+
+def test_score_without_cameras_or_paths(tmp_path, capsys):
+    """In one file the rows tell a query's own image; in two nothing does."""
+    query, gallery = features(tmp_path / "q.npz", 5), features(tmp_path / "g.npz", 12)
+    own = ["score", "--protocol", "any-camera", "--json", tmp_path / "f.json"]
+    fails(capsys, "q.npz: has no paths", *own, "--query", query, "--gallery", gallery)
+    assert run(capsys, *own, "--query", gallery, "--gallery", gallery)[0] == 0
+    rows = replace(load_features(gallery), paths=tuple("abcdefghijkl"))
+    assert json.loads((tmp_path / "f.json").read_text())["mAP"] == evaluate(rows, rows, protocol="any-camera").mAP
 
 
 def test_score_with_expanded_queries(tmp_path, capsys):
@@ -215,6 +245,16 @@ def test_check_data(market, tmp_path, capsys):
     assert code == 0 and "48" in out and (tmp_path / "sheet.png").read_bytes().startswith(b"\x89PNG")
     card.write_text(card.read_text().replace("images: 48", "images: 49"))
     fails(capsys, "problems", "check-data", str(card), "--sheet", str(tmp_path / "sheet.png"))
+
+
+def test_check_data_without_cameras(tmp_path, capsys):
+    for shot in (1, 2):
+        write_image(tmp_path / "mine" / "ann" / f"{shot}.jpg", 1, shot)
+    command = ["check-data", tmp_path / "mine", "--sheet", tmp_path / "sheet.png"]
+    fails(capsys, "--protocol any-camera", *command)
+    assert not (tmp_path / "sheet.png").exists()
+    code, out, _ = run(capsys, *command, "--protocol", "any-camera")
+    assert code == 0 and "ok: counts" in out
 
 
 @pytest.mark.parametrize("name", COMMANDS)

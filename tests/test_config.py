@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from reid.config import Config, dump_resolved, flatten, load_config, load_resolved
+from reid.config import Config, dump_resolved, load_config, load_resolved
 from reid.errors import InputError
+from reid.layers import flatten
 from reid.paths import bundled
 
 

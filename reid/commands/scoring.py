@@ -6,11 +6,11 @@ import argparse
 import csv
 import io
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reid.commands.shared import add_data_roots, byte_size, data_root
+from reid.commands.shared import add_data_roots, byte_size
 from reid.errors import InputError
 from reid.files import write_atomically
 
@@ -39,6 +39,13 @@ def score_arguments(parser: argparse.ArgumentParser) -> None:
         help="AP: mean precision at the matches (default), or the trapezoid of Market-1501's original evaluator, "
         "which is some points lower and named mAP_trapezoid wherever it stands",
     )
+    parser.add_argument(
+        "--protocol",
+        choices=("cross-camera", "any-camera"),
+        default="cross-camera",
+        help="left out for a query: gallery images of its identity and camera (default), or its own image alone, known "
+        "by its path, where cameras are not known",
+    )
     parser.add_argument("--rerank", action="store_true", help="k-reciprocal re-ranking too (k1 20, k2 6, lambda 0.3)")
     parser.add_argument("--expand", type=int, metavar="K", help="average each query with its K nearest gallery images")
     parser.add_argument("--roc", action="store_true", help="true positive rates and thresholds at false positive rates")
@@ -60,24 +67,31 @@ def score(arguments: argparse.Namespace) -> None:
     from reid.retrieval.ranking import definitions, evaluate
 
     query, gallery = load_features(arguments.query), load_features(arguments.gallery)
-    meaning = definitions(arguments.distance, arguments.ap)
+    protocol, budget = arguments.protocol, arguments.max_memory
+    if protocol == "any-camera" and not query.paths and arguments.query.samefile(arguments.gallery):
+        query = gallery = replace(query, paths=tuple(f"row {number}" for number in range(len(query))))
+    meaning = definitions(arguments.distance, arguments.ap, protocol)
     if arguments.expand is not None:
         from reid.retrieval.expansion import expand_queries
 
         query = expand_queries(query, gallery, arguments.expand)
         meaning["query"] = f"mean of the query and its {arguments.expand} nearest gallery images, unit features"
-    budget = arguments.max_memory
     if arguments.rerank:
         from reid.retrieval.rerank import DEFINITION, plan_memory, rerank
 
         plan_memory(len(query), len(gallery), max_memory=budget)  # refused before any work is done
-    evaluations = {arguments.distance: evaluate(query, gallery, arguments.distance, max_memory=budget, progress=True)}
-    summary = {**evaluations[arguments.distance].summary(arguments.ap), "definitions": meaning}
+    plain = evaluate(query, gallery, arguments.distance, protocol=protocol, max_memory=budget, progress=True)
+    evaluations = {arguments.distance: plain}
+    summary = {**plain.summary(arguments.ap), "definitions": meaning}
     if arguments.rerank:
         reranker = rerank(query, gallery, max_memory=budget, progress=True)
-        own = evaluate(query, gallery, distances=reranker.distances, max_memory=budget, progress=True)
-        evaluations["re-ranked"] = own
-        summary["reranked"] = {**own.summary(arguments.ap), "definitions": {**meaning, "distance": DEFINITION}}
+        reranked = evaluate(
+            query, gallery, protocol=protocol, distances=reranker.distances, max_memory=budget, progress=True
+        )
+        evaluations["re-ranked"] = reranked
+        summary["reranked"] = {**reranked.summary(arguments.ap), "definitions": {**meaning, "distance": DEFINITION}}
+    if protocol == "any-camera":  # its figures carry its name wherever they stand
+        evaluations = {f"{name}, any-camera": evaluation for name, evaluation in evaluations.items()}
 
     trapezoid = arguments.ap == "trapezoid"
     first = "mAP_trapezoid" if trapezoid else "mAP"
@@ -91,7 +105,7 @@ def score(arguments: argparse.Namespace) -> None:
     if arguments.roc:
         from reid.retrieval.verification import verify
 
-        points = verify(query, gallery, arguments.distance, max_memory=budget, progress=True)
+        points = verify(query, gallery, arguments.distance, protocol=protocol, max_memory=budget, progress=True)
         summary["roc"] = [asdict(point) for point in points]
         names = ["false positive rate", "threshold", "met", "true positive rate"]
         shown = [
@@ -129,14 +143,20 @@ def _per_query(query: Features, evaluations: dict[str, Evaluation], trapezoid: b
 def check_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", metavar="NAME_OR_CARD", help="bundled card's name, a card, a .csv file or a folder")
     add_data_roots(parser)
+    parser.add_argument(
+        "--protocol",
+        choices=("cross-camera", "any-camera"),
+        help="any-camera: where cameras are not known (default: the card's)",
+    )
     parser.add_argument("--sheet", type=Path, metavar="PNG", help="contact sheet (default: runs/check/NAME.png)")
 
 
 def check_data(arguments: argparse.Namespace) -> None:
     from reid.data.check import check
+    from reid.paths import data_root
 
     sheet = arguments.sheet or Path("runs/check") / f"{Path(arguments.name).absolute().stem}.png"
-    report = check(arguments.name, data_root(arguments.root), arguments.sites_root, sheet)
+    report = check(arguments.name, data_root(arguments.root), arguments.sites_root, sheet, protocol=arguments.protocol)
     print(report.text())
     print(f"written: {sheet}")
     if not report.ok:

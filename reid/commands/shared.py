@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -38,11 +37,6 @@ def add_data_roots(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="where the drawn sites lie (default: %(default)s)",
     )
-
-
-def data_root(root: Path | None) -> Path:
-    """The folder that holds the data sets: the one given, else as the environment or the default says."""
-    return root or Path(os.environ.get("REID_DATA") or "data")
 
 
 MODEL = "a run's folder, or a network of other origin: its file, description (YAML) or bundled name"

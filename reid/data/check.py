@@ -9,10 +9,13 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageFile
 
-from reid.data.card import Card, DataSet, Samples, load_card, matchless, read_dataset, withdrawal
+from reid.data.card import load_card
 from reid.data.contact_sheet import contact_sheet
 from reid.data.images import FORMATS, UNREADABLE, upright_rgb
 from reid.data.names import some
+from reid.data.reading import read_dataset, withdrawal
+from reid.data.samples import DataSet, Samples, matchless
+from reid.data.schema import Card, Protocol
 from reid.progress import track
 
 TRAINING = ("train", "val")
@@ -110,10 +113,15 @@ class CheckReport:
 
 
 def check(
-    name_or_card: str, data_root: Path, sites_root: Path, sheet: Path | None, progress: bool = True
+    name_or_card: str,
+    data_root: Path,
+    sites_root: Path,
+    sheet: Path | None,
+    progress: bool = True,
+    protocol: Protocol | None = None,
 ) -> CheckReport:
-    """Check a data set by name and, where `sheet` is given, draw its contact sheet there."""
-    card = load_card(name_or_card)
+    """Check a data set by name, under its card's protocol or another; draw its contact sheet where `sheet` is given."""
+    card = load_card(name_or_card).under(protocol)
     dataset = read_dataset(card, data_root, sites_root)
     report = _report(dataset, progress)
     if sheet is None:
@@ -134,7 +142,7 @@ def _report(dataset: DataSet, progress: bool) -> CheckReport:
     test = _people(splits, ("query", "gallery"))
     lonely: tuple[str, ...] = ()
     if "query" in splits and "gallery" in splits:
-        flags = matchless(splits["query"], splits["gallery"])
+        flags = matchless(splits["query"], splits["gallery"], dataset.card.cross_camera_only)
         lonely = tuple(name for name, flag in zip(splits["query"].names, flags, strict=True) if flag)
     return CheckReport(
         name=dataset.name,

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
-from reid.data.card import DataSet, Samples
 from reid.data.images import read_image
+from reid.data.samples import DataSet, Samples
 from reid.errors import InputError
 
 MARGIN, GAP, HEADER, LABEL = 16, 6, 48, 64  # pixels

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from reid.data.card import Samples
+from reid.data.samples import Samples
 
 
 def join(parts: Sequence[Samples]) -> Samples:

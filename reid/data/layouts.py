@@ -1,15 +1,13 @@
 """From a card and a folder to rows (name, identity, camera, size), one function a layout; nothing is dropped here."""
 
-import csv
-import io
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from reid.data.names import NUMBER, camera_in, label, refuse_missing, refuse_splits_as_people, refuse_unwritable, some
-from reid.data.schema import SPLITS, Card, Split, escapes
+from reid.data.names import NUMBER, camera_in, label, refuse_splits_as_people, refuse_unwritable, some
+from reid.data.schema import Card, Split, escapes
 from reid.errors import InputError
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".webp", ".tif", ".tiff")
@@ -22,7 +20,7 @@ LISTED = re.compile(  # a line of a list file: path [pid [camera]]
     rf"(?:[ \t]+(?P<pid>{NUMBER.pattern})(?:[ \t]+(?P<cam>{NUMBER.pattern}))?)?",
     re.IGNORECASE,
 )
-MANIFEST_COLUMNS = ("path", "pid", "camid", "split")
+UNKNOWN_CAMERA = "0"  # of images whose camera nothing tells: as if one had taken them all
 _Found = tuple[str, str | None, str | None, int]  # name, identity and camera where they are told, bytes
 
 
@@ -38,12 +36,13 @@ class Row:
 
 @dataclass(frozen=True)
 class Scan:
-    """The rows of one split, the image files whose names do not match the card's pattern, and pictures that are not
-    read, since they lie where none are looked for or are of other formats."""
+    """The rows of one split, the image files whose names do not match the card's pattern, pictures that are not read,
+    since they lie where none are looked for or are of other formats, and whether the camera of some is not known."""
 
     rows: tuple[Row, ...]
     unmatched: tuple[str, ...] = ()
     passed_over: tuple[str, ...] = ()
+    without_camera: bool = False
 
 
 @dataclass(frozen=True)
@@ -118,6 +117,7 @@ def unread_pictures(names: Sequence[str]) -> list[str]:
 def scan_split(card: Card, split_name: str, split: Split, dirs: tuple[str, ...], root: Path, hint: str) -> Scan:
     """The rows of one split of a card without a manifest; `hint` ends the message where something is missing."""
     rows: list[Row] = []
+    nowhere: list[Row] = []  # taken by nobody knows which camera
     unmatched: list[str] = []
     passed_over: list[str] = []
     pattern = re.compile(card.pattern) if card.pattern is not None else None
@@ -149,17 +149,24 @@ def scan_split(card: Card, split_name: str, split: Split, dirs: tuple[str, ...],
             elif cam is None and camera is None and card.layout == "folders":
                 cam = _camera(file, f"{where}: {name}")
             cam = cam if camera is None else str(camera)
-            if pid is None or cam is None:
+            if pid is None:
                 unmatched.append(name)
+                continue
+            pid = label(pid, f"{where}: {name}", "identity")
+            if cam is None:
+                nowhere.append(Row(name, pid, UNKNOWN_CAMERA, size))
             else:
-                pid, cam = label(pid, f"{where}: {name}", "identity"), label(cam, f"{where}: {name}", "camera")
-                rows.append(Row(name, pid, cam, size))
+                rows.append(Row(name, pid, label(cam, f"{where}: {name}", "camera"), size))
+    # Where no image of a folder of people tells its camera there are none; where some do, the others are misnamed.
+    if not card.cross_camera_only or (card.layout == "folders" and pattern is None and not rows):
+        rows += nowhere
+    else:
+        unmatched += [row.name for row in nowhere]
+        nowhere = []
     if not rows:
         folders = ", ".join(str(root / directory) for directory in dirs)
         if unmatched:
             what = f"pattern {card.pattern!r} matches none"
-            if card.pattern is None and card.layout == "folders":
-                what = "the rule for cameras (c1 or cam1 as a word of its own) matches none"
             if split.lists:
                 what = f"{', '.join(split.lists)} and pattern {card.pattern!r} tell identity and camera of none"
             raise InputError(
@@ -168,7 +175,10 @@ def scan_split(card: Card, split_name: str, split: Split, dirs: tuple[str, ...],
         more = "".join(f"{line}. " for line in unread_pictures(sorted(passed_over)))
         raise InputError(f"{where}: no image file ({', '.join(IMAGE_SUFFIXES)}) in {folders}. {more}{hint}")
     return Scan(
-        tuple(sorted(rows, key=lambda row: row.name)), tuple(sorted(unmatched)), tuple(sorted(set(passed_over)))
+        tuple(sorted(rows, key=lambda row: row.name)),
+        tuple(sorted(unmatched)),
+        tuple(sorted(set(passed_over))),
+        bool(nowhere),
     )
 
 
@@ -214,7 +224,9 @@ def _listed(
         path = root / list_name
         if not path.is_file():
             raise InputError(f"card {card.name}, split {split_name}: no list file {path}. {hint}")
-        for number, raw in enumerate(re.split(r"\r\n|\r|\n", _text(path)), 1):  # splitlines would cut a name at U+2028
+        for number, raw in enumerate(
+            re.split(r"\r\n|\r|\n", text_of(path)), 1
+        ):  # not splitlines: names may hold U+2028
             line = raw.strip(" \t")
             if not line:
                 continue
@@ -228,8 +240,8 @@ def _listed(
             entry, pid, cam = match.group("path", "pid", "cam")
             for text, what in ((pid, "identity"), (cam, "camera")):
                 label(text or "", f"{path}, line {number}", what)
-            name = _checked(entry, directory, seen, f"{path}, line {number}")
-            size = _size(root / name)
+            name = checked_name(entry, directory, seen, f"{path}, line {number}")
+            size = size_of(root / name)
             if size is None:
                 missing.append(name)
             else:
@@ -241,68 +253,7 @@ def _listed(
         )
 
 
-def scan_manifest(card: Card, root: Path, hint: str) -> dict[str, Scan]:
-    """The splits of a CSV manifest with the columns path, pid, camid and split; paths are relative to the root."""
-    path = root / str(card.manifest)
-    if not path.is_file():
-        raise InputError(f"card {card.name}: no manifest {path}. {hint}")
-    # The reader finds the ends of lines itself: splitlines would cut a name at U+2028 and its like.
-    reader = csv.DictReader(io.StringIO(_text(path), newline=""), skipinitialspace=True, strict=True)
-    records = _records(reader, path)
-    splits: dict[str, list[Row]] = {}
-    seen: dict[str, set[str]] = {}
-    missing: list[str] = []
-    for record in records:
-        where = f"{path}, line {reader.line_num}"
-        if any(record.get(None, ())):  # a comma that ends a line adds nothing
-            raise InputError(f"{where}: more values than columns; a path with a comma stands in double quotes")
-        values = {column: (record[column] or "").strip(" \t") for column in MANIFEST_COLUMNS}
-        empty = [column for column, value in values.items() if not value]
-        if empty:
-            raise InputError(f"{where}: {', '.join(empty)} is empty")
-        for column in ("pid", "camid"):
-            refuse_missing(values[column], where, column)
-            label(values[column], where, column)
-        split_name = values["split"]
-        if split_name not in SPLITS:
-            raise InputError(f"{where}: split {split_name!r} is not one of {', '.join(SPLITS)}")
-        name = _checked(values["path"], ".", seen.setdefault(split_name, set()), where)
-        size = _size(root / name)
-        if size is None:
-            missing.append(name)
-        else:
-            splits.setdefault(split_name, []).append(Row(name, values["pid"], values["camid"], size))
-    if missing:
-        slashes = " (folders are told apart by /, not by \\)" if "\\" in missing[0] else ""
-        raise InputError(f"{path}: {len(missing)} files that it lists are not in {root}{slashes}: {some(missing)}")
-    if not splits:
-        raise InputError(f"{path}: no rows below the header")
-    return {name: Scan(tuple(sorted(rows, key=lambda row: row.name))) for name, rows in splits.items()}
-
-
-def _records(reader: csv.DictReader, path: Path) -> Iterator[dict[str | None, str]]:
-    try:
-        _check_columns(list(reader.fieldnames or ()), path)
-        yield from reader
-    except csv.Error as error:
-        raise InputError(f"{path}, line {reader.line_num}: not readable as CSV: {error}") from None
-
-
-def _check_columns(found: list[str], path: Path) -> None:
-    lacking = [column for column in MANIFEST_COLUMNS if column not in found]
-    if lacking:
-        other = next((mark for mark in (";", "\t", "|") if any(mark in name for name in found)), None)
-        marks = "" if other is None else f"; it is separated by {other!r}, expected are commas"
-        raise InputError(
-            f"{path}: no column {', '.join(lacking)}; it needs {', '.join(MANIFEST_COLUMNS)}, "
-            f"has {', '.join(found) or 'none'}{marks}"
-        )
-    twice = [column for column in MANIFEST_COLUMNS if found.count(column) > 1]
-    if twice:
-        raise InputError(f"{path}: column {twice[0]} stands there twice")
-
-
-def _checked(entry: str, directory: str, seen: set[str], where: str) -> str:
+def checked_name(entry: str, directory: str, seen: set[str], where: str) -> str:
     """An entry's name relative to the root: an image, below the root, and not listed before."""
     if escapes(entry):
         raise InputError(f"{where}: {entry!r} leaves the data set's root; paths must be relative, without '..'")
@@ -315,14 +266,15 @@ def _checked(entry: str, directory: str, seen: set[str], where: str) -> str:
     return name
 
 
-def _size(path: Path) -> int | None:
+def size_of(path: Path) -> int | None:
+    """Bytes of a file; None where there is none."""
     try:
         return path.stat().st_size if path.is_file() else None
     except OSError:
         return None
 
 
-def _text(path: Path) -> str:
+def text_of(path: Path) -> str:
     """The text of a file with its line ends as they are."""
     try:
         content = path.read_bytes()

@@ -10,6 +10,7 @@ SplitName = Literal["train", "val", "query", "gallery"]
 SPLITS: tuple[SplitName, ...] = ("train", "val", "query", "gallery")
 Status = Literal["available", "by request", "withdrawn"]
 Half = Literal["first", "second"]
+Protocol = Literal["cross-camera", "any-camera"]
 
 
 def _as_tuple(value: object) -> object:
@@ -112,7 +113,7 @@ class Card(_Strict):
     drawn: Drawn | None = None
     junk_pids: tuple[int, ...] = (-1,)
     pid_offset: int = 0
-    cross_camera_only: Literal[True] = True  # the only rule that the ranking knows; stated for the reader
+    cross_camera_only: bool = True  # no match from the query's own camera; without it only its own image is left out
     licence: str | None = None
     citation: str | None = None
     status: Status | None = None
@@ -138,6 +139,17 @@ class Card(_Strict):
         if self.manifest is None:
             self._check_pattern()
         return self
+
+    @property
+    def protocol(self) -> Protocol:
+        """By which the data set is tested, unless another is asked for."""
+        return "cross-camera" if self.cross_camera_only else "any-camera"
+
+    def under(self, protocol: Protocol | None) -> "Card":
+        """The card with another protocol; None leaves it its own."""
+        if protocol is None or protocol == self.protocol:
+            return self
+        return self.model_copy(update={"cross_camera_only": protocol == "cross-camera"})
 
     @property
     def has_test(self) -> bool:
@@ -185,7 +197,11 @@ class Card(_Strict):
         needs = []
         if self.layout == "names" and not all(split.lists for split in splits):
             needs.append("pid")  # a list file may still lack its columns: the reader says so
-        if self.layout == "names" and not all(split.camera or split.lists for split in splits):
+        if (
+            self.cross_camera_only
+            and self.layout == "names"
+            and not all(split.camera or split.lists for split in splits)
+        ):
             needs.append("cam")  # below folders of people, c1 and cam1 are read without a pattern
         if self.pattern is None:
             if needs:

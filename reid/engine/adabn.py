@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from reid.data.card import Samples
 from reid.data.dataset import Draw
+from reid.data.samples import Samples
 from reid.engine.extract import Extractor
 from reid.errors import InputError
 from reid.models import Embedder

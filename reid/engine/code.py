@@ -27,7 +27,10 @@ MOMENTS = ("evaluation/moments.py",)
 # Whatever these decide stands in the fingerprint of the data: names, sizes, identities and cameras.
 LEFT_OUT = {
     f"data/{name}.py"
-    for name in ("__init__", "card", "check", "contact_sheet", "halves", "layouts", "names", "schema", "unlabelled")
+    for name in (
+        *("__init__", "card", "check", "contact_sheet", "halves", "layouts", "manifest", "names", "reading", "samples"),
+        *("schema", "unlabelled"),
+    )
 }
 
 

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from reid.data.card import Samples
 from reid.data.dataset import Batch, Draw, ImageDataset, batches, evaluation_draws
+from reid.data.samples import Samples
 from reid.data.transforms import Transform
 from reid.engine.setup import Placement
 from reid.progress import track

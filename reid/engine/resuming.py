@@ -7,11 +7,12 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
-from reid.config import Config, flatten, load_resolved
+from reid.config import Config, load_resolved
 from reid.engine.build import Source
 from reid.engine.checkpoint import CONFIG_FILE, Progress
 from reid.errors import InputError
 from reid.files import write_atomically
+from reid.layers import flatten
 
 log = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from reid.data.card import Samples, matchless
+from reid.data.samples import Samples, matchless
 from reid.engine.extract import Extractor
 from reid.errors import InputError
 from reid.models import Embedder

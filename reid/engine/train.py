@@ -22,9 +22,9 @@ import numpy as np
 import torch
 
 from reid.config import Config, OptimConfig, dump_resolved
-from reid.data.card import Samples
 from reid.data.dataset import Draw, ImageDataset, batches, training_draws
 from reid.data.samplers import PKSampler, RandomSampler
+from reid.data.samples import Samples
 from reid.engine import build
 from reid.engine.build import Source
 from reid.engine.checkpoint import (

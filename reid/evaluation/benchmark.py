@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import pandas as pd
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from reid.config import Config, load_config
 from reid.engine import build
@@ -29,6 +29,7 @@ from reid.evaluation.targets import Adaptation, Target, read_targets, result_key
 from reid.files import read_yaml, write_atomically
 from reid.paths import resolve
 from reid.progress import track
+from reid.validation import validate
 
 
 class _Section(BaseModel):
@@ -143,11 +144,7 @@ def load_benchmark(name: str) -> tuple[str, Benchmark]:
     for part in ("models", "remedies"):
         if isinstance(values.get(part), dict):  # a bare file name is short for {cfg: NAME}
             values[part] = {k: {"cfg": v} if isinstance(v, str) else v for k, v in values[part].items()}
-    try:
-        benchmark = Benchmark.model_validate(values)
-    except ValidationError as error:
-        lines = [f"{path}: {'.'.join(map(str, e['loc']))}: {e['msg']}, got {e['input']!r:.80}" for e in error.errors()]
-        raise InputError("\n".join(lines) + f"\nkeys: {', '.join(Benchmark.model_fields)}") from None
+    benchmark = validate(Benchmark, values, path)
     for label, model in (benchmark.models | benchmark.remedies).items():
         if model.oracle and model.adabn:
             raise InputError(f"{path}: {label}: oracle and adabn exclude each other")

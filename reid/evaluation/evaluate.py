@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ import faiss
 import numpy as np
 import pandas as pd
 
-from reid.data.card import DataSet, Samples
+from reid.data.samples import DataSet, Samples
 from reid.engine.code import features_code, figures_code
 from reid.errors import InputError
 from reid.evaluation.keys import features_key, origin_of, short_digest
@@ -43,8 +42,7 @@ from reid.evaluation.targets import (
 from reid.files import locked, write_atomically
 from reid.networks import Network
 from reid.retrieval import ranking
-from reid.retrieval.features import Features, load_features, saved_origin
-from reid.retrieval.index import FlatIndex
+from reid.retrieval.features import Features, load_saved
 
 ORACLE = "the best of all epochs on this very target: an upper bound that looks at the target, not a result"
 UNKNOWN_SOURCE = "not checked: what the network was trained on is not known"
@@ -147,7 +145,10 @@ def _inputs(subject: Subject, target: Target) -> str:
     """Digest of all that decides a target's figures."""
     samples = [data.splits[split] for data in target.trials for split in ("query", "gallery")]
     keys = [features_key(subject.network.origin, part, subject.testing) for part in samples]
-    return short_digest([*keys, subject.digest, subject.testing.distance, subject.testing.top_k, figures_code()])
+    protocol = target.trials[0].card.protocol
+    return short_digest(
+        [*keys, subject.digest, subject.testing.distance, protocol, subject.testing.top_k, figures_code()]
+    )
 
 
 def _evaluate_target(subject: Subject, target: Target, inputs: str, progress: bool) -> dict[str, Any]:
@@ -164,7 +165,7 @@ def _evaluate_target(subject: Subject, target: Target, inputs: str, progress: bo
     return {
         **summary_of(evaluations),
         "left_out": {**target.trials[0].left_out, "queries without a match": unmatched},
-        "definitions": ranking.definitions(subject.testing.distance),
+        "definitions": ranking.definitions(subject.testing.distance, protocol=target.trials[0].card.protocol),
         **subject.settings(),
         "checkpoint": subject.digest,
         "inputs": inputs,
@@ -180,24 +181,24 @@ def _evaluate_target(subject: Subject, target: Target, inputs: str, progress: bo
 def _rank(subject: Subject, data: DataSet, progress: bool) -> tuple[Features, ranking.Evaluation]:
     """Features and ranking of one data set, written to its place; returns those of the queries."""
     place, testing = _place(subject, data.label), subject.testing
-    query, gallery = (
-        _features(subject, place / f"{split}.npz", data.splits[split], progress) for split in ("query", "gallery")
+    paths = [place / f"{split}.npz" for split in ("query", "gallery")]
+    (query, _), (gallery, _) = sides = [_features(subject, path, data.splits[path.stem], progress) for path in paths]
+    for path, (features, computed) in zip(paths, sides, strict=True):  # only now: a bad gallery leaves both
+        if computed:
+            features.save(path)
+    evaluation = ranking.evaluate(
+        query, gallery, testing.distance, testing.top_k, data.card.protocol, progress=progress
     )
-    for features, split in ((query, "query"), (gallery, "gallery")):  # only now: a bad gallery leaves both as they were
-        if saved_origin(place / f"{split}.npz") != features.origin:
-            features.save(place / f"{split}.npz")
-    index = FlatIndex(gallery, testing.distance)
-    evaluation = ranking.evaluate(query, gallery, testing.distance, index, testing.top_k, progress=progress)
     write_ranks(place / RANKS_FILE, query, gallery, evaluation)
     return query, evaluation
 
 
-def _features(subject: Subject, path: Path, samples: Samples, progress: bool) -> Features:
-    """Features of one split, from ``path`` while neither network, files nor settings changed."""
+def _features(subject: Subject, path: Path, samples: Samples, progress: bool) -> tuple[Features, bool]:
+    """Features of one split, from ``path`` while neither network, files nor settings changed; whether they were
+    computed."""
     origin = origin_of(path, subject.digest, features_key(subject.network.origin, samples, subject.testing))
-    if saved_origin(path) == origin:
-        return replace(load_features(path), origin=origin)
-    return _extracted(subject.network, samples, origin, progress)
+    saved = load_saved(path, origin)
+    return (_extracted(subject.network, samples, origin, progress), True) if saved is None else (saved, False)
 
 
 def _extracted(network: Network, samples: Samples, origin: str, progress: bool) -> Features:
@@ -215,7 +216,8 @@ def _oracle(subject: Subject, target: Target, progress: bool) -> dict[str, Any]:
             query, gallery = (
                 _extracted(network, data.splits[split], f"{name}, {split}", progress) for split in ("query", "gallery")
             )
-            trials.append(ranking.evaluate(query, gallery, subject.testing.distance).mAP)
+            evaluation = ranking.evaluate(query, gallery, subject.testing.distance, protocol=data.card.protocol)
+            trials.append(evaluation.mAP)
         by_epoch.append(float(np.mean(trials)))
     best = int(np.argmax(by_epoch))
     return {"epoch": best + 1, "mAP": by_epoch[best], "mAP_by_epoch": by_epoch, "meaning": ORACLE}

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from reid.data.card import Samples
+from reid.data.samples import Samples
 from reid.engine.code import features_code
 from reid.engine.setup import Testing
 from reid.networks import Origin

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
-from reid.data.card import Samples, load_card
+from reid.data.card import load_card
 from reid.data.roots import Roots, joint_fingerprint
+from reid.data.samples import Samples
 from reid.errors import InputError
 from reid.evaluation.targets import Target
 

@@ -17,9 +17,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from reid.data.card import Samples
 from reid.data.dataset import evaluation_draws
 from reid.data.join import concatenate
+from reid.data.samples import Samples
 from reid.data.unlabelled import images_of
 from reid.engine.code import moments_code
 from reid.engine.extract import Extractor

@@ -48,7 +48,7 @@ def summary_of(evaluations: Sequence[Evaluation]) -> dict[str, Any]:
     means = {name: np.mean([one[name] for one in figures], axis=0).tolist() for name in names}  # type: ignore[arg-type]
     deviations = {name: np.std([one[name] for one in figures], axis=0, ddof=1).tolist() for name in names}  # type: ignore[arg-type]
     counts = {name: sum(one[name] for one in figures) for name in ("num_valid_queries", "num_queries", "num_gallery")}  # type: ignore[misc]
-    return {**means, **counts, "spread": deviations, "trials": figures}
+    return {**means, **counts, "protocol": figures[0]["protocol"], "spread": deviations, "trials": figures}
 
 
 def per_query(query: Features, evaluation: Evaluation, trial: int) -> pd.DataFrame:

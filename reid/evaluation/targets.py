@@ -7,8 +7,9 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from reid.data.card import DataSet, Samples, defined_by, load_card
+from reid.data.card import defined_by, load_card
 from reid.data.roots import Roots, joint_fingerprint
+from reid.data.samples import DataSet, Samples
 from reid.errors import InputError
 
 

@@ -10,7 +10,6 @@ from typing import Literal, Protocol, Self
 
 import numpy as np
 
-from reid.errors import InputError
 from reid.networks.base import Origin
 
 Change = Literal["identity", "camera", "time", "until"]
@@ -166,33 +165,3 @@ class Store(Protocol):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
-
-
-def unit_rows(features: np.ndarray, width: int, what: str) -> np.ndarray:
-    """(N, D) float32 rows of length 1, the same bits for the same row wherever it stands.
-
-    Raises:
-        InputError: naming ``what``, for another shape, a row of zeros or one that holds NaN or infinity.
-    """
-    if features.ndim != 2 or features.shape[1] != width:
-        raise InputError(f"{what}: expected features (N, {width}), got {features.shape}")
-    wide = features.astype(np.float64)
-    lengths = _lengths(wide)
-    bad = np.flatnonzero(~_measurable(lengths))
-    if len(bad):
-        raise InputError(f"{what}: row {bad[0]} is all zeros, or holds NaN or infinity ({len(bad)} such rows)")
-    return (wide / lengths[:, None]).astype(np.float32)
-
-
-def usable(features: np.ndarray) -> np.ndarray:
-    """(N,) bool: which rows of (N, D) have a direction. A crop of one colour may give zeros, or NaN."""
-    return _measurable(_lengths(features.astype(np.float64)))
-
-
-def _lengths(rows: np.ndarray) -> np.ndarray:
-    """(N,) of (N, D) float64."""
-    return np.sqrt((rows**2).sum(axis=1))
-
-
-def _measurable(lengths: np.ndarray) -> np.ndarray:
-    return (lengths > 0) & np.isfinite(lengths)

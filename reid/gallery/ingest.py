@@ -10,17 +10,18 @@ from pathlib import Path
 
 import numpy as np
 
-from reid.data.card import DataSet
 from reid.data.images import read_image
 from reid.data.names import DECIMAL, refuse_missing, whole
+from reid.data.samples import DataSet
 from reid.data.unlabelled import read_unlabelled
 from reid.errors import InputError
-from reid.gallery.entries import Entry, Store, usable
+from reid.gallery.entries import Entry, Store
 from reid.gallery.thumbnails import crop, thumbnail
 from reid.gallery.times import seconds, shown
 from reid.networks import Network
 from reid.progress import track
 from reid.retrieval.features import Features
+from reid.retrieval.unit import usable
 
 COLUMNS = ("path", "camera", "identity", "time", "left", "top", "right", "bottom")
 BOX = COLUMNS[4:]

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from reid.data.card import Samples
+from reid.data.samples import Samples
 from reid.errors import InputError
 from reid.gallery.entries import Entry, Store
 from reid.gallery.ingest import read_crop

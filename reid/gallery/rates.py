@@ -19,10 +19,10 @@ from pydantic.dataclasses import dataclass
 from scipy import sparse
 
 from reid.errors import InputError
-from reid.gallery.entries import unit_rows
 from reid.gallery.probability import STRICT, Bin, Count, Map, Probability, Reliability
 from reid.retrieval.features import Features, check_widths
-from reid.retrieval.ranking import JUNK
+from reid.retrieval.protocol import JUNK
+from reid.retrieval.unit import unit_rows
 
 BLOCK = 2**21  # distances at once, 8 bytes each
 RESAMPLES, LEVEL = 1000, 0.95

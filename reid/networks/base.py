@@ -13,7 +13,7 @@ from reid.errors import InputError
 if TYPE_CHECKING:
     import numpy as np
 
-    from reid.data.card import Samples
+    from reid.data.samples import Samples
 
 
 @dataclass(frozen=True)

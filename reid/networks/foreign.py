@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from reid.data.card import Samples
 from reid.data.images import read_image
+from reid.data.samples import Samples
 from reid.errors import InputError
 from reid.networks.base import Origin
 from reid.networks.graphs import Description, Graph, digest, read_description

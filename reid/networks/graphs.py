@@ -17,11 +17,12 @@ from typing import Annotated, Any, Literal, TypeVar
 
 import cv2
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from reid.errors import InputError
 from reid.files import read_yaml
 from reid.paths import resolve
+from reid.validation import validate
 
 SUFFIXES = (".onnx", ".xml")
 RESIZES = {"bilinear": cv2.INTER_LINEAR, "bicubic": cv2.INTER_CUBIC}
@@ -94,23 +95,11 @@ def read_description(name: str, kind: type[D]) -> tuple[D, Path]:
         InputError: naming file, key and value.
     """
     path = find_description(name)
-    try:
-        description = kind.model_validate(read_yaml(path))
-    except ValidationError as error:
-        raise InputError("\n".join(_explain(path, kind, dict(problem)) for problem in error.errors())) from None
+    description = validate(kind, read_yaml(path), path)
     file = _network_file(path, description.file)
     if Path(name).suffix in SUFFIXES and not (Path(name).is_file() and file.samefile(name)):
         raise InputError(f"{path}: file: {description.file!r} is not {name}")
     return description, file
-
-
-def _explain(path: Path, kind: type[Description], problem: dict[str, Any]) -> str:
-    key = ".".join(map(str, problem["loc"]))
-    if problem["type"] == "extra_forbidden":
-        return f"{path}: unknown key {key!r}; the keys here are {', '.join(kind.model_fields)}"
-    if problem["type"] == "missing":
-        return f"{path}: {key}: is missing"
-    return f"{path}: {key}: {problem['msg'][0].lower()}{problem['msg'][1:]}, got {problem['input']!r}"
 
 
 def _network_file(description: Path, name: str) -> Path:

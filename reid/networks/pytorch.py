@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from torch import Tensor
 
-from reid.data.card import Samples
+from reid.data.samples import Samples
 from reid.engine.extract import Extractor
 from reid.errors import InputError
 from reid.networks.base import Network, Origin

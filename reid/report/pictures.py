@@ -16,8 +16,8 @@ import pandas as pd
 from PIL import Image, ImageDraw
 
 from reid.config import load_resolved
-from reid.data.card import DataSet
 from reid.data.images import read_image
+from reid.data.samples import DataSet
 from reid.engine import build
 from reid.errors import InputError
 from reid.report.inputs import Benchmark, Direction, lines

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import io
-from dataclasses import dataclass
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from reid.errors import InputError
-from reid.files import write_atomically
+from reid.files import replacing
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -55,17 +58,24 @@ class Features:
         return len(self.features)
 
     def save(self, path: Path) -> None:
-        """Write an .npz with arrays ``features``, ``pids``, ``camids``, ``paths`` and ``origin``; no pickle."""
-        buffer = io.BytesIO()
-        np.savez(
-            buffer,
-            features=self.features,
-            pids=self.pids,
-            camids=self.camids,
-            paths=np.array(self.paths, dtype=np.str_),
-            origin=np.array(self.origin),
-        )
-        write_atomically(path, buffer.getvalue())
+        """Write an .npz with arrays ``features``, ``pids``, ``camids``, ``paths`` and ``origin``; no pickle.
+
+        Raises:
+            InputError: naming the path, when it cannot be written.
+        """
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with replacing(path) as file:  # not by way of memory: there may be as much as there are features
+                np.savez(
+                    file,
+                    features=self.features,
+                    pids=self.pids,
+                    camids=self.camids,
+                    paths=np.array(self.paths, dtype=np.str_),
+                    origin=np.array(self.origin),
+                )
+        except (OSError, ValueError) as error:
+            raise InputError(f"{path}: cannot be written: {error}") from None
 
     def _fail(self, array: str, problem: str) -> None:
         raise InputError(f"{self.origin}: {array}: {problem}")
@@ -110,15 +120,28 @@ def load_features(path: Path) -> Features:
 
 
 def saved_origin(path: Path) -> str | None:
-    """The ``origin`` in a file that :meth:`Features.save` wrote; None when there is no such file, or a damaged one."""
+    """The ``origin`` in a file that :meth:`Features.save` wrote; None when there is no such file, or one that cannot be
+    opened. Nothing else is read, so it does not tell that the arrays are whole."""
     try:
-        return str(read_arrays(path)["origin"])
-    except (InputError, KeyError):
+        return str(read_arrays(path, ("origin",))["origin"])
+    except InputError:
         return None
 
 
-def read_arrays(path: Path) -> dict[str, np.ndarray]:
-    """The arrays in an .npz file; nothing is unpickled.
+def load_saved(path: Path, origin: str) -> Features | None:
+    """The features that :meth:`Features.save` wrote with this ``origin``; None when there is no such file, when it is
+    of another origin, or damaged: then they are to be computed again."""
+    if saved_origin(path) != origin:
+        return None
+    try:
+        return replace(load_features(path), origin=origin)
+    except InputError as error:
+        log.warning(f"{error}; computed again")
+        return None
+
+
+def read_arrays(path: Path, names: Sequence[str] | None = None) -> dict[str, np.ndarray]:
+    """The arrays in an .npz file, or the ``names`` of them alone; nothing is unpickled.
 
     Raises:
         InputError: naming the file.
@@ -128,7 +151,7 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
         if not isinstance(archive, np.lib.npyio.NpzFile):
             raise ValueError("it holds one bare array")
         with archive:
-            arrays = {name: archive[name] for name in archive.files}
+            arrays = {name: archive[name] for name in (archive.files if names is None else names)}
     except Exception as error:  # a damaged archive raises nearly anything
         raise InputError(f"{path}: not a readable .npz file: {error}") from None
     for name, array in arrays.items():

@@ -6,7 +6,8 @@ points less. That is the *trapezoid*, a figure of its own name.
 
 A gallery image with the query's identity *and* camera is left out, and so are junk images (pid -1). Queries without a
 match left are left out and counted, so are queries with pid <= 0 (junk, distractor). Ties keep gallery order: the
-smaller index comes first.
+smaller index comes first. Where cameras are not known, the protocol *any-camera* leaves out the query's own image alone
+in the place of all of its camera: another figure, usually a higher one.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal
 
 import numpy as np
 
@@ -22,16 +23,14 @@ from reid.errors import InputError
 from reid.progress import track
 from reid.retrieval.features import Features, check_widths
 from reid.retrieval.kernels import rank_rows, row_squares
+from reid.retrieval.protocol import JUNK, LEFT_OUT, NO_MATCH, Protocol, left_out_marks
 
 Distance = Literal["cosine", "euclidean"]
 AveragePrecision = Literal["precision", "trapezoid"]
 
 CMC_RANKS = 50
-ROUNDING = 1e-5  # of float32 sums of products, with room to spare
 BLOCK_BYTES = 40 * 2**20
-PROPOSALS = 2**21  # held at once, 12 bytes each
 SHORTEST = 1e-15
-JUNK = -1
 
 DISTANCES = {"cosine": "1 - cosine of the features", "euclidean": "euclidean distance of the features"}
 AP_DEFINITIONS = {
@@ -41,16 +40,23 @@ AP_DEFINITIONS = {
 }
 DEFINITIONS = {
     "ties": "stable: the smaller gallery index first",
-    "left_out": "gallery images of the query's identity and camera; junk (pid -1); queries without a match; "
-    "queries with pid <= 0",
     "mINP": "mean over valid queries of (matches / rank of the last match)",
     "CMC": "share of valid queries whose first match is within rank k",
 }
 
 
-def definitions(distance: Distance, ap: AveragePrecision = "precision") -> dict[str, str]:
+def definitions(
+    distance: Distance, ap: AveragePrecision = "precision", protocol: Protocol = "cross-camera"
+) -> dict[str, str]:
     """What the figures mean, for results files."""
-    return {"distance": DISTANCES[distance], **DEFINITIONS, "AP": AP_DEFINITIONS[ap]}
+    left_out = f"{LEFT_OUT[protocol]}; junk (pid -1); queries without a match; queries with pid <= 0"
+    return {
+        "distance": DISTANCES[distance],
+        "protocol": protocol,
+        "left_out": left_out,
+        **DEFINITIONS,
+        "AP": AP_DEFINITIONS[ap],
+    }
 
 
 @dataclass(frozen=True)
@@ -76,7 +82,8 @@ class Evaluation:
         ap, ap_trapezoid, inp: (Q,) float64, NaN for a query without a match.
         first_rank: (Q,) int64 rank of the first match, from 1; 0 for a query without a match.
         num_gallery: gallery images, junk included.
-        lists: the ranked lists, where an index proposed them.
+        protocol: what was left out; figures of two protocols are not to be compared.
+        lists: the ranked lists, where they were asked for.
     """
 
     ap: np.ndarray
@@ -84,6 +91,7 @@ class Evaluation:
     inp: np.ndarray
     first_rank: np.ndarray
     num_gallery: int
+    protocol: Protocol = "cross-camera"
     lists: RankedLists | None = None
 
     @property
@@ -116,15 +124,8 @@ class Evaluation:
             "num_valid_queries": int(self.valid.sum()),
             "num_queries": len(self.ap),
             "num_gallery": self.num_gallery,
+            "protocol": self.protocol,
         }
-
-
-class Proposer(Protocol):
-    """Finds the gallery rows that may be among a query's nearest (see :mod:`reid.retrieval.index`)."""
-
-    def propose(self, queries: np.ndarray, count: int) -> np.ndarray:
-        """(Q, count) gallery rows, nearest first."""
-        ...
 
 
 def cmc_curve(first_rank: np.ndarray) -> np.ndarray:
@@ -137,38 +138,36 @@ def evaluate(
     query: Features,
     gallery: Features,
     distance: Distance = "cosine",
-    proposer: Proposer | None = None,
-    top_k: int = CMC_RANKS,
+    top_k: int | None = None,
+    protocol: Protocol = "cross-camera",
     distances: Callable[[slice, np.ndarray], None] | None = None,
     max_memory: int | None = None,
     progress: bool = False,
 ) -> Evaluation:
     """Rank the whole gallery for each query by counting: blocks of the float32 matrix product, no sort, no matrix.
 
-    With a ``proposer``, each query's ``top_k`` list is taken from what it proposes, widened until it is certain, and
-    CMC read from the lists must equal CMC of the whole ranking.
-
     Args:
+        top_k: also keep each query's so many nearest, by FAISS's heaps over the same blocks; CMC read from these lists
+            must equal CMC of the whole ranking.
         distances: writes other distances than the product's, for the queries of a slice, into (R, N) float32:
-            re-ranked ones, say. Not together with a ``proposer``.
+            re-ranked ones, say.
         max_memory: most bytes for a block of products, which otherwise takes 40 MiB, or 256 queries where those need
             more.
 
     Raises:
-        InputError: features of different width, or not one query with a match.
+        InputError: features of different width, not one query with a match, or see :func:`left_out_marks`.
         AssertionError: the lists contradict the whole ranking.
     """
     check_widths(query, gallery)
-    if distances is not None and proposer is not None:
-        raise ValueError("a proposer finds neighbours by the product, not by other distances")
+    query_marks, gallery_marks = left_out_marks(query, gallery, protocol)
     ap, ap_trapezoid, inp = (np.full(len(query), np.nan) for _ in range(3))
     first_rank = np.zeros(len(query), dtype=np.int64)
-    shape = (len(query), top_k if proposer is not None else 0)
+    shape = (len(query), top_k or 0)
     lists = RankedLists(np.full(shape, -1), np.full(shape, np.nan), np.zeros(shape, dtype=bool))
 
     row_lengths(query)
-    if distances is None:
-        keys = Keys(gallery, distance)
+    keys = None if distances is not None else Keys(gallery, distance)
+    if keys is not None:
         scale, twins = keys.scale.copy(), find_twins(gallery.features, keys.lengths)
     else:
         scale, twins = np.full(len(gallery), -1, np.float32), np.empty((0, 2), np.int64)
@@ -182,33 +181,33 @@ def evaluate(
     for low in track(range(0, len(query), rows), name="ranking", unit="block", shown=progress):
         within = slice(low, min(low + rows, len(query)))
         block = products[: within.stop - low]
-        if distances is None:
-            keys.write(query.features[within], block)
-        else:
+        if distances is not None:
             distances(within, block)
+        elif keys is not None:
+            keys.write(query.features[within], block)
         rank_rows(
             block,
             scale,
             twins,
             query.pids[within],
-            query.camids[within],
+            query_marks[within],
             by_pid,
             starts[within],
             stops[within],
-            gallery.camids,
+            gallery_marks,
             ap[within],
             ap_trapezoid[within],
             inp[within],
             first_rank[within],
         )
-        if proposer is not None:
-            _fill_lists(lists, within, query, gallery, block, keys, proposer)
+        if top_k is not None:
+            _fill_lists(lists, within, query, gallery, block, keys)
     if not first_rank.any():
-        raise InputError(f"{query.origin}: no query has a match in {gallery.origin} from another camera")
-    if proposer is None:
-        return Evaluation(ap, ap_trapezoid, inp, first_rank, len(gallery))
+        raise InputError(f"{query.origin}: no query has a match in {gallery.origin} {NO_MATCH[protocol]}")
+    if top_k is None:
+        return Evaluation(ap, ap_trapezoid, inp, first_rank, len(gallery), protocol)
     _assert_lists_agree(lists, first_rank)
-    return Evaluation(ap, ap_trapezoid, inp, first_rank, len(gallery), lists)
+    return Evaluation(ap, ap_trapezoid, inp, first_rank, len(gallery), protocol, lists)
 
 
 def block_rows(queries: int, gallery: int, max_memory: int | None = None) -> int:
@@ -261,18 +260,12 @@ class Keys:
             out[:, own] = 2 * (wide @ self._gallery[own].astype(np.float64).T) - squares - self.lengths[own] ** 2
         np.minimum(out, 0, out=out)
 
-    def distances(self, keys: np.ndarray, query: np.ndarray) -> np.ndarray:
-        """float64 distances of one query's scaled keys."""
+    def distances(self, keys: np.ndarray, queries: np.ndarray) -> np.ndarray:
+        """float64 distances of scaled keys (..., K) of the queries (..., D)."""
         if self.distance == "euclidean":
             return np.sqrt(-keys.astype(np.float64))
-        return 1 - keys.astype(np.float64) / (float(np.linalg.norm(query.astype(np.float64))) or 1.0)
-
-    def rounding(self, queries: np.ndarray) -> np.ndarray:
-        """(B,) what a proposer's float32 arithmetic may be off by, in keys, with room to spare."""
-        squares = (queries.astype(np.float64) ** 2).sum(axis=1)
-        if self.distance == "cosine":
-            return ROUNDING * np.sqrt(squares)
-        return ROUNDING * 2 * (squares + self.lengths.max() ** 2)
+        lengths = np.linalg.norm(queries.astype(np.float64), axis=-1, keepdims=True)
+        return 1 - keys.astype(np.float64) / np.where(lengths > 0, lengths, 1)
 
 
 def find_twins(features: np.ndarray, lengths: np.ndarray) -> np.ndarray:
@@ -289,37 +282,16 @@ def find_twins(features: np.ndarray, lengths: np.ndarray) -> np.ndarray:
 
 
 def _fill_lists(
-    lists: RankedLists,
-    within: slice,
-    query: Features,
-    gallery: Features,
-    block: np.ndarray,
-    keys: Keys,
-    proposer: Proposer,
+    lists: RankedLists, within: slice, query: Features, gallery: Features, block: np.ndarray, keys: Keys | None
 ) -> None:
-    """Write one block's lists, asking for more proposals until no image outside them can belong in a list."""
-    k, size = lists.indices.shape[1], len(gallery)
-    slack = keys.rounding(query.features[within])
-    waiting, count = np.arange(len(block)), min(2 * k, size)
-    while len(waiting):
-        again = []
-        at_once = max(1, PROPOSALS // count)
-        for some in (waiting[low : low + at_once] for low in range(0, len(waiting), at_once)):
-            for row, proposed in zip(some, proposer.propose(query.features[within][some], count), strict=True):
-                number, own = within.start + row, np.sort(proposed[~np.isnan(block[row, proposed])])
-                best = own[np.argsort(-block[row, own], kind="stable")][:k]
-                # Proposals may be out of order by rounding: the list is certain once its last entry is clearly nearer
-                # than the farthest proposal, which also leaves no tie outside.
-                farthest = block[row, own].min(initial=np.inf)
-                if count < size and not (len(best) == k and block[row, best[-1]] > farthest + slack[row]):
-                    again.append(row)
-                    continue
-                lists.indices[number, : len(best)] = best
-                lists.distances[number, : len(best)] = keys.distances(block[row, best], query.features[number])
-                lists.matches[number, : len(best)] = (gallery.pids[best] == query.pids[number]) & (
-                    query.pids[number] > 0
-                )
-        waiting, count = np.array(again, dtype=np.int64), min(4 * count, size)
+    """Write one block's lists from its keys, which are minus the distances where no ``keys`` tell more."""
+    from reid.retrieval.index import largest  # here: FAISS is slow to load, and figures alone do without it
+
+    indices, values = largest(block, lists.indices.shape[1])
+    lists.indices[within] = indices
+    lists.distances[within] = -values if keys is None else keys.distances(values, query.features[within])
+    pids = query.pids[within, None]
+    lists.matches[within] = (indices >= 0) & (gallery.pids[indices] == pids) & (pids > 0)
 
 
 def _assert_lists_agree(lists: RankedLists, first_rank: np.ndarray) -> None:

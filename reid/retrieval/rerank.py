@@ -16,15 +16,9 @@ import numpy as np
 from reid.errors import InputError
 from reid.progress import track
 from reid.retrieval.features import Features, check_widths
-from reid.retrieval.kernels import (
-    average_rows,
-    encode,
-    jaccard_rows,
-    keep_nearest,
-    reciprocal_sets,
-    transpose_rows,
-)
+from reid.retrieval.kernels import keep_nearest
 from reid.retrieval.ranking import find_twins, row_lengths
+from reid.retrieval.rerank_kernels import average_rows, encode, jaccard_rows, reciprocal_sets, transpose_rows
 
 log = logging.getLogger(__name__)
 

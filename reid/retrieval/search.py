@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from reid.retrieval.kernels import keep_nearest, pair_distances
-from reid.retrieval.ranking import ROUNDING
 
+ROUNDING = 1e-5  # of float32 sums of products, with room to spare
 QUERIES = 1024  # at once
 BLOCK_BYTES = 4 * 2**20  # of products, or of rows brought together
 SPARE = 22  # kept beside the k nearest, so that rounding and a few ties leave the list certain

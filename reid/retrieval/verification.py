@@ -1,6 +1,6 @@
 """Same person or not, pair by pair: the share of true pairs found at chosen rates of false ones, with the thresholds.
 
-Pairs are those that the ranking compares: query and gallery, without junk and without the query's identity and camera.
+Pairs are those that the ranking compares: query and gallery, without junk and what the protocol leaves out.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ import numpy as np
 from reid.errors import InputError
 from reid.progress import track
 from reid.retrieval.features import Features, check_widths
-from reid.retrieval.ranking import JUNK, Distance, Keys, block_rows, row_lengths
+from reid.retrieval.protocol import JUNK, Protocol, left_out_marks
+from reid.retrieval.ranking import Distance, Keys, block_rows, row_lengths
 
 FALSE_POSITIVE_RATES = (1e-4, 1e-3, 1e-2)
 
@@ -36,18 +37,20 @@ def verify(
     gallery: Features,
     distance: Distance = "cosine",
     rates: Sequence[float] = FALSE_POSITIVE_RATES,
+    protocol: Protocol = "cross-camera",
     max_memory: int | None = None,
     progress: bool = False,
 ) -> list[OperatingPoint]:
     """Points of the ROC curve, exact: all true pairs are kept, and of the false ones as many as the largest rate takes.
 
     Raises:
-        InputError: a rate outside (0, 1], or no true or no false pair.
+        InputError: a rate outside (0, 1], no true or no false pair, or see :func:`left_out_marks`.
     """
     if not all(0 < rate <= 1 for rate in rates):
         raise InputError(f"false positive rates {list(rates)}: wanted numbers in (0, 1]")
     check_widths(query, gallery)
     row_lengths(query)
+    query_marks, gallery_marks = left_out_marks(query, gallery, protocol)
     keys = Keys(gallery, distance)
     same, false_count = [], 0
     most = int(max(rates) * len(query) * len(gallery)) + 1
@@ -62,7 +65,7 @@ def verify(
         for number, row in zip(range(within.start, within.stop), block, strict=True):
             row[:] = keys.distances(row, query.features[number])
         person = gallery.pids == query.pids[within, None]
-        compared = (gallery.pids != JUNK) & ~(person & (gallery.camids == query.camids[within, None]))
+        compared = (gallery.pids != JUNK) & ~(person & (gallery_marks == query_marks[within, None]))
         compared &= query.pids[within, None] > 0
         same.append(block[person & compared])
         other = block[~person & compared]

@@ -12,7 +12,8 @@ from PIL import Image, ImageOps
 from runs import features_of
 
 from reid.cli import main
-from reid.data.card import load_card, read_dataset
+from reid.data.card import load_card
+from reid.data.reading import read_dataset
 from reid.engine.build import load_network
 from reid.errors import InputError
 from reid.gallery.entries import Entry

@@ -25,8 +25,11 @@ from trees import (
     write_image,
 )
 
-from reid.data.card import Card, DataSet, Samples, load_card, matchless, read_dataset
+from reid.data.card import load_card
 from reid.data.check import check_dataset
+from reid.data.reading import read_dataset
+from reid.data.samples import DataSet, Samples, matchless
+from reid.data.schema import Card
 from reid.errors import InputError
 from reid.paths import bundled, bundled_names
 
@@ -286,8 +289,12 @@ def test_manifest_without_a_column_row_or_file(tmp_path: Path) -> None:
     path = tmp_path / "bad.csv"
     with pytest.raises(InputError, match=r"no manifest .*bad\.csv"):
         load_card(str(path))
-    path.write_text("path,pid,camera,split\n")
-    with pytest.raises(InputError, match="no column camid; it needs path, pid, camid, split, has path, pid, camera"):
+    path.write_text("path,person,camid,split\n")
+    needs = "no column pid; it needs path, pid, split and, where cameras are known, camid; it has path, person, camid"
+    with pytest.raises(InputError, match=needs):
+        read(str(path), tmp_path)
+    path.write_text("path,pid,camid,split,camid\n")
+    with pytest.raises(InputError, match="column camid stands there twice"):
         read(str(path), tmp_path)
     path.write_text("path,pid,camid,split\n")
     with pytest.raises(InputError, match="no rows"):
@@ -325,7 +332,7 @@ def test_folder_numbered_zero_is_a_distractor_and_says_so(tmp_path: Path) -> Non
 
 def test_folder_without_cameras_or_images(tmp_path: Path) -> None:
     write_image(tmp_path / "mine" / "ann" / "1.jpg", 1, 1)
-    with pytest.raises(InputError, match=r"matches none of the 1 image files .*ann/1\.jpg"):
+    with pytest.raises(InputError, match=r"split query: no file in .* tells its camera .*--protocol any-camera"):
         read(str(tmp_path / "mine"), tmp_path)
     clutter(tmp_path / "other" / "ann")
     with pytest.raises(InputError, match="nor folders of images"):
@@ -668,10 +675,10 @@ def test_a_folder_above_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("name: own", "", "key 'name' is missing"),
-        ("root: .", "rot: .", "unknown key 'rot'; choices: name, root"),
-        ("{dir: query}", "{folder: query}", "unknown key 'splits.query.folder'; choices: dir, list"),
-        ("{dir: query}", "{dir: query, images: many}", r"splits\.query\.images: 'many'"),
+        ("name: own", "", "name: is missing"),
+        ("root: .", "rot: .", "unknown key 'rot'; the keys here are name, root, .*Did you mean 'root'"),
+        ("{dir: query}", "{folder: query}", "unknown key 'splits.query.folder'; the keys here are dir, list"),
+        ("{dir: query}", "{dir: query, images: many}", r"splits\.query\.images: .*, got 'many'"),
         ("{dir: query}", "{dir: ../query}", r"splits\.query: '\.\./query' leaves the data set's root"),
         ("{dir: query}", "{dir: query, camera: [1, 2]}", "2 numbers for 1 folders"),
         ("  query:", "  probe:", "splits.probe.*'train', 'val', 'query' or 'gallery'"),
@@ -679,7 +686,7 @@ def test_a_folder_above_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
         (r"(?P<cam>\d)", r"(?P<cam>\d", "is not a regular expression: missing \\)"),
         ("root: .", "root: .\nroot: ..", "key 'root' is given twice"),
         ("root: .", "root: [", "not valid YAML"),
-        ("root: .", "root: .\nstatus: gone", "status: 'gone'.*'available', 'by request' or 'withdrawn'"),
+        ("root: .", "root: .\nstatus: gone", "status: .*'available', 'by request' or 'withdrawn', got 'gone'"),
         ("root: .", "root: .\nmanifest: a.csv", "leave layout and pattern out"),
     ],
 )
@@ -762,8 +769,80 @@ def test_no_query_with_a_match_is_an_error_not_a_zero(tmp_path: Path) -> None:
     card = write_card(tmp_path, MARKET_CARD)
     with pytest.raises(InputError, match="none of the 1 queries has a gallery image"):
         read(card, tmp_path, ["query", "gallery"])
-    with pytest.raises(InputError, match="cross_camera_only"):  # no other rule is known
-        load_card(write_card(tmp_path, MARKET_CARD + "cross_camera_only: false\n"))
+    with pytest.raises(InputError, match="cross_camera_only"):
+        load_card(write_card(tmp_path, MARKET_CARD + "cross_camera_only: any\n"))
+
+
+def test_own_camera_counts_where_the_card_says_so(tmp_path: Path) -> None:
+    write_image(tmp_path / "query" / "0001_c1.jpg", 1, 1)
+    write_image(tmp_path / "bounding_box_test" / "0001_c1_2.jpg", 1, 1)
+    path = write_card(tmp_path, MARKET_CARD + "cross_camera_only: false\n")
+    dataset = read(path, tmp_path, ["query", "gallery"])
+    assert dataset.card.protocol == "any-camera" and sizes(dataset) == {"query": (1, 1), "gallery": (1, 1)}
+    with pytest.raises(InputError, match="from another camera"):
+        read_dataset(load_card(path).under("cross-camera"), tmp_path, tmp_path, ["query", "gallery"])
+    assert load_card(path).under(None).protocol == "any-camera"
+
+
+def test_a_folder_without_cameras(tmp_path: Path) -> None:
+    for person in ("ann", "bob"):
+        for shot in (1, 2):
+            write_image(tmp_path / "mine" / person / f"{shot}.jpg", 1, shot)
+    card = load_card(str(tmp_path / "mine"))
+    with pytest.raises(InputError, match="split query: .* only matches from another camera count"):
+        read_dataset(card, tmp_path, tmp_path)
+    dataset = read_dataset(card.under("any-camera"), tmp_path, tmp_path)
+    assert sizes(dataset) == {"query": (4, 2), "gallery": (4, 2)} and not dataset.notes
+    assert dataset.splits["query"].cameras.tolist() == dataset.splits["gallery"].cameras.tolist() == [0]
+    (tmp_path / "mine" / "bob" / "2.jpg").unlink()
+    (tmp_path / "mine" / "ann" / "2.jpg").unlink()
+    with pytest.raises(InputError, match="none of the 2 queries has .* identity beside itself in .* check identities$"):
+        read_dataset(card.under("any-camera"), tmp_path, tmp_path)
+
+
+def test_a_folder_with_some_cameras(tmp_path: Path) -> None:
+    """Under the camera protocol files that tell none are misnamed; without it they count."""
+    for name in ("c1_1", "c2_1", "other"):
+        write_image(tmp_path / "mine" / "ann" / f"{name}.jpg", 1, 1)
+    card = load_card(str(tmp_path / "mine"))
+    dataset = read_dataset(card, tmp_path, tmp_path)
+    assert sizes(dataset)["query"] == (2, 1) and dataset.unmatched["query"] == ("ann/other.jpg",)
+    dataset = read_dataset(card.under("any-camera"), tmp_path, tmp_path)
+    assert dataset.splits["query"].camids.tolist() == [1, 2, 0] and not dataset.unmatched["query"]
+
+
+def test_training_images_need_no_camera(tmp_path: Path) -> None:
+    for split in ("train", "query", "gallery"):
+        for shot in (1, 2):
+            write_image(
+                tmp_path / "mine" / split / "ann" / (f"{shot}.jpg" if split == "train" else f"c{shot}.jpg"), 1, 1
+            )
+    dataset = read(str(tmp_path / "mine"), tmp_path)
+    assert sizes(dataset)["train"] == (2, 1) and dataset.splits["train"].cameras.tolist() == [0]
+    assert dataset.notes == ("train: no camera is known: all images stand as one camera's",)
+
+
+def test_a_manifest_without_cameras(tmp_path: Path) -> None:
+    for shot in (1, 2, 3):
+        write_image(tmp_path / f"{shot}.jpg", 1, shot)
+    path = tmp_path / "people.csv"
+    path.write_text("path,pid,split\n1.jpg,1,query\n2.jpg,1,gallery\n3.jpg,1,train\n")
+    card = load_card(str(path))
+    with pytest.raises(InputError, match=r"people.csv has no column camid, .*--protocol any-camera"):
+        read_dataset(card, tmp_path, tmp_path, ["query", "gallery"])
+    dataset = read_dataset(card.under("any-camera"), tmp_path, tmp_path, ["query", "gallery"])
+    assert [table.camids.tolist() for table in dataset.splits.values()] == [[0], [0]]
+    assert sizes(read_dataset(card, tmp_path, tmp_path, ["train"])) == {"train": (1, 1)}
+
+
+def test_file_names_need_tell_no_camera_where_none_counts(tmp_path: Path) -> None:
+    content = "name: shop\npattern: '^(?P<pid>\\d+)_'\nsplits:\n  query: {dir: .}\n  gallery: {dir: .}\n"
+    for shot in (1, 2):
+        write_image(tmp_path / f"0001_{shot}.jpg", 1, shot)
+    with pytest.raises(InputError, match=r"lacks the named group \(\?P<cam>"):
+        load_card(write_card(tmp_path, content))
+    dataset = read(write_card(tmp_path, content + "cross_camera_only: false\n"), tmp_path)
+    assert sizes(dataset) == {"query": (2, 1), "gallery": (2, 1)}
 
 
 def test_selection_that_leaves_nothing(tmp_path: Path) -> None:
@@ -822,13 +901,13 @@ def tables(draw: st.DrawFn) -> Samples:
 
 
 @settings(max_examples=60, deadline=None)
-@given(tables(), tables())
-def test_matchless_against_plain_loops(query: Samples, gallery: Samples) -> None:
+@given(tables(), tables(), st.booleans())
+def test_matchless_against_plain_loops(query: Samples, gallery: Samples, cross_camera_only: bool) -> None:
     expected = []
-    for pid, cam in zip(query.pids, query.camids, strict=True):
-        rest = zip(gallery.pids, gallery.camids, strict=True)
-        expected.append(not any(p == pid and c != cam for p, c in rest))
-    assert matchless(query, gallery).tolist() == expected
+    for pid, cam, name in zip(query.pids, query.camids, query.names, strict=True):
+        rest = zip(gallery.pids, gallery.camids, gallery.names, strict=True)
+        expected.append(not any(p == pid and (c != cam if cross_camera_only else n != name) for p, c, n in rest))
+    assert matchless(query, gallery, cross_camera_only).tolist() == expected
 
 
 def test_the_readme_s_example_card_loads_and_every_card_is_in_its_table(tmp_path: Path) -> None:

@@ -12,9 +12,10 @@ from PIL import Image
 from trees import PLACE, duke_tree, folder_tree, market_tree, msmt_tree, scene_tree, viper_tree, write_image
 
 from reid.cli import main
-from reid.data.card import load_card, read_dataset
+from reid.data.card import load_card
 from reid.data.check import CheckReport, check, check_dataset, undecodable_reason
 from reid.data.contact_sheet import contact_sheet
+from reid.data.reading import read_dataset
 from reid.errors import InputError
 
 CARD = r"""

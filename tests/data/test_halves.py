@@ -9,8 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trees import viper_tree, write_image
 
-from reid.data.card import Card, DataSet, load_card, read_dataset, trials
-from reid.data.halves import people_of
+from reid.data.card import load_card
+from reid.data.halves import people_of, trials
+from reid.data.reading import read_dataset
+from reid.data.samples import DataSet
+from reid.data.schema import Card
 from reid.errors import InputError
 from reid.paths import bundled
 
@@ -201,11 +204,11 @@ def test_a_manifest_with_random_splits(tmp_path: Path) -> None:
     ("old", "new", "message"),
     [
         ("trials: 3", "", "trials: missing; split train takes a half"),
-        ("trials: 3", "trials: 0", "trials: 0"),
+        ("trials: 3", "trials: 0", "trials: input should be greater .* got 0"),
         ("trials: 3", "trials: 3\nversions: {a: {root: a}}", "trials and versions exclude each other"),
         ("trials: 3", "trials: 3\ntrial: 3", "trial 3 is not one of 0 to 2"),
-        ("trials: 3", "trials: 3\ntrial: -1", "trial: -1"),
-        ("{half: first}", "{half: third}", r"splits\.train\.half: 'third'.*'first' or 'second'"),
+        ("trials: 3", "trials: 3\ntrial: -1", "trial: input should be greater .* got -1"),
+        ("{half: first}", "{half: third}", r"splits\.train\.half: .*'first' or 'second', got 'third'"),
         ("{half: first}", "{half: first, first_ids: 3}", "half and first_ids or skip_ids exclude each other"),
         ("{half: first}", "{half: first, skip_ids: 3}", "half and first_ids or skip_ids exclude each other"),
     ],

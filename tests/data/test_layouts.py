@@ -7,8 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trees import write_image
 
-from reid.data.card import DataSet, load_card, read_dataset
+from reid.data.card import load_card
 from reid.data.layouts import LISTED
+from reid.data.reading import read_dataset
+from reid.data.samples import DataSet
 from reid.errors import InputError
 
 

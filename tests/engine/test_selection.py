@@ -10,7 +10,7 @@ from runs import evaluate_run, features_of
 from safetensors.torch import load_file
 
 from reid.config import load_config
-from reid.data.card import Samples
+from reid.data.samples import Samples
 from reid.engine import build
 from reid.engine.build import load_network
 from reid.engine.checkpoint import EPOCHS, FILE, SELECTED, read_progress

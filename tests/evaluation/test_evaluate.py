@@ -71,6 +71,19 @@ def test_features_are_kept_while_they_are_valid(trained):
     assert path.stat().st_mtime_ns != written
 
 
+def test_damaged_features_are_computed_again(trained):
+    config, folder = trained
+    before = evaluate_run(config, folder, ["market1501"], progress=False)
+    path = folder / "targets" / "market1501" / "gallery.npz"
+    whole = path.read_bytes()
+    rows = load_features(path).features.tobytes()
+    path.write_bytes(whole.replace(rows, bytes(len(rows))))  # its origin can still be read
+    (folder / "targets" / "market1501" / "queries.parquet").unlink()
+    after = evaluate_run(config, folder, ["market1501"], progress=False)
+    assert path.read_bytes() == whole
+    assert after["targets"]["market1501"]["mAP"] == before["targets"]["market1501"]["mAP"]
+
+
 def test_targets_add_up_until_the_network_changes(trained):
     config, folder = trained
     own = config.data.folder / "Market-1501-v15.09.15"

@@ -8,7 +8,7 @@ from runs import evaluate_run
 from trees import PLACE, manifest_tree, market_tree
 
 from reid.config import load_config
-from reid.data.card import Samples
+from reid.data.samples import Samples
 from reid.engine import build
 from reid.engine.train import train
 from reid.errors import InputError

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reid.config import load_config
-from reid.data.card import Samples
 from reid.data.images import read_image
+from reid.data.samples import Samples
 from reid.data.unlabelled import images_of
 from reid.engine import build
 from reid.errors import InputError

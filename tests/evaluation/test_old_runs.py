@@ -16,13 +16,14 @@ from safetensors.torch import load_file, save_file
 from trees import manifest_tree
 
 from reid import config as module
-from reid.config import INTRODUCED, Config, ModelConfig, flatten, load_config, load_resolved
+from reid.config import INTRODUCED, Config, ModelConfig, load_config, load_resolved
 from reid.engine.build import run_config
 from reid.engine.checkpoint import FILE, NO_CODE, read_progress
 from reid.engine.code import training_code
 from reid.engine.train import ARITHMETIC, is_trained, train
 from reid.errors import InputError
 from reid.evaluation.results import read_results
+from reid.layers import flatten
 from reid.networks.trained import open_run
 from reid.retrieval.features import load_features, saved_origin
 

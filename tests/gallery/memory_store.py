@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from reid.errors import InputError
-from reid.gallery.entries import CHANGES, EVERYTHING, Hits, Summary, unit_rows
+from reid.gallery.entries import CHANGES, EVERYTHING, Hits, Summary
+from reid.retrieval.unit import unit_rows
 
 
 class MemoryStore:

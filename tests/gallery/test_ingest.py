@@ -8,7 +8,8 @@ from fakes import ORIGIN, MeanColours, paint
 from memory_store import MemoryStore
 from PIL import Image
 
-from reid.data.card import load_card, read_dataset
+from reid.data.card import load_card
+from reid.data.reading import read_dataset
 from reid.errors import InputError
 from reid.gallery.entries import Entry
 from reid.gallery.ingest import (

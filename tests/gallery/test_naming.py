@@ -6,7 +6,8 @@ from fakes import ORIGIN, MeanColours, paint
 from memory_store import MemoryStore
 
 from reid.cli import main
-from reid.data.card import load_card, read_dataset
+from reid.data.card import load_card
+from reid.data.reading import read_dataset
 from reid.errors import InputError
 from reid.gallery.entries import Entry
 from reid.gallery.ingest import add_images, split_entries

@@ -27,3 +27,10 @@ def test_equals_plain_loops(count):
 def test_bad_count():
     with pytest.raises(InputError, match="by 0 images"):
         expand_queries(features(2, 0), features(2, 1), 0)
+
+
+def test_a_row_of_zeros_adds_nothing():
+    query = Features(np.array([[3, 4], [0, 0]], np.float32), np.array([1, 2]), np.ones(2, np.int64))
+    gallery = Features(np.array([[0, 0], [-1, 0]], np.float32), np.array([1, 2]), np.ones(2, np.int64))
+    expanded = expand_queries(query, gallery, 1).features
+    np.testing.assert_allclose(expanded, [[0.6, 0.8], [0, 0]], atol=1e-6)  # of two equally near ones the first

@@ -3,7 +3,7 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from reid.errors import InputError
-from reid.retrieval.features import Features, load_features, saved_origin
+from reid.retrieval.features import Features, load_features, load_saved, saved_origin
 
 
 def arrays(n=3):
@@ -100,3 +100,38 @@ def test_a_missing_file(tmp_path):
     with pytest.raises(InputError, match="No such file"):
         load_features(tmp_path / "none.npz")
     assert saved_origin(tmp_path / "none.npz") is None
+
+
+def damage(path, array):
+    """One byte of an array, in the middle of its file."""
+    content = bytearray(path.read_bytes())
+    content[content.index(array.tobytes())] ^= 1
+    path.write_bytes(content)
+
+
+def test_the_origin_is_read_alone(tmp_path, caplog):
+    """Damage elsewhere in the file is not seen by it, but by whoever reads the features."""
+    path, features = tmp_path / "f.npz", Features(**arrays(), origin="run 1")
+    features.save(path)
+    kept = load_saved(path, "run 1")
+    assert_array_equal(kept.features, features.features)
+    assert kept.origin == "run 1" and load_saved(path, "run 2") is None and not caplog.text
+    damage(path, features.features)
+    assert saved_origin(path) == "run 1"
+    with pytest.raises(InputError, match="f.npz: not a readable .npz file: Bad CRC-32"):
+        load_features(path)
+    assert load_saved(path, "run 1") is None and "f.npz: not a readable" in caplog.text
+    assert load_saved(tmp_path / "none.npz", "run 1") is None
+
+
+def test_a_file_of_another_origin_is_no_saved_one(tmp_path):
+    np.savez(tmp_path / "f.npz", **arrays())
+    assert saved_origin(tmp_path / "f.npz") is None and load_saved(tmp_path / "f.npz", "run 1") is None
+    np.save(tmp_path / "f.npy", np.ones(3))
+    assert saved_origin(tmp_path / "f.npy") is None
+
+
+def test_a_file_that_cannot_be_written(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="file/f.npz: cannot be written"):
+        Features(**arrays()).save(tmp_path / "file" / "f.npz")

@@ -13,7 +13,9 @@ import pytest
 from conftest import ROOT
 
 from reid.cli import main
-from reid.data.card import Samples, load_card, read_dataset
+from reid.data.card import load_card
+from reid.data.reading import read_dataset
+from reid.data.samples import Samples
 from reid.retrieval.features import Features
 
 SHARED = Path(os.environ.get("REID_SHARED", ROOT.parent / "shared"))

@@ -1,20 +1,33 @@
 import numpy as np
-import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.testing import assert_array_equal
 
-from reid.retrieval.features import Features
-from reid.retrieval.index import FlatIndex
+from reid.retrieval.index import largest
 
 
-@pytest.mark.parametrize("distance", ["cosine", "euclidean"])
-def test_proposes_the_nearest(distance):
-    rng = np.random.default_rng(0)
-    rows = rng.normal(size=(60, 8)).astype(np.float32) * rng.uniform(0.5, 2, (60, 1)).astype(np.float32)
-    gallery = Features(rows, np.arange(60), np.ones(60, np.int64))
-    queries = rng.normal(size=(5, 8)).astype(np.float32)
-    if distance == "cosine":
-        expected = -(queries @ rows.T) / np.linalg.norm(rows, axis=1)
-    else:
-        expected = np.linalg.norm(queries[:, None] - rows, axis=2)
-    proposed = FlatIndex(gallery, distance).propose(queries, 7)
-    np.testing.assert_array_equal(proposed, np.argsort(expected, axis=1)[:, :7])
-    assert gallery.features is rows and rows.max() > 1  # the caller's features are left as they were
+@st.composite
+def blocks(draw):
+    """Keys of few values, so that nearly all are tied, many left out, and one row with nothing left."""
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    shape = draw(st.integers(1, 6)), draw(st.integers(1, 80))
+    keys = rng.choice(draw(st.sampled_from([[-1, -0.5, 0], [2.5], np.linspace(-3, 3, 40)])), shape).astype(np.float32)
+    keys[rng.random(shape) < draw(st.sampled_from([0, 0.3, 0.9]))] = np.nan
+    keys[-1] = np.nan
+    return keys
+
+
+@given(blocks(), st.integers(1, 90))
+def test_equals_a_stable_sort(keys, k):
+    columns, values = largest(keys, k)
+    assert columns.shape == values.shape == (len(keys), k)
+    for row, own, found in zip(keys, columns, values, strict=True):
+        expected = sorted(np.flatnonzero(~np.isnan(row)).tolist(), key=lambda column: -row[column])[:k]
+        assert own.tolist() == expected + [-1] * (k - len(expected))
+        assert_array_equal(found, [*row[expected], *[np.nan] * (k - len(expected))])
+
+
+def test_extreme_keys():
+    keys = np.array([[-3e38, 3e38, -1e-38, np.nan]], np.float32)
+    columns, values = largest(keys, 3)
+    assert columns.tolist() == [[1, 2, 0]] and values.tolist() == [keys[0, [1, 2, 0]].tolist()]

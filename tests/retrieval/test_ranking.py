@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +10,9 @@ from references import slow_evaluate, slow_trapezoid_ap
 from sklearn.metrics import average_precision_score
 
 from reid.errors import InputError
+from reid.retrieval import index
 from reid.retrieval.features import Features
-from reid.retrieval.index import FlatIndex
-from reid.retrieval.ranking import Evaluation, block_rows, cmc_curve, evaluate
+from reid.retrieval.ranking import Evaluation, block_rows, cmc_curve, definitions, evaluate
 
 GOLDEN = Path(__file__).parents[1] / "data" / "evaluation.npz"
 
@@ -51,7 +52,7 @@ def test_golden_figures(name, distance):
             )
             for side in ("query", "gallery")
         ]
-        evaluation = evaluate(*sides, distance, FlatIndex(sides[1], distance))
+        evaluation = evaluate(*sides, distance, top_k=50)
         assert_allclose(evaluation.cmc, golden[f"{name}/cmc"], atol=1e-6)
         assert_allclose(evaluation.ap[evaluation.valid], golden[f"{name}/ap_of_valid_queries"], atol=1e-6)
         assert_allclose(evaluation.inp[evaluation.valid], golden[f"{name}/inp_of_valid_queries"], atol=1e-6)
@@ -63,12 +64,75 @@ def test_equals_the_slow_reference_with_ties(distance, data):
     query, gallery = data.draw(problems(distance))
     aps, inps, firsts, ranked = slow_evaluate(query, gallery, distance)
     memory = data.draw(st.sampled_from([None, 1, 4 * 3 * len(gallery)]))  # blocks of all, one and three queries
-    evaluation = evaluate(query, gallery, distance, FlatIndex(gallery, distance), top_k=50, max_memory=memory)
+    evaluation = evaluate(query, gallery, distance, top_k=50, max_memory=memory)
     assert_allclose(evaluation.ap, aps, atol=1e-12)
     assert_allclose(evaluation.inp, inps, atol=1e-12)
     assert_array_equal(evaluation.first_rank, firsts)
     for own, expected in zip(evaluation.lists.indices, ranked, strict=True):
         assert_array_equal(own[own >= 0], expected[:50])
+
+
+@st.composite
+def shared(draw):
+    """Queries that are in the gallery too (some of them twice, some relabelled as junk), some that are not, and no
+    cameras; of a person seen once the only image is its own."""
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    images, queries = draw(st.integers(2, 30)), draw(st.integers(1, 8))
+    rows, pids = rng.choice([-1, 1], (images, 4)), rng.integers(0, 6, images)
+    asked = rng.integers(0, images, queries)
+    pids[asked[0]] = 9
+    numbers = np.where(rng.random(images) < 0.2, np.arange(images) // 2, 100 + np.arange(images))
+    paths = [f"{person}/{number}.jpg" for person, number in zip(pids, numbers, strict=True)]
+    new = rng.random(queries) < 0.3
+    query = replace(
+        features(rows[asked], pids[asked], np.zeros(queries)),
+        paths=tuple(f"new/{q}.jpg" if new[q] else paths[g] for q, g in enumerate(asked)),
+    )
+    labels = np.where(rng.random(images) < 0.1, -1, pids)
+    gallery = features([*rows, [1, 1, 1, 1]], [*labels, 9], np.zeros(images + 1))
+    return query, replace(gallery, paths=(*paths, "other.jpg"))
+
+
+@given(shared())
+def test_any_camera_equals_the_slow_reference(problem):
+    query, gallery = problem
+    aps, inps, firsts, ranked = slow_evaluate(query, gallery, protocol="any-camera")
+    evaluation = evaluate(query, gallery, top_k=20, protocol="any-camera")
+    assert_allclose(evaluation.ap, aps, atol=1e-12)
+    assert_allclose(evaluation.inp, inps, atol=1e-12)
+    assert_array_equal(evaluation.first_rank, firsts)
+    for own, expected in zip(evaluation.lists.indices, ranked, strict=True):
+        assert_array_equal(own[own >= 0], expected[:20])
+
+
+def test_any_camera_by_hand():
+    """Ranked: itself (out), another image of its camera (match), somebody else, a match."""
+    query = replace(features([[1, 0]], [7], [1]), paths=("a.jpg",))
+    angles = np.deg2rad([0, 1, 2, 3])
+    gallery = features(np.c_[np.cos(angles), np.sin(angles)], [7, 7, 8, 7], [1, 1, 1, 2])
+    gallery = replace(gallery, paths=("a.jpg", "b.jpg", "c.jpg", "d.jpg"))
+    evaluation = evaluate(query, gallery, top_k=3, protocol="any-camera")
+    assert evaluation.lists.indices.tolist() == [[1, 2, 3]] and evaluation.mAP == pytest.approx((1 + 2 / 3) / 2)
+    across = evaluate(query, gallery)
+    assert across.mAP == 0.5 and across.first_rank.tolist() == [2]
+    assert (across.summary()["protocol"], evaluation.summary()["protocol"]) == ("cross-camera", "any-camera")
+    meanings = [definitions("cosine", protocol=each) for each in ("cross-camera", "any-camera")]
+    assert [meaning["protocol"] for meaning in meanings] == ["cross-camera", "any-camera"]
+    assert "identity and camera" in meanings[0]["left_out"] and "own image" in meanings[1]["left_out"]
+
+
+def test_any_camera_needs_paths_that_tell_images_apart():
+    query = replace(features([[1, 0]], [7], [1], "q.npz"), paths=("a.jpg",))
+    gallery = features([[1, 0], [0, 1]], [7, 7], [1, 1], "g.npz")
+    with pytest.raises(InputError, match=r"g.npz: has no paths, by which a query's own image is known"):
+        evaluate(query, gallery, protocol="any-camera")
+    with pytest.raises(InputError, match=r"g.npz: paths: 'a.jpg' is of identity 8, but of 7 among the queries"):
+        evaluate(query, replace(gallery, pids=np.array([7, 8]), paths=("b.jpg", "a.jpg")), protocol="any-camera")
+    with pytest.raises(InputError, match="q.npz: paths: 'a.jpg' is of identity 7, but of 8 among the queries"):
+        two = replace(features([[1, 0], [1, 0]], [7, 8], [1, 1], "q.npz"), paths=("a.jpg", "a.jpg"))
+        evaluate(two, replace(gallery, paths=("b.jpg", "c.jpg")), protocol="any-camera")
+    with pytest.raises(InputError, match=r"q.npz: no query has a match in g.npz beside its own image"):
+        evaluate(query, replace(gallery, pids=np.array([7, 8]), paths=("a.jpg", "c.jpg")), protocol="any-camera")
 
 
 @pytest.mark.parametrize("distance", ["cosine", "euclidean"])
@@ -108,7 +172,7 @@ def test_by_hand():
     query = features([[1, 0]], [7], [1])
     angles = np.deg2rad([1, 2, 10, 20, 30, 40])
     gallery = features(np.c_[np.cos(angles), np.sin(angles)], [-1, 7, 3, 7, 0, 7], [2, 1, 1, 2, 2, 3])
-    evaluation = evaluate(query, gallery, proposer=FlatIndex(gallery))
+    evaluation = evaluate(query, gallery, top_k=50)
     assert (evaluation.mAP, evaluation.mINP, evaluation.first_rank.tolist()) == (0.5, 0.5, [2])
     assert evaluation.mAP_trapezoid == pytest.approx((1 / 2 + 0 / 1 + 2 / 4 + 1 / 3) / 4)
     assert evaluation.lists.indices[0, :5].tolist() == [2, 3, 4, 5, -1]
@@ -129,26 +193,36 @@ def test_many_duplicates_keep_gallery_order():
     copy_of = rng.integers(0, 20, 741)
     gallery = features(rows[copy_of], rng.integers(1, 9, 741), [2] * 741)
     query = features(rows[:12] + 0.3 * rng.normal(size=(12, 300)), rng.integers(1, 9, 12), [1] * 12)
-    evaluation = evaluate(query, gallery, proposer=FlatIndex(gallery))
+    evaluation = evaluate(query, gallery, top_k=50)
     _, _, firsts, ranked = slow_evaluate(query, gallery)
     assert evaluation.first_rank.tolist() == firsts
     for own, expected in zip(evaluation.lists.indices, ranked, strict=True):
         assert own.tolist() == expected[:50]
 
 
-def test_lists_are_widened_while_their_end_is_tied():
-    """A proposer that leaves out the earlier of two tied images at a list's end is asked again."""
-    asked = []
-
-    class Sly:
-        def propose(self, queries, count):
-            asked.append(count)
-            order = np.r_[np.arange(1, 200), 0] if count < 200 else np.arange(200)
-            return np.tile(order[:count], (len(queries), 1))
-
+def test_lists_whose_end_is_tied_keep_the_first():
+    """FAISS's heaps would keep any of the tied images."""
     gallery = features(np.ones((200, 2)), [1, *[2] * 199], [2] * 200)
-    evaluation = evaluate(features([[1, 1]], [1], [1]), gallery, proposer=Sly())
-    assert asked == [100, 200] and evaluation.lists.indices[0].tolist() == list(range(50))
+    lists = evaluate(features([[1, 1]], [1], [1]), gallery, top_k=50).lists
+    assert lists.indices[0].tolist() == list(range(50)) and lists.matches[0].tolist() == [True] + [False] * 49
+
+
+@given(problems("euclidean"), st.integers(1, 45))
+def test_lists_of_given_distances(problem, top_k):
+    query, gallery = problem
+    given_ = np.random.default_rng(0).integers(0, 4, (len(query), len(gallery))).astype(np.float32)
+
+    def write(within, out):
+        out[:] = given_[within]
+
+    lists = evaluate(query, gallery, distances=write, top_k=top_k).lists
+    for q in range(len(query)):
+        left = slow_evaluate(query, gallery)[3][q]
+        expected = sorted(sorted(left), key=lambda g: given_[q, g])[:top_k]
+        count = len(expected)
+        assert lists.indices[q].tolist() == expected + [-1] * (top_k - count)
+        assert lists.distances[q, :count].tolist() == given_[q, expected].tolist()
+        assert np.isnan(lists.distances[q, count:]).all() and not lists.matches[q, count:].any()
 
 
 @pytest.mark.parametrize("offset", [0, 10, 1000])
@@ -156,7 +230,7 @@ def test_euclidean_distances_far_from_the_origin(offset):
     rng = np.random.default_rng(0)
     gallery = features(offset + 0.1 * rng.normal(size=(80, 64)), rng.integers(1, 8, 80), [2] * 80)
     query = features(offset + 0.1 * rng.normal(size=(15, 64)), rng.integers(1, 8, 15), [1] * 15)
-    evaluation = evaluate(query, gallery, "euclidean", FlatIndex(gallery, "euclidean"))
+    evaluation = evaluate(query, gallery, "euclidean", top_k=50)
     assert_allclose(evaluation.ap, slow_evaluate(query, gallery, "euclidean")[0], atol=1e-9)
 
 
@@ -180,19 +254,20 @@ def test_lists_of_features_of_any_length(length, distance):
     rng = np.random.default_rng(0)
     gallery = features(rng.normal(size=(300, 16)) * length, rng.integers(0, 20, 300), rng.integers(1, 4, 300))
     query = features(rng.normal(size=(20, 16)) * length, np.arange(20) + 1, [1] * 20)
-    evaluation = evaluate(query, gallery, distance, FlatIndex(gallery, distance))
+    evaluation = evaluate(query, gallery, distance, top_k=50)
     assert (evaluation.lists.indices[:, 0] >= 0).all()
 
 
-def test_lists_that_contradict_the_ranking_are_an_error():
-    class Blind:
-        def propose(self, queries, count):  # swears that the last rows are the nearest
-            return np.tile(np.arange(200 - count, 200), (len(queries), 1))
+def test_lists_that_contradict_the_ranking_are_an_error(monkeypatch):
+    def blind(keys, k):  # swears that the last columns are the nearest
+        last = np.arange(keys.shape[1] - k, keys.shape[1])
+        return np.tile(last, (len(keys), 1)), keys[:, last]
 
+    monkeypatch.setattr(index, "largest", blind)
     rng = np.random.default_rng(0)
     gallery = features(np.r_[[[1.0, 0.0]], rng.normal(size=(199, 2))], [1] + [2] * 199, [2] * 200)
     with pytest.raises(AssertionError, match="disagree on the first match of 1 queries"):
-        evaluate(features([[1, 0]], [1], [1]), gallery, proposer=Blind(), top_k=50)
+        evaluate(features([[1, 0]], [1], [1]), gallery, top_k=50)
 
 
 def test_figures_are_means_over_valid_queries():
@@ -213,5 +288,5 @@ def test_bad_input():
     query = features([[1, 0]], [1], [1], "q.npz")
     with pytest.raises(InputError, match=r"q.npz has features of width 2, g.npz of width 3"):
         evaluate(query, features([[1, 0, 0]], [1], [2], "g.npz"))
-    with pytest.raises(InputError, match=r"q.npz: no query has a match in g.npz"):
+    with pytest.raises(InputError, match=r"q.npz: no query has a match in g.npz .*--protocol any-camera"):
         evaluate(query, features([[1, 0]], [1], [1], "g.npz"))

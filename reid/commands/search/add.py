@@ -20,7 +20,7 @@ from reid.commands.shared import add_data_roots
 from reid.errors import InputError
 
 if TYPE_CHECKING:
-    from reid.data.card import DataSet
+    from reid.data.samples import DataSet
     from reid.gallery.entries import Entry, Store
     from reid.gallery.ingest import Added, Fragment
     from reid.networks import Network

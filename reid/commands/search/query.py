@@ -29,7 +29,7 @@ from reid.files import write_atomically
 if TYPE_CHECKING:
     import numpy as np
 
-    from reid.data.card import DataSet
+    from reid.data.samples import DataSet
     from reid.gallery.entries import Entry
     from reid.gallery.query import Answer
 
@@ -146,11 +146,12 @@ def compare_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def compare(arguments: argparse.Namespace) -> None:
-    from reid.gallery.entries import Entry, unit_rows
+    from reid.gallery.entries import Entry
     from reid.gallery.ingest import embed_entries
     from reid.gallery.location import open_store
     from reid.gallery.query import distance_between
     from reid.networks import load
+    from reid.retrieval.unit import unit_rows
 
     model = load(arguments.model)
     problems: list[str] = []

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from reid.errors import InputError
 
 if TYPE_CHECKING:
-    from reid.data.card import DataSet, Samples
+    from reid.data.samples import DataSet, Samples
     from reid.gallery.entries import Entry, Filter, Store
     from reid.gallery.thresholds import Calibration
     from reid.networks import Origin
@@ -85,8 +85,9 @@ def add_name(parser: argparse.ArgumentParser) -> None:
 
 def dataset(arguments: argparse.Namespace, name: str, splits: Sequence[str]) -> DataSet:
     """Read a data set below ``--root`` or ``--sites-root``."""
-    from reid.commands.shared import data_root
-    from reid.data.card import load_card, read_dataset
+    from reid.data.card import load_card
+    from reid.data.reading import read_dataset
+    from reid.paths import data_root
 
     return read_dataset(load_card(name), data_root(arguments.root), arguments.sites_root, splits)
 

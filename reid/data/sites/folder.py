@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -14,24 +13,10 @@ import numpy as np
 
 from reid.data.sites.settings import RENDERER, SPLITS, RenderSettings
 from reid.errors import InputError
-from reid.files import write_atomically
+from reid.files import remove_leftover_partials, write_atomically
 
 _RECORD = "site.json"
 _PARTIAL_RECORD = "settings.json"
-
-
-def write_image(path: Path, data: bytes) -> None:
-    """Write a file so that its name never shows half of it.
-
-    Without the sync of `reid.files.write_atomically`: there are thousands, and one that is lost is drawn again.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_bytes(data)
-        temporary.replace(path)
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise
 
 
 def _recipe(settings: RenderSettings) -> dict[str, Any]:
@@ -116,9 +101,8 @@ def open_partial(folder: Path, settings: RenderSettings) -> Path:
             shutil.rmtree(partial)
     for split in settings.splits:
         (partial / SPLITS[split]).mkdir(parents=True, exist_ok=True)
+        remove_leftover_partials(partial / SPLITS[split])
     write_atomically(record, json.dumps(_recipe(settings), indent=2))
-    for left_over in partial.glob("*/.*.tmp"):
-        left_over.unlink()
     return partial
 
 

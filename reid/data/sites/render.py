@@ -16,7 +16,7 @@ import cv2
 
 from reid.data.sites.camera import Camera, sample_camera
 from reid.data.sites.compose import draw_content, sample_shot, take
-from reid.data.sites.folder import check_finished, finish, open_partial, write_image
+from reid.data.sites.folder import check_finished, finish, open_partial
 from reid.data.sites.people import Person, sample_person
 from reid.data.sites.scenes import Scene, draw_scene
 from reid.data.sites.schedule import (
@@ -30,7 +30,7 @@ from reid.data.sites.schedule import (
 from reid.data.sites.settings import RenderSettings
 from reid.data.sites.styles import SITES
 from reid.errors import InputError
-from reid.files import holding
+from reid.files import holding, replacing
 from reid.processes import end_with_parent, starting
 from reid.progress import track
 
@@ -57,7 +57,9 @@ def _draw_identity(folder: Path, settings: RenderSettings, images: list[PlannedI
     """Write the images of one identity below `folder`; returns how many."""
     person = sample_person(person_generator(settings, images[0].pid), SITES[settings.site].season)
     for image in images:
-        write_image(folder / image.name, draw_image(settings, image, person))
+        drawn = draw_image(settings, image, person)
+        with replacing(folder / image.name, sync=False) as file:  # there are thousands: one that is lost is drawn again
+            file.write(drawn)
     return len(images)
 
 

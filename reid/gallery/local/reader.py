@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Literal, NoReturn, Self
 import numpy as np
 
 from reid.errors import InputError
-from reid.gallery.entries import EVERYTHING, Entry, Filter, Hits, Summary, unit_rows
+from reid.gallery.entries import EVERYTHING, Entry, Filter, Hits, Summary
 from reid.gallery.local import indexing, schema, vectors
 from reid.gallery.local.columns import ROW, Columns
 from reid.gallery.local.indexing import IndexReport
 from reid.gallery.local.verify import problems
+from reid.retrieval.unit import unit_rows
 
 if TYPE_CHECKING:
     from reid.retrieval.compressed import CompressedIndex, Kind

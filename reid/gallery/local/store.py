@@ -25,11 +25,12 @@ import numpy as np
 
 from reid.errors import InputError
 from reid.files import locked
-from reid.gallery.entries import CHANGES, Change, Entry, unit_rows
+from reid.gallery.entries import CHANGES, Change, Entry
 from reid.gallery.local import erasing, indexing, schema, vectors
 from reid.gallery.local.indexing import IndexReport
 from reid.gallery.local.reader import DATABASE, StoreReader
 from reid.networks import Origin
+from reid.retrieval.unit import unit_rows
 
 Block = tuple[Sequence[Entry], np.ndarray, Sequence[bytes]]  # entries, features (N, D) and thumbnails
 

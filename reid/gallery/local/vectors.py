@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from reid.errors import InputError
+from reid.files import replacing
 
 FLOAT = np.dtype("<f4")
 BLOCK = 8192  # rows at once
@@ -27,14 +28,14 @@ def open_private(path: Path, flags: int) -> int:
 
 
 @contextmanager
-def writing(path: Path, flags: int = 0) -> Iterator[int]:
+def writing(path: Path) -> Iterator[int]:
     """A descriptor to write to; synced at the end.
 
     Raises:
         InputError: naming the path, when it cannot be written (a full disk).
     """
     try:
-        file = open_private(path, os.O_WRONLY | flags)
+        file = open_private(path, os.O_WRONLY)
         try:
             yield file
             os.fsync(file)
@@ -67,14 +68,12 @@ def rewrite(old: np.ndarray, path: Path, slots: np.ndarray) -> None:
     Raises:
         InputError: naming the path, when it cannot be written.
     """
-    partial = path.with_name(f".{path.name}.partial{os.getpid()}")
     try:
-        with writing(partial, os.O_TRUNC) as file:
+        with replacing(path, 0o600) as file:
             for low in range(0, len(slots), BLOCK):
-                put(file, old[slots[low : low + BLOCK]], low * old.shape[1] * FLOAT.itemsize)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+                put(file.fileno(), old[slots[low : low + BLOCK]], low * old.shape[1] * FLOAT.itemsize)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written: {error.strerror}") from None
     sync_folder(path.parent)
 
 

@@ -15,13 +15,14 @@ from typing import Any, Self
 import numpy as np
 
 from reid.errors import InputError
-from reid.gallery.entries import EVERYTHING, Entry, Filter, Hits, Summary, unit_rows
+from reid.gallery.entries import EVERYTHING, Entry, Filter, Hits, Summary
 from reid.gallery.milvus.client import PAGE, Connection
 from reid.gallery.milvus.erase import recover
 from reid.gallery.milvus.rows import COLUMNS, NO_TIME, entry_of, expression
 from reid.gallery.milvus.search import search
 from reid.gallery.milvus.texts import Texts
 from reid.networks import Origin
+from reid.retrieval.unit import unit_rows
 
 FORMAT = 1
 SLICE_BYTES = 16 * 2**20  # of vectors or thumbnails in one call

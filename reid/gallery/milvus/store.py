@@ -13,13 +13,14 @@ from typing import Self
 import numpy as np
 
 from reid.errors import InputError
-from reid.gallery.entries import CHANGES, Change, Entry, unit_rows
+from reid.gallery.entries import CHANGES, Change, Entry
 from reid.gallery.milvus.client import PAGE, Connection
 from reid.gallery.milvus.erase import erase
 from reid.gallery.milvus.reader import FORMAT, MilvusReader, thumbnail_key
 from reid.gallery.milvus.rows import COLUMNS, VALUE, check_entry, entry_of, entry_schema, row_of, text_schema
 from reid.gallery.milvus.texts import Texts, turn
 from reid.networks import Origin
+from reid.retrieval.unit import unit_rows
 
 THUMBNAIL = 49_149  # bytes, which take 65,532 as base64
 

@@ -10,13 +10,14 @@ from pathlib import Path
 import numpy as np
 
 from reid.errors import InputError
-from reid.gallery.entries import Entry, unit_rows, usable
+from reid.gallery.entries import Entry
 from reid.gallery.thumbnails import crop, thumbnail
 from reid.gallery.video.clock import LEAP
 from reid.gallery.video.detect import Detector
 from reid.gallery.video.frames import Frame, frames
 from reid.gallery.video.track import Box, Linker
 from reid.networks import Network
+from reid.retrieval.unit import unit_rows, usable
 
 log = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from reid.errors import InputError
 from reid.gallery.audit import AuditLog
-from reid.gallery.entries import Entry, Filter, Store, unit_rows, usable
+from reid.gallery.entries import Entry, Filter, Store
 from reid.gallery.query import answer, distance_between
 from reid.gallery.thresholds import Calibration
 from reid.gallery.web.answers import (
@@ -32,6 +32,7 @@ from reid.gallery.web.answers import (
 from reid.gallery.web.sources import source_picture
 from reid.gallery.web.uploads import Limits, Refused, decode
 from reid.networks import Network
+from reid.retrieval.unit import unit_rows, usable
 
 TIMELINE = 500  # hits at most
 Query = bytes | int  # the bytes of a picture, or an entry's id

@@ -171,7 +171,7 @@ def test_restart_keeps_what_was_drawn(tiny: tuple[Path, str], tmp_path: Path, mo
         render_site(folder, TINY, processes=1, progress=False)
     partial = tmp_path / ".plaza.partial"
     assert sorted(files(partial)) == sorted(drawn) and not folder.exists()
-    (partial / "query" / ".half.jpg.1.tmp").write_bytes(b"half")
+    (partial / "query" / ".half.jpg.partial-1").write_bytes(b"half")
 
     def counting(*arguments: object) -> bytes:
         drawn.append(arguments[1].name)  # type: ignore[attr-defined]
@@ -180,7 +180,7 @@ def test_restart_keeps_what_was_drawn(tiny: tuple[Path, str], tmp_path: Path, mo
     monkeypatch.setattr(reid.data.sites.render, "draw_image", counting)
     assert render_site(folder, TINY, processes=1, progress=False) == tiny[1]
     assert len(drawn) == len(set(drawn)) == len(plan(TINY))
-    assert not partial.exists() and not list(folder.rglob("*.tmp"))
+    assert not partial.exists() and not list(folder.rglob("*.partial*"))
 
 
 def test_partial_render_of_other_settings_starts_over(tiny: tuple[Path, str], tmp_path: Path) -> None:
@@ -297,10 +297,14 @@ def test_empty_folder_is_filled(tiny: tuple[Path, str], tmp_path: Path) -> None:
 
 
 def test_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(self: Path, data: bytes) -> int:
-        raise OSError(28, "No space left on device")
+    replace = Path.replace
 
-    monkeypatch.setattr(Path, "write_bytes", full)
+    def full(self: Path, target: Path) -> Path:
+        if target.suffix == ".jpg":
+            raise OSError(28, "No space left on device")
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", full)
     with pytest.raises(InputError, match=r"plaza: cannot draw the site there: .*No space left"):
         render_site(tmp_path / "plaza", TINY, processes=1, progress=False)
 

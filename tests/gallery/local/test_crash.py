@@ -18,8 +18,8 @@ import numpy as np
 import pytest
 from crash_worker import ORIGIN, WIDTH, add, item
 
-from reid.gallery.entries import unit_rows
 from reid.gallery.local.store import LocalStore
+from reid.retrieval.unit import unit_rows
 
 HERE = Path(__file__).parent
 OLD = range(1, 13)  # the numbers, and the ids, of what the prepared store holds

@@ -23,7 +23,7 @@ from memory_store import MemoryStore
 from milvus_server import missing, serving
 
 from reid.errors import InputError
-from reid.gallery.entries import Entry, Filter, unit_rows
+from reid.gallery.entries import Entry, Filter
 from reid.gallery.location import open_store
 from reid.gallery.milvus import client as milvus
 from reid.gallery.milvus import search as milvus_search
@@ -33,6 +33,7 @@ from reid.gallery.milvus.rows import NO_TIME, expression
 from reid.gallery.milvus.store import THUMBNAIL, MilvusStore, _condemned
 from reid.gallery.milvus.texts import Texts, turn
 from reid.networks import Origin
+from reid.retrieval.unit import unit_rows
 
 ORIGIN = Origin("a run", 8, "network", "preprocessing")
 NUMBERS = count()

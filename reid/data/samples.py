@@ -1,0 +1,88 @@
+"""The tables of a data set: names, identities and cameras of its images, a split each."""
+
+from collections import Counter
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reid.data.schema import Card
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """The images of one split, sorted by name; arrays of shape (N,)."""
+
+    root: Path
+    names: tuple[str, ...]  # posix, relative to root
+    pids: NDArray[np.int64]
+    camids: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @cached_property
+    def paths(self) -> tuple[Path, ...]:
+        return tuple(self.root / name for name in self.names)
+
+    @cached_property
+    def stats(self) -> tuple[tuple[int, int], ...]:
+        """Size in bytes and time of change in ns of each file, when first asked for."""
+        return tuple((stat.st_size, stat.st_mtime_ns) for stat in (path.stat() for path in self.paths))
+
+    @property
+    def identities(self) -> NDArray[np.int64]:
+        """The identities, sorted; distractors (0) are none."""
+        return np.unique(self.pids[self.pids > 0])
+
+    @property
+    def cameras(self) -> NDArray[np.int64]:
+        """The cameras, sorted."""
+        return np.unique(self.camids)
+
+
+@dataclass(frozen=True, eq=False)
+class DataSet:
+    """What was read: the splits asked for, what was left out of them, and what differs from the card."""
+
+    name: str
+    version: str | None
+    root: Path
+    card: Card
+    splits: dict[str, Samples]
+    fingerprint: str  # SHA-256 over (split, name, size, pid, camid) of the splits that were read
+    left_out: dict[str, int]
+    differences: tuple[str, ...]  # from the card's counts, with both numbers
+    notes: tuple[str, ...]  # the differences, and whatever else a reader of the numbers should know
+    unmatched: dict[str, tuple[str, ...]]  # image files whose names the pattern does not match, by split
+    passed_over: tuple[str, ...]  # in words: pictures in the splits' folders that are not read
+    zeros: tuple[str, ...]  # in words: what is left out since its identity is 0
+    rendered: str | None  # a drawn site's own fingerprint, over the bytes of all its images
+
+    @property
+    def label(self) -> str:
+        """What results are filed under: the name, and the release or the random split where there are several."""
+        if self.card.trials is not None:
+            return f"{self.name}@{self.card.trial}"
+        return f"{self.name}@{self.version}" if self.card.versions else self.name
+
+    @property
+    def title(self) -> str:
+        """The name for a reader: with the release and the random split."""
+        split = "" if self.card.trial is None else f"random split {self.card.trial}"
+        return " ".join(part for part in (self.name, self.version, split) if part)
+
+
+def matchless(query: Samples, gallery: Samples, cross_camera_only: bool = True) -> NDArray[np.bool_]:
+    """Which queries (N,) have no possible match: no gallery image of the same identity from another camera or, not
+    ``cross_camera_only``, none but the query itself."""
+    same_pid = Counter(gallery.pids.tolist())
+    asked, there = (
+        list(zip(side.pids.tolist(), side.camids.tolist() if cross_camera_only else side.names, strict=True))
+        for side in (query, gallery)
+    )
+    same_mark = Counter(there)
+    left_out = [same_mark[pair] for pair in asked]
+    return np.asarray([same_pid[pid] for pid in query.pids.tolist()]) <= np.asarray(left_out)
