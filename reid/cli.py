@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from reid.commands import comparing, divergence, gallery, scoring, search, training
+from reid.commands import adapting, comparing, divergence, gallery, scoring, search, training
 from reid.errors import InputError
 
 
@@ -87,6 +87,8 @@ COMMANDS = {
     "evaluate": Command("evaluate.py", "Test a trained run on any data sets.",
                         "--model runs/sites_ibn_b_seed0 --targets station street",
                         training.evaluate_arguments, training.evaluate),
+    "adapt": Command("adapt.py", "AdaBN, kept: a run with the batch-norm statistics of a site's images.",
+                     "--model runs/sites_bn_seed0 --data station", adapting.arguments, adapting.run),
     "cross-domain": Command("cross_domain.py", "Train what is missing, test every model on every target, show the gap.",
                             "--benchmark sites.yaml --jobs 2 --output runs/report",
                             comparing.cross_domain_arguments, comparing.cross_domain),

@@ -288,7 +288,7 @@ def _row(run: Run, target: str, trained: dict[str, Any], own: dict[str, Any]) ->
         "epoch_choice": "held-out identities" if run.config.selection.holdout > 0 else "last",
         "oracle_epoch": own.get("oracle", {}).get("epoch"),
         "oracle_mAP": own.get("oracle", {}).get("mAP"),
-        "adabn": run.adabn,
+        "adabn": run.adabn or bool(trained.get("adapted")),
         "config_hash": trained["config_hash"],
         "checkpoint": trained["checkpoint"],
         "data_fingerprint": own["dataset"]["fingerprint"],

@@ -29,6 +29,7 @@ class Row:
     train_precision: str = ""
     device: str = ""
     precision: str = ""
+    adapted: str = ""  # the images from which the network's batch-norm statistics are, where not those of training
 
 
 def rows_of(results: dict[str, Any]) -> list[Row]:
@@ -52,6 +53,7 @@ def rows_of(results: dict[str, Any]) -> list[Row]:
             run.get("training_precision", ""),
             own.get("device", ""),
             own.get("precision", ""),
+            (run.get("adapted") or {}).get("data", ""),
         )
         for target, own in results["targets"].items()
     ]
@@ -63,7 +65,7 @@ def target_table(rows: Sequence[Row]) -> str:
     for row in rows:
         lines.append(
             [
-                row.target + (" (in-domain)" if row.in_domain else "") + _unchecked(row),
+                row.target + _adapted(row) + (" (in-domain)" if row.in_domain else "") + _unchecked(row),
                 *(f"{100 * value:.1f}" for value in (row.mAP, row.rank1, row.rank5, row.mINP)),
                 str(row.queries),
                 str(row.gallery),
@@ -94,6 +96,11 @@ def gap_table(rows: Sequence[Row]) -> str:
                 cells.append(f"{100 * own[target].mAP:.1f} ({100 * drop:+.1f})")
         lines.append([model, source, str(seed), *cells])
     return align(lines)
+
+
+def _adapted(row: Row) -> str:
+    """As ``evaluate --adabn`` names what it has adapted."""
+    return f" (AdaBN {row.adapted})" if row.adapted else ""
 
 
 def _unchecked(row: Row) -> str:
