@@ -11,8 +11,8 @@ from reid.config import Config
 from reid.engine import build
 from reid.engine.setup import Testing
 from reid.evaluation.targets import Adaptation
-from reid.networks import Network, default_testing, open_foreign
-from reid.networks.trained import Trained, TrainedNetwork, open_run
+from reid.networks import Network, default_testing, load
+from reid.networks.trained import Trained, TrainedNetwork
 
 NOT_KNOWN = "not known"  # the source of a network that this project did not train
 
@@ -68,12 +68,14 @@ def subject_of(name: str | Path, overrides: Sequence[str] = ()) -> Subject:
     Raises:
         InputError: naming what is missing or wrong.
     """
-    folder = Path(name)
-    if folder.is_dir():
-        run = open_run(folder, overrides)
-        return Subject(run, folder, build.testing(run.config), run)
+    return subject_of_network(load(name, overrides), overrides)
+
+
+def subject_of_network(network: Network, overrides: Sequence[str] = ()) -> Subject:
+    """A network that was loaded with these ``overrides``."""
+    if isinstance(network, TrainedNetwork):
+        return Subject(network, network.folder, build.testing(network.config), network)
     testing = default_testing(overrides)
-    network = open_foreign(str(name), testing)
     own = f"{network.origin.name}_{network.origin.fingerprint[:8]}"
     return Subject(network, Path(testing.output) / "networks" / own, testing)
 
