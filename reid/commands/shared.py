@@ -22,10 +22,10 @@ def count(text: str) -> int:
 
 
 def byte_size(text: str) -> int:
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMG]?)(I?)B?", text.strip().upper())
-    if not found or len(found[1]) > 12:
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMG]?)(I?)B?", text.strip().upper())
+    if not match or len(match[1]) > 12:
         raise argparse.ArgumentTypeError(f"{text!r} is not a size such as 2GB or 500MiB")
-    return int(float(found[1]) * (1024 if found[3] else 1000) ** " KMG".index(found[2] or " "))
+    return int(float(match[1]) * (1024 if match[3] else 1000) ** " KMG".index(match[2] or " "))
 
 
 def add_data_roots(parser: argparse.ArgumentParser) -> None:

@@ -53,10 +53,10 @@ def check(config: Config) -> None:
 
 def _check_pairs(config: Config) -> None:
     """Refuse batches in which a loss that compares images has nothing to compare: it would be 0 for ever."""
-    own, names = config.sampler, _pair_losses(config)
-    if own.name == "pk" and names and own.images == 1:
+    sampling, names = config.sampler, _pair_losses(config)
+    if sampling.name == "pk" and names and sampling.images == 1:
         config.fail("sampler.images", f"1: no batch of sampler.name=pk holds two images of a person{_dead(names)}")
-    if own.name == "pk" and names and own.identities == 1:
+    if sampling.name == "pk" and names and sampling.identities == 1:
         config.fail("sampler.identities", f"1: no batch of sampler.name=pk holds two people{_dead(names)}")
 
 
@@ -149,16 +149,16 @@ def sampler(config: Config, labels: np.ndarray) -> PKSampler | RandomSampler:
     Raises:
         InputError: too few to fill a batch, one identity only, or no two images of one for a loss that compares them.
     """
-    own = config.sampler
+    sampling = config.sampler
     try:
-        built = SAMPLERS[own.name](labels, own.identities, own.images, config.seed)
+        built = SAMPLERS[sampling.name](labels, sampling.identities, sampling.images, config.seed)
     except InputError as error:
         config.fail("sampler", str(error))
     images = np.unique(labels, return_counts=True)[1]
     if len(images) < 2:
         config.fail("data.source", "one identity to train on: there is nothing to tell it from")
     names = _pair_losses(config)
-    if own.name == "random" and names and images.max() < 2:
+    if sampling.name == "random" and names and images.max() < 2:
         config.fail("sampler.name", f"random: no person has two images{_dead(names)}")
     return built
 
@@ -181,9 +181,9 @@ def few_pairs(config: Config, sampler: PKSampler | RandomSampler, labels: np.nda
 
 def train_transform(config: Config) -> Transform:
     """The random transform of training."""
-    own = config.transforms
+    steps = config.transforms
     return training_transform(
-        config.data.height, config.data.width, own.flip, own.pad, own.erasing, own.jitter, own.standardise
+        config.data.height, config.data.width, steps.flip, steps.pad, steps.erasing, steps.jitter, steps.standardise
     )
 
 
@@ -307,11 +307,11 @@ def _losses(config: Config) -> list[WeightedLoss]:
         weight = parameters.get("weight", 1.0)
         if weight is None or not 0 <= weight < math.inf:
             raise InputError(f"{name}.weight: expected a number of at least 0, got {weight!r}")
-        own = {key: value for key, value in parameters.items() if key != "weight"}
+        arguments = {key: value for key, value in parameters.items() if key != "weight"}
         try:
-            loss = LOSSES[name](**own)
+            loss = LOSSES[name](**arguments)
         except TypeError:  # null where the loss knows none
-            raise InputError(f"{name}: does not take {own}") from None
+            raise InputError(f"{name}: does not take {arguments}") from None
         if weight > 0:
             built.append(WeightedLoss(name, weight, loss, str(loss.input)))
     if not built:

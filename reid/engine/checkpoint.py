@@ -159,8 +159,8 @@ def load_training(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer
     stored = _read(path)
     for number, parameter in enumerate(_parameters(optimizer)):
         prefix = f"optimizer.{number}."
-        own = {name.removeprefix(prefix): value for name, value in stored.items() if name.startswith(prefix)}
-        optimizer.state[parameter] = {name: _like(value, parameter) for name, value in own.items()}
+        state = {name.removeprefix(prefix): value for name, value in stored.items() if name.startswith(prefix)}
+        optimizer.state[parameter] = {name: _like(value, parameter) for name, value in state.items()}
     torch.set_rng_state(stored["random"])
 
 

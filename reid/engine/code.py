@@ -17,11 +17,11 @@ from reid.errors import InputError
 
 PACKAGE = Path(reid.__file__).resolve().parent
 # Folders stand for the modules directly in them.
-NETWORK = ("models", "data", "engine/build.py", "engine/extract.py")
+NETWORK = ("models", "data", "engine/build.py", "engine/extract.py", "engine/setup.py")
 TRAINING = (*NETWORK, "losses", "engine/checkpoint.py", "engine/train.py")
 RANKING = ("retrieval",)
 VALIDATION = ("engine/selection.py", *RANKING)
-FEATURES = (*NETWORK, "engine/adabn.py")
+FEATURES = (*NETWORK, "engine/adabn.py", "networks")
 FIGURES = ("evaluation/evaluate.py", *RANKING)
 MOMENTS = ("evaluation/moments.py",)
 # Whatever these decide stands in the fingerprint of the data: names, sizes, identities and cameras.
@@ -29,9 +29,9 @@ LEFT_OUT = {
     f"data/{name}.py"
     for name in (
         *("__init__", "card", "check", "contact_sheet", "halves", "layouts", "manifest", "names", "reading", "samples"),
-        *("schema", "unlabelled"),
+        *("roots", "schema", "unlabelled"),
     )
-}
+} | {f"networks/{name}.py" for name in ("__init__", "base", "export")}
 
 
 def training_code(validated: bool) -> str:

@@ -48,15 +48,15 @@ def domain_divergence(a: Moments, b: Moments) -> list[StageDivergence]:
     Raises:
         InputError: moments of different networks.
     """
-    shapes = [[stage.mean.shape[1] for stage in own.stages] for own in (a, b)]
+    shapes = [[stage.mean.shape[1] for stage in moments.stages] for moments in (a, b)]
     if shapes[0] != shapes[1] or a.instance_norm != b.instance_norm:
         raise InputError(f"{a.origin} and {b.origin}: of different networks: {shapes[0]} and {shapes[1]} channels")
-    found = []
-    for stage, own, other in zip(STAGES, a.whole(), b.whole(), strict=True):
-        channels = symmetric_kl(own.mean[0], own.variance[0], other.mean[0], other.variance[0])
+    divergences = []
+    for stage, first, second in zip(STAGES, a.whole(), b.whole(), strict=True):
+        channels = symmetric_kl(first.mean[0], first.variance[0], second.mean[0], second.variance[0])
         norm = a.instance_norm[stage - 1]
-        found.append(StageDivergence(stage, float(channels.mean()), float(np.median(channels)), norm))
-    return found
+        divergences.append(StageDivergence(stage, float(channels.mean()), float(np.median(channels)), norm))
+    return divergences
 
 
 def identity_divergence(moments: Moments) -> list[StageDivergence]:
@@ -68,7 +68,7 @@ def identity_divergence(moments: Moments) -> list[StageDivergence]:
     people = np.flatnonzero(moments.pids > 0)
     if len(people) < 2:
         raise InputError(f"{moments.origin}: {len(people)} identities above 0; a divergence between them needs two")
-    found = []
+    divergences = []
     for stage, parts in zip(STAGES, moments.stages, strict=True):
         means, variances = parts.mean[people], parts.variance[people]
         total = np.zeros(2)
@@ -76,8 +76,8 @@ def identity_divergence(moments: Moments) -> list[StageDivergence]:
             pairs = symmetric_kl(means[row], variances[row], means[row + 1 :], variances[row + 1 :])
             total += pairs.mean(axis=1).sum(), np.median(pairs, axis=1).sum()
         mean, median = total / (len(people) * (len(people) - 1) / 2)
-        found.append(StageDivergence(stage, float(mean), float(median), moments.instance_norm[stage - 1]))
-    return found
+        divergences.append(StageDivergence(stage, float(mean), float(median), moments.instance_norm[stage - 1]))
+    return divergences
 
 
 def between(subject: Subject, names: Sequence[str | None], by: str, progress: bool = True) -> list[dict[str, Any]]:

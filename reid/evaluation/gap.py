@@ -100,7 +100,7 @@ def compare_models(
         InputError: a table that lacks columns or values, or holds a query twice; models or seeds tested on different
             queries; two models that share no seed on a target; what ``estimate`` refuses.
     """
-    runs, found = _runs(queries), []
+    runs, comparisons = _runs(queries), []
     for source in _labels(queries, "source"):
         models = _labels(queries, "model", source)
         for target in _labels(queries, "target", source):
@@ -111,8 +111,8 @@ def compare_models(
                     one, two = values[a][metric], values[b][metric]
                     difference = _estimate([Term(one - two, pids)], (source, target, a, b), level, resamples, seed)
                     head = (a, b, source, target, metric, in_domain(source, target))
-                    found.append(Comparison(*head, difference, *better_worse(one, two), seeds, left_out))
-    return found
+                    comparisons.append(Comparison(*head, difference, *better_worse(one, two), seeds, left_out))
+    return comparisons
 
 
 def gaps(
@@ -135,13 +135,13 @@ def gaps(
     differences: list[GapDifference] = []
     for source in _labels(queries, "source"):
         models, targets = _labels(queries, "model", source), _labels(queries, "target", source)
-        own = [target for target in targets if in_domain(source, target)]
-        for target in [target for target in targets if own and target not in own]:
+        home = [target for target in targets if in_domain(source, target)]
+        for target in [target for target in targets if home and target not in home]:
             for chosen in [*((model,) for model in models), *combinations(models, 2)]:
-                seeds, left_out = _shared_seeds(runs, chosen, source, (*own, target))
-                for metric, terms in _gap_terms(runs, chosen, source, own, target, seeds).items():
-                    found = _estimate(terms, (source, target, *chosen), level, resamples, seed)
-                    tail = (source, target, metric, found, seeds, left_out)
+                seeds, left_out = _shared_seeds(runs, chosen, source, (*home, target))
+                for metric, terms in _gap_terms(runs, chosen, source, home, target, seeds).items():
+                    estimate = _estimate(terms, (source, target, *chosen), level, resamples, seed)
+                    tail = (source, target, metric, estimate, seeds, left_out)
                     if len(chosen) == 1:
                         own_gaps.append(Gap(chosen[0], *tail))
                     else:
@@ -150,11 +150,11 @@ def gaps(
 
 
 def _gap_terms(
-    runs: Runs, models: Sequence[str], source: str, own: Sequence[str], target: str, seeds: Sequence[int]
+    runs: Runs, models: Sequence[str], source: str, home: Sequence[str], target: str, seeds: Sequence[int]
 ) -> dict[str, list[Term]]:
     """For each metric the terms of one model's gap, or of the difference of two models' gaps."""
     terms: dict[str, list[Term]] = {metric: [] for metric in METRICS}
-    for place, share, sign in [*((place, len(own), 1) for place in own), (target, 1, -1)]:
+    for place, share, sign in [*((place, len(home), 1) for place in home), (target, 1, -1)]:
         values, pids = _values(runs, models, source, place, seeds)
         for metric in METRICS:
             rows = values[models[0]][metric]

@@ -122,9 +122,9 @@ class Moments:
         try:
             groups = len(arrays["pids"])
             stages = tuple(Parts(*(arrays[f"{name}{n}"] for name in ("count", "mean", "squares"))) for n in STAGES)
-            found = [arrays["images"].shape, *(shape for s in stages for shape in (s.count.shape, s.mean.shape[:1]))]
+            shapes = [arrays["images"].shape, *(shape for s in stages for shape in (s.count.shape, s.mean.shape[:1]))]
             norms, origin = tuple(bool(value) for value in arrays["instance_norm"]), str(arrays["origin"])
-            if len(norms) != len(STAGES) or any(shape != (groups,) for shape in found):
+            if len(norms) != len(STAGES) or any(shape != (groups,) for shape in shapes):
                 raise ValueError("arrays of different lengths")
             if any(stage.mean.shape != stage.squares.shape for stage in stages):
                 raise ValueError("means and squares of different shapes")

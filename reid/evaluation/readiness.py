@@ -98,21 +98,21 @@ def readiness(known: Sequence[KnownDomain], site: Sequence[StageDivergence], lab
     for domain in known:
         if stages != tuple(stage.stage for stage in domain.divergence if not stage.instance_norm):
             raise InputError(f"{domain.label} and {label}: divergences of different networks")
-    own = _place(label, site, None)
+    site_place = _place(label, site, None)
     others = sorted((_place(domain.label, domain.divergence, domain.drop) for domain in known), key=_figure)
-    nearest = min(others, key=lambda place: abs(place.figure - own.figure))
+    nearest = min(others, key=lambda place: abs(place.figure - site_place.figure))
     position: Literal["below", "within", "beyond"] = "within"
-    if own.figure > others[-1].figure:
+    if site_place.figure > others[-1].figure:
         position = "beyond"
-    elif own.figure < others[0].figure:
+    elif site_place.figure < others[0].figure:
         position = "below"
     return Readiness(
-        places=tuple(sorted([*others, own], key=_figure)),
+        places=tuple(sorted([*others, site_place], key=_figure)),
         stages=stages,
         nearest=nearest,
         position=position,
         correlation=_spearman([place.figure for place in others], [-(place.drop or 0.0) for place in others]),
-        verdict=_verdict(own, others, nearest, position),
+        verdict=_verdict(site_place, others, nearest, position),
     )
 
 
@@ -124,14 +124,16 @@ def _figure(place: Place) -> float:
     return place.figure
 
 
-def _verdict(own: Place, others: Sequence[Place], nearest: Place, position: str) -> str:
+def _verdict(site: Place, others: Sequence[Place], nearest: Place, position: str) -> str:
     named = f"{nearest.label} (drop {nearest.drop:+.1f} points, figure {nearest.figure:.3g})"
     among = f"{len(others)} known domain{'s' if len(others) > 1 else ''}"
     if position == "beyond":
-        return f"{own.label} (figure {own.figure:.3g}) is beyond all of {among}; the farthest is {named}."
+        return f"{site.label} (figure {site.figure:.3g}) is beyond all of {among}; the farthest is {named}."
     if position == "below":
-        return f"{own.label} (figure {own.figure:.3g}) is closer to the source than any of {among}; nearest is {named}."
-    return f"{own.label} (figure {own.figure:.3g}) is within the range of {among}; nearest is {named}."
+        return (
+            f"{site.label} (figure {site.figure:.3g}) is closer to the source than any of {among}; nearest is {named}."
+        )
+    return f"{site.label} (figure {site.figure:.3g}) is within the range of {among}; nearest is {named}."
 
 
 def _spearman(a: Sequence[float], b: Sequence[float]) -> float | None:
@@ -152,17 +154,17 @@ def assess(subject: Subject, site: str, progress: bool = True) -> Readiness:
         raise InputError(f"{subject.network.origin.name}: what it was trained on is not known; readiness needs a run")
     results = read_results(folder)
     source = results["run"]["source"]
-    tested = {label: own for label, own in results["targets"].items() if not own.get("adabn")}
+    tested = {label: test for label, test in results["targets"].items() if not test.get("adabn")}
     if len(results["run"]["sources"]) > 1:
         raise InputError(f"{folder}: was trained on several data sets ({source}); a site is compared with one")
     if source not in tested:
         raise InputError(f"{folder}: was not tested on {source}, its own source; do that first (evaluate.py)")
     reference = moments_of(subject, tested[source]["given"], progress=progress).moments
     known = []
-    for label, own in tested.items():
+    for label, test in tested.items():
         if label != source:
-            moments = moments_of(subject, own["given"], progress=progress).moments
-            drop = 100 * (own["mAP"] - tested[source]["mAP"])
+            moments = moments_of(subject, test["given"], progress=progress).moments
+            drop = 100 * (test["mAP"] - tested[source]["mAP"])
             known.append(KnownDomain(label, domain_divergence(reference, moments), drop))
     label, moments = moments_of(subject, site, people=False, progress=progress)
     return readiness(known, domain_divergence(reference, moments), label)

@@ -76,8 +76,8 @@ def subject_of_network(network: Network, overrides: Sequence[str] = ()) -> Subje
     if isinstance(network, TrainedNetwork):
         return Subject(network, network.folder, build.testing(network.config), network)
     testing = default_testing(overrides)
-    own = f"{network.origin.name}_{network.origin.fingerprint[:8]}"
-    return Subject(network, Path(testing.output) / "networks" / own, testing)
+    place = Path(testing.output) / "networks" / f"{network.origin.name}_{network.origin.fingerprint[:8]}"
+    return Subject(network, place, testing)
 
 
 def subject_of_run(config: Config, folder: Path) -> Subject:
