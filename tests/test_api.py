@@ -20,7 +20,9 @@ from reid.config import load_config
 from reid.engine.train import train
 from reid.evaluation.results import read_results
 from reid.gallery.audit import AuditLog
+from reid.gallery.thresholds import SETTING, calibrate
 from reid.networks import load as load_network
+from reid.retrieval.features import Features
 
 
 @pytest.fixture
@@ -191,6 +193,29 @@ def test_a_gallery_answers_and_forgets(tmp_path):
             gallery.search(crops)
     with pytest.raises(reid.InputError, match="cannot be compared"):
         reid.open_gallery(where, reid.Model(Corners()))
+
+
+def test_a_calibrated_gallery_gives_verdicts(tmp_path):
+    """By thresholds made of other people's features: the nearest is the person, the next is not."""
+    model = reid.Model(Colours())
+    rows = np.random.default_rng(0).normal(size=(40, 4))
+    query, gallery = (
+        Features(
+            (rows + np.random.default_rng(seed).normal(scale=0.02, size=rows.shape)).astype(np.float32),
+            np.arange(1, 41),
+            np.full(40, seed),
+            tuple(map(str, range(40))),
+        )
+        for seed in (1, 2)
+    )
+    calibration = calibrate(query, gallery, model.network.origin, "drawn", (0.05,))
+    with reid.open_gallery(tmp_path / "gallery", model, write=True) as people:
+        people.add([crop(COLOURS["P1"])], [reid.Entry(source="1.png", camera="door", identity="P1")])
+        people.store.set(SETTING, calibration.to_json())
+        known, stranger = people.search([crop(COLOURS["P1"], brighter=3), crop(COLOURS["P3"])])
+        assert (known.hits[0].same, known.nobody, stranger.hits[0].same, stranger.nobody) == (True, False, False, True)
+        expected = calibration.verdict(known.hits[0].distance, 0.05).probability
+        assert known.hits[0].probability == expected
 
 
 def test_the_examples_in_the_documentation_run(tiny):
