@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from reid.commands import adapting, comparing, divergence, gallery, scoring, search, training
+from reid.commands import adapting, comparing, divergence, embedding, gallery, scoring, search, training
 from reid.errors import InputError
 
 
@@ -97,6 +97,9 @@ COMMANDS = {
                           divergence.divergence_arguments, divergence.divergence),
     "report": Command("report.py", "A page of a benchmark: tables with intervals, pictures, ranked lists.",
                       "runs/report", comparing.report_arguments, comparing.report),
+    "embed": Command("embed.py", "Features of images, folders, CSV files and data sets into one file, by any network.",
+                     "--model runs/sites_ibn_b_seed0 plaza --split query --output query.npz",
+                     embedding.embed_arguments, embedding.embed),
     "score": Command("score.py", "CMC, mAP and mINP of features of any origin.",
                      "--query query.npz --gallery gallery.npz --json figures.json",
                      scoring.score_arguments, scoring.score),

@@ -25,8 +25,11 @@ from reid.engine.extract import Extractor
 from reid.engine.setup import Placement, Testing, has_bf16
 from reid.errors import InputError
 from reid.losses import LOSSES
-from reid.models import BACKBONES, Embedder
+from reid.models import Embedder, check_backbone, make_backbone
 from reid.models.weights import check_weights, load_weights
+
+
+BACKBONE_KEYS = ("last_stride", "width", "mixstyle")  # an error of a backbone begins with the one that it is about
 
 
 def check(config: Config) -> None:
@@ -71,8 +74,7 @@ def check_tested(config: Config) -> None:
     Raises:
         InputError: naming the file, the key, the value and the choices.
     """
-    if config.model.backbone not in BACKBONES:
-        config.fail("model.backbone", f"{config.model.backbone!r} is not one of {', '.join(BACKBONES)}")
+    _naming(config, "model.backbone", lambda: check_backbone(config.model.backbone))
     _naming(config, "device", lambda: device(config))
 
 
@@ -85,7 +87,8 @@ def _check_shapes(config: Config) -> None:
         try:
             backbone = embedder(config, num_classes=2).backbone.train()
         except InputError as error:
-            config.fail("model.width", str(error))
+            named = next((key for key in BACKBONE_KEYS if str(error).startswith(key)), "backbone")
+            config.fail(f"model.{named}", str(error))
         try:
             backbone(torch.empty(size))
         except (ValueError, RuntimeError) as error:
@@ -116,9 +119,8 @@ def source(config: Config) -> Source:
 def embedder(config: Config, num_classes: int) -> Embedder:
     """A new network, its weights drawn from torch's generator; :func:`pretrained` replaces the backbone's."""
     model = config.model
-    backbone = BACKBONES[model.backbone](
-        num_classes=None, last_stride=model.last_stride, width=model.width, mixstyle=model.mixstyle
-    )
+    size = (config.data.height, config.data.width)
+    backbone = make_backbone(model.backbone, model.last_stride, model.width, model.mixstyle, size)
     return Embedder(backbone, num_classes, model.neck_feature)
 
 

@@ -42,16 +42,17 @@ def folder_entries(folder: Path, camera: str, identity: str | None = None) -> li
     return [Entry(source=str(path.resolve()), camera=camera, identity=identity) for path in paths]
 
 
-def csv_entries(file: Path) -> list[Entry]:
+def csv_entries(file: Path, cameras: bool = True) -> list[Entry]:
     """Rows of a CSV file with columns path, camera and optionally identity, time and left, top, right, bottom.
 
     Paths are relative to the file's folder; an empty identity or time is an unknown one. Time as
     :func:`reid.gallery.times.seconds` reads it. A name written 1.0 is 1. A box is in pixels of the upright image
-    (:func:`reid.data.images.read_image`).
+    (:func:`reid.data.images.read_image`). Without ``cameras`` a row may do without one, which is then "".
 
     Raises:
         InputError: naming the file, the line and the column.
     """
+    needed = ("path", "camera") if cameras else ("path",)
     try:
         with file.open(newline="", encoding="utf-8-sig") as lines:
             rows = csv.DictReader(lines, strict=True)
@@ -60,17 +61,21 @@ def csv_entries(file: Path) -> list[Entry]:
             twice = [name for name in names if names.count(name) > 1]
             if twice:
                 raise InputError(f"{file}: column {twice[0]!r} stands there twice")
-            if unknown or not {"path", "camera"} <= set(names):
-                wrong = f"unknown column {unknown[0]!r}" if unknown else "no column path, or no column camera"
-                raise InputError(f"{file}: {wrong}; the columns are {', '.join(COLUMNS)}; path and camera must be")
-            return [_csv_entry(row, f"{file}, line {rows.line_num}", file.parent) for row in rows]
+            if unknown or not set(needed) <= set(names):
+                lacking = ", or ".join(f"no column {name}" for name in needed)
+                wrong = f"unknown column {unknown[0]!r}" if unknown else lacking
+                raise InputError(
+                    f"{file}: {wrong}; the columns are {', '.join(COLUMNS)}; {' and '.join(needed)} must be"
+                )
+            return [_csv_entry(row, f"{file}, line {rows.line_num}", file.parent, needed) for row in rows]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{file}: cannot be read as CSV: {error}") from None
 
 
-def _csv_entry(row: dict[str, str | None], where: str, folder: Path) -> Entry:
-    if None in row or not row["path"] or not (row["camera"] or "").strip() or "\0" in row["path"]:
-        raise InputError(f"{where}: expected a value for path and camera, and no more values than columns")
+def _csv_entry(row: dict[str, str | None], where: str, folder: Path, needed: Sequence[str]) -> Entry:
+    path = row["path"]
+    if None in row or not path or any(not (row[name] or "").strip() for name in needed) or "\0" in path:
+        raise InputError(f"{where}: expected a value for {' and '.join(needed)}, and no more values than columns")
     given = [row.get(name) for name in BOX]
     box = None
     if any(given):
@@ -83,7 +88,7 @@ def _csv_entry(row: dict[str, str | None], where: str, folder: Path) -> Entry:
         box = (left, top, right, bottom)
     moment = row.get("time")
     time = seconds(moment, f"{where}: time") if moment else None
-    source = os.path.realpath(folder / row["path"])  # unlike Path.resolve, no error where links go round
+    source = os.path.realpath(folder / path)  # unlike Path.resolve, no error where links go round
     identity, camera = (_written(row.get(name) or "", where, name) for name in ("identity", "camera"))
     return Entry(source=source, camera=camera, identity=identity or None, time=time, box=box)
 
@@ -195,7 +200,15 @@ def read_crop(entry: Entry) -> np.ndarray:
         entry.source.encode()
     except UnicodeEncodeError:
         raise InputError(f"{entry.source!r}: a name that is not UTF-8 cannot be kept") from None
-    image = read_image(Path(entry.source))
+    return cut(read_image(Path(entry.source)), entry)
+
+
+def cut(image: np.ndarray, entry: Entry) -> np.ndarray:
+    """The person's pixels, a view, in the image (h, w, 3) that the entry is of.
+
+    Raises:
+        InputError: naming the file, when the box lies outside it.
+    """
     if entry.box is None:
         return image
     *_, right, bottom = entry.box
@@ -246,8 +259,7 @@ def add_images(store: Store, entries: Sequence[Entry], model: Network, progress:
     An image is known by its source and box; one that is there already is passed over, and what is given for it now and
     is not what is stored is told. A field that no entry has, such as the person of a folder's images, says nothing.
     """
-    fields = [name for name in TOLD if any(getattr(entry, name) is not None for entry in entries)]
-    there = _There(store, fields)
+    there = There(store, told_fields(entries))
     new = [entry for entry in entries if there.is_new(entry)]
     ids: list[int] = []
     problems: list[str] = []
@@ -259,7 +271,7 @@ def add_images(store: Store, entries: Sequence[Entry], model: Network, progress:
 def add_fragments(store: Store, fragments: Iterable[Fragment]) -> Added:
     """Put fragments of tracks in as they end, a commit each; one that is there already is passed over as an image is,
     one without a feature is left out."""
-    there = _There(store, ("camera", "time"))  # nobody has said who it is
+    there = There(store, ("camera", "time"))  # nobody has said who it is
     ids: list[int] = []
     problems: list[str] = []
     passed = 0
@@ -273,7 +285,12 @@ def add_fragments(store: Store, fragments: Iterable[Fragment]) -> Added:
     return Added(ids, passed, problems, there.differences)
 
 
-class _There:
+def told_fields(entries: Sequence[Entry]) -> list[str]:
+    """Those of TOLD that some entry has."""
+    return [name for name in TOLD if any(getattr(entry, name) is not None for entry in entries)]
+
+
+class There:
     """The images that a gallery holds, by source, frame and box, and how what is given for them now differs in
     ``fields``."""
 

@@ -1,6 +1,43 @@
 """Backbones, published weights, and the embedder on top."""
 
+from reid.errors import InputError
+from reid.models.backbone import Backbone
 from reid.models.embedder import Embedder, TrainOutput
+from reid.models.from_timm import PREFIX, TimmBackbone, check_name
 from reid.models.resnet import BACKBONES, ResNet
 
-__all__ = ["BACKBONES", "Embedder", "ResNet", "TrainOutput"]
+__all__ = ["BACKBONES", "Backbone", "Embedder", "ResNet", "TrainOutput", "check_backbone", "make_backbone"]
+
+
+def check_backbone(name: str) -> None:
+    """
+    Raises:
+        InputError: ``name`` is neither one of BACKBONES nor ``timm:`` and the name of a network of timm.
+    """
+    if name.startswith(PREFIX):
+        check_name(name.removeprefix(PREFIX))
+    elif name not in BACKBONES:
+        raise InputError(f"backbone {name!r} is not one of {', '.join(BACKBONES)}, {PREFIX}NAME (a network of timm)")
+
+
+def make_backbone(
+    name: str, last_stride: int = 1, width: float = 1.0, mixstyle: float = 0.0, size: tuple[int, int] = (256, 128)
+) -> Backbone:
+    """A backbone without classifier, its weights drawn from torch's generator.
+
+    Args:
+        name: one of BACKBONES, or ``timm:NAME``.
+        last_stride, width, mixstyle: of BACKBONES, see :class:`reid.models.resnet.ResNet`. A network of timm has none
+            of them and takes their defaults only.
+        size: height and width of the images, pixels; only networks of timm depend on it.
+
+    Raises:
+        InputError: naming the value and the choices.
+    """
+    check_backbone(name)
+    if not name.startswith(PREFIX):
+        return BACKBONES[name](num_classes=None, last_stride=last_stride, width=width, mixstyle=mixstyle)
+    for key, value, default in (("last_stride", last_stride, 1), ("width", width, 1), ("mixstyle", mixstyle, 0)):
+        if value != default:
+            raise InputError(f"{key} {value!r}: a network of timm ({name}) is built as published; leave it {default}")
+    return TimmBackbone(name.removeprefix(PREFIX), size)

@@ -1,4 +1,4 @@
-"""Backbone to embedding: global average pooling, BNNeck, and the classifier that training needs.
+"""Backbone to embedding: its pooled vector, BNNeck, and the classifier that training needs.
 
 Luo et al., "Bag of Tricks and a Strong Baseline for Deep Person Re-identification", CVPR Workshops 2019, section 3.5.
 """
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from reid.errors import InputError
-from reid.models.resnet import ResNet
+from reid.models.backbone import Backbone
 
 
 class TrainOutput(NamedTuple):
@@ -29,7 +29,7 @@ class Embedder(nn.Module):
     Raises InputError for an unknown `neck_feature`.
     """
 
-    def __init__(self, backbone: ResNet, num_classes: int, neck_feature: str = "after") -> None:
+    def __init__(self, backbone: Backbone, num_classes: int, neck_feature: str = "after") -> None:
         super().__init__()
         if neck_feature not in ("after", "before"):
             raise InputError(f"neck_feature {neck_feature!r} is not one of ['after', 'before']")
@@ -50,8 +50,7 @@ class Embedder(nn.Module):
 
     def before_neck(self, x: Tensor) -> Tensor:
         """(N, D) features that metric losses act on."""
-        maps = self.backbone.features(x)
-        return maps.mean(dim=(2, 3), dtype=torch.promote_types(maps.dtype, torch.float32))
+        return self.backbone.pooled(x)
 
     def after_neck(self, x: Tensor) -> Tensor:
         """(N, D) features that the identity loss' classifier reads."""

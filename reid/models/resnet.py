@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from reid.errors import InputError
+from reid.models.backbone import Backbone, global_average
 from reid.models.mixstyle import MixStyle
 
 Ibn = Literal["a", "b"] | None
@@ -78,7 +79,7 @@ class Block(nn.Module):
         return self.relu(out if self.IN is None else self.IN(out))
 
 
-class ResNet(nn.Module):
+class ResNet(Backbone):
     """Four stages of residual blocks; `ibn` says for each stage whether it is plain (None), IBN-a or IBN-b.
 
     IBN-a: every block of the stage. IBN-b: the stage's last block; a first stage of "b" also makes the stem's norm an
@@ -168,6 +169,10 @@ class ResNet(nn.Module):
     def features(self, x: Tensor) -> Tensor:
         """Last stage's map (N, channels, H / 32, W / 32) of images (N, 3, H, W)."""
         return self.stages(x)[-1]
+
+    def pooled(self, x: Tensor) -> Tensor:
+        """Global average (N, channels) of the last stage's map."""
+        return global_average(self.features(x))
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits (N, num_classes) of images (N, 3, H, W), or without a classifier the map that `features` gives."""

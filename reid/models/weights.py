@@ -13,10 +13,12 @@ from typing import Any
 
 import safetensors.torch
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from reid.errors import InputError
-from reid.models.resnet import BACKBONES, ResNet
+from reid.models.backbone import Backbone
+from reid.models.from_timm import PREFIX, TimmBackbone, check_name, create, has_published_weights, resampled_positions
+from reid.models.resnet import BACKBONES
 
 _TORCHVISION = "https://download.pytorch.org/models"  # IMAGENET1K_V1, the weights that the papers used
 _IBN_NET = "https://github.com/XingangPan/IBN-Net/releases/download/v1.0"
@@ -53,25 +55,33 @@ class WeightsReport:
     loaded: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)  # only batch counters may be: files before torch 0.4.1 lack them
     unused: list[str] = field(default_factory=list)  # in the file, not of the backbone: classifiers, necks
+    resampled: list[str] = field(default_factory=list)  # position embeddings, laid out anew for another image size
 
     def summary(self) -> str:
         """One line for a log."""
         if not self.loaded:
             return f"weights {self.origin}: the backbone starts from its random initialisation"
         unused = f" ({', '.join(self.unused[:4])}{', …' if len(self.unused) > 4 else ''})" if self.unused else ""
+        resampled = f", {', '.join(self.resampled)} resampled to the images' size" if self.resampled else ""
         return (
             f"weights {self.origin} (sha256 {self.sha256[:8]}): {len(self.loaded)} tensors loaded, "
-            f"{len(self.missing)} batch counters missing, {len(self.unused)} unused{unused}"
+            f"{len(self.missing)} batch counters missing, {len(self.unused)} unused{unused}{resampled}"
         )
 
 
 def check_weights(name: str, width: float, weights: str) -> None:
     """Raise InputError where `weights` cannot suit the backbone `name` of that width; downloads and reads nothing."""
-    if name not in BACKBONES:
+    if name.startswith(PREFIX):
+        check_name(name.removeprefix(PREFIX))
+    elif name not in BACKBONES:
         raise InputError(f"backbone {name!r} is not one of {sorted(BACKBONES)}")
     if weights == "none":
         return
     if weights == "imagenet":
+        if name.startswith(PREFIX):
+            if not has_published_weights(name.removeprefix(PREFIX)):
+                raise InputError(f"weights imagenet: timm has none for {name}; choices: none, or a file's path")
+            return
         if name not in PUBLISHED:
             raise InputError(f"weights imagenet: none published for {name!r}, only for {sorted(PUBLISHED)}")
         if width != 1:
@@ -84,8 +94,8 @@ def check_weights(name: str, width: float, weights: str) -> None:
         raise InputError(f"weights {weights!r}: no such file")
 
 
-def load_weights(backbone: ResNet, name: str, weights: str) -> WeightsReport:
-    """Load `weights` (none, imagenet or a path) into `backbone`, which is BACKBONES[name].
+def load_weights(backbone: Backbone, name: str, weights: str) -> WeightsReport:
+    """Load `weights` (none, imagenet or a path) into `backbone`, which is BACKBONES[name] or timm's `timm:NAME`.
 
     A file may hold the bare state dict or keep it under `state_dict` or `model`; prefixes `module.` and `backbone.`
     are taken off. Tensors of the file outside the backbone are reported as unused.
@@ -97,14 +107,13 @@ def load_weights(backbone: ResNet, name: str, weights: str) -> WeightsReport:
     check_weights(name, backbone.width, weights)
     if weights == "none":
         return WeightsReport(origin="none")
+    if isinstance(backbone, TimmBackbone):
+        return _load_timm(backbone, weights)
     path = _published_file(PUBLISHED[name]) if weights == "imagenet" else Path(weights).expanduser()
     source = _state_dict(read_tensors(path), path)
     target = backbone.state_dict()
 
-    misfits = _misfits(source, target)
-    if misfits:
-        shown = "; ".join(misfits[:4]) + ("; …" if len(misfits) > 4 else "")
-        raise InputError(f"{path}: not the weights of {name}, {len(misfits)} tensors do not fit: {shown}")
+    _refuse_misfits(source, target, name, path)
     loaded = [key for key in target if key in source]
     backbone.load_state_dict({key: source[key] for key in loaded}, strict=False)
     return WeightsReport(
@@ -114,6 +123,58 @@ def load_weights(backbone: ResNet, name: str, weights: str) -> WeightsReport:
         missing=[key for key in target if key not in source],
         unused=[key for key in source if key not in target],
     )
+
+
+def _load_timm(backbone: TimmBackbone, weights: str) -> WeightsReport:
+    """Load published weights by timm's own download, or a file: one of timm, or of a run with that backbone."""
+    network, name = backbone.timm, PREFIX + backbone.name
+    target = network.state_dict()
+    if weights == "imagenet":
+        try:
+            published = create(backbone.name, backbone.size, pretrained=True).state_dict()
+        except Exception as error:  # a download fails with the errors of three libraries
+            raise InputError(
+                f"weights imagenet: timm could not get those of {name} ({type(error).__name__}: {error}); get the file "
+                "another way and give its path instead of 'imagenet'"
+            ) from error
+        network.load_state_dict(published)
+        origin = f"timm:{network.pretrained_cfg.get('hf_hub_id') or network.pretrained_cfg.get('url')}"
+        return WeightsReport(origin, state_digest(network), list(target))
+    path = Path(weights).expanduser()
+    source = {key.removeprefix("timm."): value for key, value in _state_dict(read_tensors(path), path).items()}
+    classifier = tuple(f"{layer}." for layer in backbone.classifier)
+    unused = [key for key in source if key not in target and key.startswith(classifier)]
+    resampled = []
+    for key, wanted in target.items():
+        stored = source.get(key)
+        if isinstance(stored, Tensor) and stored.is_floating_point() and stored.shape != wanted.shape:
+            fitted = resampled_positions(network, key, stored)
+            if fitted is not None:
+                source[key] = fitted
+                resampled.append(key)
+    kept = {key: value for key, value in source.items() if key not in unused}
+    _refuse_misfits(kept, target, name, path)
+    loaded = [key for key in target if key in kept]
+    network.load_state_dict({key: kept[key] for key in loaded}, strict=False)
+    missing = [key for key in target if key not in kept]
+    return WeightsReport(
+        weights, _sha256(path), loaded, missing, [key for key in source if key not in target], resampled
+    )
+
+
+def state_digest(network: nn.Module) -> str:
+    """SHA-256, in hexadecimal, over name, type, shape and bytes of every tensor of a network, sorted by name."""
+    digest = hashlib.sha256()
+    for name, value in sorted(network.state_dict().items()):
+        digest.update(f"{name}\0{value.dtype}\0{tuple(value.shape)}\0".encode())
+        digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _refuse_misfits(source: dict[str, Any], target: dict[str, Tensor], name: str, path: Path) -> None:
+    if misfits := _misfits(source, target):
+        shown = "; ".join(misfits[:4]) + ("; …" if len(misfits) > 4 else "")
+        raise InputError(f"{path}: not the weights of {name}, {len(misfits)} tensors do not fit: {shown}")
 
 
 def _misfits(source: dict[str, Any], target: dict[str, Tensor]) -> list[str]:

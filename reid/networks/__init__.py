@@ -34,6 +34,8 @@ def load(name: str | Path, overrides: Sequence[str] = ()) -> Network:
     a run's folder             what `reid train` left there
     FILE.onnx, FILE.xml        with FILE.yaml beside it that says how to feed it
     FILE.yaml, or a bare name  such a description, or a bundled one (configs/foreign)
+    timm:NAME                  of the library timm, see :func:`reid.networks.from_timm.open_timm`
+    FILE.npz                   features that were made before, see :func:`reid.networks.lookup.open_features`
     ========================== ============================================================
 
     Args:
@@ -57,6 +59,14 @@ def open_foreign(name: str, testing: Testing) -> Network:
     Raises:
         InputError: naming what is missing or wrong.
     """
+    if name.startswith("timm:"):
+        from reid.networks.from_timm import open_timm
+
+        return open_timm(name, testing)
+    if name.lower().endswith(".npz"):
+        from reid.networks.lookup import open_features
+
+        return open_features(Path(name), testing)
     from reid.networks.foreign import ForeignNetwork
     from reid.networks.graphs import find_description
 

@@ -143,7 +143,7 @@ def test_another_pooling_is_noticed_by_train_and_evaluate(market, tmp_path):
     first, first_words = run()
     again, again_words = run()
     assert again == first and "other code" not in first_words + again_words
-    source = tmp_path / "reid" / "models" / "embedder.py"
+    source = tmp_path / "reid" / "models" / "backbone.py"
     mean = "maps.mean(dim=(2, 3), dtype=torch.promote_types(maps.dtype, torch.float32))"
     assert mean in source.read_text()
     source.write_text(source.read_text().replace(mean, "maps.float().amax(dim=(2, 3))"))

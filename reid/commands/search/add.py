@@ -14,6 +14,7 @@ from reid.commands.search.shared import (
     dataset,
     first_few,
     keep_index,
+    origin_of,
     tell_left_out,
 )
 from reid.commands.shared import add_data_roots
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    add_model(parser)
+    add_model(parser, required=False, but="; with --features only to check that they are of it")
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--folder", type=Path, metavar="DIR", help="all images below a folder, of one --camera")
     what.add_argument(
@@ -38,7 +39,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
     what.add_argument("--data", metavar="NAME", help="a --split of a data set: a card, or a folder of identities")
     what.add_argument("--video", type=Path, metavar="FILE", help="people in a video, one entry a fragment of a track")
-    parser.add_argument("--camera", metavar="NAME", help="with --folder and --video: where the people were seen")
+    what.add_argument("--features", type=Path, metavar="FILE", help="images whose features embed.py wrote")
+    parser.add_argument(
+        "--camera",
+        metavar="NAME",
+        help="with --folder and --video: where the people were seen; with --features: of images of no known camera",
+    )
     parser.add_argument("--person", metavar="NAME", help="with --folder: who it is (default: not known)")
     parser.add_argument("--split", default="gallery", metavar="NAME", help="with --data (default: %(default)s)")
     add_name(parser)
@@ -67,6 +73,9 @@ def run(arguments: argparse.Namespace) -> None:
     from reid.networks import load
 
     _check(arguments)
+    if arguments.features:
+        _add_features(arguments)
+        return
     data = dataset(arguments, arguments.data, [arguments.split]) if arguments.data else None
     entries = _entries(arguments, data)
     model = load(arguments.model)
@@ -81,8 +90,32 @@ def run(arguments: argparse.Namespace) -> None:
             _report(store, add_images(store, entries, model), "images")
 
 
+def _add_features(arguments: argparse.Namespace) -> None:
+    from reid.gallery.entries import usable
+    from reid.gallery.given_features import add_features, features_entries
+    from reid.gallery.location import open_store
+    from reid.networks.features_file import read_features_file
+
+    where = str(arguments.features)
+    file = read_features_file(arguments.features)
+    entries = features_entries(file, arguments.camera, where)
+    assert file.origin is not None  # else features_entries refuses
+    if model := origin_of(arguments):
+        model.check(file.origin, where)
+    good = usable(file.features.features)
+    if not good.all():
+        raise InputError(
+            f"{where}: {(~good).sum():,} features are all zeros, as that of {entries[good.argmin()].source}"
+        )
+    with open_store(arguments.store, file.origin, write=True, create=True) as store:
+        _report(store, add_features(store, entries, file.features.features), "images")
+
+
 def _check(arguments: argparse.Namespace) -> None:
-    if bool(arguments.camera) != bool(arguments.folder or arguments.video):
+    if not arguments.model and not arguments.features:
+        raise InputError("--model WHAT is needed to embed images; --features FILE alone does without")
+    needed, allowed = arguments.folder or arguments.video, arguments.features
+    if bool(arguments.camera) != bool(needed) and not allowed:
         raise InputError("--camera NAME goes with --folder and --video, and they need it")
     if arguments.video and not arguments.video.is_file():
         raise InputError(f"no video {arguments.video}")

@@ -42,14 +42,16 @@ def add_store(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_model(parser: argparse.ArgumentParser, required: bool = True) -> None:
-    own = "" if required else "; here only to check that the gallery is of it"
+def add_model(
+    parser: argparse.ArgumentParser, required: bool = True, but: str = "; here only to check that the gallery is of it"
+) -> None:
+    restriction = "" if required else but
     parser.add_argument(
         "--model",
         required=required,
         type=Path,
         metavar="WHAT",
-        help=f"a run's folder, or a foreign ONNX / OpenVINO network by its YAML file or bundled name{own}",
+        help=f"a run's folder, or a foreign ONNX / OpenVINO network by its YAML file or bundled name{restriction}",
     )
 
 

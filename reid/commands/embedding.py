@@ -1,0 +1,68 @@
+"""``reid embed``."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from reid.commands.search.shared import tell_left_out
+from reid.errors import InputError
+
+if TYPE_CHECKING:
+    from reid.data.roots import Roots
+    from reid.networks import Network
+
+
+def embed_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--model",
+        required=True,
+        metavar="WHAT",
+        help="a network of any origin: a run's folder, an ONNX or OpenVINO file, a peer's checkpoint, timm:NAME",
+    )
+    parser.add_argument(
+        "data",
+        nargs="+",
+        metavar="DATA",
+        help="images, folders of images, CSV files (path, and optionally left, top, right, bottom, camera, identity, "
+        "time), data sets; and among them key=value, to override a key of configs/base.yaml",
+    )
+    parser.add_argument(
+        "--split",
+        nargs="+",
+        metavar="NAME",
+        help="of data sets (default: all that they have); a folder is then one of identities",
+    )
+    parser.add_argument("--output", required=True, type=Path, metavar="FILE", help="features.npz or features.parquet")
+
+
+def embed(arguments: argparse.Namespace) -> None:
+    from reid.gallery.embedding import embed_to_file, items_of
+    from reid.networks import load
+    from reid.networks.features_file import check_suffix
+
+    check_suffix(arguments.output)
+    overrides = [word for word in arguments.data if "=" in word and not Path(word).exists()]
+    names = [word for word in arguments.data if word not in overrides]
+    if not names:
+        raise InputError("command line: no DATA: name images, folders, CSV files or data sets")
+    network = load(arguments.model, overrides)
+    items = items_of(names, _roots(network, overrides), arguments.split)
+    written = embed_to_file(items, network, arguments.output)
+    done = f" ({written.resumed:,} images were done before)" if written.resumed else ""
+    print(
+        f"{arguments.output}: {written.rows:,} features of {network.origin.width} numbers, {network.origin.name}{done}"
+    )
+    tell_left_out(written.left_out, "images", "in the file")
+
+
+def _roots(network: Network, overrides: list[str]) -> Roots:
+    """Where data sets lie: as a run's own config says, for other networks as configs/base.yaml does."""
+    from reid.engine import build
+    from reid.networks import default_testing
+    from reid.networks.trained import TrainedNetwork
+
+    if isinstance(network, TrainedNetwork):
+        return build.roots(network.config)
+    return default_testing(overrides).roots
