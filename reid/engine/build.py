@@ -28,7 +28,6 @@ from reid.losses import LOSSES
 from reid.models import Embedder, check_backbone, make_backbone
 from reid.models.weights import check_weights, load_weights
 
-
 BACKBONE_KEYS = ("last_stride", "width", "mixstyle")  # an error of a backbone begins with the one that it is about
 
 

@@ -16,22 +16,24 @@ from pathlib import Path
 
 import numpy as np
 
-from reid.data.card import DataSet, load_card
+from reid.data.card import load_card
 from reid.data.images import read_image
 from reid.data.layouts import is_image
 from reid.data.names import refuse_unwritable, whole
 from reid.data.roots import Roots, warn_once
+from reid.data.samples import DataSet
 from reid.data.schema import SPLITS
 from reid.data.unlabelled import passed_over
 from reid.errors import InputError
 from reid.files import Busy, locked, write_atomically
-from reid.gallery.entries import Entry, usable
+from reid.gallery.entries import Entry
 from reid.gallery.ingest import csv_entries, cut, folder_entries, nothing_in
 from reid.networks import Network
 from reid.networks.features_file import WHOLE, FeaturesFile, check_suffix, read_key
 from reid.paths import bundled_names
 from reid.progress import track
 from reid.retrieval.features import Features, read_arrays
+from reid.retrieval.unit import usable
 
 PART = 512  # images in one file of what is done so far: at most so many are lost
 AT_ONCE = 128  # images read ahead, and embedded together

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from reid.data.card import Samples
 from reid.data.names import some
+from reid.data.samples import Samples
 from reid.errors import InputError
 from reid.files import sha256_of
 from reid.networks.base import Origin

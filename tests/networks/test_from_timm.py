@@ -11,7 +11,7 @@ from PIL import Image
 
 timm = pytest.importorskip("timm")
 
-from reid.data.card import Samples  # noqa: E402
+from reid.data.samples import Samples  # noqa: E402
 from reid.errors import InputError  # noqa: E402
 from reid.networks import default_testing, load  # noqa: E402
 from reid.networks.from_timm import open_timm, parse_name  # noqa: E402

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from reid.data.card import Samples
+from reid.data.samples import Samples
 from reid.errors import InputError
 from reid.networks import Origin, default_testing, load
 from reid.networks.features_file import WHOLE, FeaturesFile

@@ -91,10 +91,10 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _add_features(arguments: argparse.Namespace) -> None:
-    from reid.gallery.entries import usable
     from reid.gallery.given_features import add_features, features_entries
     from reid.gallery.location import open_store
     from reid.networks.features_file import read_features_file
+    from reid.retrieval.unit import usable
 
     where = str(arguments.features)
     file = read_features_file(arguments.features)
