@@ -1,6 +1,7 @@
 """What happens to an image between the file and the network, by albumentations.
 
-Training: resize, flip, pad and crop, colour jitter, erasing, normalise. Evaluation: resize, normalise.
+Training: resize, flip, pad and crop, colour jitter, erasing, normalise. Evaluation: resize, normalise; for networks of
+other projects the resizing is Pillow's, with which they were trained.
 """
 
 from __future__ import annotations
@@ -8,15 +9,18 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import Sequence
+from typing import Any, Literal
 
 import numpy as np
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # else the import asks the network for a newer version
 import albumentations as A
 import cv2
+from PIL import Image
 
 from reid.data.random_erasing import RandomErasing
 
+Interpolation = Literal["bilinear", "bicubic"]
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
@@ -74,6 +78,33 @@ def training_transform(
 def evaluation_transform(height: int, width: int, standardise: bool = False) -> Transform:
     """The transform of testing: nothing random, whatever the stream."""
     return Transform([_resize(height, width), _normalise(standardise)])
+
+
+def pillow_transform(
+    height: int,
+    width: int,
+    interpolation: Interpolation,
+    scale: float,
+    mean: Sequence[float],
+    std: Sequence[float],
+) -> Transform:
+    """The transform of testing for networks of other projects: resize by Pillow, (pixel * scale / 255 - mean) / std.
+
+    Where an image gets smaller, Pillow averages over all of its pixels; OpenCV's resizing takes a few of them.
+    """
+    return Transform([PillowResize(height, width, interpolation), A.Normalize(mean, std, max_pixel_value=255 / scale)])
+
+
+class PillowResize(A.ImageOnlyTransform):
+    """Images (h, w, 3) uint8 to (height, width, 3) uint8 by Pillow."""
+
+    def __init__(self, height: int, width: int, interpolation: Interpolation) -> None:
+        super().__init__(p=1.0)
+        self.height, self.width, self.interpolation = height, width, interpolation
+
+    def apply(self, img: np.ndarray, **_: Any) -> np.ndarray:
+        filters = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
+        return np.asarray(Image.fromarray(img).resize((self.width, self.height), filters[self.interpolation]))
 
 
 def _resize(height: int, width: int) -> A.Resize:

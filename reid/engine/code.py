@@ -21,7 +21,7 @@ NETWORK = ("models", "data", "engine/build.py", "engine/extract.py", "engine/set
 TRAINING = (*NETWORK, "losses", "engine/checkpoint.py", "engine/train.py")
 RANKING = ("retrieval",)
 VALIDATION = ("engine/selection.py", *RANKING)
-FEATURES = (*NETWORK, "engine/adabn.py", "networks")
+FEATURES = (*NETWORK, "engine/adabn.py", "networks", "networks/peers")
 FIGURES = ("evaluation/evaluate.py", *RANKING)
 MOMENTS = ("evaluation/moments.py",)
 # Whatever these decide stands in the fingerprint of the data: names, sizes, identities and cameras.

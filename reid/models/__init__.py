@@ -1,12 +1,18 @@
 """Backbones, published weights, and the embedder on top."""
 
+from collections.abc import Callable
+
 from reid.errors import InputError
 from reid.models.backbone import Backbone
 from reid.models.embedder import Embedder, TrainOutput
 from reid.models.from_timm import PREFIX, TimmBackbone, check_name
-from reid.models.resnet import BACKBONES, ResNet
+from reid.models.osnet import OSNETS, OSNet
+from reid.models.resnet import RESNETS, ResNet
 
-__all__ = ["BACKBONES", "Backbone", "Embedder", "ResNet", "TrainOutput", "check_backbone", "make_backbone"]
+__all__ = ["BACKBONES", "Backbone", "Embedder", "OSNet", "ResNet", "TrainOutput", "check_backbone", "make_backbone"]
+
+# All take num_classes, last_stride, width and mixstyle: BACKBONES["resnet50_ibn_b"](num_classes=None, last_stride=1).
+BACKBONES: dict[str, Callable[..., Backbone]] = {**RESNETS, **OSNETS}
 
 
 def check_backbone(name: str) -> None:

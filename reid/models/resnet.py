@@ -142,7 +142,7 @@ class ResNet(Backbone):
         self.layer3 = stage(2, 2)
         self.layer4 = stage(3, last_stride)
         self.mixstyle = MixStyle(mixstyle)
-        self.fc = None if num_classes is None else nn.Linear(self.channels, num_classes)
+        self.fc: nn.Module | None = None if num_classes is None else nn.Linear(self.channels, num_classes)
 
         for module in self.modules():  # the norms keep torch's 1 and 0, the published ones
             if isinstance(module, nn.Conv2d):
@@ -184,8 +184,8 @@ _A: Stages = ("a", "a", "a", None)
 _B: Stages = ("b", "b", None, None)
 _B3: Stages = ("b", "b", "b", None)  # no published network: how far does instance norm carry?
 
-# Keyword arguments of ResNet go through: BACKBONES["resnet50_ibn_b"](num_classes=None, last_stride=1).
-BACKBONES: dict[str, Callable[..., ResNet]] = {
+# Keyword arguments of ResNet go through: RESNETS["resnet50_ibn_b"](num_classes=None, last_stride=1).
+RESNETS: dict[str, Callable[..., ResNet]] = {
     "resnet18": partial(ResNet, (2, 2, 2, 2)),
     "resnet34": partial(ResNet, (3, 4, 6, 3)),
     "resnet50": partial(ResNet, (3, 4, 6, 3), bottleneck=True),

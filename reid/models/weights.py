@@ -5,20 +5,27 @@ Nothing in a file is executed and a backbone is changed only when every tensor f
 
 import hashlib
 import http.client
-import re
-import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import safetensors.torch
 import torch
 from torch import Tensor, nn
 
 from reid.errors import InputError
+from reid.files import sha256_of
+from reid.models import BACKBONES
 from reid.models.backbone import Backbone
 from reid.models.from_timm import PREFIX, TimmBackbone, check_name, create, has_published_weights, resampled_positions
-from reid.models.resnet import BACKBONES
+from reid.models.state_dicts import (
+    SUFFIXES,
+    first_of,
+    has_tensor_suffix,
+    misfits,
+    read_tensors,
+    unwrapped,
+    without_prefixes,
+)
 
 _TORCHVISION = "https://download.pytorch.org/models"  # IMAGENET1K_V1, the weights that the papers used
 _IBN_NET = "https://github.com/XingangPan/IBN-Net/releases/download/v1.0"
@@ -42,8 +49,6 @@ PUBLISHED: dict[str, str] = {
     "resnet101_ibn_b": f"{_IBN_NET}/resnet101_ibn_b-c55f6dba.pth",
     "resnext101_ibn_a": f"{_IBN_NET}/resnext101_ibn_a-6ace051d.pth",
 }
-
-SUFFIXES = (".pth", ".pt", ".safetensors")
 
 
 @dataclass(frozen=True)
@@ -83,12 +88,15 @@ def check_weights(name: str, width: float, weights: str) -> None:
                 raise InputError(f"weights imagenet: timm has none for {name}; choices: none, or a file's path")
             return
         if name not in PUBLISHED:
-            raise InputError(f"weights imagenet: none published for {name!r}, only for {sorted(PUBLISHED)}")
+            raise InputError(
+                f"weights imagenet: none published for {name!r}, only for {sorted(PUBLISHED)}; "
+                "choices: none, or a file's path (torchreid's model zoo links those of OSNet)"
+            )
         if width != 1:
             raise InputError(f"weights imagenet: published for width 1, not {width}; choices: none, or a file's path")
         return
     path = Path(weights).expanduser()
-    if path.suffix not in SUFFIXES:
+    if not has_tensor_suffix(path):
         raise InputError(f"weights {weights!r}: choices are none, imagenet, or a path that ends in {SUFFIXES}")
     if not path.is_file():
         raise InputError(f"weights {weights!r}: no such file")
@@ -97,8 +105,8 @@ def check_weights(name: str, width: float, weights: str) -> None:
 def load_weights(backbone: Backbone, name: str, weights: str) -> WeightsReport:
     """Load `weights` (none, imagenet or a path) into `backbone`, which is BACKBONES[name] or timm's `timm:NAME`.
 
-    A file may hold the bare state dict or keep it under `state_dict` or `model`; prefixes `module.` and `backbone.`
-    are taken off. Tensors of the file outside the backbone are reported as unused.
+    A file may hold the bare state dict or keep it under `state_dict` or `model`; prefixes `module.`, `_orig_mod.` and
+    `backbone.` are taken off. Tensors of the file outside the backbone are reported as unused.
 
     Raises InputError, with the backbone unchanged, for what `check_weights` refuses, a failed download or a wrong
     hash, a file that is damaged or holds more than plain data, and for a file of another architecture: a tensor
@@ -118,7 +126,7 @@ def load_weights(backbone: Backbone, name: str, weights: str) -> WeightsReport:
     backbone.load_state_dict({key: source[key] for key in loaded}, strict=False)
     return WeightsReport(
         origin=PUBLISHED[name] if weights == "imagenet" else weights,
-        sha256=_sha256(path),
+        sha256=sha256_of(path),
         loaded=loaded,
         missing=[key for key in target if key not in source],
         unused=[key for key in source if key not in target],
@@ -158,7 +166,7 @@ def _load_timm(backbone: TimmBackbone, weights: str) -> WeightsReport:
     network.load_state_dict({key: kept[key] for key in loaded}, strict=False)
     missing = [key for key in target if key not in kept]
     return WeightsReport(
-        weights, _sha256(path), loaded, missing, [key for key in source if key not in target], resampled
+        weights, sha256_of(path), loaded, missing, [key for key in source if key not in target], resampled
     )
 
 
@@ -172,66 +180,18 @@ def state_digest(network: nn.Module) -> str:
 
 
 def _refuse_misfits(source: dict[str, Any], target: dict[str, Tensor], name: str, path: Path) -> None:
-    if misfits := _misfits(source, target):
-        shown = "; ".join(misfits[:4]) + ("; …" if len(misfits) > 4 else "")
-        raise InputError(f"{path}: not the weights of {name}, {len(misfits)} tensors do not fit: {shown}")
-
-
-def _misfits(source: dict[str, Any], target: dict[str, Tensor]) -> list[str]:
-    """What keeps `source` from being the weights of a backbone with state dict `target`, a phrase per tensor."""
-    misfits = []
-    for key, wanted in target.items():
-        found = source.get(key)
-        if found is None:
-            if not key.endswith("num_batches_tracked"):
-                misfits.append(f"{key} is missing")
-        elif not isinstance(found, Tensor) or found.shape != wanted.shape:
-            misfits.append(f"{key} is {_describe(found)}, the backbone's is {_describe(wanted)}")
-        elif found.is_floating_point() != wanted.is_floating_point():
-            misfits.append(f"{key} is {found.dtype}, the backbone's is {wanted.dtype}")
-        elif not found.isfinite().all():
-            misfits.append(f"{key} is not finite")
-    # A deeper network, or other norms: every tensor of the backbone is there, and more.
-    parts = {key.split(".")[0] for key in target} - {"fc"}
-    return misfits + [f"{key} is left over" for key in source if key not in target and key.split(".")[0] in parts]
-
-
-def _describe(value: Any) -> str:
-    return str(tuple(value.shape)) if isinstance(value, Tensor) else f"a {type(value).__name__}"
+    """Also where every tensor of the backbone is there, and more of its parts: of a deeper network, or other norms."""
+    parts = {key.split(".")[0] for key in target} - {"fc", "classifier"}
+    left = [f"{key} is left over" for key in source if key not in target and key.split(".")[0] in parts]
+    if phrases := misfits(source, target) + left:
+        raise InputError(f"{path}: not the weights of {name}, {len(phrases)} tensors do not fit: {first_of(phrases)}")
 
 
 def _state_dict(content: Any, path: Path) -> dict[str, Any]:
     """The names and tensors in a file's content, out of the usual nesting and prefixes."""
     if isinstance(content, dict) and "model.classifier.weight" in content:  # a checkpoint of this project
         content = {key.removeprefix("model."): value for key, value in content.items() if key.startswith("model.")}
-    for key in ("model", "state_dict"):
-        content = content.get(key, content) if isinstance(content, dict) else content
-    if not isinstance(content, dict) or not any(isinstance(value, Tensor) for value in content.values()):
-        raise InputError(f"{path}: no state dict in it (named tensors, bare or under 'state_dict' or 'model')")
-    names = {key: re.sub(r"^(module\.|backbone\.)+", "", str(key)) for key in content}
-    if len(set(names.values())) < len(names):
-        raise InputError(f"{path}: holds some tensors twice, with and without a prefix 'module.' or 'backbone.'")
-    return {names[key]: value for key, value in content.items()}
-
-
-def read_tensors(path: Path) -> Any:
-    """Content of a weights file, tensors and plain containers only; InputError if damaged or if it holds code."""
-    try:
-        if path.suffix == ".safetensors":
-            return safetensors.torch.load_file(path)
-        archive = zipfile.is_zipfile(path)  # files before torch 1.6 are no archives: no checksums, no mapping
-        if archive:
-            with zipfile.ZipFile(path) as file:  # torch.load does not look at the checksums
-                if damaged := file.testzip():
-                    raise zipfile.BadZipFile(f"checksum of {damaged}")
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=archive)
-    except Exception as error:  # a damaged file raises nearly anything
-        # Of torch's own message only the offending name: the rest advises to load the file unsafely.
-        wanted = re.search(r"GLOBAL (\S+)", str(error))
-        reason = f"it asks for {wanted[1]}" if wanted else type(error).__name__
-        raise InputError(
-            f"{path}: damaged, or holds more than tensors and plain containers ({reason}); nothing in it was run"
-        ) from error
+    return without_prefixes(unwrapped(content, path), ("module.", "_orig_mod.", "backbone."), path)
 
 
 def _published_file(url: str) -> Path:
@@ -247,11 +207,6 @@ def _published_file(url: str) -> Path:
                 f"weights imagenet: could not get {url} into {path.parent} ({error});"
                 " get the file another way and give its path instead of 'imagenet'"
             ) from error
-    elif not (found := _sha256(path)).startswith(prefix):
+    elif not (found := sha256_of(path)).startswith(prefix):
         raise InputError(f"{path}: its SHA-256 starts with {found[: len(prefix)]}, not {prefix}; delete it and retry")
     return path
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from reid.errors import InputError
 from reid.networks.base import Network, Origin
@@ -12,7 +12,7 @@ from reid.networks.base import Network, Origin
 if TYPE_CHECKING:
     from reid.engine.setup import Testing
 
-__all__ = ["Network", "Origin", "default_testing", "load"]
+__all__ = ["PEERS", "Network", "Origin", "default_testing", "load"]
 
 TESTED = (
     "device",
@@ -27,6 +27,14 @@ TESTED = (
 )
 
 
+def __getattr__(name: str) -> Any:
+    if name == "PEERS":  # networks of torch, which is not loaded for less
+        from reid.networks.peers import PEERS
+
+        return PEERS
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
 def load(name: str | Path, overrides: Sequence[str] = ()) -> Network:
     """The network that a name stands for.
 
@@ -35,6 +43,7 @@ def load(name: str | Path, overrides: Sequence[str] = ()) -> Network:
     FILE.onnx, FILE.xml        with FILE.yaml beside it that says how to feed it
     FILE.yaml, or a bare name  such a description, or a bundled one (configs/foreign)
     timm:NAME                  of the library timm, see :func:`reid.networks.from_timm.open_timm`
+    FILE.pth, .pt, .tar, ...   a checkpoint of torchreid or fast-reid, see :mod:`reid.networks.peers`
     FILE.npz                   features that were made before, see :func:`reid.networks.lookup.open_features`
     ========================== ============================================================
 
@@ -67,6 +76,12 @@ def open_foreign(name: str, testing: Testing) -> Network:
         from reid.networks.lookup import open_features
 
         return open_features(Path(name), testing)
+    from reid.models.state_dicts import has_tensor_suffix
+
+    if has_tensor_suffix(Path(name)):
+        from reid.networks.peers import open_checkpoint
+
+        return open_checkpoint(name, testing)
     from reid.networks.foreign import ForeignNetwork
     from reid.networks.graphs import find_description
 

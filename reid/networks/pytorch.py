@@ -69,7 +69,8 @@ def staged(network: Network) -> tuple[Extractor, Staged]:
             "peer's checkpoint, a timm network with stages"
         )
     module = network.extractor.network
-    backbone: Any = getattr(module, "backbone", module)
+    # fast-reid's normalises the pixels on the way to its backbone, and so has stages of its own.
+    backbone: Any = module if hasattr(module, "stages") else getattr(module, "backbone", module)
     if not hasattr(backbone, "stages") or len(getattr(backbone, "ends_in_instance_norm", ())) != 4:
         raise InputError(f"{network.origin.name}: has no four stages of maps to look into")
     return network.extractor, backbone

@@ -1,8 +1,15 @@
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from PIL import Image
 
-from reid.data.transforms import IMAGENET_MEAN, IMAGENET_STD, evaluation_transform, training_transform
+from reid.data.transforms import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    evaluation_transform,
+    pillow_transform,
+    training_transform,
+)
 
 
 @pytest.fixture
@@ -63,3 +70,15 @@ def test_jitter_changes_colour_not_place(image):
     still = evaluation_transform(40, 20)(image, ())
     assert not np.allclose(out, still, atol=0.05)
     assert np.corrcoef(out.mean(0).ravel(), still.mean(0).ravel())[0, 1] > 0.9
+
+
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
+@pytest.mark.parametrize(("scale", "mean", "std"), [(1, IMAGENET_MEAN, IMAGENET_STD), (255, (0, 0, 0), (1, 1, 1))])
+def test_pillow_transform_by_hand(image, interpolation, scale, mean, std):
+    out = pillow_transform(16, 8, interpolation, scale, mean, std)(image, ())
+    resized = Image.fromarray(image).resize((8, 16), Image.Resampling[interpolation.upper()])
+    expected = (np.asarray(resized).astype(np.float64) * scale / 255 - mean) / std
+    assert out.dtype == np.float32 and out.shape == (3, 16, 8)
+    assert_allclose(out, expected.transpose(2, 0, 1), rtol=1e-5, atol=1e-5)
+    if scale == 255:
+        assert_array_equal(out, np.asarray(resized).transpose(2, 0, 1))

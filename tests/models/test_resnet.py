@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from reid.errors import InputError
-from reid.models.resnet import BACKBONES, IBN, ResNet
+from reid.models.resnet import IBN, RESNETS, ResNet
 
 DATA = Path(__file__).parents[1] / "data"
 LAYOUTS = json.loads((DATA / "backbone_layouts.json").read_text())
@@ -18,7 +18,7 @@ FEATURES = np.load(DATA / "backbone_features.npz")
 def by_formula(name: str) -> ResNet:
     """The backbone in float64 with the weights that tests/data/README.md describes."""
     with torch.device("meta"):
-        net = BACKBONES[name]()
+        net = RESNETS[name]()
     net = net.to_empty(device="cpu").double().eval()
     for k, (key, tensor) in enumerate(net.state_dict().items()):
         s = torch.sin(0.37 * torch.arange(tensor.numel(), dtype=torch.float64) + 1.3 * k).view(tensor.shape)
@@ -41,13 +41,13 @@ def images(n: int = 2, height: int = 64, width: int = 32) -> Tensor:
 
 def test_backbones_are_the_published_ones() -> None:
     own = {"resnet18_ibn_b3", "resnet50_ibn_b3"}
-    assert sorted(BACKBONES) == sorted({*LAYOUTS, *own})
+    assert sorted(RESNETS) == sorted({*LAYOUTS, *own})
 
 
 @pytest.mark.parametrize("name", sorted(LAYOUTS))
 def test_names_order_and_shapes_are_the_published_ones(name: str) -> None:
     with torch.device("meta"):
-        net = BACKBONES[name]()
+        net = RESNETS[name]()
     assert [(key, list(value.shape)) for key, value in net.state_dict().items()] == list(LAYOUTS[name].items())
 
 
@@ -63,7 +63,7 @@ def test_stages_equal_the_published_ones(name: str) -> None:
 
 
 def test_without_classifier_forward_gives_the_map() -> None:
-    net = BACKBONES["resnet18"](num_classes=None, width=0.5).eval()
+    net = RESNETS["resnet18"](num_classes=None, width=0.5).eval()
     assert not any(key.startswith("fc") for key in net.state_dict())
     with torch.no_grad():
         maps = net(images())
@@ -72,13 +72,13 @@ def test_without_classifier_forward_gives_the_map() -> None:
 
 
 def test_with_classifier_forward_gives_logits() -> None:
-    assert BACKBONES["resnet18_ibn_b"](num_classes=7, width=0.25).eval()(images()).shape == (2, 7)
+    assert RESNETS["resnet18_ibn_b"](num_classes=7, width=0.25).eval()(images()).shape == (2, 7)
 
 
 @pytest.mark.parametrize("name", ["resnet18", "resnet50_ibn_a"])
 def test_last_stride_1_doubles_the_last_map_and_keeps_the_state_dict(name: str) -> None:
     with torch.device("meta"):
-        one, two = BACKBONES[name](last_stride=1), BACKBONES[name](last_stride=2)
+        one, two = RESNETS[name](last_stride=1), RESNETS[name](last_stride=2)
         x = torch.empty(2, 3, 256, 128)
     assert [tuple(stage.shape[2:]) for stage in two.stages(x)] == [(64, 32), (32, 16), (16, 8), (8, 4)]
     assert [tuple(stage.shape[2:]) for stage in one.stages(x)] == [(64, 32), (32, 16), (16, 8), (16, 8)]
@@ -89,7 +89,7 @@ def test_last_stride_1_doubles_the_last_map_and_keeps_the_state_dict(name: str) 
 @pytest.mark.parametrize("name", ["resnet18", "resnet18_ibn_a", "resnet18_ibn_b", "resnet50_ibn_a"])
 def test_width_scales_every_stage(name: str, width: float) -> None:
     with torch.device("meta"):
-        net = BACKBONES[name](width=width, num_classes=None)
+        net = RESNETS[name](width=width, num_classes=None)
         stages = net.stages(torch.empty(2, 3, 64, 32))
     expansion = 4 if "50" in name else 1
     assert [stage.shape[1] for stage in stages] == [expansion * (2 * round(32 * width) << i) for i in range(4)]
@@ -101,7 +101,7 @@ def test_width_scales_every_stage(name: str, width: float) -> None:
 def test_instance_norm_makes_an_ibn_b_network_blind_to_contrast() -> None:
     for name, blind in (("resnet18_ibn_b", True), ("resnet18_ibn_a", False), ("resnet18", False)):
         torch.manual_seed(0)
-        net = BACKBONES[name](num_classes=None, width=0.25).double().eval()
+        net = RESNETS[name](num_classes=None, width=0.25).double().eval()
         x = images().double()
         with torch.no_grad():
             same = torch.allclose(net(x), net(2 * x), rtol=1e-3, atol=1e-3)
@@ -120,7 +120,7 @@ def test_instance_norm_makes_an_ibn_b_network_blind_to_contrast() -> None:
 )
 def test_stages_that_end_in_instance_norm_give_all_images_the_same_mean(name: str, expected: tuple[bool, ...]) -> None:
     torch.manual_seed(0)
-    net = BACKBONES[name](num_classes=None, width=0.5).double().eval()
+    net = RESNETS[name](num_classes=None, width=0.5).double().eval()
     assert net.ends_in_instance_norm == expected
     for place, layer in enumerate((net.layer1, net.layer2, net.layer3, net.layer4)):
         relu, layer[-1].relu = layer[-1].relu, torch.nn.Identity()
@@ -142,9 +142,9 @@ def test_ibn_normalises_the_first_half_by_image_and_the_rest_by_batch() -> None:
 
 def test_initialisation_is_the_published_one_and_follows_torchs_seed() -> None:
     torch.manual_seed(3)
-    net = BACKBONES["resnet18_ibn_a"]()
+    net = RESNETS["resnet18_ibn_a"]()
     torch.manual_seed(3)
-    again = BACKBONES["resnet18_ibn_a"]()
+    again = RESNETS["resnet18_ibn_a"]()
     for (key, value), other in zip(net.state_dict().items(), again.state_dict().values(), strict=True):
         assert torch.equal(value, other), key
         if key.startswith("fc") or "num_batches" in key:
@@ -157,7 +157,7 @@ def test_initialisation_is_the_published_one_and_follows_torchs_seed() -> None:
 
 @pytest.mark.parametrize("name", ["resnet18_ibn_a", "resnet18_ibn_b", "resnext50_ibn_a"])
 def test_every_parameter_gets_a_gradient(name: str) -> None:
-    net = BACKBONES[name](num_classes=3, width=0.25 if "18" in name else 0.5)
+    net = RESNETS[name](num_classes=3, width=0.25 if "18" in name else 0.5)
     net(images(4)).square().sum().backward()
     for key, parameter in net.named_parameters():
         assert parameter.grad is not None and parameter.grad.isfinite().all(), key

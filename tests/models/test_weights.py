@@ -66,7 +66,7 @@ def test_local_file_round_trip(tmp_path: Path, name: str, file: str) -> None:
 
 
 @pytest.mark.parametrize("nesting", [("state_dict",), ("model",), ("model", "state_dict")])
-@pytest.mark.parametrize("prefix", ["", "module.", "backbone.", "module.backbone."])
+@pytest.mark.parametrize("prefix", ["", "module.", "backbone.", "module.backbone.", "_orig_mod.backbone."])
 def test_usual_nestings_and_prefixes(tmp_path: Path, nesting: tuple[str, ...], prefix: str) -> None:
     content: Any = OrderedDict((prefix + key, value) for key, value in net().state_dict().items())
     for key in reversed(nesting):
