@@ -28,4 +28,4 @@ def run(arguments: argparse.Namespace) -> None:
 
     _, overrides = split_overrides((), arguments.overrides)
     folder = keep_adapted(subject_of(arguments.model, overrides), arguments.data, arguments.output)
-    print(f"written: {folder}")
+    print(f"adapted: {folder}")

@@ -161,7 +161,7 @@ def test_a_run_chosen_on_held_out_people_keeps_the_chosen_network(tiny, site):
 def test_gallery_and_divergence_take_it_as_a_network_of_its_own(trained, site, capsys):
     _, folder = trained
     assert main(["adapt", "--model", str(folder), "--data", str(site), "--output", "runs/kept"]) == 0
-    assert capsys.readouterr().out == "written: runs/kept\n"
+    assert capsys.readouterr().out == "adapted: runs/kept\n"
     assert main(["evaluate", "--model", "runs/kept", "--targets", "market1501"]) == 0
     assert "| market1501 (AdaBN door (folder)) (in-domain) |" in capsys.readouterr().out
     add = ["search", "add", "--folder", str(site), "--camera", "door", "--store", "runs/gallery", "--model"]
