@@ -19,6 +19,7 @@ from reid.gallery.thresholds import SETTING, Calibration
 from reid.gallery.thumbnails import thumbnail
 from reid.networks import Network
 from reid.networks import load as load_network
+from reid.retrieval.protocol import PROTOCOLS, Protocol
 from reid.retrieval.unit import unit_rows
 
 __all__ = ["Answer", "Entry", "Filter", "Gallery", "Model", "evaluate", "load", "open_gallery"]
@@ -85,13 +86,18 @@ def load(name: str | Path, overrides: Sequence[str] = ()) -> Model:
 
 
 def evaluate(
-    model: Model | str | Path, targets: str | Sequence[str], adabn: str | None = None, progress: bool = False
+    model: Model | str | Path,
+    targets: str | Sequence[str],
+    adabn: str | None = None,
+    protocol: Protocol | None = None,
+    progress: bool = False,
 ) -> dict[str, Any]:
     """Test a network on data sets: the results that evaluate.py writes to results.json, which is written too.
 
     Args:
         targets: data sets by name, card, CSV file or folder.
         adabn: first estimate batch-norm statistics anew on this data set or folder of images.
+        protocol: ``cross-camera`` or ``any-camera``; None is what each target's card says.
 
     Returns:
         ``{"run": ..., "targets": {label: result}}``; figures are fractions: ``result["mAP"]``, ``result["mINP"]``, and
@@ -104,8 +110,10 @@ def evaluate(
     from reid.evaluation.evaluate import evaluate
     from reid.evaluation.subject import subject_of_network
 
+    if protocol not in (None, *PROTOCOLS):
+        raise InputError(f"protocol: {protocol!r} is not one of {', '.join(PROTOCOLS)}")
     loaded = _model(model)
-    subject = subject_of_network(loaded.network, loaded.overrides)
+    subject = subject_of_network(loaded.network, loaded.overrides).under(protocol)
     if adabn is not None:
         subject = adapted(subject, adabn, progress)
     return evaluate(subject, [targets] if isinstance(targets, str) else list(targets), progress)

@@ -6,7 +6,7 @@ Models differ in how far matches stand out: "bn" most at home and least abroad, 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +17,7 @@ from reid.config import dump_resolved, load_config
 
 STRENGTH = {  # how many standard deviations nearer a match is: at home, abroad
     "bn": (2.6, 0.5), "ibn_a": (2.5, 0.9), "ibn_b": (2.0, 1.4), "bn_standardised": (2.0, 1.5), "bn_jitter": (2.4, 0.6),
-    "bn_adabn": (2.6, 3.0),
+    "bn_adabn": (2.6, 3.0), "osnet": (2.4, 1.2), "retail": (1.0, 1.0),
 }  # fmt: skip
 MODELS, REMEDIES = ("bn", "ibn_a", "ibn_b"), ("bn_standardised", "bn_jitter")
 
@@ -33,10 +33,12 @@ def benchmark_folder(
     name: str = "report",
     identities: int = 12,
     oracle: bool = False,
+    foreign: Mapping[str, str | None] | None = None,
 ) -> Path:
     """Write ``root/runs/NAME``, its runs beside it and the images in ``root/data``; returns the benchmark's folder.
 
-    ``oracle``: with the oracle-best epoch, measured in-domain only.
+    ``oracle``: with the oracle-best epoch, measured in-domain only. ``foreign``: networks of other origin, and what
+    each was trained on.
     """
     folder = root / "runs" / name
     folder.mkdir(parents=True)
@@ -56,13 +58,24 @@ def benchmark_folder(
                         if oracle and target in source.split("+"):
                             rows[-1] |= {"oracle_epoch": 4, "oracle_mAP": rows[-1]["mAP"] + 0.015}
                         queries.append(found.assign(model=model, source=source, target=target, seed=seed, trial=0))
-        pd.DataFrame(rows).to_csv(folder / f"{file or 'results'}.csv", index=False)
+        for network, source in (foreign or {}).items() if not file else ():
+            place = root / "runs" / "networks" / network
+            for target in targets:
+                found = _ranked(people[target], network, source or "not known", target, 0, place, root)
+                rows.append(_result(found, network, source or "not known", target, None, place))
+                queries.append(
+                    found.assign(model=network, source=source or "not known", target=target, seed=None, trial=0)
+                )
+        table = pd.DataFrame(rows).astype({"seed": "Int64"} if foreign else {})
+        table.to_csv(folder / f"{file or 'results'}.csv", index=False)
+        queries = [frame.astype({"seed": table["seed"].dtype}) for frame in queries]
         pd.concat(queries).to_parquet(folder / f"{file + '_' if file else ''}queries.parquet", index=False)
     if divergence:
         _divergence(folder / "divergence.csv", models, sources, targets, seeds)
     description = {
         "name": "two drawn sites <small>",
-        "models": {model: {"backbone": "resnet18"} for model in models},
+        "models": {model: {"backbone": "resnet18"} for model in models}
+        | {name: {"model": f"{name}.onnx", "trained_on": source} for name, source in (foreign or {}).items()},
         "remedies": {model: {} for model in remedies},
         "sources": list(sources), "targets": given, "seeds": list(seeds),
         "definitions": {"mAP": "mean AP over valid queries", "distance": "1 - cosine"},
@@ -118,7 +131,9 @@ def _ranked(
     return pd.DataFrame(found, columns=["path", "pid", "camid", "ap", "inp", "first_rank"])
 
 
-def _result(found: pd.DataFrame, model: str, source: str, target: str, seed: int, run: Path) -> dict[str, object]:
+def _result(
+    found: pd.DataFrame, model: str, source: str, target: str, seed: int | None, run: Path
+) -> dict[str, object]:
     cmc = {f"rank{k}": float((found["first_rank"] <= k).mean()) for k in (1, 5, 10)}
     return {
         "model": model, "source": source, "target": target, "seed": seed, "in_domain": target in source.split("+"),
@@ -126,7 +141,7 @@ def _result(found: pd.DataFrame, model: str, source: str, target: str, seed: int
         "spread": None, "run": str(run), "epoch": 6, "epoch_choice": "last", "oracle_epoch": None, "oracle_mAP": None,
         "adabn": model.endswith("adabn"), "config_hash": "012345678901", "checkpoint": "00e1000000000000",
         "data_fingerprint": f"{1:064x}", "train_device": "cpu", "train_precision": "float32", "device": "cpu (AVX2)",
-        "precision": "float32", "code": "0.1.0 abc",
+        "precision": "float32", "code": "0.1.0 abc", **({"foreign": True, "train_device": ""} if seed is None else {}),
     }  # fmt: skip
 
 

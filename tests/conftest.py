@@ -5,12 +5,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import settings
 from trees import PLACE, market_tree
 
 from reid.config import Config, load_config
 from reid.engine.train import train
 
 ROOT = Path(__file__).parents[1]
+settings.register_profile("untimed", deadline=None)  # nothing is timed in a test
+settings.load_profile("untimed")
 
 
 @pytest.fixture(autouse=True, scope="session")

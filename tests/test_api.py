@@ -159,6 +159,9 @@ def test_figures_are_those_of_the_command(trained, capsys):
     assert list(reid.evaluate(model, ["market1501"], adabn="market1501")["targets"]) == [
         "market1501 (AdaBN market1501)"
     ]
+    assert list(reid.evaluate(model, "market1501", protocol="any-camera")["targets"]) == ["market1501 (any camera)"]
+    with pytest.raises(reid.InputError, match="protocol: 'any' is not one of cross-camera, any-camera"):
+        reid.evaluate(model, "market1501", protocol="any")
     with pytest.raises(reid.InputError, match="nowhere"):
         reid.evaluate(model, "nowhere")
 

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from reid.data.card import load_card
 from reid.errors import InputError
-from reid.evaluation.benchmark import load_benchmark
+from reid.evaluation.grid import load_benchmark
 from reid.validation import validate
 
 

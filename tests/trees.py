@@ -199,3 +199,21 @@ def folder_tree(root: Path, names: tuple[str, ...] = ("ann", "bob", "eve"), spli
                     write_image(root / part / who / f"shot{shot}_cam{cam}.jpg", number, cam, shot, (32, 16))
                     clutter(root / part / who)
     return root
+
+
+def write_card(folder: Path, text: str) -> str:
+    """A card in a folder, as a path."""
+    path = folder / "own.yaml"
+    path.write_text(text)
+    return str(path)
+
+
+MARKET_CARD = r"""
+name: own
+root: .
+pattern: '^(?P<pid>-?\d+)_c(?P<cam>\d)'
+splits:
+  train: {dir: bounding_box_train}
+  query: {dir: query}
+  gallery: {dir: bounding_box_test}
+"""

@@ -1,8 +1,12 @@
-"""`reid check-data` from a checkout: see reid/cli.py."""
+"""`reid check-data` from a checkout."""
 
 import sys
 
-from reid.cli import tool
+from checkout import refuse_another_reid
 
 if __name__ == "__main__":
-    sys.exit(tool("check-data"))
+    refuse_another_reid()
+    from reid.commands.checking import CHECK_DATA
+    from reid.commands.command import run_tool
+
+    sys.exit(run_tool(CHECK_DATA))

@@ -1,8 +1,12 @@
-"""`reid cross-domain` from a checkout: see reid/cli.py."""
+"""`reid cross-domain` from a checkout."""
 
 import sys
 
-from reid.cli import tool
+from checkout import refuse_another_reid
 
 if __name__ == "__main__":
-    sys.exit(tool("cross-domain"))
+    refuse_another_reid()
+    from reid.commands.command import run_tool
+    from reid.commands.comparing import CROSS_DOMAIN
+
+    sys.exit(run_tool(CROSS_DOMAIN))

@@ -1,8 +1,12 @@
-"""`reid divergence` from a checkout: see reid/cli.py."""
+"""`reid divergence` from a checkout."""
 
 import sys
 
-from reid.cli import tool
+from checkout import refuse_another_reid
 
 if __name__ == "__main__":
-    sys.exit(tool("divergence"))
+    refuse_another_reid()
+    from reid.commands.command import run_tool
+    from reid.commands.divergence import DIVERGENCE
+
+    sys.exit(run_tool(DIVERGENCE))

@@ -1,8 +1,12 @@
-"""`reid embed` from a checkout: see reid/cli.py."""
+"""`reid embed` from a checkout."""
 
 import sys
 
-from reid.cli import tool
+from checkout import refuse_another_reid
 
 if __name__ == "__main__":
-    sys.exit(tool("embed"))
+    refuse_another_reid()
+    from reid.commands.command import run_tool
+    from reid.commands.embedding import EMBED
+
+    sys.exit(run_tool(EMBED))

@@ -1,8 +1,12 @@
-"""`reid report` from a checkout: see reid/cli.py."""
+"""`reid report` from a checkout."""
 
 import sys
 
-from reid.cli import tool
+from checkout import refuse_another_reid
 
 if __name__ == "__main__":
-    sys.exit(tool("report"))
+    refuse_another_reid()
+    from reid.commands.command import run_tool
+    from reid.commands.reporting import REPORT
+
+    sys.exit(run_tool(REPORT))

@@ -1,8 +1,12 @@
-"""`reid score` from a checkout: see reid/cli.py."""
+"""`reid score` from a checkout."""
 
 import sys
 
-from reid.cli import tool
+from checkout import refuse_another_reid
 
 if __name__ == "__main__":
-    sys.exit(tool("score"))
+    refuse_another_reid()
+    from reid.commands.command import run_tool
+    from reid.commands.scoring import SCORE
+
+    sys.exit(run_tool(SCORE))

@@ -1,8 +1,12 @@
-"""`reid search` from a checkout: see reid/cli.py."""
+"""`reid search` from a checkout."""
 
 import sys
 
-from reid.cli import tool
+from checkout import refuse_another_reid
 
 if __name__ == "__main__":
-    sys.exit(tool("search"))
+    refuse_another_reid()
+    from reid.commands.command import run_tool
+    from reid.commands.search import SEARCH
+
+    sys.exit(run_tool(SEARCH))

@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from reid.commands.command import Command
 from reid.commands.shared import add_overrides, split_overrides
 
 
-def arguments(parser: argparse.ArgumentParser) -> None:
+def adapt_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", required=True, metavar="RUN", help="a trained run's folder, which stays as it is")
     parser.add_argument(
         "--data",
@@ -22,10 +23,19 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     add_overrides(parser)
 
 
-def run(arguments: argparse.Namespace) -> None:
+def adapt(arguments: argparse.Namespace) -> None:
     from reid.evaluation.adapted import keep_adapted
     from reid.evaluation.subject import subject_of
 
     _, overrides = split_overrides((), arguments.overrides)
     folder = keep_adapted(subject_of(arguments.model, overrides), arguments.data, arguments.output)
     print(f"adapted: {folder}")
+
+
+ADAPT = Command(
+    "adapt.py",
+    "AdaBN, kept: a run with the batch-norm statistics of a site's images.",
+    "--model runs/sites_bn_seed0 --data station",
+    adapt_arguments,
+    adapt,
+)

@@ -1,4 +1,4 @@
-"""``reid cross-domain`` and ``reid report``: many runs on many targets, and their page."""
+"""``reid cross-domain``: many runs on many targets."""
 
 from __future__ import annotations
 
@@ -11,24 +11,26 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reid.commands.shared import add_overrides, check_targets, count, split_overrides, with_sources
+from reid.commands.command import Command
+from reid.commands.networks import compare_networks
+from reid.commands.shared import MODEL, add_overrides, add_protocol, check_targets, count, split_overrides, with_sources
 from reid.errors import InputError
 from reid.files import write_atomically
 
 if TYPE_CHECKING:
-    from reid.evaluation.benchmark import Failure, Run
-
-
-# cross-domain
+    from reid.evaluation.entries import Entry, Failure
 
 
 def cross_domain_arguments(parser: argparse.ArgumentParser) -> None:
     what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--models", nargs="+", metavar="WHAT", help=f"networks as they are, each {MODEL}")
     what.add_argument("--cfgs", nargs="+", metavar="FILE", help="config files, one a model and source")
     what.add_argument(
         "--benchmark", metavar="FILE", help="a grid: models x sources x targets x seeds (configs/benchmarks)"
     )
-    parser.add_argument("--targets", nargs="+", default=[], metavar="NAME", help="with --cfgs: data sets to test on")
+    parser.add_argument(
+        "--targets", nargs="+", default=[], metavar="NAME", help="with --models, --cfgs: what to test on"
+    )
     parser.add_argument(
         "--jobs", type=count, default=1, metavar="N", help="runs at once; with several GPUs each has one of its own"
     )
@@ -36,20 +38,31 @@ def cross_domain_arguments(parser: argparse.ArgumentParser) -> None:
         "--output",
         type=Path,
         metavar="DIR",
-        help="folder of the tables (default: runs/cross_domain, runs/benchmarks/NAME)",
+        help="folder of the tables (default: runs/networks, runs/cross_domain, runs/benchmarks/NAME)",
     )
+    add_protocol(parser)
     add_overrides(parser)
 
 
 def cross_domain(arguments: argparse.Namespace) -> None:
     targets, overrides = split_overrides(arguments.targets, arguments.overrides)
+    if arguments.protocol and not arguments.models:
+        raise InputError(
+            "--protocol goes with --models; of configs and grids each target's card says it (cross_camera_only)"
+        )
     if arguments.benchmark:
         if targets:
             raise InputError(f"--targets {' '.join(targets)}: the benchmark's file names its targets")
         _run_benchmark(arguments.benchmark, overrides, arguments.jobs, arguments.output)
         return
     if not targets:
-        raise InputError("--cfgs needs --targets NAME ...: the data sets to test on")
+        raise InputError(
+            f"{'--models' if arguments.models else '--cfgs'} needs --targets NAME ...: the data sets to test on"
+        )
+    if arguments.models:
+        output = arguments.output or Path("runs/networks")
+        compare_networks(arguments.models, targets, overrides, arguments.protocol, output)
+        return
     names, overrides = split_overrides(arguments.cfgs, overrides)
     _compare(names, targets, overrides, arguments.jobs, arguments.output or Path("runs/cross_domain"))
 
@@ -59,10 +72,11 @@ def _compare(names: Sequence[str], targets: Sequence[str], overrides: Sequence[s
 
     from reid.config import load_config
     from reid.data.roots import tables_kept
-    from reid.evaluation.benchmark import Run, lacking
+    from reid.evaluation.entries import Run, lacking
     from reid.evaluation.results import read_results
     from reid.evaluation.targets import refuse_namesakes
     from reid.report.alike import mixtures
+    from reid.report.compared import with_intervals
     from reid.report.plots import gap_plot
     from reid.report.table import Row, gap_table, rows_of
 
@@ -80,10 +94,11 @@ def _compare(names: Sequence[str], targets: Sequence[str], overrides: Sequence[s
             lost = lacking(run, failures)
             if len(lost) < len(run.targets):
                 results = read_results(run.config.run_folder)
-                own = [target.label for target, _ in run.tests() if target.given not in lost]
-                rows += rows_of({**results, "targets": {label: results["targets"][label] for label in own}})
+                labels = [target.filed for target, _ in run.tests() if target.given not in lost]
+                done = rows_of({**results, "targets": {label: results["targets"][label] for label in labels}})
+                rows += with_intervals(done, run.config.run_folder)
     if not rows:
-        _raise(failures, len(runs))
+        raise_failures(failures, _count(failures, runs))
     table = "\n\n".join([gap_table(rows), *mixtures(pd.DataFrame(rows))])
     print(table)
     content = io.StringIO()
@@ -94,14 +109,16 @@ def _compare(names: Sequence[str], targets: Sequence[str], overrides: Sequence[s
     write_atomically(output / "results.csv", content.getvalue())
     gap_plot(rows, output / "gap.png")
     print(f"written: {output}/table.md, results.csv, gap.png")
-    _raise(failures, len(runs))
+    raise_failures(failures, _count(failures, runs))
 
 
 def _run_benchmark(name: str, overrides: Sequence[str], jobs: int, output: Path | None) -> None:
     import pandas as pd
 
     from reid.data.roots import tables_kept
-    from reid.evaluation.benchmark import check_sources, load_benchmark, runs_of, write_benchmark
+    from reid.evaluation.benchmark import write_benchmark
+    from reid.evaluation.entries import check_sources, foreign_of, refuse_two_protocols, runs_of
+    from reid.evaluation.grid import load_benchmark
     from reid.files import locked
     from reid.report.alike import mixtures
 
@@ -109,20 +126,26 @@ def _run_benchmark(name: str, overrides: Sequence[str], jobs: int, output: Path 
     with tables_kept():
         runs = runs_of(benchmark, overrides)
         for run in {run.config.data.sources: run for run in runs}.values():
-            check_targets(run.config, benchmark.targets)
+            refuse_two_protocols(check_targets(run.config, benchmark.targets))
         check_sources(runs[0].config, benchmark)
+        entries: list[Entry] = [*runs, *foreign_of(benchmark, runs[0].config)]
         output = output or Path("runs/benchmarks") / stem
         with locked(output):
-            failures = _do_missing(f"{stem}: {len(runs)} runs", runs, jobs)
-            tables = write_benchmark(stem, benchmark, runs, output, failures)
+            foreign = f", {len(entries) - len(runs)} foreign networks" if len(entries) > len(runs) else ""
+            failures = _do_missing(f"{stem}: {len(runs)} runs{foreign}", entries, jobs)
+            tables = write_benchmark(stem, benchmark, entries, output, failures)
     if tables:
         for text in mixtures(pd.concat(tables, ignore_index=True)):
             print(text, file=sys.stderr)
         print(f"written: {output}/results.csv and the files beside it; python tools/report.py {output} makes a page")
-    _raise(failures, len(runs))
+    raise_failures(failures, _count(failures, entries))
 
 
-def _raise(failures: Sequence[Failure], runs: int) -> None:
+def _count(failures: Sequence[Failure], runs: Sequence[Entry]) -> str:
+    return f"{len({failure.folder for failure in failures})} of {len(runs)} runs"
+
+
+def raise_failures(failures: Sequence[Failure], of_all: str) -> None:
     """End with what failed, if anything did, and say that what did not is kept.
 
     Raises:
@@ -131,15 +154,15 @@ def _raise(failures: Sequence[Failure], runs: int) -> None:
     """
     if not failures:
         return
-    count = len({failure.folder for failure in failures})
-    head = f"{count} of {runs} runs failed; what did not is kept, and the same command does what is missing:"
+    head = f"{of_all} failed; what did not is kept, and the same command does what is missing:"
     text = "\n".join([head, *map(str, failures)])
     raise RuntimeError(text) if any(failure.bug for failure in failures) else InputError(text)
 
 
-def _do_missing(name: str, runs: Sequence[Run], jobs: int) -> list[Failure]:
+def _do_missing(name: str, runs: Sequence[Entry], jobs: int) -> list[Failure]:
     """Say what is missing and, where it is known, about how long it takes; then do it; returns what failed."""
-    from reid.evaluation.scheduler import estimate, tasks_of, work
+    from reid.evaluation.scheduler import work
+    from reid.evaluation.tasks import estimate, tasks_of
 
     tasks = tasks_of(runs)
     cells = sum(len(missing) for task in tasks for missing in task.missing)
@@ -149,7 +172,7 @@ def _do_missing(name: str, runs: Sequence[Run], jobs: int) -> list[Failure]:
         seconds = estimate(tasks, runs, jobs)
         if seconds is None:
             text += (
-                "; the time is not known yet: no such network was trained here, the bar shows it from the first steps"
+                "; the time is not known yet: no such networks were timed here, the bar shows it from the first steps"
             )
         else:
             minutes = seconds / 60
@@ -158,16 +181,10 @@ def _do_missing(name: str, runs: Sequence[Run], jobs: int) -> list[Failure]:
     return work(tasks, jobs)
 
 
-# report
-
-
-def report_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("results", nargs="+", type=Path, metavar="DIR", help="folders of cross_domain --benchmark")
-    parser.add_argument("--output", type=Path, metavar="DIR", help="where to write (default: the first folder)")
-
-
-def report(arguments: argparse.Namespace) -> None:
-    from reid.report.page import build_report
-
-    written = build_report(arguments.results, arguments.output)
-    print("written: " + ", ".join(str(path) for path in written))
+CROSS_DOMAIN = Command(
+    "cross_domain.py",
+    "Train what is missing, test every model on every target, show the gap.",
+    "--benchmark sites.yaml --jobs 2 --output runs/report",
+    cross_domain_arguments,
+    cross_domain,
+)

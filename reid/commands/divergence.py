@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from reid.commands.command import Command
 from reid.commands.shared import add_overrides, split_overrides
 from reid.errors import InputError
 from reid.files import write_atomically
@@ -110,3 +111,12 @@ def _readiness(model: str, site: str, output: Path, overrides: Sequence[str]) ->
     drawn = output / f"readiness_{name}.png"
     write_atomically(drawn, pictures.readiness(placed, name).content)
     print(f"written: {drawn}")
+
+
+DIVERGENCE = Command(
+    "divergence.py",
+    "How differently a network sees two sites, stage by stage, without labels.",
+    "--model runs/sites_bn_seed0 runs/sites_ibn_b_seed0 --a plaza --b station",
+    divergence_arguments,
+    divergence,
+)

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from reid.commands.command import Command
 from reid.commands.search.shared import tell_left_out
 from reid.errors import InputError
 
@@ -66,3 +67,12 @@ def _roots(network: Network, overrides: list[str]) -> Roots:
     if isinstance(network, TrainedNetwork):
         return build.roots(network.config)
     return default_testing(overrides).roots
+
+
+EMBED = Command(
+    "embed.py",
+    "Features of images, folders, CSV files and data sets into one file, by any network.",
+    "--model runs/sites_ibn_b_seed0 plaza --split query --output query.npz",
+    embed_arguments,
+    embed,
+)

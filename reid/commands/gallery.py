@@ -8,6 +8,7 @@ import os
 from functools import partial
 from pathlib import Path
 
+from reid.commands.command import Command
 from reid.commands.search.shared import add_model, add_store, calibration_of
 from reid.errors import InputError
 
@@ -91,3 +92,12 @@ def _loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+GALLERY = Command(
+    "gallery.py",
+    "The gallery as a web page and an HTTP API.",
+    "--model runs/sites_ibn_b_seed0 --store runs/gallery",
+    arguments,
+    run,
+)

@@ -1,4 +1,4 @@
-"""``reid score`` and ``reid check-data``."""
+"""``reid score``: figures of features of any origin."""
 
 from __future__ import annotations
 
@@ -10,16 +10,13 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reid.commands.shared import add_data_roots, byte_size
-from reid.errors import InputError
+from reid.commands.command import Command
+from reid.commands.shared import byte_size
 from reid.files import write_atomically
 
 if TYPE_CHECKING:
     from reid.retrieval.features import Features
     from reid.retrieval.ranking import Evaluation
-
-
-# score
 
 
 def score_arguments(parser: argparse.ArgumentParser) -> None:
@@ -96,10 +93,10 @@ def score(arguments: argparse.Namespace) -> None:
     trapezoid = arguments.ap == "trapezoid"
     first = "mAP_trapezoid" if trapezoid else "mAP"
     lines = [["in %", first, "mINP", "rank-1", "rank-5", "rank-10", "valid queries", "queries", "gallery"]]
-    for name, own in evaluations.items():
-        mean = own.mAP_trapezoid if trapezoid else own.mAP
-        figures = (mean, own.mINP, *(own.cmc[rank - 1] for rank in (1, 5, 10)))
-        counts = (int(own.valid.sum()), len(own.ap), own.num_gallery)
+    for name, evaluation in evaluations.items():
+        mean = evaluation.mAP_trapezoid if trapezoid else evaluation.mAP
+        figures = (mean, evaluation.mINP, *(evaluation.cmc[rank - 1] for rank in (1, 5, 10)))
+        counts = (int(evaluation.valid.sum()), len(evaluation.ap), evaluation.num_gallery)
         lines.append([name, *(f"{100 * figure:.2f}" for figure in figures), *map(str, counts)])
     print(align(lines))
     if arguments.roc:
@@ -128,36 +125,19 @@ def _per_query(query: Features, evaluations: dict[str, Evaluation], trapezoid: b
     writer.writerow(["query", "path", "pid", "camid", *columns])
     for row in range(len(query)):
         figures: list[object] = []
-        for own in evaluations.values():
-            found = bool(own.first_rank[row])
-            precision = own.ap_trapezoid[row] if trapezoid else own.ap[row]
-            figures += [precision, own.inp[row], own.first_rank[row]] if found else ["", "", ""]
+        for evaluation in evaluations.values():
+            matched = bool(evaluation.first_rank[row])
+            precision = evaluation.ap_trapezoid[row] if trapezoid else evaluation.ap[row]
+            figures += [precision, evaluation.inp[row], evaluation.first_rank[row]] if matched else ["", "", ""]
         path = query.paths[row] if query.paths else ""
         writer.writerow([row, path, query.pids[row], query.camids[row], *figures])
     return content.getvalue()
 
 
-# check-data
-
-
-def check_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("name", metavar="NAME_OR_CARD", help="bundled card's name, a card, a .csv file or a folder")
-    add_data_roots(parser)
-    parser.add_argument(
-        "--protocol",
-        choices=("cross-camera", "any-camera"),
-        help="any-camera: where cameras are not known (default: the card's)",
-    )
-    parser.add_argument("--sheet", type=Path, metavar="PNG", help="contact sheet (default: runs/check/NAME.png)")
-
-
-def check_data(arguments: argparse.Namespace) -> None:
-    from reid.data.check import check
-    from reid.paths import data_root
-
-    sheet = arguments.sheet or Path("runs/check") / f"{Path(arguments.name).absolute().stem}.png"
-    report = check(arguments.name, data_root(arguments.root), arguments.sites_root, sheet, protocol=arguments.protocol)
-    print(report.text())
-    print(f"written: {sheet}")
-    if not report.ok:
-        raise InputError(f"{arguments.name}: the data set has the problems listed above")
+SCORE = Command(
+    "score.py",
+    "CMC, mAP and mINP of features of any origin.",
+    "--query query.npz --gallery gallery.npz --json figures.json",
+    score_arguments,
+    score,
+)

@@ -52,6 +52,14 @@ def add_overrides(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_protocol(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--protocol",
+        choices=("cross-camera", "any-camera"),
+        help="any-camera: where cameras are not known, only a query's own image is left out (default: each card's)",
+    )
+
+
 def split_overrides(values: Sequence[str], overrides: Sequence[str]) -> tuple[list[str], list[str]]:
     """``--targets A B key=value`` takes the override for a target; a data set's name holds no equals sign.
 

@@ -26,8 +26,8 @@ def load_card(name_or_path: str) -> Card:
     if path.suffix.lower() == ".csv":
         if not path.is_file():
             raise InputError(f"no manifest {path}")
-        own = path.resolve()
-        return _no_version(Card(name=_name(own.stem), root=str(own.parent), manifest=own.name), text, version)
+        table = path.resolve()
+        return _no_version(Card(name=_name(table.stem), root=str(table.parent), manifest=table.name), text, version)
     card = validate(Card, read_yaml(path), path)
     if version is None:
         return card
@@ -99,6 +99,6 @@ def _path(text: str) -> Path:
     return path
 
 
-def _name(own: str) -> str:
+def _name(stem: str) -> str:
     """A file's or folder's name as a card's."""
-    return re.sub(r"[^\w .@()+-]|^\W+", "_", own)[:100] or "_"
+    return re.sub(r"[^\w .@()+-]|^\W+", "_", stem)[:100] or "_"

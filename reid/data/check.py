@@ -208,8 +208,8 @@ def _files(
 
 def undecodable_reason(content: bytes) -> str | None:
     """Why these bytes cannot be decoded to the last row of pixels; None where they can."""
-    found = _decoded(content)
-    return found if isinstance(found, str) else None
+    picture = _decoded(content)
+    return picture if isinstance(picture, str) else None
 
 
 def _decoded(content: bytes) -> np.ndarray | str:

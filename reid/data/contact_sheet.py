@@ -88,9 +88,9 @@ def _draw_panel(
         for column, camera in enumerate(cameras):
             x = left + LABEL + column * (width + GAP)
             draw.rectangle((x, y, x + width - 1, y + height - 1), fill=EMPTY)
-            found = np.flatnonzero((samples.pids == pid) & (samples.camids == camera))
-            if len(found):
-                _paste(sheet, draw, samples.paths[found[0]], (x, y), cell)
+            images = np.flatnonzero((samples.pids == pid) & (samples.camids == camera))
+            if len(images):
+                _paste(sheet, draw, samples.paths[images[0]], (x, y), cell)
 
 
 def _paste(

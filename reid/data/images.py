@@ -84,10 +84,10 @@ def _sixteen_bit_grey(image: Image.Image) -> np.ndarray:
 def _orientation(image: Image.Image) -> int:
     """1 to 8 as stored; 1 (as it is) where the EXIF data is absent or damaged, as every viewer takes it."""
     try:
-        found = image.getexif().get(ORIENTATION, 1)
+        orientation = image.getexif().get(ORIENTATION, 1)
     except Exception:  # Pillow raises whatever damaged tags make it trip over, and the pixels are whole
         return 1
-    return found if isinstance(found, int) else 1
+    return orientation if isinstance(orientation, int) else 1
 
 
 def explain(error: Exception) -> str:

@@ -21,7 +21,7 @@ LISTED = re.compile(  # a line of a list file: path [pid [camera]]
     re.IGNORECASE,
 )
 UNKNOWN_CAMERA = "0"  # of images whose camera nothing tells: as if one had taken them all
-_Found = tuple[str, str | None, str | None, int]  # name, identity and camera where they are told, bytes
+_File = tuple[str, str | None, str | None, int]  # name, identity and camera where they are told, bytes
 
 
 @dataclass(frozen=True)
@@ -64,19 +64,19 @@ def listing(folder: Path) -> Listing:
     Raises:
         InputError: the folder cannot be read, or a link leads to nothing.
     """
-    found = Listing([], [])
+    there = Listing([], [])
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
                 if entry.name.startswith("."):
                     continue
                 if entry.is_dir():
-                    found.folders.append(entry.name)
+                    there.folders.append(entry.name)
                 elif is_image(entry.name):
-                    found.images.append((entry.name, entry.stat().st_size))
+                    there.images.append((entry.name, entry.stat().st_size))
     except OSError as error:  # no permission, or a link to nothing
         raise InputError(f"{error.filename or folder}: cannot be read: {error.strerror}") from None
-    return Listing(sorted(found.images), sorted(found.folders))
+    return Listing(sorted(there.images), sorted(there.folders))
 
 
 def pictures_below(
@@ -128,17 +128,18 @@ def scan_split(card: Card, split_name: str, split: Split, dirs: tuple[str, ...],
         if not folder.is_dir():
             raise InputError(f"{where}: no folder {folder}. {hint}")
         camera = cameras[place if len(cameras) > 1 else 0]
-        found: Iterable[_Found]
+        files: Iterable[_File]
         if split.lists:  # they say what is in the split: files that they do not name are not missed
-            found = _listed(card, split_name, split.lists, directory, root, hint)
+            files = _listed(card, split_name, split.lists, directory, root, hint)
         else:
-            own = list(_folders(folder) if card.layout == "folders" else _flat(folder))
-            found = ((_join(directory, name), pid, cam, size) for name, pid, cam, size in own)
+            inside = list(_folders(folder) if card.layout == "folders" else _flat(folder))
+            files = ((_join(directory, name), pid, cam, size) for name, pid, cam, size in inside)
             elsewhere = [(root / other).resolve() for other in _all_dirs(card)]
             passed_over += [
-                _join(directory, name) for name in set(pictures_below(folder, elsewhere)) - {name for name, *_ in own}
+                _join(directory, name)
+                for name in set(pictures_below(folder, elsewhere)) - {name for name, *_ in inside}
             ]
-        for name, pid, cam, size in found:
+        for name, pid, cam, size in files:
             refuse_unwritable(name)
             file = name.rpartition("/")[2]
             if pattern is not None:
@@ -201,22 +202,22 @@ def _join(directory: str, name: str) -> str:
     return "/".join([*parts, name])
 
 
-def _flat(folder: Path) -> Iterator[_Found]:
+def _flat(folder: Path) -> Iterator[_File]:
     for name, size in listing(folder).images:
         yield name, None, None, size
 
 
-def _folders(folder: Path) -> Iterator[_Found]:
-    people = {name: found for name in listing(folder).folders if (found := listing(folder / name).images)}
+def _folders(folder: Path) -> Iterator[_File]:
+    people = {name: images for name in listing(folder).folders if (images := listing(folder / name).images)}
     refuse_splits_as_people(folder, people)
-    for person, found in people.items():
-        for name, size in found:
+    for person, images in people.items():
+        for name, size in images:
             yield f"{person}/{name}", person, None, size
 
 
 def _listed(
     card: Card, split_name: str, lists: tuple[str, ...], directory: str, root: Path, hint: str
-) -> Iterator[_Found]:
+) -> Iterator[_File]:
     """Name, identity and camera where the line tells them, and size, of every entry of the list files."""
     missing: list[str] = []
     seen: set[str] = set()

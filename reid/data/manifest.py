@@ -69,15 +69,15 @@ def _records(reader: csv.DictReader, path: Path) -> Iterator[dict[str | None, st
         raise InputError(f"{path}, line {reader.line_num}: not readable as CSV: {error}") from None
 
 
-def _check_columns(found: list[str], path: Path) -> None:
-    lacking = [column for column in MANIFEST_COLUMNS if column not in found]
+def _check_columns(columns: list[str], path: Path) -> None:
+    lacking = [column for column in MANIFEST_COLUMNS if column not in columns]
     if lacking:
-        other = next((mark for mark in (";", "\t", "|") if any(mark in name for name in found)), None)
+        other = next((mark for mark in (";", "\t", "|") if any(mark in name for name in columns)), None)
         marks = "" if other is None else f"; it is separated by {other!r}, expected are commas"
         raise InputError(
             f"{path}: no column {', '.join(lacking)}; it needs {', '.join(MANIFEST_COLUMNS)} and, where cameras are "
-            f"known, {CAMERA_COLUMN}; it has {', '.join(found) or 'none'}{marks}"
+            f"known, {CAMERA_COLUMN}; it has {', '.join(columns) or 'none'}{marks}"
         )
-    twice = [column for column in (*MANIFEST_COLUMNS, CAMERA_COLUMN) if found.count(column) > 1]
+    twice = [column for column in (*MANIFEST_COLUMNS, CAMERA_COLUMN) if columns.count(column) > 1]
     if twice:
         raise InputError(f"{path}: column {twice[0]} stands there twice")

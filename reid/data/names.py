@@ -77,18 +77,18 @@ def numbers(words: Iterable[str], what: str, where: str) -> dict[str, int]:
         InputError: beginning with ``where``: numbers and words are mixed, or two words are one but for spaces around
             them or the way that Unicode composes a letter.
     """
-    found = {word: whole(word) for word in words}
-    values = {word: number for word, number in found.items() if number is not None}
-    if len(values) == len(found):
+    wholes = {word: whole(word) for word in words}
+    values = {word: number for word, number in wholes.items() if number is not None}
+    if len(values) == len(wholes):
         return values
     plain = [word for word in values if not BARE_POWER.fullmatch(word)]
     if plain:
         raise InputError(
-            f"{where}: {what} are whole numbers ({min(plain)}, ...) but for {min(set(found) - set(values))!r} and the "
+            f"{where}: {what} are whole numbers ({min(plain)}, ...) but for {min(set(wholes) - set(values))!r} and the "
             "like; give all as numbers of at most 15 digits, or all as words"
         )
-    refuse_twins({word: unicodedata.normalize("NFC", word).strip() for word in found}, what, where)
-    return {word: place for place, word in enumerate(sorted(found), 1)}
+    refuse_twins({word: unicodedata.normalize("NFC", word).strip() for word in wholes}, what, where)
+    return {word: place for place, word in enumerate(sorted(wholes), 1)}
 
 
 def refuse_twins(meanings: Mapping[str, str | int], what: str, where: str) -> None:
@@ -114,13 +114,13 @@ def camera_in(name: str) -> str | None:
     Raises:
         ValueError: two different cameras.
     """
-    found: dict[int, str] = {}
+    cameras: dict[int, str] = {}
     for word in re.split(r"[\W_]+", UUID.sub(" ", name)):
         if match := CAMERA.fullmatch(word):
-            found.setdefault(int(match["short"] or match["long"]), word)
-    if len(found) > 1:
-        raise ValueError(f"names the cameras {' and '.join(found.values())}")
-    return str(next(iter(found))) if found else None
+            cameras.setdefault(int(match["short"] or match["long"]), word)
+    if len(cameras) > 1:
+        raise ValueError(f"names the cameras {' and '.join(cameras.values())}")
+    return str(next(iter(cameras))) if cameras else None
 
 
 # --- splits -----------------------------------------------------------------------------------------------------------
@@ -133,8 +133,10 @@ def refuse_splits_as_people(folder: Path, names: Iterable[str]) -> None:
         InputError: naming the folders.
     """
     words = {name: _words(name) for name in names}
-    strange = [name for name, own in words.items() if own & SPLIT]
-    general = [name for name, own in words.items() if own & GENERAL and all(w in GENERAL or len(w) == 1 for w in own)]
+    strange = [name for name, parts in words.items() if parts & SPLIT]
+    general = [
+        name for name, parts in words.items() if parts & GENERAL and all(w in GENERAL or len(w) == 1 for w in parts)
+    ]
     if len(general) == len(words):
         strange = general
     if strange:

@@ -200,10 +200,10 @@ def _numbering(card: Card, root: Path, version: str | None, scans: dict[str, Sca
     what = {"pid": "identities", "cam": "cameras"}[field]
     if any(whole(word) is None for word in words):
         words |= _words(_scan(card, root, version, None), field)
-    found = numbers(words, what, f"card {card.name}")
+    number_of = numbers(words, what, f"card {card.name}")
     if card.layout == "folders" and field == "pid":  # 1 and 01 in a table may be one person, but these are two folders
-        refuse_twins(found, "the folders", f"card {card.name}, {root}")
-    return found
+        refuse_twins(number_of, "the folders", f"card {card.name}, {root}")
+    return number_of
 
 
 def _words(scans: dict[str, Scan], field: str) -> set[str]:

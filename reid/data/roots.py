@@ -15,7 +15,7 @@ from reid.data.card import load_card
 from reid.data.halves import trials
 from reid.data.reading import read_dataset
 from reid.data.samples import DataSet
-from reid.data.schema import Card
+from reid.data.schema import Card, Protocol
 
 log = logging.getLogger(__name__)
 
@@ -45,9 +45,10 @@ class Roots:
         """As :meth:`read`, by the card's name."""
         return self.read(load_card(name), splits)
 
-    def datasets(self, name: str, splits: Sequence[str]) -> list[DataSet]:
-        """As :meth:`dataset`, but each of its random splits where the card has several and the name picks none."""
-        return [self.read(card, splits) for card in trials(load_card(name))]
+    def datasets(self, name: str, splits: Sequence[str], protocol: Protocol | None = None) -> list[DataSet]:
+        """As :meth:`dataset`, but each of its random splits where the card has several and the name picks none; under
+        another protocol than the card's where one is given."""
+        return [self.read(card.under(protocol), splits) for card in trials(load_card(name))]
 
     def label(self, name: str) -> str:
         """What the results of a data set, or of all its random splits, are filed under."""

@@ -107,12 +107,12 @@ def share_with_pairs(batches: Sequence[Sequence[int]], labels: np.ndarray) -> fl
         batches: of each batch the indices of its images.
         labels: (N,) integer identity of each image.
     """
-    found = 0
+    paired = 0
     for batch in batches:
         identities, images = np.unique(labels[np.unique(batch)], return_counts=True)
         if len(identities) > 1:
-            found += int(np.isin(labels[list(batch)], identities[images > 1]).sum())
-    return found / sum(map(len, batches))
+            paired += int(np.isin(labels[list(batch)], identities[images > 1]).sum())
+    return paired / sum(map(len, batches))
 
 
 SAMPLERS: dict[str, type[PKSampler] | type[RandomSampler]] = {"pk": PKSampler, "random": RandomSampler}

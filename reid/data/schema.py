@@ -174,8 +174,8 @@ class Card(_Strict):
 
     def offset(self, name: str) -> int:
         """What is added to the identities of a split."""
-        own = self.split(name).pid_offset
-        return self.pid_offset if own is None else own
+        offset = self.split(name).pid_offset
+        return self.pid_offset if offset is None else offset
 
     def _check_trials(self) -> None:
         halved = [name for name, split in self.splits.items() if split.half is not None]

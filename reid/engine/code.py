@@ -28,8 +28,8 @@ MOMENTS = ("evaluation/moments.py",)
 LEFT_OUT = {
     f"data/{name}.py"
     for name in (
-        *("__init__", "card", "check", "contact_sheet", "halves", "layouts", "manifest", "names", "reading", "samples"),
-        *("roots", "schema", "unlabelled"),
+        *("__init__", "card", "check", "contact_sheet", "halves", "layouts", "manifest", "names", "reading", "roots"),
+        *("samples", "schema", "unlabelled"),
     )
 } | {f"networks/{name}.py" for name in ("__init__", "base", "export")}
 

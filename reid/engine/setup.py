@@ -8,6 +8,7 @@ from typing import Any, Literal
 import torch
 
 from reid.data.roots import Roots
+from reid.retrieval.protocol import Protocol
 from reid.retrieval.ranking import Distance
 
 Precision = Literal["float32", "bf16"]
@@ -59,6 +60,7 @@ class Testing:
         top_k: length of the ranked lists written.
         seed: of the order in which AdaBN takes its images.
         output: folder for the results of networks that have none of their own.
+        protocol: what is left out for a query; None is what each target's card says.
     """
 
     placement: Placement
@@ -70,6 +72,7 @@ class Testing:
     top_k: int
     seed: int
     output: str
+    protocol: Protocol | None = None
 
 
 def exact_float32() -> None:

@@ -43,6 +43,7 @@ from reid.files import locked, write_atomically
 from reid.networks import Network
 from reid.retrieval import ranking
 from reid.retrieval.features import Features, load_saved
+from reid.retrieval.protocol import Protocol
 
 ORACLE = "the best of all epochs on this very target: an upper bound that looks at the target, not a result"
 UNKNOWN_SOURCE = "not checked: what the network was trained on is not known"
@@ -63,7 +64,7 @@ def evaluate(subject: Subject, names: Sequence[str], progress: bool = True, orac
     """
     if oracle:
         _check_oracle(subject)
-    targets = read_targets(subject.testing.roots, names)
+    targets = read_targets(subject.testing.roots, names, subject.testing.protocol)
     if subject.trained is not None:
         refuse_namesakes_of_sources(subject.testing.roots, subject.trained.sources, targets)
     placement = subject.testing.placement
@@ -81,7 +82,7 @@ def evaluate(subject: Subject, names: Sequence[str], progress: bool = True, orac
         results["run"] = run
         asked = []
         for target in targets:
-            place = _place(subject, target.label)
+            place = _place(subject, target.label, target.protocol)
             stored = results["targets"].get(place.name, {}) if (place / QUERIES_FILE).exists() else {}
             if stored:
                 refuse_another(place, target, subject.adaptation, stored)
@@ -99,7 +100,7 @@ def evaluate(subject: Subject, names: Sequence[str], progress: bool = True, orac
             }
             if oracle and "oracle" not in result:
                 result = {**result, "oracle": _oracle(subject, target, progress)}
-            tested[result_key(target.label, subject.adaptation)] = result
+            tested[_place(subject, target.label, target.protocol).name] = result
             results["targets"] |= tested
             write_atomically(stored_results, json.dumps(results, indent=1))
     return {"run": run, "targets": tested}
@@ -110,13 +111,10 @@ def is_evaluated(subject: Subject, target: Target, oracle: bool = False) -> bool
     its best epoch where the ``oracle`` is asked for."""
     if not (subject.folder / RESULTS_FILE).exists():
         return False
-    stored = read_results(subject.folder)["targets"].get(result_key(target.label, subject.adaptation), {})
+    place = _place(subject, target.label, target.protocol)
+    stored = read_results(subject.folder)["targets"].get(place.name, {})
     complete = "oracle" in stored or not oracle
-    return (
-        complete
-        and stored.get("inputs") == _inputs(subject, target)
-        and (_place(subject, target.label) / QUERIES_FILE).exists()
-    )
+    return complete and stored.get("inputs") == _inputs(subject, target) and (place / QUERIES_FILE).exists()
 
 
 def _check_oracle(subject: Subject) -> None:
@@ -137,17 +135,16 @@ def _compare_with_training(subject: Subject, targets: Sequence[Target]) -> str:
     return refuse_training_images(subject.testing.roots, subject.trained.sources, targets, subject.trained.fingerprint)
 
 
-def _place(subject: Subject, label: str) -> Path:
-    return subject.folder / "targets" / result_key(label, subject.adaptation)
+def _place(subject: Subject, label: str, protocol: Protocol) -> Path:
+    return subject.folder / "targets" / result_key(label, protocol, subject.adaptation)
 
 
 def _inputs(subject: Subject, target: Target) -> str:
     """Digest of all that decides a target's figures."""
     samples = [data.splits[split] for data in target.trials for split in ("query", "gallery")]
     keys = [features_key(subject.network.origin, part, subject.testing) for part in samples]
-    protocol = target.trials[0].card.protocol
     return short_digest(
-        [*keys, subject.digest, subject.testing.distance, protocol, subject.testing.top_k, figures_code()]
+        [*keys, subject.digest, subject.testing.distance, target.protocol, subject.testing.top_k, figures_code()]
     )
 
 
@@ -159,13 +156,14 @@ def _evaluate_target(subject: Subject, target: Target, inputs: str, progress: bo
         query, evaluation = _rank(subject, data, progress)
         evaluations.append(evaluation)
         tables.append(per_query(query, evaluation, number))
-    write_atomically(_place(subject, target.label) / QUERIES_FILE, pd.concat(tables).to_parquet(index=False))
+    place = _place(subject, target.label, target.protocol)
+    write_atomically(place / QUERIES_FILE, pd.concat(tables).to_parquet(index=False))
     unmatched = sum(int((~evaluation.valid).sum()) for evaluation in evaluations)
     placement = subject.testing.placement
     return {
         **summary_of(evaluations),
         "left_out": {**target.trials[0].left_out, "queries without a match": unmatched},
-        "definitions": ranking.definitions(subject.testing.distance, protocol=target.trials[0].card.protocol),
+        "definitions": ranking.definitions(subject.testing.distance, protocol=target.protocol),
         **subject.settings(),
         "checkpoint": subject.digest,
         "inputs": inputs,
@@ -173,14 +171,14 @@ def _evaluate_target(subject: Subject, target: Target, inputs: str, progress: bo
         "code_digests": {"features": features_code(), "figures": figures_code()},
         "packages": package_versions(),
         "device": placement.device_name,
-        "precision": placement.precision,
+        "precision": subject.precision,
         "seconds": round(time.monotonic() - started, 2),
     }
 
 
 def _rank(subject: Subject, data: DataSet, progress: bool) -> tuple[Features, ranking.Evaluation]:
     """Features and ranking of one data set, written to its place; returns those of the queries."""
-    place, testing = _place(subject, data.label), subject.testing
+    place, testing = _place(subject, data.label, data.card.protocol), subject.testing
     paths = [place / f"{split}.npz" for split in ("query", "gallery")]
     (query, _), (gallery, _) = sides = [_features(subject, path, data.splits[path.stem], progress) for path in paths]
     for path, (features, computed) in zip(paths, sides, strict=True):  # only now: a bad gallery leaves both

@@ -56,6 +56,18 @@ class Comparison:
 
 
 @dataclass(frozen=True)
+class Level:
+    """A model's metric on one target, the mean over ``seeds``."""
+
+    model: str
+    source: str
+    target: str
+    metric: str
+    estimate: Estimate
+    seeds: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class Gap:
     """A model's in-domain minus its cross-domain metric; positive: the model loses on ``target``."""
 
@@ -85,6 +97,22 @@ class GapDifference:
 def trained_on(source: str, target: str) -> bool:
     """Whether ``target`` is among the data sets, joined with "+", of ``source``."""
     return target in source.split("+")
+
+
+def levels(queries: pd.DataFrame, level: float = 0.95, resamples: int = 2000, seed: int = 0) -> list[Level]:
+    """Every model of every source on every target, in mAP, rank-1 and mINP.
+
+    Raises:
+        InputError: as ``compare_models``.
+    """
+    runs, measured = _runs(queries), []
+    for model, source, target in dict.fromkeys((model, source, target) for model, source, target, _ in runs):
+        seeds, _ = _shared_seeds(runs, (model,), source, (target,))
+        values, pids = _values(runs, (model,), source, target, seeds)
+        for metric in METRICS:
+            found = _estimate([Term(values[model][metric], pids)], (source, target, model), level, resamples, seed)
+            measured.append(Level(model, source, target, metric, found, seeds))
+    return measured
 
 
 def compare_models(

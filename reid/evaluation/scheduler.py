@@ -10,7 +10,6 @@ import logging
 import multiprocessing
 import os
 import signal
-import statistics
 import sys
 import threading
 import time
@@ -20,24 +19,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
-from pathlib import Path
 
 import torch
 
 from reid.config import Config
 from reid.data.roots import tables_kept
 from reid.engine import build
-from reid.engine.checkpoint import FILE, LOG_FILE, read_progress
 from reid.engine.setup import has_bf16
 from reid.engine.signals import Interrupted, collected_signals
-from reid.engine.train import is_trained, planned_steps, train
+from reid.engine.train import train
 from reid.errors import InputError
 from reid.evaluation.adapted import adapted
-from reid.evaluation.benchmark import Failure, Run
+from reid.evaluation.entries import Failure
 from reid.evaluation.evaluate import evaluate
 from reid.evaluation.moments import moments_of
-from reid.evaluation.subject import subject_of_run
-from reid.evaluation.targets import read_targets
+from reid.evaluation.tasks import Task
 from reid.files import Busy
 from reid.processes import STOPPING, starting
 from reid.progress import track
@@ -45,79 +41,6 @@ from reid.progress import track
 log = logging.getLogger(__name__)
 
 GRACE = 120  # seconds for a worker to end its step and write a checkpoint
-
-
-@dataclass(frozen=True)
-class Task:
-    """All that is missing of one run's folder: training, and tests of one or more of the grid's labels."""
-
-    runs: tuple[Run, ...]
-    missing: tuple[tuple[str, ...], ...]  # targets of each of ``runs``
-    steps: int  # still to train
-    tests: int  # the time of its tests, in steps: a test image costs a third of a training image
-
-    @property
-    def config(self) -> Config:
-        return self.runs[0].config
-
-
-def tasks_of(runs: Sequence[Run]) -> list[Task]:
-    """What is missing, in the grid's order, a task a run's folder. A run of which that cannot be told (a damaged file,
-    a folder that holds another run) misses all: the process that takes it up fails, and says why."""
-    together: dict[Path, list[tuple[Run, tuple[str, ...]]]] = {}
-    for run in runs:
-        try:
-            missing = tuple(run.missing())
-        except InputError:
-            missing = run.targets
-        if missing:
-            together.setdefault(run.config.run_folder, []).append((run, missing))
-    tasks = []
-    for own in together.values():
-        config = own[0][0].config
-        targets = tuple(names for _, names in own)
-        try:
-            steps = 0 if is_trained(config) else max(1, planned_steps(config) - _Log(config).steps())
-            tests = _test_steps(config, targets)
-        except InputError:
-            steps, tests = 1, 1
-        tasks.append(Task(tuple(run for run, _ in own), targets, steps, tests))
-    return tasks
-
-
-def _test_steps(config: Config, missing: Sequence[Sequence[str]]) -> int:
-    sets = [data for names in missing for target in read_targets(build.roots(config), names) for data in target.trials]
-    images = sum(len(data.splits[split]) for data in sets for split in ("query", "gallery"))
-    return max(1, round(images / (3 * config.sampler.identities * config.sampler.images)))
-
-
-def estimate(tasks: Sequence[Task], runs: Sequence[Run], jobs: int) -> float | None:
-    """About how many seconds the tasks take, by the seconds a step that ``runs`` took so far with networks of the same
-    kind on such a device; None where there are none of a kind. Nothing is run to find out: the progress bar will tell.
-    """
-    of_kind: dict[str, list[float]] = {}
-    for folder, config in {run.config.run_folder: run.config for run in runs}.items():
-        try:
-            stored = read_progress(folder / FILE) if (folder / FILE).exists() else None
-        except InputError:
-            continue  # a damaged file: the process that takes the run up says so
-        if stored is not None and stored.step and stored.device == build.device(config).type:
-            of_kind.setdefault(_network_key(config), []).append(stored.seconds / stored.step)
-    total = 0.0
-    for task in tasks:
-        known = of_kind.get(_network_key(task.config))
-        if known is None:
-            return None
-        total += statistics.median(known) * (task.steps + task.tests)
-    return total / max(1, min(_at_once(jobs, tasks[0].config), len(tasks))) if tasks else 0.0
-
-
-def _at_once(jobs: int, config: Config) -> int:
-    """Jobs that do not take each other's time: one a GPU, or as many as there are cores for their threads."""
-    if build.device(config).type == "cuda":
-        return min(jobs, torch.cuda.device_count())
-    cores = os.cpu_count() or 1
-    return min(jobs, max(1, cores // (config.threads or cores)))
 
 
 @dataclass(eq=False)
@@ -155,8 +78,8 @@ def work(tasks: Sequence[Task], jobs: int, progress: bool = True) -> list[Failur
     jobs = min(jobs, len(tasks))
     _check_alike(tasks, jobs)
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # else waiting threads take the other processes' cores
-    logs = [_Log(task.config) for task in tasks]
-    before = [one.steps() for one in logs]
+    logs = [task.log() for task in tasks]
+    before = [each.steps() if each else 0 for each in logs]
     waiting = deque((number, False) for number in range(len(tasks)))
     workers: dict[int, _Worker] = {}
     finished: list[Task] = []
@@ -176,7 +99,7 @@ def work(tasks: Sequence[Task], jobs: int, progress: bool = True) -> list[Failur
                     if number is None:
                         continue
                     if outcome.busy:
-                        log.info(f"{tasks[number].config.run_folder}: another process is at work in it; it comes last")
+                        log.info(f"{tasks[number].folder}: another process is at work in it; it comes last")
                         waiting.append((number, True))
                         continue
                     finished.append(tasks[number])
@@ -184,7 +107,7 @@ def work(tasks: Sequence[Task], jobs: int, progress: bool = True) -> list[Failur
                         log.warning(f"failed: {replace(failure, problem=failure.reason)}")
                     failures += outcome.failures
                 at_it = [worker.task for worker in workers.values() if worker.task is not None]
-                trained = sum(max(0, logs[number].steps() - before[number]) for number in at_it)
+                trained = sum(max(0, each.steps() - before[number]) for number in at_it if (each := logs[number]))
                 bar.update(trained + sum(task.steps + task.tests for task in finished) - bar.n)
                 bar.set_postfix_str(f"{len(finished)} runs done", refresh=False)
                 if received:
@@ -222,7 +145,7 @@ def _give(workers: dict[int, _Worker], slot: int, waiting: deque[tuple[int, bool
 
 def _ended(workers: dict[int, _Worker], tasks: Sequence[Task]) -> list[tuple[_Worker, _Outcome]]:
     """Wait a moment for tasks to end, well or not. Processes that are of no more use leave ``workers``."""
-    found = []
+    ended = []
     wait([worker.connection for worker in workers.values()], timeout=0.5)
     for worker in list(workers.values()):
         # The pipe's end alone does not tell: processes that load images may hold it open after their parent's death.
@@ -238,8 +161,8 @@ def _ended(workers: dict[int, _Worker], tasks: Sequence[Task]) -> list[tuple[_Wo
             worker.connection.close()
             worker.process.join()
             del workers[worker.slot]
-        found.append((worker, outcome))
-    return found
+        ended.append((worker, outcome))
+    return ended
 
 
 def _killed(worker: _Worker, tasks: Sequence[Task]) -> _Outcome:
@@ -295,11 +218,10 @@ def _do(task: Task, slot: int, jobs: int, wait_for_it: bool = False) -> list[Fai
         Busy: another process is at work in the run's folder, and we do not wait for it.
     """
     config = _placed(task.config, slot, jobs)
-    folder = config.run_folder
     try:
         if task.steps:
             train(config, progress=False, recorded=task.config, wait=wait_for_it)
-        subject = subject_of_run(config, folder)
+        subject = task.runs[0].subject(config)
     except Busy:
         raise
     except InputError as error:
@@ -316,23 +238,14 @@ def _do(task: Task, slot: int, jobs: int, wait_for_it: bool = False) -> list[Fai
                 if run.divergence:
                     moments_of(subject, name, progress=False)
             except InputError as error:
-                failures.append(Failure(folder, run.described, name, str(error)))
+                failures.append(Failure(task.folder, run.described, name, str(error)))
             except Exception:
-                failures.append(Failure(folder, run.described, name, traceback.format_exc(), bug=True))
+                failures.append(Failure(task.folder, run.described, name, traceback.format_exc(), bug=True))
     return failures
 
 
 def _of_all(task: Task, problem: str, bug: bool = False) -> Failure:
-    return Failure(task.config.run_folder, " and ".join(run.described for run in task.runs), None, problem, bug)
-
-
-def _check_alike(tasks: Sequence[Task], jobs: int) -> None:
-    """Refuse GPUs on which ``auto`` would mean different precisions: figures would depend on which one took a run."""
-    able = {number: has_bf16(torch.device("cuda", number)) for number in range(torch.cuda.device_count())[:jobs]}
-    for config in (task.config for task in tasks):
-        if config.precision == "auto" and config.device in ("auto", "cuda") and len(set(able.values())) > 1:
-            one, other = (next(number for number, has in able.items() if has is wanted) for wanted in (True, False))
-            config.fail("precision", f"'auto' is bf16 on cuda:{one} and float32 on cuda:{other}; give float32 or bf16")
+    return Failure(task.folder, " and ".join(run.described for run in task.runs), None, problem, bug)
 
 
 def _placed(config: Config, slot: int, jobs: int) -> Config:
@@ -349,30 +262,10 @@ def _with(config: Config, key: str, value: object) -> Config:
     return config.model_copy(update={key: value})
 
 
-class _Log:
-    """Counts the lines of a run's log, which is a line a step, reading only what came since the last time."""
-
-    def __init__(self, config: Config) -> None:
-        self._path = config.run_folder / LOG_FILE
-        self._file, self._read, self._lines = -1, 0, 0  # inode, bytes, lines
-
-    def steps(self) -> int:
-        try:
-            with self._path.open("rb") as file:
-                found = os.fstat(file.fileno())
-                if found.st_ino != self._file or found.st_size < self._read:  # training cut it, and went on
-                    self._file, self._read, self._lines = found.st_ino, 0, 0
-                file.seek(self._read)
-                while block := file.read(1 << 20):
-                    self._read += len(block)
-                    self._lines += block.count(b"\n")
-        except OSError:
-            pass  # not there yet, or what the run's own process fails on, and tells
-        return self._lines
-
-
-def _network_key(config: Config) -> str:
-    """Runs of one key take about as long a step."""
-    own, data = config.model, config.data
-    batch = config.sampler.identities * config.sampler.images
-    return f"{own.backbone} {own.width} {own.last_stride} {data.height} {data.width} {batch} {config.threads}"
+def _check_alike(tasks: Sequence[Task], jobs: int) -> None:
+    """Refuse GPUs on which ``auto`` would mean different precisions: figures would depend on which one took a run."""
+    able = {number: has_bf16(torch.device("cuda", number)) for number in range(torch.cuda.device_count())[:jobs]}
+    for config in (task.config for task in tasks):
+        if config.precision == "auto" and config.device in ("auto", "cuda") and len(set(able.values())) > 1:
+            one, other = (next(number for number, has in able.items() if has is wanted) for wanted in (True, False))
+            config.fail("precision", f"'auto' is bf16 on cuda:{one} and float32 on cuda:{other}; give float32 or bf16")

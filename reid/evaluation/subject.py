@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,9 @@ from reid.config import Config
 from reid.engine import build
 from reid.engine.setup import Testing
 from reid.evaluation.targets import Adaptation
-from reid.networks import Network, default_testing, load
+from reid.networks import Network, default_testing, load, open_foreign
 from reid.networks.trained import Trained, TrainedNetwork
+from reid.retrieval.protocol import Protocol
 
 NOT_KNOWN = "not known"  # the source of a network that this project did not train
 
@@ -33,10 +35,20 @@ class Subject:
     run: TrainedNetwork | None = None
     adaptation: Adaptation | None = None
 
+    def under(self, protocol: Protocol | None) -> Subject:
+        """Tested under this protocol whatever the targets' cards say; None leaves it to them."""
+        return replace(self, testing=replace(self.testing, protocol=protocol))
+
     @property
     def digest(self) -> str:
         """Sixteen hexadecimal digits of the network's file or files."""
         return self.network.origin.network[:16]
+
+    @property
+    def precision(self) -> str:
+        """What the network computes in: what it says itself, since a graph's is float32 whatever is asked for."""
+        told = json.loads(self.network.origin.preprocessing).get("precision", self.testing.placement.precision)
+        return {"bfloat16": "bf16"}.get(told, told)
 
     @property
     def trained(self) -> Trained | None:
@@ -75,7 +87,19 @@ def subject_of_network(network: Network, overrides: Sequence[str] = ()) -> Subje
     """A network that was loaded with these ``overrides``."""
     if isinstance(network, TrainedNetwork):
         return Subject(network, network.folder, build.testing(network.config), network)
-    testing = default_testing(overrides)
+    return _filed_apart(network, default_testing(overrides))
+
+
+def foreign_subject(name: str, testing: Testing) -> Subject:
+    """A network of other origin, by name.
+
+    Raises:
+        InputError: naming what is missing or wrong.
+    """
+    return _filed_apart(open_foreign(name, testing), testing)
+
+
+def _filed_apart(network: Network, testing: Testing) -> Subject:
     place = Path(testing.output) / "networks" / f"{network.origin.name}_{network.origin.fingerprint[:8]}"
     return Subject(network, place, testing)
 

@@ -10,7 +10,10 @@ from typing import Any
 from reid.data.card import defined_by, load_card
 from reid.data.roots import Roots, joint_fingerprint
 from reid.data.samples import DataSet, Samples
+from reid.data.schema import Protocol
 from reid.errors import InputError
+
+SUFFIX: dict[Protocol, str] = {"cross-camera": "", "any-camera": " (any camera)"}
 
 
 @dataclass(frozen=True)
@@ -37,11 +40,22 @@ class Place:
 
 @dataclass(frozen=True)
 class Target:
-    """A data set to test on: one, or one for each of its random splits."""
+    """A data set to test on: one, or one for each of its random splits; ``label`` is the data set's."""
 
     label: str
     given: str  # the name by which it was asked for: a card's, or a path
     trials: tuple[DataSet, ...]
+
+    @property
+    def protocol(self) -> Protocol:
+        """What is left out for a query."""
+        return self.trials[0].card.protocol
+
+    @property
+    def filed(self) -> str:
+        """The name that its figures have in tables: with the protocol where that is not the usual one, since figures
+        of two protocols are not to be compared."""
+        return self.label + SUFFIX[self.protocol]
 
     @property
     def place(self) -> Place:
@@ -74,15 +88,15 @@ class Adaptation:
         return {"data": self.data, "images": len(self.samples), "key": self.key, **asdict(self.place)}
 
 
-def read_targets(roots: Roots, names: Sequence[str]) -> list[Target]:
-    """The test splits of each target.
+def read_targets(roots: Roots, names: Sequence[str], protocol: Protocol | None = None) -> list[Target]:
+    """The test splits of each target, under another protocol than its card's where one is given.
 
     Raises:
         InputError: one that cannot be read, two of one name.
     """
     targets: dict[str, Target] = {}
     for name in names:
-        trials = tuple(roots.datasets(name, ["query", "gallery"]))
+        trials = tuple(roots.datasets(name, ["query", "gallery"], protocol))
         label = trials[0].label if len(trials) == 1 else trials[0].name
         target = Target(label, name, trials)
         refuse_namesakes([*targets.values(), target])
@@ -124,9 +138,10 @@ def refuse_namesakes_of_sources(roots: Roots, sources: Sequence[str], targets: S
         refuse_namesakes([*tests, *others])
 
 
-def result_key(label: str, adaptation: Adaptation | None) -> str:
-    """The name under which results are filed."""
-    return label if adaptation is None else f"{label} (AdaBN {adaptation.data})"
+def result_key(label: str, protocol: Protocol, adaptation: Adaptation | None) -> str:
+    """The name under which results on a data set are filed."""
+    filed = label + SUFFIX[protocol]
+    return filed if adaptation is None else f"{filed} (AdaBN {adaptation.data})"
 
 
 def refuse_another(folder: Path, target: Target, adaptation: Adaptation | None, stored: Mapping[str, Any]) -> None:

@@ -27,18 +27,10 @@ from reid.models.state_dicts import (
     without_prefixes,
 )
 
-_TORCHVISION = "https://download.pytorch.org/models"  # IMAGENET1K_V1, the weights that the papers used
 _IBN_NET = "https://github.com/XingangPan/IBN-Net/releases/download/v1.0"
 
-# The hexadecimal digits in a file name are the first of its SHA-256.
-PUBLISHED: dict[str, str] = {
-    "resnet18": f"{_TORCHVISION}/resnet18-f37072fd.pth",
-    "resnet34": f"{_TORCHVISION}/resnet34-b627a593.pth",
-    "resnet50": f"{_TORCHVISION}/resnet50-0676ba61.pth",
-    "resnet101": f"{_TORCHVISION}/resnet101-63fe2227.pth",
-    "resnet152": f"{_TORCHVISION}/resnet152-394f9c45.pth",
-    "resnext50_32x4d": f"{_TORCHVISION}/resnext50_32x4d-7cdf4587.pth",
-    "resnext101_32x8d": f"{_TORCHVISION}/resnext101_32x8d-8ba56ff5.pth",
+# The hexadecimal digits in a file name are the first of its SHA-256, in torchvision's too.
+IBN_NET: dict[str, str] = {
     "resnet18_ibn_a": f"{_IBN_NET}/resnet18_ibn_a-2f571257.pth",
     "resnet34_ibn_a": f"{_IBN_NET}/resnet34_ibn_a-94bc1577.pth",
     "resnet50_ibn_a": f"{_IBN_NET}/resnet50_ibn_a-d9d0bb7b.pth",
@@ -74,6 +66,15 @@ class WeightsReport:
         )
 
 
+def published() -> dict[str, str]:
+    """The addresses of the published ImageNet weights, by backbone: IBN-Net's, and torchvision's first (IMAGENET1K_V1),
+    which are those that the papers used."""
+    from torchvision import models  # here: it takes as long to load as torch, and only `imagenet` needs it
+
+    plain = [name for name in BACKBONES if name in models.list_models()]
+    return {name: models.get_model_weights(name).IMAGENET1K_V1.url for name in plain} | IBN_NET
+
+
 def check_weights(name: str, width: float, weights: str) -> None:
     """Raise InputError where `weights` cannot suit the backbone `name` of that width; downloads and reads nothing."""
     if name.startswith(PREFIX):
@@ -87,9 +88,9 @@ def check_weights(name: str, width: float, weights: str) -> None:
             if not has_published_weights(name.removeprefix(PREFIX)):
                 raise InputError(f"weights imagenet: timm has none for {name}; choices: none, or a file's path")
             return
-        if name not in PUBLISHED:
+        if name not in (addresses := published()):
             raise InputError(
-                f"weights imagenet: none published for {name!r}, only for {sorted(PUBLISHED)}; "
+                f"weights imagenet: none published for {name!r}, only for {sorted(addresses)}; "
                 "choices: none, or a file's path (torchreid's model zoo links those of OSNet)"
             )
         if width != 1:
@@ -117,7 +118,8 @@ def load_weights(backbone: Backbone, name: str, weights: str) -> WeightsReport:
         return WeightsReport(origin="none")
     if isinstance(backbone, TimmBackbone):
         return _load_timm(backbone, weights)
-    path = _published_file(PUBLISHED[name]) if weights == "imagenet" else Path(weights).expanduser()
+    origin = published()[name] if weights == "imagenet" else weights
+    path = _published_file(origin) if weights == "imagenet" else Path(weights).expanduser()
     source = _state_dict(read_tensors(path), path)
     target = backbone.state_dict()
 
@@ -125,7 +127,7 @@ def load_weights(backbone: Backbone, name: str, weights: str) -> WeightsReport:
     loaded = [key for key in target if key in source]
     backbone.load_state_dict({key: source[key] for key in loaded}, strict=False)
     return WeightsReport(
-        origin=PUBLISHED[name] if weights == "imagenet" else weights,
+        origin=origin,
         sha256=sha256_of(path),
         loaded=loaded,
         missing=[key for key in target if key not in source],
@@ -139,13 +141,13 @@ def _load_timm(backbone: TimmBackbone, weights: str) -> WeightsReport:
     target = network.state_dict()
     if weights == "imagenet":
         try:
-            published = create(backbone.name, backbone.size, pretrained=True).state_dict()
+            downloaded = create(backbone.name, backbone.size, pretrained=True).state_dict()
         except Exception as error:  # a download fails with the errors of three libraries
             raise InputError(
                 f"weights imagenet: timm could not get those of {name} ({type(error).__name__}: {error}); get the file "
                 "another way and give its path instead of 'imagenet'"
             ) from error
-        network.load_state_dict(published)
+        network.load_state_dict(downloaded)
         origin = f"timm:{network.pretrained_cfg.get('hf_hub_id') or network.pretrained_cfg.get('url')}"
         return WeightsReport(origin, state_digest(network), list(target))
     path = Path(weights).expanduser()
@@ -207,6 +209,6 @@ def _published_file(url: str) -> Path:
                 f"weights imagenet: could not get {url} into {path.parent} ({error});"
                 " get the file another way and give its path instead of 'imagenet'"
             ) from error
-    elif not (found := sha256_of(path)).startswith(prefix):
-        raise InputError(f"{path}: its SHA-256 starts with {found[: len(prefix)]}, not {prefix}; delete it and retry")
+    elif not (digest := sha256_of(path)).startswith(prefix):  # torch looks at it when it downloads alone
+        raise InputError(f"{path}: its SHA-256 starts with {digest[: len(prefix)]}, not {prefix}; delete it and retry")
     return path

@@ -12,24 +12,27 @@ MEASURED = {
 }
 
 
-def mixtures(results: pd.DataFrame) -> list[str]:
+def mixtures(results: pd.DataFrame, compared: str | None = None) -> list[str]:
     """A sentence for each source and each of :data:`MEASURED` that is not the same in all rows of that source, which
     are what is compared: models, seeds, home and abroad. Rows that do not tell (of older files) say nothing.
 
-    ``results`` has the columns model, source, target, seed and those of :data:`MEASURED`.
+    Args:
+        results: with the columns model, source, target, seed and those of :data:`MEASURED`.
+        compared: what is compared, in words, where it is all rows, of whatever source.
     """
-    found = []
-    for source, rows in results.groupby("source", sort=False):
-        for column, words in MEASURED.items():
+    groups = [(f"networks trained on {source}", rows) for source, rows in results.groupby("source", sort=False)]
+    sentences = []
+    for words, rows in groups if compared is None else [(compared, results)]:
+        for column, measured in MEASURED.items():
             kinds = rows[column].fillna("").astype(str).map(_kind)
             known = [kind for kind in dict.fromkeys(kinds) if kind]
             if len(known) > 1:
                 each = "; ".join(f"{kind}: {_who(rows[kinds == kind], rows)}" for kind in known)
-                found.append(
-                    f"Not measured alike: of networks trained on {source} the {words} differs ({each}); a difference "
-                    "between them may come from that."
+                sentences.append(
+                    f"Not measured alike: of {words} the {measured} differs ({each}); a difference between them may "
+                    "come from that."
                 )
-    return found
+    return sentences
 
 
 def _kind(value: str) -> str:
@@ -39,12 +42,12 @@ def _kind(value: str) -> str:
     return "cpu" if value.split(" ")[0] == "cpu" else "cuda"
 
 
-def _who(own: pd.DataFrame, all_rows: pd.DataFrame) -> str:
+def _who(alike: pd.DataFrame, all_rows: pd.DataFrame) -> str:
     """The rows of one kind, by no more columns than tell them from the others."""
-    other = all_rows.drop(index=own.index)
+    other = all_rows.drop(index=alike.index)
     for columns in (["model"], ["target"], ["seed"], ["model", "seed"], ["model", "seed", "target"]):
         names = {"seed": "seed ", "target": "on "}
-        groups = own[columns].drop_duplicates()
+        groups = alike[columns].drop_duplicates()
         if groups.merge(other[columns].drop_duplicates(), on=columns).empty:
             break
     shown = [

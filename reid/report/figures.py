@@ -63,9 +63,9 @@ def heat_maps(benchmark: Benchmark) -> Picture:
         ((mAP, "mAP, %", {"vmin": 0, "vmax": 1, "cmap": "cividis"}),
          (drop, "drop, points", {"vmin": -worst, "vmax": worst, "cmap": "PuOr"}))
     ):  # fmt: skip
-        own = list(axes[half * down : (half + 1) * down].flat)
+        panels = list(axes[half * down : (half + 1) * down].flat)
         image = None
-        for place, panel in enumerate(own):
+        for place, panel in enumerate(panels):
             if place >= len(benchmark.models):
                 panel.set_visible(False)
                 continue
@@ -76,7 +76,7 @@ def heat_maps(benchmark: Benchmark) -> Picture:
             panel.set_xticks(range(len(targets)), targets, rotation=30, ha="right", fontsize=8)
             panel.set_yticks(range(len(sources)), sources, fontsize=8)
         if image is not None:
-            bar = figure.colorbar(image, ax=own, shrink=0.9)
+            bar = figure.colorbar(image, ax=panels, shrink=0.9)
             bar.ax.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f}")
     figure.supxlabel("tested on", fontsize=9)
     figure.supylabel("trained on", fontsize=9)
@@ -128,15 +128,15 @@ def cmc_curves(benchmark: Benchmark) -> Picture:
 def cmc(first_ranks: pd.DataFrame) -> np.ndarray:
     """(RANKS,) share of queries with ``first_rank`` within 1..RANKS, the mean of each seed's."""
     ranks = np.arange(1, RANKS + 1)
-    curves = [(own["first_rank"].to_numpy()[:, None] <= ranks).mean(axis=0) for _, own in first_ranks.groupby("seed")]
+    curves = [(rows["first_rank"].to_numpy()[:, None] <= ranks).mean(axis=0) for _, rows in first_ranks.groupby("seed")]
     return np.mean(curves, axis=0)
 
 
 def _cmc_panel(axes: Axes, benchmark: Benchmark, direction: Direction, look: dict[str, Style]) -> None:
     queries = benchmark.queries
-    own = queries[(queries["source"] == direction.source) & (queries["target"] == direction.target)]
+    here = queries[(queries["source"] == direction.source) & (queries["target"] == direction.target)]
     for model, style in look.items():
-        rows = own[own["model"] == model]
+        rows = here[here["model"] == model]
         if len(rows):
             axes.plot(range(1, RANKS + 1), 100 * cmc(rows), color=style.color, ls=style.dash, marker=style.marker,
                       ms=4, markevery=[0, 4, 9, 19])  # fmt: skip

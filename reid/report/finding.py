@@ -30,7 +30,9 @@ def subject(benchmark: Benchmark) -> str:
     more = (
         f" Of these, {listed(seeing)} took batch-norm statistics from the target's unlabelled images." if seeing else ""
     )
-    return f"{first}{more} Valid queries: {counts}; in-domain means the test split of the data trained on."
+    networks = benchmark.networks
+    beside = f" Networks of other origin, in a table of their own: {listed(networks)}." if networks else ""
+    return f"{first}{more}{beside} Valid queries: {counts}; in-domain means the test split of the data trained on."
 
 
 def findings(
@@ -43,10 +45,10 @@ def findings(
     if len(benchmark.models) < 2:
         return losses(benchmark.models[0], gaps)
     first, last = benchmark.models[0], benchmark.models[-1]
-    own = comparisons.query("model_a == @last and model_b == @first and metric == 'mAP'", engine="python")
-    own = own.astype({"in_domain": bool, "significant": bool})
+    pairs = comparisons.query("model_a == @last and model_b == @first and metric == 'mAP'", engine="python")
+    pairs = pairs.astype({"in_domain": bool, "significant": bool})
     sentences = []
-    for rows, where in ((own[~own["in_domain"]], "Cross-domain"), (own[own["in_domain"]], "In-domain")):
+    for rows, where in ((pairs[~pairs["in_domain"]], "Cross-domain"), (pairs[pairs["in_domain"]], "In-domain")):
         if len(rows):
             sentences.append(f"{where}, {_against(last, first, rows)}{_one_seed(rows)}")
     if not sentences:
@@ -60,10 +62,10 @@ def _against(last: str, first: str, rows: pd.DataFrame) -> str:
     above, below = rows[rows["significant"] & (rows["value"] > 0)], rows[rows["significant"] & (rows["value"] < 0)]
     neither = rows[~rows["significant"]]
     parts = []
-    for found, word in ((above, "above"), (below, "below")):
-        if len(found):
+    for group, word in ((above, "above"), (below, "below")):
+        if len(group):
             parts.append(
-                f"significantly {word} {first} in mAP on {len(found)} of {_directions(len(rows))}: {_each(found)}"
+                f"significantly {word} {first} in mAP on {len(group)} of {_directions(len(rows))}: {_each(group)}"
             )
     text = f"{last} is {'; it is '.join(parts)}" if parts else ""
     if len(neither):
@@ -88,15 +90,15 @@ def _each(rows: pd.DataFrame) -> str:
 
 def losses(model: str, gaps: pd.DataFrame) -> list[str]:
     """What a model loses abroad, in mAP."""
-    own = gaps[(gaps["model"] == model) & (gaps["metric"] == "mAP")]
-    if own.empty:
+    rows = gaps[(gaps["model"] == model) & (gaps["metric"] == "mAP")]
+    if rows.empty:
         return []
-    own = own.assign(value=-own["value"], low=-own["high"], high=-own["low"])
-    open_ = own[~own["significant"].astype(bool)]
-    text = f"From home to abroad {model}'s mAP changes: {_each(own)}"
+    rows = rows.assign(value=-rows["value"], low=-rows["high"], high=-rows["low"])
+    open_ = rows[~rows["significant"].astype(bool)]
+    text = f"From home to abroad {model}'s mAP changes: {_each(rows)}"
     if len(open_):
         text += f"; not significant on {listed([f'{row.source} → {row.target}' for row in lines(open_)])}"
-    return [f"{text}.{_one_seed(own)}"]
+    return [f"{text}.{_one_seed(rows)}"]
 
 
 def _one_seed(rows: pd.DataFrame) -> str:

@@ -19,13 +19,13 @@ def forest(comparisons: pd.DataFrame, models: Sequence[str], metric: str = "mAP"
     if rows.empty:
         return None
     groups = [(name, rows[rows["in_domain"] == flag]) for name, flag in (("in-domain", True), ("cross-domain", False))]
-    groups = [(name, own) for name, own in groups if len(own)]
-    heights = [len(own) + own.groupby(["model_a", "model_b"]).ngroups for _, own in groups]
+    groups = [(name, differences) for name, differences in groups if len(differences)]
+    heights = [len(differences) + differences.groupby(["model_a", "model_b"]).ngroups for _, differences in groups]
     figure = Figure(figsize=(7.5, 1.0 + 0.5 * len(groups) + 0.26 * sum(heights)), layout="constrained")
     panels = figure.subplots(len(groups), 1, sharex=True, squeeze=False, gridspec_kw={"height_ratios": heights})[:, 0]
     look = styles(models)
-    for panel, (name, own) in zip(panels, groups, strict=True):
-        _forest(panel, own, look)
+    for panel, (name, differences) in zip(panels, groups, strict=True):
+        _forest(panel, differences, look)
         panel.set_title(name, loc="left", fontsize=10, fontweight="bold")
     panels[-1].set_xlabel(f"difference in {metric}, percentage points, with 95 % interval", fontsize=9)
     figure.legend(handles=_ahead(rows, look), loc="outside lower center", ncols=3, fontsize=8, frameon=False)
@@ -39,12 +39,12 @@ def forest(comparisons: pd.DataFrame, models: Sequence[str], metric: str = "mAP"
 
 def _forest(axes: Axes, rows: pd.DataFrame, look: dict[str, Style]) -> None:
     y, ticks, names = 0, [], []
-    for (later, earlier), own in rows.groupby(["model_a", "model_b"], sort=False):
+    for (later, earlier), differences in rows.groupby(["model_a", "model_b"], sort=False):
         axes.text(0, y, f"  {later} minus {earlier}", fontsize=8, fontweight="bold", va="center",
                   transform=axes.get_yaxis_transform())  # fmt: skip
         ticks.append(y)
         names.append("")
-        for row in lines(own):
+        for row in lines(differences):
             y += 1
             style = look[str(later if row.value > 0 else earlier)]
             axes.plot([100 * row.low, 100 * row.high], [y, y], color=style.color, lw=1.6)

@@ -24,11 +24,11 @@ def answer_table(names: Sequence[str], answers: Sequence[Answer]) -> str:
     few = len(answers) <= LISTED
     lines = [["query", "rank", "id", "person", "camera", "time (UTC)", "distance", "probability", "same person"]]
     for name, answer in zip(names, answers, strict=True):
-        own = Path(name).name
+        file = Path(name).name
         for hit in answer.hits if few else answer.hits[:1]:
-            lines.append([own, *_cells(hit)])
+            lines.append([file, *_cells(hit)])
         if not answer.hits or answer.nobody:
-            lines.append([own, *[""] * 7, "nobody" if answer.nobody else "no entry"])
+            lines.append([file, *[""] * 7, "nobody" if answer.nobody else "no entry"])
     return align(lines)
 
 

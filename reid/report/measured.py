@@ -30,12 +30,12 @@ def drops(results: pd.DataFrame) -> Means:
     Of a source of several data sets the in-domain mAP is the plain mean of their test splits', of all of them.
     """
     run = ["model", "source", "seed"]
-    own = results[results["in_domain"]]
-    own = own.assign(wanted=own.groupby("source")["target"].transform("nunique"))
-    grouped = own.groupby(run)
+    in_domain = results[results["in_domain"]]
+    in_domain = in_domain.assign(wanted=in_domain.groupby("source")["target"].transform("nunique"))
+    grouped = in_domain.groupby(run)
     home = grouped["mAP"].mean(skipna=False).where(grouped["target"].nunique() == grouped["wanted"].first())
-    crossed = results[~results["in_domain"]].join(home.rename("own"), on=run)
-    return means(crossed.assign(drop=crossed["mAP"] - crossed["own"]).dropna(subset="drop"), "drop")
+    crossed = results[~results["in_domain"]].join(home.rename("home"), on=run)
+    return means(crossed.assign(drop=crossed["mAP"] - crossed["home"]).dropna(subset="drop"), "drop")
 
 
 def label(direction: Direction) -> str:
@@ -97,20 +97,20 @@ def every_figure(benchmark: Benchmark) -> Table:
     rows = []
     for direction in benchmark.main_directions:
         for model in benchmark.models:
-            own = benchmark.results.query("model == @model and source == @direction.source", engine="python")
-            own = own[own["target"] == direction.target]
-            if own.empty:
+            here = benchmark.results.query("model == @model and source == @direction.source", engine="python")
+            here = here[here["target"] == direction.target]
+            if here.empty:
                 continue
-            low, high = own["mAP"].min(), own["mAP"].max()
+            low, high = here["mAP"].min(), here["mAP"].max()
             spread = MISSING if math.isnan(low) else f"{percent(low)} to {percent(high)}"
-            figures = [percent(own[name].mean(skipna=False)) for name in ("rank1", "rank5", "rank10", "mINP")]
-            counts = [" / ".join(f"{int(n)}" for n in own[name].dropna().unique()) for name in ("queries", "gallery")]
+            figures = [percent(here[name].mean(skipna=False)) for name in ("rank1", "rank5", "rank10", "mINP")]
+            counts = [" / ".join(f"{int(n)}" for n in here[name].dropna().unique()) for name in ("queries", "gallery")]
             rows.append(
                 (
                     benchmark.shown(model),
                     label(direction),
-                    str(len(own)),
-                    percent(own["mAP"].mean(skipna=False)),
+                    str(len(here)),
+                    percent(here["mAP"].mean(skipna=False)),
                     spread,
                     *figures,
                     *counts,
@@ -154,7 +154,7 @@ def estimate(row: Any) -> tuple[str, str, str, str]:
 
 def gap_tables(benchmark: Benchmark, gaps: pd.DataFrame, differences: pd.DataFrame) -> list[Table]:
     """Each model's gap, and the differences between models: mAP at a glance, then everything."""
-    own = [
+    each = [
         (benchmark.shown(row.model), f"{row.source} → {row.target}", statistics.METRICS[row.metric], *estimate(row))
         for row in lines(gaps)
     ]
@@ -169,9 +169,9 @@ def gap_tables(benchmark: Benchmark, gaps: pd.DataFrame, differences: pd.DataFra
     ]
     first = ("gap, points", *ESTIMATE[1:])
     tables = [
-        Table("gaps", "Gap of each model", GAPS, ("model", "trained on → tested on", "metric", *first), tuple(own), 3,
+        Table("gaps", "Gap of each model", GAPS, ("model", "trained on → tested on", "metric", *first), tuple(each), 3,
               note=with_marks("In-domain minus cross-domain: the drop with its sign turned; above zero the model loses "
-                              "abroad.", [row[0] for row in own])),
+                              "abroad.", [row[0] for row in each])),
         Table("gap-differences", "Differences of gaps", GAP_DIFFERENCES,
               ("models", "trained on → tested on", "metric", *ESTIMATE), tuple(pairs), 3,
               note=with_marks("Below zero the model named first loses less abroad than the other.",
@@ -188,17 +188,17 @@ def gap_tables(benchmark: Benchmark, gaps: pd.DataFrame, differences: pd.DataFra
 
 def _at_a_glance(benchmark: Benchmark, key: str, title: str, csv: str, frame: pd.DataFrame, note: str) -> Table:
     """Directions as lines, models or pairs of models as columns: mAP alone."""
-    own = [
+    shown = [
         (benchmark.shown(row.model) if "model" in frame else pair(benchmark, row), f"{row.source} → {row.target}", row)
         for row in lines(frame)
         if row.metric == "mAP"
     ]
     cells = {
         (name, direction): f"{points(row.value)} {interval(row.low, row.high)}{'' if row.significant else ' n.s.'}"
-        for name, direction, row in own
+        for name, direction, row in shown
     }
-    names = tuple(dict.fromkeys(name for name, _, _ in own))
-    directions = dict.fromkeys(direction for _, direction, _ in own)
+    names = tuple(dict.fromkeys(name for name, _, _ in shown))
+    directions = dict.fromkeys(direction for _, direction, _ in shown)
     rows = tuple((way, *(cells.get((name, way), MISSING) for name in names)) for way in directions)
     header = ("trained on → tested on", *(f"{name}, points" for name in names))
     note = with_marks(f"{note} 95 % intervals; n.s.: not significant.", names)
@@ -212,10 +212,10 @@ def divergence_table(benchmark: Benchmark) -> Table | None:
     rows = []
     known = [*benchmark.models, *dict.fromkeys(benchmark.divergence["model"])]
     frame = benchmark.divergence.assign(place=[known.index(model) for model in benchmark.divergence["model"]])
-    for (by, _, model, stage), own in frame.groupby(["by", "place", "model", "stage"]):
-        norm = "yes: near zero by construction" if own["instance_norm"].all() else "no"
-        figures = [f"{own['mean'].median():.3g}", f"{own['median'].median():.3g}"]
-        rows.append((str(model), f"between {PLURALS.get(str(by), by)}", str(stage), norm, *figures, str(len(own))))
+    for (by, _, model, stage), of_stage in frame.groupby(["by", "place", "model", "stage"]):
+        norm = "yes: near zero by construction" if of_stage["instance_norm"].all() else "no"
+        figures = [f"{of_stage['mean'].median():.3g}", f"{of_stage['median'].median():.3g}"]
+        rows.append((str(model), f"between {PLURALS.get(str(by), by)}", str(stage), norm, *figures, str(len(of_stage))))
     header = (
         "model", "divergence", "stage", "ends in instance norm",
         "mean over channels, nats", "median over channels, nats", "measured",

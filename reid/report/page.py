@@ -16,7 +16,7 @@ from PIL import Image
 from reid.evaluation import gap
 from reid.files import write_atomically
 from reid.progress import track
-from reid.report import figures, finding, forest, measured, pictures, published, remedies, stages, statistics
+from reid.report import figures, finding, foreign, forest, measured, pictures, published, remedies, stages, statistics
 from reid.report.epochs import epoch_table
 from reid.report.inputs import Benchmark, read_benchmarks
 from reid.report.provenance import data_table, package_table, run_table
@@ -37,7 +37,9 @@ def build_report(folders: Sequence[Path], output: Path | None = None, progress: 
         ("comparisons", lambda done: statistics.comparisons(done["benchmark"])),
         ("gaps", lambda done: statistics.gaps(done["benchmark"])),
         ("remedies", lambda done: statistics.remedy_comparisons(done["benchmark"])),
-        ("figures", lambda done: _figures(done["benchmark"], done["comparisons"][0])),
+        ("networks", lambda done: foreign.network_figures(done["benchmark"])),
+        ("network_comparisons", lambda done: foreign.network_comparisons(done["benchmark"])),
+        ("figures", lambda done: _figures(done["benchmark"], done["comparisons"][0], done["networks"][0])),
         ("lists", lambda done: pictures.ranked_lists(done["benchmark"])),
     ]
     done: dict[str, Any] = {"benchmark": read_benchmarks(folders)}
@@ -48,12 +50,13 @@ def build_report(folders: Sequence[Path], output: Path | None = None, progress: 
     return _write(done, folders[0] if output is None else output)
 
 
-def _figures(benchmark: Benchmark, comparisons: pd.DataFrame) -> dict[str, figures.Picture]:
+def _figures(benchmark: Benchmark, comparisons: pd.DataFrame, networks: pd.DataFrame) -> dict[str, figures.Picture]:
     drawn = [
         figures.heat_maps(benchmark),
         forest.forest(comparisons, benchmark.models),
         figures.cmc_curves(benchmark),
         stages.divergence(benchmark.divergence, benchmark.models),
+        foreign.network_picture(networks),
     ]
     return {picture.name: picture for picture in drawn if picture is not None}
 
@@ -68,6 +71,7 @@ def _tables(done: dict[str, Any]) -> dict[str, Table]:
         tables.append(measured.comparison_table(benchmark, comparisons))
     tables += measured.gap_tables(benchmark, gaps, differences)
     tables += remedies.remedy_tables(benchmark, done["remedies"][0])
+    tables += foreign.network_tables(benchmark, done["networks"][0], done["network_comparisons"][0])
     tables += [table for table in (epoch_table(benchmark), measured.divergence_table(benchmark)) if table]
     tables += [*beside.matching, *beside.context, data_table(benchmark), run_table(benchmark), package_table(benchmark)]
     return {table.key: table for table in tables}
@@ -84,6 +88,9 @@ def _write(done: dict[str, Any], output: Path) -> list[Path]:
         MARKDOWN: markdown(list(tables.values()), done["benchmark"].warnings),
         LATEX: latex(list(tables.values()), done["benchmark"].warnings),
     }
+    if done["benchmark"].networks:
+        contents[foreign.NETWORKS] = done["networks"][0].to_csv(index=False)
+        contents[foreign.NETWORK_COMPARISONS] = done["network_comparisons"][0].to_csv(index=False)
     contents |= {f"{IMAGES}/{picture.name}.png": picture.content for picture in done["figures"].values()}
     example = _example(done["lists"])
     if example:
@@ -126,7 +133,9 @@ def render(done: dict[str, Any], tables: dict[str, Table]) -> str:
         warnings=benchmark.warnings,
         missing=benchmark.missing,
         findings=finding.findings(benchmark, done["comparisons"][0], done["gaps"][0], done["comparisons"][1]),
-        left_out={name: done[name][-1] for name in ("comparisons", "gaps", "remedies")},
+        left_out={
+            name: done[name][-1] for name in ("comparisons", "gaps", "remedies", "networks", "network_comparisons")
+        },
         tables=tables,
         figures=done["figures"],
         lists=done["lists"],

@@ -114,10 +114,10 @@ def _lists_folder(benchmark: Benchmark, model: str, run: Path, target: str) -> P
     """Where a run's lists on ``target`` lie; with statistics of the target they have a name of their own."""
     if model not in benchmark.sees_target:
         return run / "targets" / target
-    found = sorted(path for path in (run / "targets").glob("*") if path.name.startswith(f"{target} (AdaBN"))
-    if not found:
+    folders = sorted(path for path in (run / "targets").glob("*") if path.name.startswith(f"{target} (AdaBN"))
+    if not folders:
         raise InputError(f"{run / 'targets'}: holds no lists of {target} with adapted statistics")
-    return found[0]
+    return folders[0]
 
 
 def _read_ranks(path: Path) -> pd.DataFrame:
@@ -148,10 +148,10 @@ def _groups(sources: list[_Source]) -> Iterator[Group]:
 def _failures(loser: _Source, winner: _Source, paths: list[str]) -> Group:
     """Queries whose first match is wrong with one model and right with the other, by difference in AP."""
     lost, won = loser.queries.loc[paths], winner.queries.loc[paths]
-    found = (won["ap"] - lost["ap"])[(lost["first_rank"] > 1) & (won["first_rank"] == 1)]
-    chosen = found.sort_values(ascending=False, kind="stable").index[:EXAMPLES]
+    gains = (won["ap"] - lost["ap"])[(lost["first_rank"] > 1) & (won["first_rank"] == 1)]
+    chosen = gains.sort_values(ascending=False, kind="stable").index[:EXAMPLES]
     rule = (
-        f"Rank 1 is wrong with {loser.model} and right with {winner.model}: {len(found):,} of {len(paths):,} "
+        f"Rank 1 is wrong with {loser.model} and right with {winner.model}: {len(gains):,} of {len(paths):,} "
         f"queries; shown {'are those' if len(chosen) != 1 else 'is the one'} with the largest difference in AP."
     )
     lists = [one for path in chosen for one in _lists([loser, winner], str(path))]
@@ -161,10 +161,10 @@ def _failures(loser: _Source, winner: _Source, paths: list[str]) -> Group:
 def _lists(sources: list[_Source], path: str) -> Iterator[RankedList]:
     for source in sources:
         rows = source.ranks[source.ranks["query_path"] == path]
-        own: Any = source.queries.loc[path]
+        query: Any = source.queries.loc[path]
         marks = ", ".join(f"{row.rank} {'right' if row.match else 'wrong'}" for row in lines(rows))
-        title = f"{source.model}: AP {100 * own['ap']:.1f} %, first match at rank {int(own['first_rank'])}"
-        alt = f"Query {path}, person {own['pid']}, camera {own['camid']}, with {source.model}: {marks}."
+        title = f"{source.model}: AP {100 * query['ap']:.1f} %, first match at rank {int(query['first_rank'])}"
+        alt = f"Query {path}, person {query['pid']}, camera {query['camid']}, with {source.model}: {marks}."
         yield RankedList(title, alt, _jpeg(_strip(source.root, path, rows)))
 
 

@@ -10,6 +10,7 @@ import matplotlib
 matplotlib.use("Agg")
 from matplotlib.figure import Figure
 
+from reid.evaluation.subject import NOT_KNOWN
 from reid.files import write_atomically
 from reid.report.figures import png
 from reid.report.table import Row
@@ -25,34 +26,38 @@ def gap_plot(rows: Sequence[Row], path: Path) -> None:
     figure = Figure(figsize=(8, 1.3 + 0.22 * len(runs) * (len(targets) + 1)), layout="constrained")
     axes = figure.add_subplot()
     labelled: set[str] = set()
+    abroad = {row.target: f"on {row.target}, never seen in training" for row in rows}
+    abroad |= {row.target: f"on {row.target}" for row in rows if row.source == NOT_KNOWN}
     for line, run in enumerate(runs):
         for place, target in enumerate(targets):
-            found = [row for row in rows if (row.model, row.source, row.seed) == run and row.target == target]
-            if not found:
+            tested = [row for row in rows if (row.model, row.source, row.seed) == run and row.target == target]
+            if not tested:
                 continue
-            own = found[0].in_domain
-            label = "in-domain (the source's own test split)" if own else f"on {target}, never seen in training"
+            row = tested[0]
+            label = "in-domain (the source's own test split)" if row.in_domain else abroad[target]
             y = line + (place - (len(targets) - 1) / 2) * height
             axes.barh(
                 y,
-                100 * found[0].mAP,
+                100 * row.mAP,
                 height * 0.92,
-                color=IN_DOMAIN if own else CROSS_DOMAIN[place % len(CROSS_DOMAIN)],
+                color=IN_DOMAIN if row.in_domain else CROSS_DOMAIN[place % len(CROSS_DOMAIN)],
                 label=None if label in labelled else label,
             )
             axes.annotate(
-                f"{100 * found[0].mAP:.1f}",
-                (100 * found[0].mAP, y),
+                f"{100 * row.mAP:.1f}",
+                (100 * row.mAP, y),
                 (3, 0),
                 textcoords="offset points",
                 va="center",
                 fontsize=8,
             )
             labelled.add(label)
-    axes.set_yticks(range(len(runs)), [f"{model}\n(trained on {source})" for model, source, _ in runs], fontsize=9)
+    names = [model if source == NOT_KNOWN else f"{model}\n(trained on {source})" for model, source, _ in runs]
+    axes.set_yticks(range(len(runs)), names, fontsize=9)
     axes.invert_yaxis()
     axes.set_xlim(0, 100)
-    axes.set_xlabel(f"mAP in %, seed {', '.join(str(seed) for seed in dict.fromkeys(run[2] for run in runs))}")
+    seeds = [str(seed) for seed in dict.fromkeys(run[2] for run in runs) if seed is not None]
+    axes.set_xlabel(f"mAP in %, seed {', '.join(seeds)}" if seeds else "mAP in %")
     axes.spines[["top", "right"]].set_visible(False)
     figure.legend(loc="outside upper center", ncols=2, fontsize=9, frameon=False)
     write_atomically(path, png(figure))

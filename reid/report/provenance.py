@@ -20,9 +20,11 @@ RUN = {
 def run_table(benchmark: Benchmark) -> Table:
     """One line a network."""
     frame = pd.concat([benchmark.results, benchmark.remedies]).drop_duplicates(["model", "source", "seed", "run"])
+    foreign = benchmark.foreign.drop_duplicates(["model", "source"]).assign(seed="")
     rows = tuple(
-        (row["model"], row["source"], str(row["seed"]), *(_cell(row.get(column)) for column in RUN))
-        for _, row in frame.iterrows()
+        (row["model"], row["source"], _cell(row["seed"]), *(_cell(row.get(column)) for column in RUN))
+        for part in (frame, foreign)
+        for _, row in part.iterrows()
     )
     files = f"{RESULTS} and {REMEDIES}" if len(benchmark.remedies) else RESULTS
     return Table("runs", "Networks", files, ("model", "trained on", "seed", *RUN.values()), rows, words=12)
@@ -34,9 +36,10 @@ def data_table(benchmark: Benchmark) -> Table:
     labels = list(dict.fromkeys([*benchmark.results["target"], *known]))
     rows = []
     for label in labels:
-        own = benchmark.results[benchmark.results["target"] == label]
+        tested = benchmark.results[benchmark.results["target"] == label]
         counts = [
-            " / ".join(f"{int(n)}" for n in own[name].dropna().unique()) or MISSING for name in ("queries", "gallery")
+            " / ".join(f"{int(n)}" for n in tested[name].dropna().unique()) or MISSING
+            for name in ("queries", "gallery")
         ]
         entry = known.get(label, {})
         notes = entry.get("notes") or []

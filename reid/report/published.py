@@ -131,11 +131,11 @@ def _ours(benchmark: Benchmark, directions: set[tuple[str, str]]) -> list[Publis
         for model in benchmark.models if sets in directions else ():
             key = (model, one.source, one.target)
             if key in figures["mAP"]:
-                own = {name: None if math.isnan(found[key]) else 100 * found[key] for name, found in figures.items()}
+                percent = {name: None if math.isnan(mean[key]) else 100 * mean[key] for name, mean in figures.items()}
                 flags = ("Duke",) if DUKE in sets else ()
                 note = MARKED.removeprefix(f"{MARK} ") if model in benchmark.sees_target else ""
                 head = (f"ours: {benchmark.shown(model)}", MISSING_BACKBONE, one.source, one.target)
-                rows.append(Published(*head, own["rank1"], own["mAP"], own["mINP"], flags, OURS, note))
+                rows.append(Published(*head, percent["rank1"], percent["mAP"], percent["mINP"], flags, OURS, note))
     return rows
 
 

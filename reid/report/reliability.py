@@ -19,9 +19,9 @@ NONE_MET = 0.5  # of a pair: where a rate of zero is drawn on an axis of powers 
 def table(calibration: Calibration) -> list[list[str]]:
     """A row a data set and rate, for :func:`reid.report.table.align`; with 95 % intervals in brackets."""
     lines = [HEADER]
-    for own in calibration.unresolved:
-        cells = [f"{calibration.source}, fitted half", f"{100 * own.rate:g}", "not resolved", *["-"] * 4]
-        lines.append([*cells, f"{own.pairs:,} of {own.needed:,}", f"{calibration.fitted.true:,}"])
+    for rate in calibration.unresolved:
+        cells = [f"{calibration.source}, fitted half", f"{100 * rate.rate:g}", "not resolved", *["-"] * 4]
+        lines.append([*cells, f"{rate.pairs:,} of {rate.needed:,}", f"{calibration.fitted.true:,}"])
     for data_set in (calibration.held, *calibration.targets):
         for row in data_set.rates:
             shares = (row.false_match, row.true_match, row.fpir, row.dir)
@@ -47,7 +47,7 @@ def reliability_picture(calibration: Calibration) -> Picture:
     figure.suptitle(f"{calibration.model}, calibrated on half of the people of {calibration.source}", fontsize=11)
     handles, labels = curves.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", fontsize=9, frameon=False)
-    errors = ", ".join(f"{own.name} {100 * own.calibration_error:.1f}" for own in data_sets)
+    errors = ", ".join(f"{data_set.name} {100 * data_set.calibration_error:.1f}" for data_set in data_sets)
     caption = (
         "Left: share of pairs that are of one person, against the probability stated, at even odds; below, the pairs "
         f"behind each point. Expected calibration error, points: {errors}. Right: false-match rates met at the "
@@ -62,9 +62,9 @@ def _curve(curves: Axes, counts: Axes, data_set: Measured, style: Style) -> None
     pairs = f"{some.true_match.count:,} pairs of one person, {some.false_match.count:,} of two"
     label = f"{data_set.name}: {data_set.people} people, {pairs}"
     look: dict[str, Any] = {"color": style.color, "ls": style.dash, "marker": style.marker, "ms": 5}
-    predicted = [own.predicted for own in data_set.bins]
-    curves.plot(predicted, [own.met for own in data_set.bins], label=label, **look)
-    counts.plot(predicted, [own.true + own.false for own in data_set.bins], **look)
+    predicted = [each.predicted for each in data_set.bins]
+    curves.plot(predicted, [each.met for each in data_set.bins], label=label, **look)
+    counts.plot(predicted, [each.true + each.false for each in data_set.bins], **look)
 
 
 def _met(axes: Axes, data_set: Measured, style: Style, shift: float) -> None:

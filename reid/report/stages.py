@@ -81,10 +81,10 @@ def _divergence_panel(axes: Axes, frame: pd.DataFrame, look: dict[str, Style]) -
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def readiness(found: Readiness, title: str) -> Picture:
+def readiness(standing: Readiness, title: str) -> Picture:
     """Known data sets as points, divergence against drop in mAP; the new site, whose drop is not known, as a line."""
-    known = [place for place in found.places if place.drop is not None]
-    (site,) = (place for place in found.places if place.drop is None)
+    known = [place for place in standing.places if place.drop is not None]
+    (site,) = (place for place in standing.places if place.drop is None)
     figure = Figure(figsize=(6.4, 3.6), layout="constrained")
     axes = figure.add_subplot()
     axes.set_xscale("log")
@@ -101,4 +101,4 @@ def readiness(found: Readiness, title: str) -> Picture:
     axes.set_ylabel("drop in mAP, points", fontsize=9)
     axes.set_title(title, fontsize=10)
     axes.spines[["top", "right"]].set_visible(False)
-    return picture("readiness", figure, f"{found.verdict} {found.caveat}", found.verdict)
+    return picture("readiness", figure, f"{standing.verdict} {standing.caveat}", standing.verdict)

@@ -43,20 +43,20 @@ def comparisons(benchmark: Benchmark) -> tuple[pd.DataFrame, list[str]]:
 def _compare(queries: pd.DataFrame, benchmark: Benchmark, order: Sequence[str]) -> tuple[pd.DataFrame, list[str]]:
     rows, left_out = [], []
     for source, target in dict.fromkeys(zip(queries["source"], queries["target"], strict=True)):
-        own = queries[(queries["source"] == source) & (queries["target"] == target)]
-        for b, a in combinations(sorted(own["model"].unique(), key=order.index), 2):
+        here = queries[(queries["source"] == source) & (queries["target"] == target)]
+        for b, a in combinations(sorted(here["model"].unique(), key=order.index), 2):
             try:
-                found = gap.compare_models(own[own["model"].isin([a, b])], benchmark.in_domain)
+                compared = gap.compare_models(here[here["model"].isin([a, b])], benchmark.in_domain)
             except InputError as error:
                 left_out.append(f"{a} minus {b}, {source} → {target}: {error}")
                 continue
-            rows += [_oriented(_row(one, COMPARISONS), order) for one in found]
+            rows += [_oriented(_row(one, COMPARISONS), order) for one in compared]
     return _sorted(pd.DataFrame(rows, columns=COMPARISONS), benchmark, order), left_out
 
 
 def gaps(benchmark: Benchmark) -> tuple[pd.DataFrame, pd.DataFrame, list[str]]:
     """In-domain minus cross-domain (fractions): each model's, the differences of two models' gaps; what is left out."""
-    own: list[dict[str, Any]] = []
+    each_model: list[dict[str, Any]] = []
     differences: list[dict[str, Any]] = []
     left_out: list[str] = []
     for direction in benchmark.main_directions:
@@ -64,11 +64,11 @@ def gaps(benchmark: Benchmark) -> tuple[pd.DataFrame, pd.DataFrame, list[str]]:
         if queries.empty:
             continue
         one, two, lost = _gaps(benchmark, queries)
-        own += [_row(found, GAPS) for found in one]
-        differences += [_oriented(_row(found, GAP_DIFFERENCES), benchmark.models) for found in two]
+        each_model += [_row(each, GAPS) for each in one]
+        differences += [_oriented(_row(each, GAP_DIFFERENCES), benchmark.models) for each in two]
         left_out += [f"{name}, {direction}: {reason}" for name, reason in lost]
     return (
-        _sorted(pd.DataFrame(own, columns=GAPS), benchmark, benchmark.models),
+        _sorted(pd.DataFrame(each_model, columns=GAPS), benchmark, benchmark.models),
         _sorted(pd.DataFrame(differences, columns=GAP_DIFFERENCES), benchmark, benchmark.models),
         left_out,
     )
@@ -81,26 +81,26 @@ def _gaps(
     try:
         return *gap.gaps(queries, benchmark.in_domain), []
     except InputError:
-        own, differences, left_out = [], [], []
+        each_model, differences, left_out = [], [], []
     for model in sorted(queries["model"].unique(), key=benchmark.models.index):
         try:
-            own += gap.gaps(queries[queries["model"] == model], benchmark.in_domain)[0]
+            each_model += gap.gaps(queries[queries["model"] == model], benchmark.in_domain)[0]
         except InputError as error:
             left_out.append((model, str(error)))
-    for b, a in combinations(dict.fromkeys(one.model for one in own), 2):
+    for b, a in combinations(dict.fromkeys(one.model for one in each_model), 2):
         try:
             differences += gap.gaps(queries[queries["model"].isin([a, b])], benchmark.in_domain)[1]
         except InputError as error:
             left_out.append((f"{a} minus {b}", str(error)))
-    return own, differences, left_out
+    return each_model, differences, left_out
 
 
 def _with_in_domain(benchmark: Benchmark, direction: Direction) -> pd.DataFrame:
     """The queries of a cross-domain direction and of its source's own test splits, of the models tested on all."""
-    own = [one.target for one in benchmark.main_directions if one.in_domain and one.source == direction.source]
-    if direction.in_domain or not own:
+    home = [one.target for one in benchmark.main_directions if one.in_domain and one.source == direction.source]
+    if direction.in_domain or not home:
         return benchmark.queries.iloc[:0]
-    targets = [*own, direction.target]
+    targets = [*home, direction.target]
     rows = benchmark.queries[
         (benchmark.queries["source"] == direction.source) & benchmark.queries["target"].isin(targets)
     ]
@@ -110,8 +110,8 @@ def _with_in_domain(benchmark: Benchmark, direction: Direction) -> pd.DataFrame:
 
 def remedy_seed(benchmark: Benchmark) -> int:
     """The seed remedies are compared on: theirs; of several the smallest, if possible one that models have too."""
-    own = {int(seed) for seed in benchmark.remedies["seed"]}
-    return min(own & set(benchmark.seeds) or own)
+    seeds = {int(seed) for seed in benchmark.remedies["seed"]}
+    return min(seeds & set(benchmark.seeds) or seeds)
 
 
 def remedy_comparisons(benchmark: Benchmark) -> tuple[pd.DataFrame, list[str]]:
@@ -125,14 +125,14 @@ def remedy_comparisons(benchmark: Benchmark) -> tuple[pd.DataFrame, list[str]]:
     order = [*benchmark.models, *remedies]
     frames, left_out = [pd.DataFrame(columns=COMPARISONS)], []
     for source, target in dict.fromkeys(zip(queries["source"], queries["target"], strict=True)):
-        own = queries[(queries["source"] == source) & (queries["target"] == target)]
-        means = own.groupby("model")["ap"].mean().sort_values(ascending=False)
+        here = queries[(queries["source"] == source) & (queries["target"] == target)]
+        means = here.groupby("model")["ap"].mean().sort_values(ascending=False)
         wanted = [{model, remedy} for model in benchmark.models for remedy in remedies]
         wanted += [two for two in [set(means.index[~means.index.isin(benchmark.sees_target)][:2])] if two not in wanted]
         for pair in wanted:
             if len(pair) == 2 and pair <= set(means.index):
-                found, lost = _compare(own[own["model"].isin(pair)], benchmark, order)
-                frames.append(found)
+                compared, lost = _compare(here[here["model"].isin(pair)], benchmark, order)
+                frames.append(compared)
                 left_out += lost
     frame = pd.concat([one for one in frames if len(one)] or frames)
     return _sorted(frame[frame["metric"] == "mAP"], benchmark, order), left_out
@@ -144,9 +144,9 @@ def best(frame: pd.DataFrame, means: Mapping[str, float], source: str, target: s
     ranked = sorted(means, key=lambda model: -means[model])
     if len(ranked) < 2:
         return None
-    own = frame[(frame["source"] == source) & (frame["target"] == target) & (frame["metric"] == "mAP")]
+    here = frame[(frame["source"] == source) & (frame["target"] == target) & (frame["metric"] == "mAP")]
     for rival in ranked[1:] if rivals == "all" else ranked[1:2]:
-        if ahead(own, ranked[0], rival) is not True:
+        if ahead(here, ranked[0], rival) is not True:
             return None
     return ranked[0]
 
@@ -159,12 +159,12 @@ def ahead(frame: pd.DataFrame, model: str, rival: str) -> bool | None:
     return None
 
 
-def _row(found: gap.Comparison | gap.Gap | gap.GapDifference, columns: Sequence[str]) -> dict[str, Any]:
+def _row(measured: gap.Comparison | gap.Gap | gap.GapDifference, columns: Sequence[str]) -> dict[str, Any]:
     """One row of a table: the fields named by ``columns``, those of the estimate among them."""
-    estimate: Estimate = found.estimate
-    row = {name: getattr(estimate if name in ESTIMATE else found, name) for name in columns}
+    estimate: Estimate = measured.estimate
+    row = {name: getattr(estimate if name in ESTIMATE else measured, name) for name in columns}
     row["identities"] = "+".join(str(count) for count in estimate.identities)
-    row["left_out"] = " ".join(str(seed) for seed in found.left_out)
+    row["left_out"] = " ".join(str(seed) for seed in measured.left_out)
     return row
 
 

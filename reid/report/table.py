@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 CHECKED = "checked"  # as reid/evaluation/leakage.py has it; imported from there it would load torch for every table
+CROSS_CAMERA = "cross-camera"  # as reid/retrieval/protocol.py has it
+ANY_CAMERA = (
+    " (any camera)"  # behind the name of a target under the other protocol, as reid/evaluation/targets.py has it
+)
 
 
 @dataclass(frozen=True)
@@ -16,7 +20,7 @@ class Row:
     model: str
     source: str
     target: str
-    seed: int
+    seed: int | None  # None: of a network that this project did not train
     mAP: float
     rank1: float
     rank5: float
@@ -29,6 +33,11 @@ class Row:
     train_precision: str = ""
     device: str = ""
     precision: str = ""
+    protocol: str = CROSS_CAMERA  # what is left out for a query; figures of two are not to be compared
+    mAP_low: float | None = None  # of the 95 % interval; None where none can be computed
+    mAP_high: float | None = None
+    rank1_low: float | None = None
+    rank1_high: float | None = None
     adapted: str = ""  # the images from which the network's batch-norm statistics are, where not those of training
 
 
@@ -41,32 +50,49 @@ def rows_of(results: dict[str, Any]) -> list[Row]:
             run["source"],
             target,
             run["seed"],
-            own["mAP"],
-            own["cmc"][0],
-            own["cmc"][4],
-            own["mINP"],
-            own["num_valid_queries"],
-            own["num_gallery"],
-            target in run["sources"],
-            own.get("training_images", CHECKED),  # results written before say nothing: those were compared
+            test["mAP"],
+            test["cmc"][0],
+            test["cmc"][4],
+            test["mINP"],
+            test["num_valid_queries"],
+            test["num_gallery"],
+            target.removesuffix(ANY_CAMERA) in run["sources"],
+            test.get("training_images", CHECKED),  # results written before say nothing: those were compared
             run.get("training_device", ""),
             run.get("training_precision", ""),
-            own.get("device", ""),
-            own.get("precision", ""),
-            (run.get("adapted") or {}).get("data", ""),
+            test.get("device", ""),
+            test.get("precision", ""),
+            test.get("protocol", CROSS_CAMERA),
+            adapted=(run.get("adapted") or {}).get("data", ""),
         )
-        for target, own in results["targets"].items()
+        for target, test in results["targets"].items()
     ]
 
 
+def by_protocol(rows: Sequence[Row], table: Callable[[Sequence[Row]], str]) -> str:
+    """``table`` of the rows of each protocol by themselves, each under its protocol's name where it is not the usual
+    one."""
+    tables = []
+    for protocol in dict.fromkeys(row.protocol for row in rows):
+        title = "" if protocol == CROSS_CAMERA else f"Protocol {protocol}:\n\n"
+        tables.append(title + table([row for row in rows if row.protocol == protocol]))
+    return "\n\n".join(tables)
+
+
 def target_table(rows: Sequence[Row]) -> str:
-    """All figures of one run, a line a target."""
+    """All figures of one network, a line a target; a table a protocol."""
+    return by_protocol(rows, _target_table)
+
+
+def _target_table(rows: Sequence[Row]) -> str:
     lines = [["target", "mAP", "rank-1", "rank-5", "mINP", "queries", "gallery"]]
     for row in rows:
         lines.append(
             [
                 row.target + _adapted(row) + (" (in-domain)" if row.in_domain else "") + _unchecked(row),
-                *(f"{100 * value:.1f}" for value in (row.mAP, row.rank1, row.rank5, row.mINP)),
+                with_interval(row.mAP, row.mAP_low, row.mAP_high),
+                with_interval(row.rank1, row.rank1_low, row.rank1_high),
+                *(f"{100 * value:.1f}" for value in (row.rank5, row.mINP)),
                 str(row.queries),
                 str(row.gallery),
             ]
@@ -74,27 +100,37 @@ def target_table(rows: Sequence[Row]) -> str:
     return align(lines)
 
 
+def with_interval(value: float, low: float | None, high: float | None) -> str:
+    """A figure in %, and behind it its interval where there is one."""
+    figure = f"{100 * value:.1f}"
+    return figure if low is None or high is None else f"{figure} [{100 * low:.1f}, {100 * high:.1f}]"
+
+
 def gap_table(rows: Sequence[Row]) -> str:
     """Models as lines, targets as columns: mAP, and behind it the drop against the same network's in-domain mAP.
 
-    Of a source of several data sets the in-domain mAP is the plain mean of their test splits'.
+    Of a source of several data sets the in-domain mAP is the plain mean of their test splits'. A table a protocol.
     """
+    return by_protocol(rows, _gap_table)
+
+
+def _gap_table(rows: Sequence[Row]) -> str:
     targets = list(dict.fromkeys(row.target for row in rows))
     notes = {row.target: _unchecked(row) for row in sorted(rows, key=lambda row: row.training_images != CHECKED)}
     lines = [["mAP in % (drop)", "trained on", "seed", *(target + notes[target] for target in targets)]]
     for model, source, seed in dict.fromkeys((row.model, row.source, row.seed) for row in rows):
-        own = {row.target: row for row in rows if (row.model, row.source, row.seed) == (model, source, seed)}
-        home = [row.mAP for row in own.values() if row.in_domain]
+        tested = {row.target: row for row in rows if (row.model, row.source, row.seed) == (model, source, seed)}
+        home = [row.mAP for row in tested.values() if row.in_domain]
         cells = []
         for target in targets:
-            if target not in own:
+            if target not in tested:
                 cells.append("-")
-            elif own[target].in_domain or not home:
-                cells.append(f"{100 * own[target].mAP:.1f}")
+            elif tested[target].in_domain or not home:
+                cells.append(f"{100 * tested[target].mAP:.1f}")
             else:
-                drop = own[target].mAP - sum(home) / len(home)
-                cells.append(f"{100 * own[target].mAP:.1f} ({100 * drop:+.1f})")
-        lines.append([model, source, str(seed), *cells])
+                drop = tested[target].mAP - sum(home) / len(home)
+                cells.append(f"{100 * tested[target].mAP:.1f} ({100 * drop:+.1f})")
+        lines.append([model, source, "-" if seed is None else str(seed), *cells])
     return align(lines)
 
 

@@ -184,8 +184,8 @@ def _measure(index: Any, vectors: np.ndarray, held: np.ndarray) -> tuple[Setting
         proposed = _propose(index, queries, FACTORS[-1] * k, nprobe)
         near = distances_to(queries, proposed, vectors.__getitem__) <= last
         for factor in FACTORS:
-            found = np.minimum(near[:, : factor * k].sum(axis=1), k) - 1  # without the row itself; ties count
-            tried.append(Setting(nprobe, factor, float(found.mean()) / (k - 1)))
+            hits = np.minimum(near[:, : factor * k].sum(axis=1), k) - 1  # without the row itself; ties count
+            tried.append(Setting(nprobe, factor, float(hits.mean()) / (k - 1)))
             if tried[-1].recall >= WANTED:
                 cheapest = min(cheapest, _cost(tried[-1], length))
     return tuple(tried)

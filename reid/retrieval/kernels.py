@@ -96,12 +96,12 @@ def rank_rows(
                 g, threshold = matches[m], thresholds[m]
                 middle = min(max(g, low), high)  # an equal key before the match is ranked before it
                 before, after = row[low:middle], row[middle:high]
-                found = np.int32(0)  # 32 bits and loops over whole slices: what the compiler turns into vector code
+                closer = np.int32(0)  # 32 bits and loops over whole slices: what the compiler turns into vector code
                 for j in range(before.size):
-                    found = np.int32(found + (before[j] >= threshold))
+                    closer = np.int32(closer + (before[j] >= threshold))
                 for j in range(after.size):
-                    found = np.int32(found + (after[j] > threshold))
-                nearer[m] += found
+                    closer = np.int32(closer + (after[j] > threshold))
+                nearer[m] += closer
         ranks = np.sort(nearer[:count]) + 1
         total, before_each = 0.0, 0.0
         for m in range(count):
@@ -149,15 +149,15 @@ def keep_nearest(
 
 
 @compiled()
-def pair_distances(queries: np.ndarray, own: np.ndarray, vectors: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """(P,) float64 distances, 1 - cosine in 0..2, of float32 unit rows: ``queries[own]`` and ``vectors[others]``.
+def pair_distances(queries: np.ndarray, asked: np.ndarray, vectors: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """(P,) float64 distances, 1 - cosine in 0..2, of float32 unit rows: ``queries[asked]`` and ``vectors[others]``.
 
     Each product of two float32 is exact in float64 and they are added in order, so that a distance depends on nothing
     but the two rows.
     """
-    distances = np.empty(len(own), np.float64)
-    for p in range(len(own)):
-        x, y = queries[own[p]], vectors[others[p]]
+    distances = np.empty(len(asked), np.float64)
+    for p in range(len(asked)):
+        x, y = queries[asked[p]], vectors[others[p]]
         total = 0.0
         for j in range(x.size):
             total += np.float64(x[j]) * np.float64(y[j])

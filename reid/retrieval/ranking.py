@@ -130,8 +130,8 @@ class Evaluation:
 
 def cmc_curve(first_rank: np.ndarray) -> np.ndarray:
     """CMC at ranks 1 to 50 from each query's first match rank (from 1; 0 where there is no match to find)."""
-    found = first_rank[first_rank > 0]
-    return (found[:, None] <= np.arange(1, CMC_RANKS + 1)).mean(axis=0)
+    matched = first_rank[first_rank > 0]
+    return (matched[:, None] <= np.arange(1, CMC_RANKS + 1)).mean(axis=0)
 
 
 def evaluate(
@@ -256,8 +256,8 @@ class Keys:
         wide = queries.astype(np.float64)
         squares = (wide**2).sum(axis=1, keepdims=True)
         for low in range(0, len(self._gallery), 1024):
-            own = slice(low, low + 1024)
-            out[:, own] = 2 * (wide @ self._gallery[own].astype(np.float64).T) - squares - self.lengths[own] ** 2
+            part = slice(low, low + 1024)
+            out[:, part] = 2 * (wide @ self._gallery[part].astype(np.float64).T) - squares - self.lengths[part] ** 2
         np.minimum(out, 0, out=out)
 
     def distances(self, keys: np.ndarray, queries: np.ndarray) -> np.ndarray:

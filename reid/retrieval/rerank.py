@@ -148,8 +148,10 @@ def rerank(
     if settings.k2 > 1:
         rows = Sparse(*average_rows(nearest, settings.k2, *rows))
     by_column = Sparse(*transpose_rows(*rows, len(query)))
-    own = twins[twins[:, 1] >= len(query)] - len(query)  # of the gallery with the gallery
-    return Reranker(query, gallery, settings, inverse, farthest[: len(query)], rows, by_column, similarities, own)
+    gallery_twins = twins[twins[:, 1] >= len(query)] - len(query)  # of the gallery with the gallery
+    return Reranker(
+        query, gallery, settings, inverse, farthest[: len(query)], rows, by_column, similarities, gallery_twins
+    )
 
 
 class _Images:
@@ -225,15 +227,15 @@ def _with_twins(
         copies[place_of[first]].append(image)
     lists, values, smallest = np.zeros_like(nearest), np.zeros_like(similar), np.empty_like(least)
     for place in range(len(unique)):
-        found = [
+        ranked = [
             (-float(value), image)
             for other, value in zip(nearest[place], similar[place], strict=True)
             if value > -np.inf
             for image in copies[other]
         ]
-        found.sort()
+        ranked.sort()
         for image in copies[place]:
-            lists[image] = [other for _, other in found[:k]]
-            values[image] = [-value for value, _ in found[:k]]
+            lists[image] = [other for _, other in ranked[:k]]
+            values[image] = [-value for value, _ in ranked[:k]]
             smallest[image] = least[place]
     return lists, values, smallest

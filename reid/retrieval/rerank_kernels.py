@@ -19,7 +19,7 @@ def reciprocal_sets(nearest: np.ndarray, reach: int, half_reach: int) -> tuple[n
     half = half_reach
     bounds = np.zeros(n + 1, np.int64)
     members = np.empty(n * reach * 2, np.int32)
-    own, small = np.empty(reach, np.int64), np.empty(half, np.int64)
+    mutual, small = np.empty(reach, np.int64), np.empty(half, np.int64)
     mark = np.full(n, -1, np.int64)  # mark[j] == i: j is in i's own set
     joined = np.full(n, -1, np.int64)
     filled = 0
@@ -29,7 +29,7 @@ def reciprocal_sets(nearest: np.ndarray, reach: int, half_reach: int) -> tuple[n
             c = nearest[i, a]
             for b in range(reach):
                 if nearest[c, b] == i:
-                    own[count] = c
+                    mutual[count] = c
                     mark[c] = i
                     count += 1
                     break
@@ -39,22 +39,22 @@ def reciprocal_sets(nearest: np.ndarray, reach: int, half_reach: int) -> tuple[n
             members = larger
         begun = filled
         for a in range(count):
-            joined[own[a]] = i
-            members[filled] = own[a]
+            joined[mutual[a]] = i
+            members[filled] = mutual[a]
             filled += 1
         for a in range(count):
-            c = own[a]
-            found, shared = 0, 0
+            c = mutual[a]
+            half_count, shared = 0, 0
             for b in range(half):
                 d = nearest[c, b]
                 for e in range(half):
                     if nearest[d, e] == c:
-                        small[found] = d
-                        found += 1
+                        small[half_count] = d
+                        half_count += 1
                         shared += mark[d] == i
                         break
-            if shared > 2 / 3 * found:
-                for b in range(found):
+            if shared > 2 / 3 * half_count:
+                for b in range(half_count):
                     if joined[small[b]] != i:
                         joined[small[b]] = i
                         members[filled] = small[b]

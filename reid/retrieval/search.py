@@ -34,8 +34,8 @@ def nearest(
     queries, vectors = np.ascontiguousarray(queries, np.float32), np.asarray(vectors)
     rows, distances = np.full((len(queries), k), -1, np.int64), np.full((len(queries), k), np.nan)
     for low in range(0, len(queries), QUERIES):
-        own = slice(low, low + QUERIES)
-        rows[own], distances[own] = _nearest(queries[own], vectors, k, allowed)
+        block = slice(low, low + QUERIES)
+        rows[block], distances[block] = _nearest(queries[block], vectors, k, allowed)
     return rows, distances
 
 
@@ -50,28 +50,28 @@ def decide(
         fetch: the (M, D) float32 unit vectors of (M,) rows, given rising and each once; called for some MB at a time.
     """
     proposed = np.sort(proposed, axis=1)
-    found = distances_to(queries, proposed, fetch)
-    best = np.argsort(found, axis=1, kind="stable")[:, :k]
+    exact = distances_to(queries, proposed, fetch)
+    best = np.argsort(exact, axis=1, kind="stable")[:, :k]
     rows, distances = np.full((len(queries), k), -1, np.int64), np.full((len(queries), k), np.nan)
     rows[:, : best.shape[1]] = np.take_along_axis(proposed, best, axis=1)
-    distances[:, : best.shape[1]] = np.take_along_axis(found, best, axis=1)
+    distances[:, : best.shape[1]] = np.take_along_axis(exact, best, axis=1)
     distances[rows < 0] = np.nan
     return rows, distances
 
 
 def distances_to(queries: np.ndarray, proposed: np.ndarray, fetch: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
     """(Q, C) float64 distances to the ``proposed`` rows, infinite for none; see :func:`decide`."""
-    found, asked = np.full(proposed.shape, np.inf), proposed.ravel()
+    distances, asked = np.full(proposed.shape, np.inf), proposed.ravel()
     places = np.flatnonzero(asked >= 0)
     places = places[np.argsort(asked[places], kind="stable")]
     wanted, numbers = np.unique(asked[places], return_inverse=True)
     at_once = max(BLOCK_BYTES // (4 * max(queries.shape[1], 1)), 1)
     for low in range(0, len(wanted), at_once):
         vectors = np.ascontiguousarray(fetch(wanted[low : low + at_once]), np.float32)
-        own = slice(*np.searchsorted(numbers, [low, low + at_once]))
-        query = places[own] // proposed.shape[1]
-        found.ravel()[places[own]] = pair_distances(queries, query, vectors, numbers[own] - low)
-    return found
+        pairs = slice(*np.searchsorted(numbers, [low, low + at_once]))
+        query = places[pairs] // proposed.shape[1]
+        distances.ravel()[places[pairs]] = pair_distances(queries, query, vectors, numbers[pairs] - low)
+    return distances
 
 
 def products(
@@ -86,16 +86,16 @@ def products(
     width = max(min(BLOCK_BYTES // (4 * max(queries.shape)), total), 1)
     buffer = np.empty(len(queries) * width, np.float32)
     for low in range(0, total, width):
-        own = slice(low, min(low + width, total))
-        block = buffer[: len(queries) * (own.stop - low)].reshape(len(queries), -1)
+        columns = slice(low, min(low + width, total))
+        block = buffer[: len(queries) * (columns.stop - low)].reshape(len(queries), -1)
         if gathered is not None:
-            np.matmul(queries, vectors[gathered[own]].T, out=block)
-            yield gathered[own], block
+            np.matmul(queries, vectors[gathered[columns]].T, out=block)
+            yield gathered[columns], block
             continue
-        np.matmul(queries, vectors[own].T, out=block)
+        np.matmul(queries, vectors[columns].T, out=block)
         if allowed is not None and count < total:
-            block += np.where(allowed[own], np.float32(0), np.float32(-np.inf))
-        yield np.arange(own.start, own.stop), block
+            block += np.where(allowed[columns], np.float32(0), np.float32(-np.inf))
+        yield np.arange(columns.start, columns.stop), block
 
 
 def _nearest(
@@ -108,8 +108,8 @@ def _nearest(
     kept = np.full((len(queries), count), -1, np.int64)
     similar = np.full((len(queries), count), -np.inf, np.float32)
     unused = np.empty(len(queries), np.float32)
-    for own, block in products(queries, vectors, allowed):
-        keep_nearest(block, 0, own, kept, similar, unused)
+    for columns, block in products(queries, vectors, allowed):
+        keep_nearest(block, 0, columns, kept, similar, unused)
     rows, distances = decide(queries, kept, vectors.__getitem__, k)
     # A list is certain where its last row is clearly nearer than the last one kept, and so than all that were not.
     certain = distances[:, -1] + ROUNDING < 1 - similar[:, -1]
@@ -125,10 +125,10 @@ def _within(
 ) -> tuple[np.ndarray, np.ndarray]:
     """The k nearest of all rows whose product with the query is at ``least`` (Q,), however many these are."""
     rows, distances = np.full((len(queries), k), -1, np.int64), np.full((len(queries), k), np.nan)
-    for own, block in products(queries, vectors, allowed):
+    for columns, block in products(queries, vectors, allowed):
         near = block >= least[:, None]
         counts = near.sum(axis=1)
         proposed = np.full((len(queries), counts.max(initial=0)), -1, np.int64)
-        proposed[np.arange(proposed.shape[1]) < counts[:, None]] = own[np.nonzero(near)[1]]
+        proposed[np.arange(proposed.shape[1]) < counts[:, None]] = columns[np.nonzero(near)[1]]
         rows, distances = decide(queries, np.hstack([rows, proposed]), vectors.__getitem__, k)
     return rows, distances

@@ -164,6 +164,10 @@ def test_gallery_and_divergence_take_it_as_a_network_of_its_own(trained, site, c
     assert capsys.readouterr().out == "adapted: runs/kept\n"
     assert main(["evaluate", "--model", "runs/kept", "--targets", "market1501"]) == 0
     assert "| market1501 (AdaBN door (folder)) (in-domain) |" in capsys.readouterr().out
+    assert main(["cross-domain", "--models", str(folder), "runs/kept", "--targets", "market1501"]) == 0
+    out = capsys.readouterr().out
+    assert "| kept † " in out and "† kept has seen unlabelled images of door (folder): statistics of batch norm" in out
+    assert f"{folder.name} †" not in out
     add = ["search", "add", "--folder", str(site), "--camera", "door", "--store", "runs/gallery", "--model"]
     assert main([*add, "runs/kept"]) == 0 and main([*add, str(folder)]) == 2
     assert "cannot be compared with" in capsys.readouterr().err

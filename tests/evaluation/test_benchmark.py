@@ -28,18 +28,12 @@ from reid.engine import build
 from reid.engine.checkpoint import FILE, read_progress
 from reid.engine.train import is_trained
 from reid.errors import InputError
-from reid.evaluation.benchmark import check_sources, load_benchmark, runs_of, write_benchmark
+from reid.evaluation.benchmark import write_benchmark
+from reid.evaluation.entries import check_sources, foreign_of, runs_of
+from reid.evaluation.grid import load_benchmark
 from reid.evaluation.results import read_results
-from reid.evaluation.scheduler import (
-    _check_alike,
-    _do,
-    _Log,
-    _network_key,
-    _with,
-    estimate,
-    tasks_of,
-    work,
-)
+from reid.evaluation.scheduler import _check_alike, _do, _with, work
+from reid.evaluation.tasks import Log, estimate, network_key, tasks_of
 from reid.files import locked, write_atomically
 
 GRID = """
@@ -298,7 +292,7 @@ def test_a_folder_in_use_comes_last_and_is_waited_for(grid, caplog):
 def test_steps_are_counted_by_reading_what_was_added(grid, monkeypatch):
     path, overrides = grid
     config = runs_of(load_benchmark(str(path))[1], overrides)[0].config
-    log, file = _Log(config), config.run_folder / "log.jsonl"
+    log, file = Log(config.run_folder), config.run_folder / "log.jsonl"
     assert log.steps() == 0
     config.run_folder.mkdir(parents=True)
     file.write_bytes(b"one\n" * 1000)
@@ -390,7 +384,7 @@ def test_how_long_it_will_take(grid, monkeypatch):
     assert estimate(tasks, runs, 1) is None and not Path("runs").exists()  # nothing is known, and nothing is tried
     assert work(tasks[:2], 1, progress=False) == []
     left = tasks_of(runs)
-    assert len(left) == 2 and {_network_key(task.config) for task in left} == {_network_key(t.config) for t in tasks}
+    assert len(left) == 2 and {network_key(task.config) for task in left} == {network_key(t.config) for t in tasks}
     for number, task in enumerate(tasks[:2]):
         path = task.config.run_folder / FILE
         stored = replace(read_progress(path), seconds=(10.0, 30.0)[number])
@@ -398,8 +392,8 @@ def test_how_long_it_will_take(grid, monkeypatch):
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a dict
         save_file(tensors, path, {"progress": json.dumps(asdict(stored))})
     # the two networks are of unlike kinds: two steps in 10 s and in 30 s; a test counts as steps
-    seconds = {_network_key(task.config): s for task, s in zip(tasks[:2], (5, 15), strict=True)}
-    expected = sum(seconds[_network_key(task.config)] * (task.steps + task.tests) for task in left)
+    seconds = {network_key(task.config): s for task, s in zip(tasks[:2], (5, 15), strict=True)}
+    expected = sum(seconds[network_key(task.config)] * (task.steps + task.tests) for task in left)
     assert estimate(left, runs, 1) == pytest.approx(expected)
     assert estimate(left, runs[:1], 1) is None
     monkeypatch.setattr(os, "cpu_count", lambda: 2)
@@ -478,6 +472,120 @@ def test_two_sources_of_one_name_are_no_one_row(grid, tmp_path):
     _, benchmark = load_benchmark(str(path))
     with pytest.raises(InputError, match=f"sources: {sources[0]} and {sources[1]} are both named shop"):
         check_sources(runs_of(benchmark, overrides)[0].config, benchmark)
+
+
+@pytest.fixture
+def with_foreign(grid, tmp_path):
+    """The grid with one model, one seed and two networks of other origin; its overrides."""
+    from tiny_onnx import describe, mean_colours
+
+    path, overrides = grid
+    for name, weights in (("a", np.eye(3)), ("b", [[1, 0, 0], [0, 1, 1]])):
+        describe(mean_colours(tmp_path / f"{name}.onnx", np.float32(weights)), output="flat")
+    path.write_text(
+        f"models:\n  A: {{model: {tmp_path / 'a.onnx'}, trained_on: {tmp_path / 'people'}}}\n  BN: market_bn.yaml\n"
+        f"  B: {{model: {tmp_path / 'b.onnx'}}}\n"
+        f"sources: [market1501]\ntargets: [market1501, {tmp_path / 'people'}]\nseeds: [0]\n"
+    )
+    return path, overrides
+
+
+def test_foreign_networks_are_tested_as_they_are(with_foreign, capsys, tmp_path):
+    path, overrides = with_foreign
+    arguments = ["cross-domain", "--benchmark", str(path), "--jobs", "2", "--output", "out", *overrides]
+    assert main(arguments) == 0
+    assert "1 runs, 2 foreign networks, 6 cells; missing: 6 cells, 1 runs to train" in capsys.readouterr().out
+    results = pd.read_csv("out/results.csv", dtype=str, keep_default_na=False)
+    assert list(results["model"]) == ["BN", "BN", "A", "A", "B", "B"]
+    assert list(results["seed"]) == ["0", "0", "", "", "", ""] and list(results["epoch"][2:]) == [""] * 4
+    assert list(results["source"]) == ["market1501"] * 2 + ["people"] * 2 + ["not known"] * 2
+    assert list(results["in_domain"]) == ["True", "False", "False", "True", "False", "False"]
+    assert list(results["foreign"]) == ["False"] * 2 + ["True"] * 4
+    queries = pd.read_parquet("out/queries.parquet")
+    means = queries.groupby(["model", "target"])["ap"].mean()
+    for row in results.itertuples():
+        assert means[row.model, row.target] == pytest.approx(float(row.mAP))
+        assert (Path(row.run) / "results.json").exists()
+    assert queries["seed"].isna().sum() == (queries["model"] != "BN").sum() > 0
+    told = json.loads(Path("out/benchmark.json").read_text())
+    assert list(told["models"]) == ["BN", "A", "B"]
+    assert told["models"]["B"] == {"model": str(tmp_path / "b.onnx"), "trained_on": None} and told["missing"] == []
+    before = tables(Path("out"))
+    assert main(arguments) == 0 and "missing: 0 cells" in capsys.readouterr().out and tables(Path("out")) == before
+    assert main(["report", "out"]) == 0 and '<section id="others">' in Path("out/index.html").read_text()
+
+
+def test_a_foreign_network_that_fails_loses_no_other(with_foreign, tmp_path):
+    path, overrides = with_foreign
+    _, benchmark = load_benchmark(str(path))
+    runs = runs_of(benchmark, overrides)
+    entries = [*runs, *foreign_of(benchmark, runs[0].config)]
+    tasks = tasks_of(entries)
+    assert [(task.foreign, task.steps) for task in tasks] == [(False, 2), (True, 0), (True, 0)]
+    assert estimate(tasks, entries, 1) is None
+    content = (tmp_path / "a.onnx").read_bytes()
+    (tmp_path / "a.onnx").write_bytes(b"no network")
+    failures = work(tasks, 1, progress=False)
+    assert {failure.run for failure in failures} == {f"A ({tmp_path / 'a.onnx'})"} and not failures[0].bug
+    write_benchmark("small", benchmark, entries, Path("out"), failures)
+    assert set(pd.read_csv("out/results.csv")["model"]) == {"BN", "B"}
+    missing = json.loads(Path("out/benchmark.json").read_text())["missing"]
+    assert [(cell["model"], cell["source"], cell["target"], cell["seed"]) for cell in missing] == [
+        ("A", "people", "market1501", None), ("A", "people", "people", None),
+    ]  # fmt: skip
+    (tmp_path / "a.onnx").write_bytes(content)
+    assert [task.foreign for task in tasks_of(entries)] == [True]
+
+
+@pytest.mark.parametrize(
+    ("models", "message"),
+    [
+        ("A: {model: a.onnx}", "names no model to train"),
+        ("BN: market_bn.yaml, A: {model: a.onnx, adabn: true}", r"models: A: unknown key 'adabn'; the keys here are"),
+        ("BN: market_bn.yaml, A: {model: a.onnx, cfg: b.yaml}", r"models: A: unknown key 'cfg'"),
+        ("BN: market_bn.yaml, A: {model: .}", "models: A: . is a folder; of a run of this project give cfg"),
+        ("BN: market_bn.yaml, A: {model: 3}", "models: A: model"),
+    ],
+)
+def test_bad_foreign_networks(tmp_path, models, message):
+    path = tmp_path / "grid.yaml"
+    rest = "sources: [a]\ntargets: [a]\nseeds: [0]\n"
+    path.write_text(f"models: {{{models}}}\n{rest}")
+    with pytest.raises(InputError, match=message):
+        load_benchmark(str(path))
+    path.write_text(f"models: {{BN: market_bn.yaml}}\nforeign: {{A: {{model: a.onnx}}}}\n{rest}")
+    with pytest.raises(InputError, match="stand among the models"):
+        load_benchmark(str(path))
+
+
+def test_foreign_networks_that_cannot_be_opened_or_are_one(with_foreign):
+    path, overrides = with_foreign
+    text = path.read_text()
+    path.write_text(text.replace("b.onnx", "nowhere.onnx"))
+    _, benchmark = load_benchmark(str(path))
+    config = runs_of(benchmark, overrides)[0].config
+    with pytest.raises(InputError, match="nowhere"):
+        foreign_of(benchmark, config)
+    path.write_text(text.replace("b.onnx", "a.onnx"))
+    with pytest.raises(InputError, match="'B' and 'A' are the same network"):
+        foreign_of(load_benchmark(str(path))[1], config)
+
+
+def test_targets_of_two_protocols_are_no_one_grid(grid, tmp_path, capsys):
+    path, overrides = grid
+    manifest = manifest_tree(tmp_path / "shop")
+    card = tmp_path / "shop.yaml"
+    card.write_text(f"name: shop\nroot: {manifest.parent}\nmanifest: {manifest.name}\ncross_camera_only: false\n")
+    text = path.read_text()
+    path.write_text(text.replace(str(tmp_path / "people"), str(card)))
+    assert main(["cross-domain", "--benchmark", str(path), "--output", "out", *overrides]) == 2
+    told = capsys.readouterr().err
+    assert "market1501 is measured cross-camera, shop any-camera" in told and not list(Path().glob("runs/*/log.jsonl"))
+    path.write_text(text.replace(f"[market1501, {tmp_path / 'people'}]", f"[{card}]").replace("[0, 1]", "[0]"))
+    assert main(["cross-domain", "--benchmark", str(path), "--output", "out", *overrides]) == 0
+    results = pd.read_csv("out/results.csv")
+    assert set(results["target"]) == {"shop (any camera)"} and set(results["protocol"]) == {"any-camera"}
+    assert main(["report", "out"]) == 0
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "configs" / "benchmarks").glob("*.yaml")))

@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 import safetensors.torch
 import torch
+from torchvision.models import ResNet50_Weights
 
 from reid.errors import InputError
 from reid.models import BACKBONES, Embedder, ResNet
-from reid.models.weights import PUBLISHED, check_weights, load_weights
+from reid.models.weights import IBN_NET, check_weights, load_weights, published
 
 
 def net(name: str = "resnet18", seed: int = 0, **arguments: Any) -> ResNet:
@@ -224,15 +225,24 @@ def test_good_choices_pass(tmp_path: Path) -> None:
     (tmp_path / "w.pth").touch()
     check_weights("resnet152_ibn_a", 0.5, "none")
     check_weights("resnet152_ibn_a", 0.5, str(tmp_path / "w.pth"))
-    for name in PUBLISHED:
+    for name in published():
         check_weights(name, 1.0, "imagenet")
 
 
 def test_published_files_are_of_backbones_and_carry_a_hash() -> None:
-    for name, url in PUBLISHED.items():
+    for name, url in published().items():
         stem, digits = Path(url).stem.rsplit("-", 1)
         assert stem == name and name in BACKBONES
         assert len(digits) == 8 and int(digits, 16) >= 0
+
+
+def test_plain_backbones_take_torchvision_s_first_weights() -> None:
+    addresses = published()
+    assert addresses["resnet50"] == ResNet50_Weights.IMAGENET1K_V1.url
+    assert {name for name, url in addresses.items() if "pytorch.org" in url} == {
+        *("resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "resnext50_32x4d", "resnext101_32x8d")
+    }
+    assert set(addresses) - set(IBN_NET) == {name for name, url in addresses.items() if "pytorch.org" in url}
 
 
 class Quiet(http.server.SimpleHTTPRequestHandler):
@@ -265,7 +275,7 @@ def test_published_file_is_fetched_once_and_checked_always(
 ) -> None:
     folder, address = served
     file = publish(folder, net(width=1.0, num_classes=10).state_dict())
-    monkeypatch.setitem(PUBLISHED, "resnet18", f"{address}/{file}")
+    monkeypatch.setitem(IBN_NET, "resnet18", f"{address}/{file}")  # they come last
     backbone = net(seed=1, width=1.0)
     report = load_weights(backbone, "resnet18", "imagenet")
     assert_same(backbone, net(width=1.0, num_classes=10))
@@ -286,7 +296,7 @@ def test_wrong_hash_is_refused_and_not_kept(
 ) -> None:
     folder, address = served
     file = publish(folder, {"conv1.weight": torch.ones(1)}, digits="0badc0de")
-    monkeypatch.setitem(PUBLISHED, "resnet18", f"{address}/{file}")
+    monkeypatch.setitem(IBN_NET, "resnet18", f"{address}/{file}")  # they come last
     backbone = net(seed=1, width=1.0)
     with pytest.raises(InputError, match=f"{address}/{file}.*0badc0de.*give its path instead of 'imagenet'"):
         load_weights(backbone, "resnet18", "imagenet")
@@ -297,7 +307,7 @@ def test_wrong_hash_is_refused_and_not_kept(
 @pytest.mark.parametrize("url", ["{address}/resnet18-0badc0de.pth", "http://127.0.0.1:9/resnet18-0badc0de.pth"])
 def test_failed_download_names_the_address(served: tuple[Path, str], monkeypatch: pytest.MonkeyPatch, url: str) -> None:
     url = url.format(address=served[1])
-    monkeypatch.setitem(PUBLISHED, "resnet18", url)
+    monkeypatch.setitem(IBN_NET, "resnet18", url)  # they come last
     with pytest.raises(InputError, match=f"could not get {url}.*give its path instead of 'imagenet'"):
         load_weights(net(width=1.0), "resnet18", "imagenet")
 

@@ -136,3 +136,12 @@ def test_a_model_is_no_remedy(folder, copy):
     shutil.copy(folder / "remedies_queries.parquet", own / "queries.parquet")
     with pytest.raises(InputError, match="'bn_standardised' is a model in one and a remedy in another"):
         read_benchmarks([folder, own])
+
+
+def test_two_protocols_are_no_one_page(folder, copy):
+    place = copy()
+    table = pd.read_csv(place / "results.csv", dtype=str, keep_default_na=False)
+    table["protocol"] = ["any-camera" if target == "plaza_x" else "cross-camera" for target in table["target"]]
+    table.to_csv(place / "results.csv", index=False)
+    with pytest.raises(InputError, match="plaza_x any-camera and station_x cross-camera were measured by two"):
+        read_benchmarks([place])

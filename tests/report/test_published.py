@@ -22,17 +22,27 @@ def market(tmp_path):
 
 def test_flags_follow_from_facts(published):
     for row in published:
-        assert ("pairwise matcher" in row.flags) == row.method.startswith("QAConv")
+        assert ("pairwise matcher" in row.flags) == row.method.startswith(("QAConv", "TransMatcher"))
         assert ("extra data" in row.flags) == row.train.endswith("_all")
         assert ("Duke" in row.flags) == ("dukemtmc" in (row.train, row.test))
-        assert ("input size" in row.flags) == row.method.startswith(("QAConv", "SBS"))
+        other_size = row.method.startswith(("SBS", "MMET", "DMRL")) or row.source.startswith("ShengcaiLiao/QAConv")
+        assert ("input size" in row.flags) == other_size
+        assert ("epoch chosen on the target" in row.flags) == row.method.startswith("PAT ")
         assert row.mAP is not None and 0 < row.mAP < 100 and row.source
 
 
+def test_recent_rows_say_what_their_table_does_not_state(published):
+    recent = [row for row in published if row.source.startswith("result image")]
+    assert len(recent) == 47 and all("one group's table" in row.note for row in recent)
+    assert {row.test for row in recent if "detected or labelled not stated" in row.note} >= {"cuhk03np"}
+    best = max((row for row in recent if (row.train, row.test) == ("msmt17", "market1501")), key=lambda row: row.mAP)
+    assert (best.method, best.mAP, best.rank1, best.flags) == ("MUVA (2603.14012)", 59.5, 82.7, ())
+
+
 def test_same_data_stand_beside_ours_and_flagged_rows_apart(market, published):
-    found = compare(market, published)
-    assert not found.context
-    plain, flagged = found.matching
+    compared = compare(market, published)
+    assert not compared.context
+    plain, flagged = compared.matching
     ours = [row for row in plain.rows if row[0] == "ours: bn"]
     assert len(ours) == 4 and plain.rows[:4] == tuple(ours)
     frame = market.results.query("source == 'market1501' and target == 'msmt17'")
@@ -66,9 +76,9 @@ def test_what_sees_the_target_says_so_beside_published_figures(market, published
 
 
 def test_drawn_sites_get_context_only(benchmark, published):
-    found = compare(benchmark, published)
-    assert not found.matching and len(found.context) == 2
-    for table in found.context:
+    compared = compare(benchmark, published)
+    assert not compared.matching and len(compared.context) == 2
+    for table in compared.context:
         assert not any(row[0].startswith("ours") for row in table.rows)
         assert all(row[2].split(" → ")[0] != row[2].split(" → ")[1] for row in table.rows)
 

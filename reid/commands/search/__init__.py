@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from reid.commands.command import Command
 from reid.commands.search import add, calibrate, keep, query
 from reid.commands.search.shared import Action, add_store
 
@@ -37,17 +38,26 @@ ACTIONS = {
 def search_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(metavar="ACTION", required=True, title="actions")
     for name, action in ACTIONS.items():
-        own = actions.add_parser(
+        subparser = actions.add_parser(
             name,
             help=action.help,
             description=action.help,
             epilog=f"example:\n  {parser.prog} {name} {action.example}".rstrip(),
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
-        add_store(own)
-        action.arguments(own)
-        own.set_defaults(action=action.run)
+        add_store(subparser)
+        action.arguments(subparser)
+        subparser.set_defaults(action=action.run)
 
 
 def search(arguments: argparse.Namespace) -> None:
     arguments.action(arguments)
+
+
+SEARCH = Command(
+    "search.py",
+    "Put people into a gallery, find them again, take them out.",
+    "stats",
+    search_arguments,
+    search,
+)

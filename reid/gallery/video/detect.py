@@ -80,11 +80,8 @@ class TorchvisionDetector:
     """See :func:`load_detector`. Runs on CUDA when there is one, else on the CPU."""
 
     def __init__(self, weights: Path | None, threads: int | None) -> None:
-        try:
-            from torchvision.models.detection import fasterrcnn_mobilenet_v3_large_320_fpn as network
-        except ImportError:
-            raise InputError("the detector 'torchvision' needs it: pip install 'reid-gap[detect]'") from None
         import torch
+        from torchvision.models.detection import fasterrcnn_mobilenet_v3_large_320_fpn as network
 
         from reid.engine.setup import exact_float32
 
@@ -104,9 +101,9 @@ class TorchvisionDetector:
 
         image = torch.from_numpy(np.ascontiguousarray(frame.transpose(2, 0, 1))).to(self._device).float() / 255
         with torch.inference_mode():
-            found = {key: value.cpu().numpy() for key, value in self._network([image])[0].items()}
-        people = found["labels"] == PERSON
-        return _boxes(found["boxes"][people], found["scores"][people], frame)
+            outputs = {key: value.cpu().numpy() for key, value in self._network([image])[0].items()}
+        people = outputs["labels"] == PERSON
+        return _boxes(outputs["boxes"][people], outputs["scores"][people], frame)
 
     def describe(self) -> str:
         return f"{TORCHVISION}, {self._weights}"

@@ -1,6 +1,5 @@
 """Detectors: rows of a foreign network by hand, torchvision's against itself, and what a person can get wrong."""
 
-import sys
 from urllib.error import URLError
 
 import numpy as np
@@ -8,6 +7,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 from tiny_onnx import describe, save_onnx
+from torchvision.models import detection
 
 from reid.errors import InputError
 from reid.gallery.video.detect import load_detector
@@ -67,10 +67,9 @@ def test_a_description_without_what_a_detector_needs(tmp_path):
 @pytest.fixture
 def network():
     """Torchvision's detector with random weights."""
-    models = pytest.importorskip("torchvision.models.detection", reason="torchvision is not installed")
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        return models.fasterrcnn_mobilenet_v3_large_320_fpn(weights=None, weights_backbone=None).eval()
+        return detection.fasterrcnn_mobilenet_v3_large_320_fpn(weights=None, weights_backbone=None).eval()
 
 
 @pytest.mark.parametrize(("suffix", "label"), [(".pth", 1), (".safetensors", 1), (".pth", 2)])
@@ -119,12 +118,4 @@ def test_torchvision_s_own_weights_that_cannot_be_fetched(network, monkeypatch):
 
     monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", fail)
     with pytest.raises(InputError, match=r"could not fetch .*no way out.*give a file as torchvision:FILE"):
-        load_detector("torchvision")
-
-
-def test_without_torchvision_the_extra_is_named(monkeypatch):
-    for name in [name for name in sys.modules if name.startswith("torchvision")]:
-        monkeypatch.setitem(sys.modules, name, None)
-    monkeypatch.setitem(sys.modules, "torchvision.models.detection", None)
-    with pytest.raises(InputError, match=r"pip install 'reid-gap\[detect\]'"):
         load_detector("torchvision")

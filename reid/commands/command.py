@@ -1,0 +1,72 @@
+"""A command as an object, and how one ends: ``reid NAME`` and ``python tools/NAME.py`` run the same.
+
+Bad input ends with one message and exit code 2, an interrupt with 129 (a closed terminal), 130 (Ctrl-C) or 143
+(SIGTERM). Imports stand in the functions that need them, so that ``--help`` and an error in a config's values come
+without loading the network's packages.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import logging
+import os
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+from reid.errors import InputError
+from reid.installed import another_reid
+
+
+@dataclass(frozen=True)
+class Command:
+    """One sub-command; ``tool`` is the file in tools/ that runs it alone."""
+
+    tool: str
+    help: str
+    example: str
+    arguments: Callable[[argparse.ArgumentParser], None]
+    run: Callable[[argparse.Namespace], None]
+
+    def fill(self, parser: argparse.ArgumentParser, prefix: str) -> None:
+        """Give ``parser`` the command's words and options; ``prefix``: what stands before them on a command line."""
+        parser.description = self.help
+        parser.epilog = f"example:\n  {prefix} {self.example}"
+        parser.formatter_class = argparse.RawDescriptionHelpFormatter
+        self.arguments(parser)
+        parser.set_defaults(run=self.run)
+
+
+def run_tool(command: Command) -> int:
+    """Entry point of one file in tools/; returns the exit code."""
+    parser = argparse.ArgumentParser(prog=command.tool)
+    command.fill(parser, f"python tools/{command.tool}")
+    return run(parser, None)
+
+
+def run(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> int:
+    """Parse ``arguments`` (None: the process's own), do what they ask for and return the exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # names of files may hold what a terminal cannot show
+    if problem := another_reid():
+        print(f"error: {problem}", file=sys.stderr)
+        return 2
+    parsed = parser.parse_args(arguments)
+    logging.basicConfig(format="%(message)s", level=logging.WARNING)
+    logging.getLogger("reid").setLevel(logging.INFO)
+    try:
+        parsed.run(parsed)
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt as stop:
+        with suppress(OSError):  # the terminal is closed
+            print(f"\n{str(stop) or 'interrupted'}", file=sys.stderr)
+        return getattr(stop, "code", 130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader (head, less) has seen enough
+        return 141
+    return 0
