@@ -154,7 +154,7 @@ def test_figures_are_those_of_the_command(trained, capsys):
     results = reid.evaluate(model, "market1501")
     assert results["targets"]["market1501"] == read_results(folder)["targets"]["market1501"]
     assert main(["evaluate", "--model", str(folder), "--targets", "market1501"]) == 0
-    assert f" {100 * results['targets']['market1501']['mAP']:.1f} |" in capsys.readouterr().out
+    assert f" {100 * results['targets']['market1501']['mAP']:.1f} [" in capsys.readouterr().out
     assert reid.evaluate(folder, ["market1501"]) == results  # by name, and nothing was computed again
     assert list(reid.evaluate(model, ["market1501"], adabn="market1501")["targets"]) == [
         "market1501 (AdaBN market1501)"

@@ -50,6 +50,8 @@ def cross_domain(arguments: argparse.Namespace) -> None:
         raise InputError(
             "--protocol goes with --models; of configs and grids each target's card says it (cross_camera_only)"
         )
+    if arguments.models and arguments.jobs > 1:
+        raise InputError(f"--jobs {arguments.jobs}: the networks of --models are tested one after the other")
     if arguments.benchmark:
         if targets:
             raise InputError(f"--targets {' '.join(targets)}: the benchmark's file names its targets")

@@ -136,7 +136,9 @@ def _home(network: Compared, run: dict[str, Any]) -> list[pd.DataFrame]:
                 continue
             test = stored[filed]
             try:
-                (target,) = read_targets(subject.testing.roots, [test["given"]], test.get("protocol", CROSS_CAMERA))
+                (target,) = read_targets(
+                    subject.testing.roots, [test.get("given", label)], test.get("protocol", CROSS_CAMERA)
+                )
             except InputError as error:
                 log.warning(f"{network.label}: no drop from {filed}: {error}")
                 continue

@@ -114,6 +114,7 @@ def test_a_network_that_fails_on_a_target_loses_no_other(networks, people, marke
         (["--models", "{run}", "nowhere.onnx", "--targets", "market1501"], "nowhere"),
         (["--models", "{run}", "{run}", "--targets", "market1501"], "are the same network; name it once"),
         (["--models", "{run}"], "--models needs --targets"),
+        (["--models", "{run}", "--targets", "market1501", "--jobs", "2"], "are tested one after the other"),
         (["--models", "{run}", "--targets", "no_such_set"], "no_such_set"),
         (["--cfgs", "market_bn.yaml", "--targets", "market1501", "--protocol", "any-camera"], "goes with --models"),
     ],
