@@ -6,8 +6,9 @@ Nothing in such a file can be executed on loading, a truncated one is recognised
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -40,6 +41,8 @@ class Progress:
         stopped: ended early, for want of a better epoch.
         code: digests of the sources that trained it (:func:`reid.engine.code.training_code`); several, in order, where
             it went on with changed ones.
+        adapted: of a network whose batch-norm statistics were estimated anew after training: from which run and images,
+            and how (:mod:`reid.evaluation.adapted`). Empty for a network as it was trained.
     """
 
     step: int
@@ -59,6 +62,7 @@ class Progress:
     best_mAP: float = 0.0
     stopped: bool = False
     code: str = NO_CODE
+    adapted: dict[str, Any] = field(default_factory=dict)
 
     @property
     def finished(self) -> bool:

@@ -27,6 +27,15 @@ def check_same_config(config: Config, folder: Path) -> None:
         raise InputError(f"{folder}: holds a run of another config ({shown}). Choose another run=NAME, or delete it")
 
 
+def refuse_adapted(folder: Path, stored: Progress) -> None:
+    """Refuse to take an adapted network for the run that it was made from, to be trained or gone on with."""
+    if stored.adapted:
+        raise InputError(
+            f"{folder}: holds a network adapted to {stored.adapted['data']} (adapt.py), which is not trained any "
+            f"further; it was made from the run {stored.adapted['run']}. Choose another run=NAME, or delete it"
+        )
+
+
 def check_same_data(folder: Path, stored: Progress, source: Source) -> None:
     if stored.data != source.fingerprint:
         raise InputError(

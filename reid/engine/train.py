@@ -39,7 +39,15 @@ from reid.engine.checkpoint import (
     save_model,
 )
 from reid.engine.code import training_code
-from reid.engine.resuming import check_resumable, check_same_config, check_same_data, cut_log, say_other_code, with_code
+from reid.engine.resuming import (
+    check_resumable,
+    check_same_config,
+    check_same_data,
+    cut_log,
+    refuse_adapted,
+    say_other_code,
+    with_code,
+)
 from reid.engine.selection import VALIDATION_FILE, hold_out, validate
 from reid.engine.signals import Interrupted, collected_signals
 from reid.errors import InputError
@@ -58,13 +66,14 @@ def is_trained(config: Config) -> bool:
     """Whether the run's folder holds this config's finished run.
 
     Raises:
-        InputError: the folder holds a run of another config, or its files cannot be read.
+        InputError: the folder holds a run of another config or an adapted one, or its files cannot be read.
     """
     folder = config.run_folder
     if not (folder / FILE).exists():
         return False
     check_same_config(config, folder)
     stored = read_progress(folder / FILE)
+    refuse_adapted(folder, stored)
     if stored.finished:
         check_same_data(folder, stored, build.source(config))
         say_other_code(folder, stored.code, training_code(validated=config.selection.holdout > 0))
@@ -143,6 +152,7 @@ def _train(
     if resuming:
         check_same_config(config, folder)
         stored = read_progress(checkpoint)
+        refuse_adapted(folder, stored)
         check_same_data(folder, stored, source)
         if stored.finished:
             if config.precision not in ("auto", stored.precision):

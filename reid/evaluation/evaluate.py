@@ -118,8 +118,8 @@ def is_evaluated(subject: Subject, target: Target, oracle: bool = False) -> bool
 
 
 def _check_oracle(subject: Subject) -> None:
-    if subject.adaptation is not None:
-        raise InputError("--oracle with --adabn: an epoch's network is tested as it was trained; give one of the two")
+    if subject.adaptation is not None or (subject.run and subject.run.adapted):
+        raise InputError("--oracle with AdaBN: an epoch's network is tested as it was trained; give one of the two")
     if subject.run is None:
         raise InputError(f"--oracle: {subject.network.origin.name} is no run of this project, which keeps its epochs")
     if subject.run.of_epoch(1) is None:
