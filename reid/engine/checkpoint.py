@@ -77,6 +77,23 @@ def network_file(folder: Path, held_out: bool, epoch: int | None = None) -> Path
     return folder / (SELECTED if held_out else FILE)
 
 
+def check_resumable(checkpoint: Path, stored: Progress, now: Progress) -> None:
+    """Refuse to go on where the result would not be that of a run never interrupted."""
+    reasons = {
+        "device": "arithmetic differs between devices",
+        "precision": "arithmetic differs between precisions",
+        "packages": "other versions compute other bits",
+        "total_steps": "the schedule differs",
+        "num_classes": "the source's identities changed",
+    }
+    if now.device == "cpu":
+        reasons["cpu"] = "kernels differ between instruction sets"
+    for key, why in reasons.items():
+        was, is_now = getattr(stored, key), getattr(now, key)
+        if was != is_now:
+            raise InputError(f"{checkpoint}: cannot be resumed: {key} was {was!r}, is {is_now!r} ({why})")
+
+
 def save_checkpoint(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress) -> None:
     """Write model, optimiser state and torch's random state.
 

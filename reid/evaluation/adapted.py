@@ -21,10 +21,9 @@ from reid.data.unlabelled import images_of
 from reid.engine.adabn import adapt
 from reid.engine.checkpoint import CONFIG_FILE, FILE, LOG_FILE, network_file, read_progress, save_model
 from reid.engine.code import features_code
-from reid.engine.extract import Extractor
-from reid.engine.setup import Testing
+from reid.engine.extract import Extractor, Testing
 from reid.errors import InputError
-from reid.evaluation.keys import files_key, short_digest
+from reid.evaluation.provenance import files_key, short_digest
 from reid.evaluation.subject import Subject
 from reid.evaluation.targets import Adaptation, Place, defined_by
 from reid.files import new_folder, write_atomically

@@ -10,7 +10,7 @@ from typing import Any
 
 from reid.config import Config
 from reid.engine import build
-from reid.engine.setup import Testing
+from reid.engine.extract import Testing
 from reid.evaluation.targets import Adaptation
 from reid.networks import Network, default_testing, load, open_foreign
 from reid.networks.trained import Trained, TrainedNetwork

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 import torch
 
-from reid.engine.setup import Placement
+from reid.engine.extract import Placement
 from reid.errors import InputError
 from reid.networks.base import Origin
 from reid.networks.cuda import has_cuda, on_cuda
@@ -20,7 +20,7 @@ from reid.progress import track
 
 if TYPE_CHECKING:
     from reid.data.samples import Samples
-    from reid.engine.setup import Testing
+    from reid.engine.extract import Testing
 
 ON_CPU = Placement(torch.device("cpu"))
 
