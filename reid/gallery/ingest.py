@@ -133,12 +133,12 @@ def labelled(
 
 
 def _labelled(data: DataSet, split: str, model: Network, progress: bool, problems: list[str] | None) -> Features:
-    samples, found = data.splits[split], list[str]()
-    parts = list(_embedded([Entry(str(path), "") for path in samples.paths], model, found, progress))
-    if found and (problems is None or not parts):
-        raise InputError("\n".join(found))
+    samples, unreadable = data.splits[split], list[str]()
+    parts = list(_embedded([Entry(str(path), "") for path in samples.paths], model, unreadable, progress))
+    if unreadable and (problems is None or not parts):
+        raise InputError("\n".join(unreadable))
     if problems is not None:
-        problems += found
+        problems += unreadable
     kept = np.concatenate([part.rows for part in parts])
     return Features(
         np.concatenate([part.features for part in parts]),
@@ -223,8 +223,8 @@ def embed_entries(
     """Read and embed, some images at a time; a line to ``problems`` for each that cannot be read, or that the network
     finds nothing in."""
     for some in _embedded(entries, model, problems, progress):
-        own = [entries[row] for row in some.rows.tolist()]
-        yield Embedded(own, some.features, [thumbnail(image) for image in some.crops])
+        embedded = [entries[row] for row in some.rows.tolist()]
+        yield Embedded(embedded, some.features, [thumbnail(image) for image in some.crops])
 
 
 def _embedded(entries: Sequence[Entry], model: Network, problems: list[str], progress: bool) -> Iterator[_Embedded]:

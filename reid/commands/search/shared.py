@@ -98,13 +98,13 @@ def all_samples(arguments: argparse.Namespace) -> list[Samples]:
     """The images of the splits that ``--data`` has on disk."""
     from reid.data.schema import SPLITS
 
-    found: list[Samples] = []
+    samples: list[Samples] = []
     for split in SPLITS:
         try:
-            found += dataset(arguments, arguments.data, [split]).splits.values()
+            samples += dataset(arguments, arguments.data, [split]).splits.values()
         except InputError:  # the card has none, or it was not fetched: no image of the gallery is of it
             continue
-    return found
+    return samples
 
 
 def calibration_of(arguments: argparse.Namespace, store: Store | None) -> Calibration | None:
@@ -156,15 +156,15 @@ def chosen(arguments: argparse.Namespace, store: Store) -> list[Entry]:
     if arguments.id:
         return store.get(arguments.id)
     if arguments.of_person is not None:
-        found = store.find(Filter(identities=(arguments.of_person,)))
+        entries = store.find(Filter(identities=(arguments.of_person,)))
         what = f"person {arguments.of_person!r}"
     else:
         place = str(arguments.image.resolve())
-        found = [entry for entry in store.find() if entry.source == place]
+        entries = [entry for entry in store.find() if entry.source == place]
         what = f"image or video {place}"
-    if not found:
+    if not entries:
         raise InputError(f"{store.location}: no entry of {what}")
-    return found
+    return entries
 
 
 def keep_index(store: Store) -> None:
