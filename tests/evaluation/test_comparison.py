@@ -16,7 +16,8 @@ def queries(model, source, target, seed, identities=6) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "model": model, "source": source, "target": target, "trial": 0,
-            "path": [f"{number}.jpg" for number in range(len(pids))], "camid": 1, "pid": pids, "ap": rng.uniform(size=len(pids)), "inp": 0.5,
+            "path": [f"{number}.jpg" for number in range(len(pids))], "camid": 1, "pid": pids,
+            "ap": rng.uniform(size=len(pids)), "inp": 0.5,
             "first_rank": rng.integers(1, 4, len(pids)),
         }
     )[list(QUERIES)]  # fmt: skip
