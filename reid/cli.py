@@ -12,6 +12,7 @@ from reid.commands.comparing import CROSS_DOMAIN
 from reid.commands.divergence import DIVERGENCE
 from reid.commands.embedding import EMBED
 from reid.commands.evaluating import EVALUATE
+from reid.commands.exporting import EXPORT
 from reid.commands.gallery import GALLERY
 from reid.commands.reporting import REPORT
 from reid.commands.scoring import SCORE
@@ -23,6 +24,7 @@ COMMANDS = {
     "evaluate": EVALUATE,
     "cross-domain": CROSS_DOMAIN,
     "divergence": DIVERGENCE,
+    "export": EXPORT,
     "report": REPORT,
     "embed": EMBED,
     "score": SCORE,

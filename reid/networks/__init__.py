@@ -40,7 +40,7 @@ def load(name: str | Path, overrides: Sequence[str] = ()) -> Network:
 
     ========================== ============================================================
     a run's folder             what `reid train` left there
-    FILE.onnx, FILE.xml        with FILE.yaml beside it that says how to feed it
+    FILE.onnx, FILE.xml        with FILE.yaml beside it that says how to feed it, unless `reid export` made it
     FILE.yaml, or a bare name  such a description, or a bundled one (configs/foreign)
     timm:NAME                  of the library timm, see :func:`reid.networks.from_timm.open_timm`
     FILE.pth, .pt, .tar, ...   a checkpoint of torchreid or fast-reid, see :mod:`reid.networks.peers`
@@ -82,14 +82,14 @@ def open_foreign(name: str, testing: Testing) -> Network:
         from reid.networks.peers import open_checkpoint
 
         return open_checkpoint(name, testing)
-    from reid.networks.foreign import ForeignNetwork
-    from reid.networks.graphs import find_description
+    from reid.networks.description import find_description
+    from reid.networks.foreign import open_graph
 
     try:
         find_description(name)
     except InputError as error:
         raise InputError(f"{name}: is neither a run's folder nor a foreign network: {error}") from None
-    return ForeignNetwork(name, testing.placement.threads)
+    return open_graph(name, testing)
 
 
 def default_testing(overrides: Sequence[str] = ()) -> Testing:

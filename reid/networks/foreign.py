@@ -3,41 +3,126 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from reid.data.images import read_image
-from reid.data.samples import Samples
 from reid.errors import InputError
 from reid.networks.base import Origin
-from reid.networks.graphs import Description, Graph, digest, read_description
+from reid.networks.description import Description, digest, read_description
 from reid.progress import track
+
+if TYPE_CHECKING:
+    from reid.data.samples import Samples
+    from reid.engine.setup import Testing
+
+
+class Runner(Protocol):
+    """What computes: OpenVINO's streams, or a session of onnxruntime.
+
+    Attributes:
+        batch: images a batch; no more, no fewer.
+        output: the name of the network's output that counts.
+    """
+
+    batch: int
+    output: str
+
+    def __call__(self, batches: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        """The outputs, float32, in order, of batches (batch, height, width, 3) uint8 of fitted images."""
+        ...
+
+
+@dataclass(frozen=True)
+class Fit:
+    """:meth:`Description.fit` as the transform of a :class:`reid.data.dataset.ImageDataset`: pixels are handed over by
+    its workers as they are, a quarter of what they are as real numbers."""
+
+    description: Description
+
+    def __call__(self, image: np.ndarray, stream: Sequence[int]) -> np.ndarray:
+        return np.ascontiguousarray(self.description.fit(image))
+
+
+def open_graph(name: str, testing: Testing) -> ForeignNetwork:
+    """The network by its file, with a YAML beside it unless this project exported it; by the YAML; or by a bundled
+    one's bare name. An OpenVINO file runs on the CPU, whatever the device; an ONNX file on CUDA by onnxruntime.
+
+    Raises:
+        InputError: naming file, key and value; also for an output that is not a feature.
+    """
+    description, file = read_description(name, Description)
+    placement = testing.placement
+    runner: Runner
+    if placement.device.type == "cuda" and file.suffix == ".onnx":
+        from reid.networks.cuda import on_cuda
+
+        runner = on_cuda(description, file, testing.batch_size, placement.device.index or 0)
+    else:
+        from reid.networks.graphs import Streams
+
+        runner = Streams(description, file, placement.threads)
+    return ForeignNetwork(description, file, runner, testing.batch_size, testing.workers)
 
 
 class ForeignNetwork:
-    """See :func:`reid.networks.load`; the output is the feature, (1, D) or (1, D, 1, 1).
+    """See :func:`open_graph`; the output is the feature, (N, D) or (N, D, 1, 1).
+
+    A batch that is not full is filled up with black images, so that a feature does not depend on how many came with
+    it.
+
+    Args:
+        batch_size, workers: images that ``extract`` has loaded at a time, and processes that load them.
 
     Raises:
-        InputError: naming file, key and value; also for an output of another shape.
+        InputError: an output of another shape.
     """
 
-    def __init__(self, name: str, threads: int | None) -> None:
-        description, file = read_description(name, Description)
-        self._network = Graph(description, file, threads)
-        shape = self._network(np.zeros((description.height, description.width, 3), np.uint8)).shape
-        if len(shape) < 2 or shape[1] < 2 or shape[1] != np.prod(shape):
-            raise InputError(
-                f"{file}: output {self._network.output!r} is {shape}, expected a feature, (1, D) or (1, D, 1, 1)"
-                + (": made for a batch of several, export it with an open one" if shape[:1] > (1,) else "")
-            )
-        steps = {**description.model_dump(exclude={"file"}), "output": self._network.output, "precision": "float32"}
-        self.origin = Origin(file.stem, shape[1], digest(file), json.dumps(steps, sort_keys=True))
+    def __init__(
+        self, description: Description, file: Path, runner: Runner, batch_size: int = 128, workers: int = 0
+    ) -> None:
+        self._description, self._runner, self._workers = description, runner, workers
+        self._loaded = max(1, batch_size // runner.batch) * runner.batch
+        black = np.zeros((runner.batch, description.height, description.width, 3), np.uint8)
+        (shape,) = (result.shape for result in runner([black]))
+        width = int(np.prod(shape)) // runner.batch
+        if width < 2 or shape[:2] != (runner.batch, width):
+            raise InputError(f"{file}: output {runner.output!r} is {shape}, expected a feature, (N, D) or (N, D, 1, 1)")
+        steps = {
+            **description.model_dump(exclude={"file", "channels"}),
+            "output": runner.output,
+            "precision": "float32",
+        }
+        if description.channels == "last":  # else a gallery made before there was this key would not know the network
+            steps["channels"] = "last"
+        self.origin = Origin(file.stem, width, digest(file), json.dumps(steps, sort_keys=True))
 
-    def embed(self, images: Sequence[np.ndarray]) -> np.ndarray:
-        rows = [self._network(image).reshape(-1) for image in images]
-        return np.array(rows, np.float32).reshape(len(images), self.origin.width)
+    def embed(self, crops: Sequence[np.ndarray]) -> np.ndarray:
+        size = self._runner.batch
+        slices = (crops[low : low + size] for low in range(0, len(crops), size))
+        return self._features(([self._description.fit(crop) for crop in some] for some in slices), len(crops))
 
     def extract(self, samples: Samples, progress: bool = True) -> np.ndarray:
-        bar = track(samples.paths, name=f"features of {samples.root.name}", unit="image", shown=progress)
-        return np.concatenate([self.embed([read_image(path)]) for path in bar])
+        from reid.data.dataset import ImageDataset, batches, evaluation_draws
+
+        images = ImageDataset(samples.paths, Fit(self._description))  # type: ignore[arg-type]  # a Transform in all but name
+        draws = evaluation_draws(len(samples), self._loaded)
+        name = f"features of {samples.root.name}"
+        loaded = track(batches(images, draws, self._workers), name=name, unit="batch", total=len(draws), shown=progress)
+        size = self._runner.batch
+        fitted = (batch.images.numpy() for batch in loaded)
+        slices = (some[low : low + size] for some in fitted for low in range(0, len(some), size))
+        return self._features(slices, len(samples))
+
+    def _features(self, batches: Iterable[Sequence[np.ndarray]], count: int) -> np.ndarray:
+        """(count, D) of fitted images, a full batch at a time, the last perhaps less."""
+        rows = [result.reshape(self._runner.batch, -1) for result in self._runner(map(self._fill, batches))]
+        return np.concatenate([np.empty((0, self.origin.width), np.float32), *rows])[:count]
+
+    def _fill(self, images: Sequence[np.ndarray]) -> np.ndarray:
+        batch = np.zeros((self._runner.batch, self._description.height, self._description.width, 3), np.uint8)
+        batch[: len(images)] = images
+        return batch

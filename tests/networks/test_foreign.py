@@ -1,6 +1,8 @@
 """Feeding a foreign network: against numpy by hand, and everything that its description can get wrong."""
 
+import dataclasses
 import hashlib
+import json
 import os
 import subprocess
 import sys
@@ -11,12 +13,15 @@ import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 from tiny_onnx import FEED, describe, mean_colours, onnx, save_onnx, typed
 
+from reid.data.images import read_image
+from reid.data.unlabelled import read_unlabelled
 from reid.errors import InputError
 from reid.networks import load
-from reid.networks.foreign import ForeignNetwork
-from reid.networks.graphs import Description, Graph, digest, find_description, read_description
+from reid.networks.description import Description, digest, find_description, read_description
+from reid.networks.graphs import Graph
 
 WEIGHTS = np.array([[1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 2, -1]], np.float32)
 IMAGE = np.random.default_rng(0).integers(0, 256, (4, 2, 3), np.uint8)
@@ -59,7 +64,10 @@ def test_any_size_comes_in_and_a_plain_image_stays_plain(file, resize):
 @given(st.integers(1, 9), st.integers(1, 9), st.integers(0, 2**32 - 1))
 def test_the_size_is_as_described_whatever_the_image(height, width, seed):
     image = np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
-    values = Description(file="x.onnx", **FEED).prepare(image)
+    description = Description(file="x.onnx", **FEED)
+    fitted = description.fit(image)
+    assert fitted.shape == (4, 2, 3) and fitted.dtype == np.uint8
+    values = description.arrange(fitted[None], np.float32)
     assert values.shape == (1, 3, 4, 2) and values.dtype == np.float32
     assert values.min() >= image.min() and values.max() <= image.max()
 
@@ -218,9 +226,9 @@ def test_a_feature_in_half_precision(tmp_path):
 
 
 @pytest.mark.parametrize(("shape", "message"), [
-    ((1, 4, 2, 3), r"\[1,4,2,3\]: its channels come last: export it with \(N, 3, height, width\)"),
+    ((1, 4, 2, 3), r"\[1,4,2,3\]: its channels come last: channels: last"),
     (("N", 2, 4, 3), r"\[\?,2,4,3\]: its channels come last"),
-    (("N", 3, 2, 4), r"\[\?,3,2,4\]: see height and width"),
+    (("N", 3, 2, 4), r"\[\?,3,2,4\]: see height, width and channels"),
     (("N", 1, 4, 2), r"\[\?,1,4,2\]: "),
     (("N", 3, 4, 2, 1), r"\[\?,3,4,2,1\]: "),
 ])  # fmt: skip
@@ -230,12 +238,76 @@ def test_an_input_of_another_shape(tmp_path, shape, message):
         load(describe(file))
 
 
-def test_a_batch_that_the_network_was_made_for(tmp_path):
+def batch_of_three(path):
+    """A network that takes three images at a time and no other number; the feature is the mean of the channels."""
     nodes = [("GlobalAveragePool", ["image"], "pooled", {}), ("Reshape", ["pooled", "shape"], "feature", {})]
-    constants = {"shape": np.array([3, -1])}
-    file = save_onnx(tmp_path / "net.onnx", nodes, {"feature": (3, 3)}, constants, (3, 3, 4, 2))
-    with pytest.raises(InputError, match=r"'feature' is \(3, 1\), expected .*made for a batch of several"):
+    return save_onnx(path, nodes, {"feature": (3, 3)}, {"shape": np.array([3, -1])}, (3, 3, 4, 2))
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 7])
+def test_a_batch_that_the_network_was_made_for(tmp_path, count):
+    model = load(describe(batch_of_three(tmp_path / "net.onnx")))
+    images = np.random.default_rng(count).integers(0, 256, (count, 4, 2, 3), np.uint8)
+    np.testing.assert_allclose(model.embed(list(images)), images.mean(axis=(1, 2)), rtol=1e-5)
+    assert model.embed([]).shape == (0, 3)
+
+
+def test_an_output_that_mixes_its_batch(tmp_path):
+    nodes = [("GlobalAveragePool", ["image"], "pooled", {}), ("Reshape", ["pooled", "shape"], "feature", {})]
+    file = save_onnx(tmp_path / "net.onnx", nodes, {"feature": (1, 9)}, {"shape": np.array([1, 9])}, (3, 3, 4, 2))
+    with pytest.raises(InputError, match=r"output 'feature' is \(1, 9\), expected a feature, \(N, D\)"):
         load(describe(file))
+
+
+@pytest.fixture
+def samples(tmp_path):
+    folder = tmp_path / "images"
+    folder.mkdir()
+    rng = np.random.default_rng(5)
+    paths = [folder / f"{number:02d}.png" for number in range(11)]
+    for number, path in enumerate(paths):
+        Image.fromarray(rng.integers(0, 256, (6 + number, 3 + number, 3), np.uint8)).save(path)
+    return read_unlabelled(folder)
+
+
+@pytest.mark.parametrize("fixed", [False, True])
+def test_files_are_read_by_any_number_of_workers(file, tmp_path, samples, fixed):
+    name = describe(batch_of_three(tmp_path / "three.onnx") if fixed else file, **({} if fixed else {"output": "flat"}))
+    expected = load(name).embed([read_image(path) for path in samples.paths])
+    assert len(expected) == 11
+    for workers, size in ((0, 128), (0, 4), (2, 4)):
+        model = load(name, [f"data.workers={workers}", f"evaluation.batch_size={size}"])
+        assert np.array_equal(model.extract(samples, progress=False), expected)
+
+
+def test_a_file_that_cannot_be_read_ends_it_and_the_network_goes_on(file, samples):
+    model = load(describe(file, output="flat"), ["data.workers=0", "evaluation.batch_size=2"])
+    expected = model.embed([IMAGE] * 9)
+    for _ in range(10):  # more often than there are requests, which a failure must not keep
+        broken = dataclasses.replace(samples, names=(*samples.names[:6], "gone.png", *samples.names[7:]))
+        with pytest.raises(InputError, match="gone.png"):
+            model.extract(broken, progress=False)
+    assert np.array_equal(model.embed([IMAGE] * 9), expected)
+
+
+def test_channels_last(tmp_path):
+    nodes = [("Transpose", ["image"], "first", {"perm": [0, 3, 1, 2]}), ("GlobalAveragePool", ["first"], "pooled", {}),
+             ("Flatten", ["pooled"], "flat", {})]  # fmt: skip
+    file = save_onnx(tmp_path / "net.onnx", nodes, {"flat": (None, 3)}, {}, ("N", 4, 2, 3))
+    model = load(describe(file, channels="last", colour="bgr", scale=1, mean=[0.5, 0.25, 0.0]))
+    expected = IMAGE[..., ::-1].mean((0, 1)) / 255 - [0.5, 0.25, 0.0]
+    np.testing.assert_allclose(model.embed([IMAGE])[0], expected, rtol=1e-5, atol=1e-6)
+    assert json.loads(model.origin.preprocessing)["channels"] == "last"
+    with pytest.raises(InputError, match=r"does not take \[1, 3, 4, 2\], its input is \[\?,4,2,3\]: .*channels: last"):
+        load(describe(file))
+
+
+def test_galleries_made_before_there_was_a_batch_know_their_network(file):
+    describe(file, output="flat")
+    assert json.loads(load(file).origin.preprocessing) == {
+        "height": 4, "width": 2, "colour": "rgb", "scale": 255, "mean": [0.0, 0.0, 0.0], "std": [1.0, 1.0, 1.0],
+        "resize": "bilinear", "output": "flat", "precision": "float32",
+    }  # fmt: skip
 
 
 def test_weights_in_other_files_that_are_gone(file, tmp_path):
@@ -287,13 +359,14 @@ def test_without_openvino_the_extra_is_named(file, monkeypatch):
     with pytest.raises(InputError, match=r"pip install 'reid-gap\[openvino\]'"):
         Graph(description, path, None)
     with pytest.raises(InputError, match=r"reid-gap\[openvino\]"):
-        ForeignNetwork(str(file), None)
+        load(file)
 
 
 DROPPED = """
 import os, signal, sys, threading
 from pathlib import Path
-from reid.networks.graphs import Description, Graph
+from reid.networks.description import Description
+from reid.networks.graphs import Graph
 
 signal.signal(signal.SIGTERM, lambda number, frame: print("handled", flush=True))
 file, how = Path(sys.argv[1]), sys.argv[2]

@@ -9,7 +9,8 @@ import numpy as np
 
 from reid.errors import InputError
 from reid.gallery.video.track import Box
-from reid.networks.graphs import Description, Graph, read_description
+from reid.networks.description import Description, read_description
+from reid.networks.graphs import Graph
 
 
 class Detector(Protocol):

@@ -1,0 +1,78 @@
+"""`reid export` from its line to its file."""
+
+import pytest
+
+pytest.importorskip("onnx", reason="onnx is not installed (pip install -e '.[dev]')")
+pytest.importorskip("openvino", reason="openvino is not installed (pip install -e '.[dev]')")
+
+from reid.cli import main
+from reid.networks import load
+from reid.networks.parity import TOLERANCE
+
+
+def line(folder, *more, format="openvino", output="out/person.xml"):
+    words = ["export", "--model", folder, "--format", format, "--output", output, "--targets", "market1501", *more]
+    return main([str(word) for word in words])
+
+
+def test_a_run_becomes_a_file(trained, capsys):
+    _config, folder = trained
+    assert line(folder) == 0
+    printed = capsys.readouterr().out
+    for words in (
+        "| market1501 |",
+        "openvino, float32 |",
+        "run, eager |",
+        "exported ",
+        "1 thread ",
+        "written: out/person.xml",
+    ):
+        assert words in printed
+    network = load("out/person.xml", ["device=cpu"])
+    assert network.origin.name == "person" and network.origin.width == load(folder).origin.width
+    assert line(folder, "--half", "--input", "float", "--square", 40, format="onnx", output="out/p.onnx") == 0
+    printed = capsys.readouterr().out
+    assert "run, squashed to 40 |" in printed and "onnx, half, squashed to 40 |" in printed
+    assert {path.name for path in folder.parents[1].joinpath("out").iterdir()} == {"person.xml", "person.bin", "p.onnx"}
+
+
+def test_int8_is_calibrated_on_the_source(trained, monkeypatch):
+    pytest.importorskip("nncf", reason="nncf is not installed (pip install -e '.[dev]')")
+    monkeypatch.setitem(TOLERANCE, "int8", 1.0)  # a network of three steps tells nobody apart
+    assert line(trained[1], "--int8") == 0
+
+
+def test_a_file_that_does_something_else_is_not_kept(trained, monkeypatch, capsys):
+    monkeypatch.setitem(TOLERANCE, "float32", -1.0)
+    assert line(trained[1]) == 2
+    printed = capsys.readouterr()
+    assert "openvino, float32" in printed.out and "error: the exported network is not kept" in printed.err
+    assert not list(trained[1].parents[1].joinpath("out").iterdir())
+
+
+@pytest.mark.parametrize(("more", "options", "message"), [
+    (["--int8", "--calibration", "no_such"], {}, "--int8 needs images to calibrate on: --calibration NAME"),
+    (["--calibration", "market1501"], {}, "--calibration: only --int8 is calibrated"),
+    ([], {"output": "out/person.onnx"}, "out/person.onnx does not end in .xml, as openvino does"),
+    ([], {"format": "onnx"}, "out/person.xml does not end in .onnx"),
+    (["model.width=0.5"], {}, "would change what was trained"),
+])  # fmt: skip
+def test_bad_input_is_one_message(trained, capsys, more, options, message):
+    folder = trained[1]
+    assert line(folder, *more, **options) == 2
+    printed = capsys.readouterr().err
+    assert message in printed and "Traceback" not in printed
+    assert not any(folder.parents[1].rglob("person*"))
+
+
+def test_only_runs_are_exported(trained, capsys):
+    assert line(trained[1]) == 0
+    assert line("out/person.xml", output="out/again.xml") == 2
+    assert "out/person.xml is no run of this project; only those are exported" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("more", [["--square", "5"], ["--half", "--int8"], ["--input", "bgr"]])
+def test_options_that_do_not_go(trained, capsys, more):
+    with pytest.raises(SystemExit) as stop:
+        line(trained[1], *more)
+    assert stop.value.code == 2
