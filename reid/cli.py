@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from reid.commands.adapting import ADAPT
 from reid.commands.checking import CHECK_DATA
 from reid.commands.command import run
 from reid.commands.comparing import CROSS_DOMAIN
@@ -22,6 +23,7 @@ from reid.commands.training import TRAIN
 COMMANDS = {
     "train": TRAIN,
     "evaluate": EVALUATE,
+    "adapt": ADAPT,
     "cross-domain": CROSS_DOMAIN,
     "divergence": DIVERGENCE,
     "export": EXPORT,

@@ -20,8 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 
 from reid.errors import InputError
 from reid.files import read_yaml
-from reid.layers import drop, flatten, merge, origin_of, read_chain
-from reid.overrides import mistyped, nested, parse_override, types_of
+from reid.overrides import drop, flatten, merge, mistyped, nested, origin_of, parse_override, read_chain, types_of
 from reid.paths import bundled, data_root, resolve
 from reid.validation import validate
 

@@ -9,6 +9,7 @@ import logging
 import os
 import re
 import secrets
+import shutil
 from collections import Counter
 from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
@@ -124,6 +125,28 @@ def _leftovers(folder: Path, remove: bool) -> list[Path]:
                 partial.unlink(missing_ok=True)
             leftovers.append(partial)
     return leftovers
+
+
+@contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """An empty folder that takes its place at ``path``, whole, when the block ends; after an error or a kill nothing is
+    there.
+
+    Raises:
+        InputError: naming the path: it cannot be written, or something is there by then that is no empty folder.
+    """
+    path = path.resolve()
+    partial = path.with_name(f".{path.name}.partial")
+    with locked(path.parent, wait=True):  # so what an earlier writer has left here is a dead one's
+        try:
+            shutil.rmtree(partial, ignore_errors=True)
+            partial.mkdir()
+            yield partial
+            partial.rename(path)
+        except OSError as error:
+            raise InputError(f"{path}: cannot be written: {error}") from None
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
 
 
 @contextmanager

@@ -1,16 +1,19 @@
-"""``key=value`` of a command line: a text as it stands, all else as YAML; and what a schema lets a key hold."""
+"""Nested mappings laid over each other: files that extend others, and ``key=value`` of a command line, a text as it
+stands, all else as YAML; and what a schema lets a key hold."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel
 
 from reid.errors import InputError
-from reid.files import parse_yaml
+from reid.files import parse_yaml, read_yaml
+from reid.paths import resolve
 
 NUMBER = re.compile(r"[-+]?(0|[1-9][0-9]*)(\.[0-9]*)?([eE][-+]?[0-9]+)?")
 # One text of a list: in quotes, as YAML reads them, or as it stands up to the next comma.
@@ -120,3 +123,67 @@ def _alternatives(annotation: Any) -> Iterator[Any]:
         yield from (type(value) for value in arguments)
     else:
         yield annotation
+
+
+def read_chain(path: Path, above: tuple[Path, ...] = ()) -> list[tuple[str, dict[str, Any]]]:
+    """The file's keys, after those of the file that it names under ``extends`` (beside it, or bundled), each with the
+    file's path; ``above`` are the files that led here.
+
+    Raises:
+        InputError: a file that cannot be read, or one that extends itself.
+    """
+    path = path.resolve()
+    if path in above:
+        raise InputError(f"{path}: extends: goes round in a circle: {' -> '.join(p.name for p in (*above, path))}")
+    values = read_yaml(path)
+    parent = values.pop("extends", None)
+    if parent is None:
+        return [(str(path), values)]
+    if not isinstance(parent, str):
+        raise InputError(f"{path}: extends: expected a file's name, got {parent!r}")
+    beside = path.parent / parent
+    parent_path = beside if beside.is_file() else resolve("configs", parent)
+    return [*read_chain(parent_path, (*above, path)), (str(path), values)]
+
+
+def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested mappings to one with dotted keys."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping) and value:
+            flat.update(flatten(value, f"{prefix}{key}."))
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """``below`` with the values of ``above`` over its own, section by section."""
+    merged = dict(below)
+    for key, value in above.items():
+        old = merged.get(key)
+        merged[key] = merge(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
+    return merged
+
+
+def drop(values: dict[str, Any], parts: Sequence[str], unwanted: object) -> None:
+    """Take the key out if it has this value, and every section that is left empty by it."""
+    first, *rest = parts
+    if rest and isinstance(values.get(first), dict):
+        drop(values[first], rest, unwanted)
+        if not values[first]:
+            del values[first]
+    elif not rest and first in values and values[first] == unwanted:
+        del values[first]
+
+
+def origin_of(origins: Mapping[str, str], key: str) -> str:
+    """The file that set a dotted key, or else one of those that set a key below it, or the nearest above it."""
+    while key:
+        if key in origins:
+            return origins[key]
+        below = [origin for other, origin in origins.items() if other.startswith(f"{key}.")]
+        if below:
+            return below[-1]
+        key = key.rpartition(".")[0]
+    return origins.get("", "configuration")

@@ -6,7 +6,7 @@ import pytest
 
 from reid.config import Config, dump_resolved, load_config, load_resolved
 from reid.errors import InputError
-from reid.layers import flatten
+from reid.overrides import flatten
 from reid.paths import bundled
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from reid import files
 from reid.errors import InputError
-from reid.files import Busy, leftover_partials, locked, replacing, write_atomically
+from reid.files import Busy, leftover_partials, locked, new_folder, replacing, write_atomically
 
 SPAWN = multiprocessing.get_context("spawn")
 WRITES = 60
@@ -174,3 +174,35 @@ def test_a_lock_goes_with_its_process(tmp_path):
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     with locked(tmp_path):
         pass
+
+
+def test_a_new_folder_is_whole_or_not_there(tmp_path):
+    path = tmp_path / "below" / "new"
+    with new_folder(path) as place:
+        (place / "a").write_text("1")
+        assert not path.exists() and place.parent == path.parent
+    assert (path / "a").read_text() == "1" and [p.name for p in path.parent.iterdir() if p.is_dir()] == ["new"]
+
+    other = tmp_path / "below" / "other"
+    with pytest.raises(RuntimeError), new_folder(other) as place:
+        (place / "a").write_text("1")
+        raise RuntimeError
+    left = other.with_name(".other.partial")  # as a killed writer leaves it
+    (left / "deep").mkdir(parents=True)
+    with new_folder(other) as place:
+        assert list(place.iterdir()) == []
+    assert other.is_dir() and not left.exists()
+    with new_folder(other) as place:  # an empty one gives way
+        (place / "b").touch()
+    assert [p.name for p in other.iterdir()] == ["b"]
+
+
+def test_a_new_folder_takes_no_other_s_place(tmp_path):
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "theirs").touch()
+    (tmp_path / "file").write_text("theirs")
+    for name in ("full", "file", "file/below"):
+        with pytest.raises(InputError, match=f"{name.split('/')[0]}.*: cannot be written"), new_folder(tmp_path / name):
+            pass
+    assert sorted(p.name for p in tmp_path.iterdir() if p.name != ".lock") == ["file", "full"]
+    assert (tmp_path / "full" / "theirs").is_file() and (tmp_path / "file").read_text() == "theirs"

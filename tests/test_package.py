@@ -29,7 +29,12 @@ def test_configs_and_cards_travel_inside_the_package(wheel):
     names = zipfile.ZipFile(wheel).namelist()
     for kind in ("configs", "datasets"):
         assert {f"reid/{p.relative_to(ROOT)}" for p in (ROOT / kind).rglob("*.yaml")} <= set(names)
-    assert {"reid/report/page.html.j2", "reid/report/published_results.csv"} <= set(names)
+    assert {
+        "reid/__init__.pyi",
+        "reid/py.typed",
+        "reid/report/page.html.j2",
+        "reid/report/published_results.csv",
+    } <= set(names)
     packaged = {name for name in names if name.startswith("reid/") and name.endswith(".py")}
     assert packaged == {p.relative_to(ROOT).as_posix() for p in (ROOT / "reid").rglob("*.py")}
     assert {name.split("/")[0] for name in names} == {"reid", names[-1].split("/")[0]}

@@ -92,8 +92,7 @@ def check_targets(config: Config, targets: Sequence[str]) -> list[Target]:
     from reid.data.card import load_card
     from reid.engine import build
     from reid.engine.checkpoint import FILE
-    from reid.evaluation.leakage import refuse_training_images
-    from reid.evaluation.targets import read_targets, refuse_namesakes_of_sources
+    from reid.evaluation.targets import read_targets, refuse_namesakes_of_sources, refuse_training_images
 
     build.check(config)
     roots, sources = build.roots(config), config.data.sources

@@ -15,14 +15,12 @@ from torch import Tensor, nn
 
 from reid.config import Config, load_resolved
 from reid.data.card import load_card
-from reid.data.join import join
 from reid.data.roots import Roots, joint_fingerprint
 from reid.data.samplers import SAMPLERS, PKSampler, RandomSampler, share_with_pairs
-from reid.data.samples import Samples
+from reid.data.samples import Samples, join
 from reid.data.transforms import Transform, evaluation_transform, training_transform
 from reid.engine.checkpoint import CONFIG_FILE, FILE, Progress, load_model, network_file, read_progress
-from reid.engine.extract import Extractor
-from reid.engine.setup import Placement, Testing, has_bf16
+from reid.engine.extract import Extractor, Placement, Testing, has_bf16
 from reid.errors import InputError
 from reid.losses import LOSSES
 from reid.models import Embedder, check_backbone, make_backbone
@@ -221,7 +219,7 @@ def placement(config: Config) -> Placement:
     _naming(config, "device", lambda: device(config))
     on = device(config)
     half = config.precision == "bf16" or (config.precision == "auto" and has_bf16(on))
-    return Placement(on, torch.bfloat16 if half else None, config.threads)
+    return Placement(on, torch.bfloat16 if half else None, config.threads, named=config.device != "auto")
 
 
 def roots(config: Config) -> Roots:

@@ -6,8 +6,9 @@ Nothing in such a file can be executed on loading, a truncated one is recognised
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -40,6 +41,8 @@ class Progress:
         stopped: ended early, for want of a better epoch.
         code: digests of the sources that trained it (:func:`reid.engine.code.training_code`); several, in order, where
             it went on with changed ones.
+        adapted: of a network whose batch-norm statistics were estimated anew after training: from which run and images,
+            and how (:mod:`reid.evaluation.adapted`). Empty for a network as it was trained.
     """
 
     step: int
@@ -59,6 +62,7 @@ class Progress:
     best_mAP: float = 0.0
     stopped: bool = False
     code: str = NO_CODE
+    adapted: dict[str, Any] = field(default_factory=dict)
 
     @property
     def finished(self) -> bool:
@@ -71,6 +75,23 @@ def network_file(folder: Path, held_out: bool, epoch: int | None = None) -> Path
     if epoch is not None:
         return folder / EPOCHS / f"{epoch:04d}.safetensors"
     return folder / (SELECTED if held_out else FILE)
+
+
+def check_resumable(checkpoint: Path, stored: Progress, now: Progress) -> None:
+    """Refuse to go on where the result would not be that of a run never interrupted."""
+    reasons = {
+        "device": "arithmetic differs between devices",
+        "precision": "arithmetic differs between precisions",
+        "packages": "other versions compute other bits",
+        "total_steps": "the schedule differs",
+        "num_classes": "the source's identities changed",
+    }
+    if now.device == "cpu":
+        reasons["cpu"] = "kernels differ between instruction sets"
+    for key, why in reasons.items():
+        was, is_now = getattr(stored, key), getattr(now, key)
+        if was != is_now:
+            raise InputError(f"{checkpoint}: cannot be resumed: {key} was {was!r}, is {is_now!r} ({why})")
 
 
 def save_checkpoint(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress) -> None:

@@ -9,15 +9,21 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import logging
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
 import reid
+from reid.engine.checkpoint import Progress
 from reid.errors import InputError
 
+log = logging.getLogger(__name__)
+
+CODES = ", then "  # between the digests of a run that went on by other code
 PACKAGE = Path(reid.__file__).resolve().parent
 # Folders stand for the modules directly in them.
-NETWORK = ("models", "data", "engine/build.py", "engine/extract.py", "engine/setup.py")
+NETWORK = ("models", "data", "engine/build.py", "engine/extract.py")
 TRAINING = (*NETWORK, "losses", "engine/checkpoint.py", "engine/train.py")
 RANKING = ("retrieval",)
 VALIDATION = ("engine/selection.py", *RANKING)
@@ -29,7 +35,7 @@ LEFT_OUT = {
     f"data/{name}.py"
     for name in (
         *("__init__", "card", "check", "contact_sheet", "halves", "layouts", "manifest", "names", "reading", "roots"),
-        *("samples", "schema", "unlabelled"),
+        *("schema", "unlabelled"),
     )
 } | {f"networks/{name}.py" for name in ("__init__", "base", "export")}
 
@@ -94,3 +100,24 @@ def canonical(node: object) -> str:
 def _is_comment(node: object) -> bool:
     """Whether it is a text that stands for itself, as docstrings do."""
     return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+
+
+@cache
+def say_other_code(folder: Path, made: str, now: str) -> None:
+    """Say once that a finished run is not what training anew would give."""
+    if made != now:
+        log.warning(
+            f"{folder}: finished, but made by other code ({made}; this is {now}): training it anew may give another "
+            "network. Delete the folder, or choose another run=NAME, to do so"
+        )
+
+
+def with_code(folder: Path, stored: Progress, now: str) -> Progress:
+    """The stored state, with the code that goes on with it on record."""
+    if stored.code.split(CODES)[-1] == now:
+        return stored
+    log.warning(
+        f"{folder}: was begun by other code ({stored.code}; this is {now}): it goes on, but may not end as it "
+        "would have by one of the two; its checkpoint and results say so"
+    )
+    return replace(stored, code=f"{stored.code}{CODES}{now}")

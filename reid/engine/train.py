@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from reid.config import Config, OptimConfig, dump_resolved
+from reid.config import Config, OptimConfig, dump_resolved, load_resolved
 from reid.data.dataset import Draw, ImageDataset, batches, training_draws
 from reid.data.samplers import PKSampler, RandomSampler
 from reid.data.samples import Samples
@@ -32,20 +32,21 @@ from reid.engine.checkpoint import (
     FILE,
     LOG_FILE,
     Progress,
+    check_resumable,
     load_training,
     network_file,
     read_progress,
     save_checkpoint,
     save_model,
 )
-from reid.engine.code import training_code
-from reid.engine.resuming import check_resumable, check_same_config, check_same_data, cut_log, say_other_code, with_code
+from reid.engine.code import say_other_code, training_code, with_code
 from reid.engine.selection import VALIDATION_FILE, hold_out, validate
-from reid.engine.signals import Interrupted, collected_signals
 from reid.errors import InputError
 from reid.files import locked, write_atomically
 from reid.losses.triplet import hardest_pairs
 from reid.models import Embedder
+from reid.overrides import flatten
+from reid.processes import Interrupted, collected_signals
 from reid.progress import track
 
 log = logging.getLogger(__name__)
@@ -58,15 +59,16 @@ def is_trained(config: Config) -> bool:
     """Whether the run's folder holds this config's finished run.
 
     Raises:
-        InputError: the folder holds a run of another config, or its files cannot be read.
+        InputError: the folder holds a run of another config or an adapted one, or its files cannot be read.
     """
     folder = config.run_folder
     if not (folder / FILE).exists():
         return False
-    check_same_config(config, folder)
+    _check_same_config(config, folder)
     stored = read_progress(folder / FILE)
+    _refuse_adapted(folder, stored)
     if stored.finished:
-        check_same_data(folder, stored, build.source(config))
+        _check_same_data(folder, stored, build.source(config))
         say_other_code(folder, stored.code, training_code(validated=config.selection.holdout > 0))
     return stored.finished
 
@@ -141,9 +143,10 @@ def _train(
     checkpoint = folder / FILE
     resuming = checkpoint.exists()
     if resuming:
-        check_same_config(config, folder)
+        _check_same_config(config, folder)
         stored = read_progress(checkpoint)
-        check_same_data(folder, stored, source)
+        _refuse_adapted(folder, stored)
+        _check_same_data(folder, stored, source)
         if stored.finished:
             if config.precision not in ("auto", stored.precision):
                 config.fail("precision", f"{config.precision!r}, but {folder} was trained in {stored.precision}")
@@ -168,9 +171,9 @@ def _train(
     )
     if resuming:
         load_training(checkpoint, network, optimizer)
-    cut_log(folder / LOG_FILE, begun.step)
+    _cut_log(folder / LOG_FILE, begun.step)
     if held is not None:
-        cut_log(folder / VALIDATION_FILE, begun.step // steps_per_epoch)
+        _cut_log(folder / VALIDATION_FILE, begun.step // steps_per_epoch)
 
     terms = build.losses(config)
     images = ImageDataset(samples.paths, build.train_transform(config))
@@ -277,3 +280,34 @@ def learning_rate_at(optim: OptimConfig, step: int, steps_per_epoch: int, total_
         return optim.lr * optim.gamma ** sum(position >= milestone for milestone in optim.milestones)
     warm = optim.warmup * steps_per_epoch
     return optim.lr * 0.5 * (1 + math.cos(math.pi * (step - warm) / max(total_steps - warm, 1)))
+
+
+def _check_same_config(config: Config, folder: Path) -> None:
+    old, new = flatten(load_resolved(folder / CONFIG_FILE).training()), flatten(config.training())
+    differing = [key for key in sorted(old.keys() | new.keys()) if old.get(key) != new.get(key)]
+    if differing:
+        shown = "; ".join(f"{key} was {old.get(key)!r}, is {new.get(key)!r}" for key in differing[:5])
+        raise InputError(f"{folder}: holds a run of another config ({shown}). Choose another run=NAME, or delete it")
+
+
+def _check_same_data(folder: Path, stored: Progress, source: Source) -> None:
+    if stored.data != source.fingerprint:
+        raise InputError(
+            f"{folder}: was trained on other files of {stored.source} (fingerprint {stored.data[:12]}, the files in "
+            f"{source.samples.root} have {source.fingerprint[:12]}). Choose another run=NAME, or delete it"
+        )
+
+
+def _cut_log(path: Path, steps: int) -> None:
+    """Drop lines after the checkpoint: a killed run may have logged steps that are now done again."""
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
+    write_atomically(path, "".join(lines[:steps]))
+
+
+def _refuse_adapted(folder: Path, stored: Progress) -> None:
+    """Refuse to take an adapted network for the run that it was made from, to be trained or gone on with."""
+    if stored.adapted:
+        raise InputError(
+            f"{folder}: holds a network adapted to {stored.adapted['data']} (adapt.py), which is not trained any "
+            f"further; it was made from the run {stored.adapted['run']}. Choose another run=NAME, or delete it"
+        )

@@ -19,9 +19,7 @@ import pandas as pd
 from reid.data.samples import DataSet, Samples
 from reid.engine.code import features_code, figures_code
 from reid.errors import InputError
-from reid.evaluation.keys import features_key, origin_of, short_digest
-from reid.evaluation.leakage import CHECKED, refuse_training_images
-from reid.evaluation.provenance import code_version, package_versions
+from reid.evaluation.provenance import code_version, features_key, origin_of, package_versions, short_digest
 from reid.evaluation.results import (
     QUERIES_FILE,
     RANKS_FILE,
@@ -33,10 +31,12 @@ from reid.evaluation.results import (
 )
 from reid.evaluation.subject import Subject
 from reid.evaluation.targets import (
+    CHECKED,
     Target,
     read_targets,
     refuse_another,
     refuse_namesakes_of_sources,
+    refuse_training_images,
     result_key,
 )
 from reid.files import locked, write_atomically
@@ -118,8 +118,8 @@ def is_evaluated(subject: Subject, target: Target, oracle: bool = False) -> bool
 
 
 def _check_oracle(subject: Subject) -> None:
-    if subject.adaptation is not None:
-        raise InputError("--oracle with --adabn: an epoch's network is tested as it was trained; give one of the two")
+    if subject.adaptation is not None or (subject.run and subject.run.adapted):
+        raise InputError("--oracle with AdaBN: an epoch's network is tested as it was trained; give one of the two")
     if subject.run is None:
         raise InputError(f"--oracle: {subject.network.origin.name} is no run of this project, which keeps its epochs")
     if subject.run.of_epoch(1) is None:

@@ -18,16 +18,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from reid.data.dataset import evaluation_draws
-from reid.data.join import concatenate
-from reid.data.samples import Samples
+from reid.data.samples import Samples, concatenate
 from reid.data.unlabelled import images_of
 from reid.engine.code import moments_code
 from reid.engine.extract import Extractor
 from reid.errors import InputError
-from reid.evaluation.keys import moments_key, origin_of
-from reid.evaluation.leakage import refuse_training_images
+from reid.evaluation.provenance import moments_key, origin_of
 from reid.evaluation.subject import Subject
-from reid.evaluation.targets import Target, read_targets
+from reid.evaluation.targets import Target, read_targets, refuse_training_images
 from reid.files import write_atomically
 from reid.networks.pytorch import Staged, staged
 from reid.retrieval.features import read_arrays, saved_origin

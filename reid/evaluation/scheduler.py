@@ -25,8 +25,7 @@ import torch
 from reid.config import Config
 from reid.data.roots import tables_kept
 from reid.engine import build
-from reid.engine.setup import has_bf16
-from reid.engine.signals import Interrupted, collected_signals
+from reid.engine.extract import has_bf16
 from reid.engine.train import train
 from reid.errors import InputError
 from reid.evaluation.adapted import adapted
@@ -35,7 +34,7 @@ from reid.evaluation.evaluate import evaluate
 from reid.evaluation.moments import moments_of
 from reid.evaluation.tasks import Task
 from reid.files import Busy
-from reid.processes import STOPPING, starting
+from reid.processes import STOPPING, Interrupted, collected_signals, starting
 from reid.progress import track
 
 log = logging.getLogger(__name__)

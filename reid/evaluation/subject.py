@@ -10,10 +10,10 @@ from typing import Any
 
 from reid.config import Config
 from reid.engine import build
-from reid.engine.setup import Testing
+from reid.engine.extract import Testing
 from reid.evaluation.targets import Adaptation
-from reid.networks import Network, default_testing, open_foreign
-from reid.networks.trained import Trained, TrainedNetwork, open_run
+from reid.networks import Network, default_testing, load, open_foreign
+from reid.networks.trained import Trained, TrainedNetwork
 from reid.retrieval.protocol import Protocol
 
 NOT_KNOWN = "not known"  # the source of a network that this project did not train
@@ -46,7 +46,7 @@ class Subject:
 
     @property
     def precision(self) -> str:
-        """What the network computes in: what it says itself, since a graph's is float32 whatever is asked for."""
+        """What the network computes in: what it says itself, as a file of features does that were made elsewhere."""
         told = json.loads(self.network.origin.preprocessing).get("precision", self.testing.placement.precision)
         return {"bfloat16": "bf16"}.get(told, told)
 
@@ -80,11 +80,14 @@ def subject_of(name: str | Path, overrides: Sequence[str] = ()) -> Subject:
     Raises:
         InputError: naming what is missing or wrong.
     """
-    folder = Path(name)
-    if folder.is_dir():
-        run = open_run(folder, overrides)
-        return Subject(run, folder, build.testing(run.config), run)
-    return foreign_subject(str(name), default_testing(overrides))
+    return subject_of_network(load(name, overrides), overrides)
+
+
+def subject_of_network(network: Network, overrides: Sequence[str] = ()) -> Subject:
+    """A network that was loaded with these ``overrides``."""
+    if isinstance(network, TrainedNetwork):
+        return Subject(network, network.folder, build.testing(network.config), network)
+    return _filed_apart(network, default_testing(overrides))
 
 
 def foreign_subject(name: str, testing: Testing) -> Subject:
@@ -93,7 +96,11 @@ def foreign_subject(name: str, testing: Testing) -> Subject:
     Raises:
         InputError: naming what is missing or wrong.
     """
-    network = open_foreign(name, testing)
+    return _filed_apart(open_foreign(name, testing), testing)
+
+
+def _filed_apart(network: Network, testing: Testing) -> Subject:
+    testing = replace(testing, placement=getattr(network, "placement", testing.placement))  # where it does compute
     place = Path(testing.output) / "networks" / f"{network.origin.name}_{network.origin.fingerprint[:8]}"
     return Subject(network, place, testing)
 

@@ -29,27 +29,27 @@ def under_name(
         InputError: naming both places, where the gallery's images of that name are others: people and cameras are
             numbers, and those of two data sets mean different ones. Or naming an image, where its number has changed.
     """
-    own = {entry.source for entry in entries}
+    given = {entry.source for entry in entries}
     held = [entry for entry in store.find() if name in _labels(entry)]
-    strangers = [entry for entry in held if entry.source not in own]
+    strangers = [entry for entry in held if entry.source not in given]
     if not strangers:
         _check_numbers(store, name, entries, held)
         return list(entries)
-    sources = {str(path.resolve()) for samples in splits() for path in samples.paths} | own
+    sources = {str(path.resolve()) for samples in splits() for path in samples.paths} | given
     strangers = [entry for entry in strangers if not (entry.source in sources or _gone(entry, root))]
     by_name: dict[str, list[str]] = {}
     for source in sources:
         by_name.setdefault(Path(source).name, []).append(source)
     moved = {}
     for entry in strangers:
-        found = _nearest(entry.source, by_name.get(Path(entry.source).name, []))
-        if found is None or not _same_picture(store, entry, found):
+        place = _nearest(entry.source, by_name.get(Path(entry.source).name, []))
+        if place is None or not _same_picture(store, entry, place):
             raise InputError(
                 f"{store.location}: holds {len(strangers):,} entries of another data set that is called {name!r} too, "
                 f"such as {entry.source}, which is no image of {root}: its people and cameras would be mixed up with "
                 "these; --name NAME gives the data set another name in the gallery"
             )
-        moved[found] = entry.source
+        moved[place] = entry.source
     again = [replace(entry, source=moved.get(entry.source, entry.source)) for entry in entries]
     _check_numbers(store, name, again, held)
     return again

@@ -152,14 +152,14 @@ def _about(path: Path, schema: pa.Schema) -> tuple[Origin, dict[str, str]]:
     return Origin(**origin), settings
 
 
-def _check_columns(where: str, found: Sequence[pa.Field], wanted: Sequence[pa.Field]) -> None:
-    names = [[field.name for field in fields] for fields in (found, wanted)]
+def _check_columns(where: str, stored: Sequence[pa.Field], wanted: Sequence[pa.Field]) -> None:
+    names = [[field.name for field in fields] for fields in (stored, wanted)]
     if names[0] != names[1]:
         raise InputError(f"{where}: {', '.join(names[0])}; expected {', '.join(names[1])}")
-    for own, other in zip(found, wanted, strict=True):
-        if not own.equals(other):
-            kinds = [f"{field.type}{'' if field.nullable else ' not null'}" for field in (own, other)]
-            raise InputError(f"{where}: {own.name} is {kinds[0]}, expected {kinds[1]}")
+    for field, other in zip(stored, wanted, strict=True):
+        if not field.equals(other):
+            kinds = [f"{one.type}{'' if one.nullable else ' not null'}" for one in (field, other)]
+            raise InputError(f"{where}: {field.name} is {kinds[0]}, expected {kinds[1]}")
 
 
 def _check_values(where: str, values: object, kinds: Mapping[str, type]) -> None:

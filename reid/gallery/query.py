@@ -65,19 +65,19 @@ def judge(store: Store, hits: Hits, calibration: Calibration | None, rate: float
     entries = _entries(store, [id for id in np.unique(hits.ids).tolist() if id >= 0])
     answers = []
     for row, distances in zip(hits.ids.tolist(), hits.distances.tolist(), strict=True):
-        found = [(entries[id], distance) for id, distance in zip(row, distances, strict=True) if id in entries]
-        own = [_hit(rank, entry, distance, calibration, rate) for rank, (entry, distance) in enumerate(found, 1)]
-        answers.append(Answer(own, None if calibration is None else not any(hit.same for hit in own)))
+        nearest = [(entries[id], distance) for id, distance in zip(row, distances, strict=True) if id in entries]
+        ranked = [_hit(rank, entry, distance, calibration, rate) for rank, (entry, distance) in enumerate(nearest, 1)]
+        answers.append(Answer(ranked, None if calibration is None else not any(hit.same for hit in ranked)))
     return answers
 
 
 def _entries(store: Store, ids: list[int]) -> dict[int, Entry]:
     """By id; without those that another process has erased since they were found."""
     try:
-        found = store.get(ids)
+        there = store.get(ids)
     except InputError:
-        found = [entry for id in ids for entry in store.find(limit=1, after=id - 1) if entry.id == id]
-    return {entry.id: entry for entry in found}
+        there = [entry for id in ids for entry in store.find(limit=1, after=id - 1) if entry.id == id]
+    return {entry.id: entry for entry in there}
 
 
 def _hit(rank: int, entry: Entry, distance: float, calibration: Calibration | None, rate: float | None) -> Hit:
@@ -104,8 +104,8 @@ def first_ranks(store: Store, queries: Sequence[Entry], features: np.ndarray) ->
     for number, query in enumerate(queries):
         if query.identity is None or of_person[query.identity] == there[query.identity, query.camera]:
             continue
-        found = [entries[id] for id in hits.ids[number].tolist() if id >= 0]
-        counted = [entry for entry in found if (entry.identity, entry.camera) != (query.identity, query.camera)]
+        nearest = [entries[id] for id in hits.ids[number].tolist() if id >= 0]
+        counted = [entry for entry in nearest if (entry.identity, entry.camera) != (query.identity, query.camera)]
         matches = (rank for rank, entry in enumerate(counted, 1) if entry.identity == query.identity)
         ranks[number] = min(next(matches, CMC_RANKS + 1), CMC_RANKS + 1)
     return ranks

@@ -130,22 +130,22 @@ class _Counts:
     """What the blocks add up to. P people, then one place for all distractors; T thresholds, Q queries.
 
     Attributes:
-        asked, kept: (P + 1,) images of each among queries and entries; ``true`` of true pairs; ``found`` (T, P + 1) of
-            those within each threshold.
+        asked, kept: (P + 1,) images of each among queries and entries; ``true`` of true pairs; ``accepted`` (T, P + 1)
+            of those within each threshold.
         wrong: T matrices (P + 1, P + 1) of false matches, the query's person and the entry's.
         person: (Q,) places of the queries' people.
-        stranger, own: (Q,) distances of the nearest entry of another person, and of the nearest of all entries that
-            count where that is the query's person; infinite where it is not. ``match`` (Q,): whether there is one.
+        stranger, person_first: (Q,) distances of the nearest entry of another person, and of the nearest of all entries
+            that count where that is the query's person; infinite where it is not. ``match`` (Q,): whether there is one.
     """
 
     asked: np.ndarray
     kept: np.ndarray
     true: np.ndarray
-    found: np.ndarray
+    accepted: np.ndarray
     wrong: list[sparse.csr_array]
     person: np.ndarray
     stranger: np.ndarray
-    own: np.ndarray
+    person_first: np.ndarray
     match: np.ndarray
 
 
@@ -174,9 +174,9 @@ def measure_at(
             rate,
             threshold,
             _false_share(counts.wrong[n], counts.asked, counts.kept, weights),
-            _share(counts.found[n], counts.true, weights),
+            _share(counts.accepted[n], counts.true, weights),
             of_queries(counts.stranger <= threshold, everyone),
-            of_queries(counts.own <= threshold, counts.match),
+            of_queries(counts.person_first <= threshold, counts.match),
         )
         for n, (rate, threshold) in enumerate(limits)
     )
@@ -188,27 +188,27 @@ def _count(thresholds: Sequence[float], query: Features, gallery: Features, reli
     size = len(pids) + 1
     asked = np.searchsorted(pids, query.pids)
     kept = np.where(gallery.pids > 0, np.searchsorted(pids, gallery.pids), len(pids))
-    true, found = np.zeros(size), np.zeros((len(thresholds), size))
+    true, accepted = np.zeros(size), np.zeros((len(thresholds), size))
     wrong = [sparse.csr_array((size, size)) for _ in thresholds]
-    stranger, own, match = np.empty(len(query)), np.empty(len(query)), np.empty(len(query), bool)
+    stranger, person_first, match = np.empty(len(query)), np.empty(len(query)), np.empty(len(query), bool)
     for block in pairs(query, gallery):
         person = asked[block.rows]
         true += np.bincount(person, block.true.sum(axis=1), size)
         for n, threshold in enumerate(thresholds):
             within = block.distances <= threshold
-            found[n] += np.bincount(person, (block.true & within).sum(axis=1), size)
+            accepted[n] += np.bincount(person, (block.true & within).sum(axis=1), size)
             rows, columns = np.nonzero(block.false & within)
             wrong[n] += sparse.coo_array((np.ones(len(rows)), (person[rows], kept[columns])), (size, size)).tocsr()
         stranger[block.rows] = np.where(block.false, block.distances, np.inf).min(axis=1)
         compared = np.where(block.true | block.false, block.distances, np.inf)
         first = compared.argmin(axis=1)[:, None]  # of equal ones the first, as everywhere
-        is_own = np.take_along_axis(block.true, first, axis=1)
-        own[block.rows] = np.where(is_own, np.take_along_axis(compared, first, axis=1), np.inf)[:, 0]
+        is_match = np.take_along_axis(block.true, first, axis=1)
+        person_first[block.rows] = np.where(is_match, np.take_along_axis(compared, first, axis=1), np.inf)[:, 0]
         match[block.rows] = block.true.any(axis=1)
         reliability.add(block.distances[block.true], true=True)
         reliability.add(block.distances[block.false], true=False)
     images = [np.bincount(places, minlength=size).astype(np.float64) for places in (asked, kept)]
-    return _Counts(images[0], images[1], true, found, wrong, asked, stranger, own, match)
+    return _Counts(images[0], images[1], true, accepted, wrong, asked, stranger, person_first, match)
 
 
 def _share(hits: np.ndarray, of: np.ndarray, weights: np.ndarray) -> Share:
@@ -218,10 +218,10 @@ def _share(hits: np.ndarray, of: np.ndarray, weights: np.ndarray) -> Share:
 
 def _false_share(wrong: sparse.csr_array, asked: np.ndarray, kept: np.ndarray, weights: np.ndarray) -> Share:
     """Of pairs of two people: one drawn a times and one drawn b times bring a * b times their pairs."""
-    own = asked * kept  # the pairs that are of one person, whatever the cameras
+    of_one = asked * kept  # the pairs that are of one person, whatever the cameras
     drawn = ((weights @ wrong) * weights).sum(axis=1)
-    of = (weights @ asked) * (weights @ kept) - weights**2 @ own
-    return _interval(wrong.sum(), asked.sum() * kept.sum() - own.sum(), drawn, of)
+    of = (weights @ asked) * (weights @ kept) - weights**2 @ of_one
+    return _interval(wrong.sum(), asked.sum() * kept.sum() - of_one.sum(), drawn, of)
 
 
 def _interval(hits: float, count: float, drawn: np.ndarray, of: np.ndarray) -> Share:

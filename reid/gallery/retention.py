@@ -43,12 +43,12 @@ def expired(store: Store, now: float) -> list[int]:
     if days is None:
         return []
     oldest = now - float(check_days(days, store.location)) * DAY
-    found: list[int] = []
+    ids: list[int] = []
     after = 0
     while entries := store.find(limit=PAGE, after=after):
-        found += [entry.id for entry in entries if entry.added < oldest]
+        ids += [entry.id for entry in entries if entry.added < oldest]
         after = entries[-1].id
-    return found
+    return ids
 
 
 def drop_expired(store: Store, now: float | None = None) -> list[int]:

@@ -134,7 +134,7 @@ class Calibration:
             if row.rate == rate:
                 return row
         there = ", ".join(f"{row.rate:g}" for row in self.held.rates)
-        few = [f"; it has {own.pairs} pairs of {own.needed} needed" for own in self.unresolved if own.rate == rate]
+        few = [f"; it has {lack.pairs} pairs of {lack.needed} needed" for lack in self.unresolved if lack.rate == rate]
         raise InputError(
             f"false-match rate {rate:g}: {self.source} gave no threshold for it, but for {there}{''.join(few)}"
         )
@@ -223,10 +223,10 @@ def halves(query: Features, gallery: Features, seed: int) -> list[tuple[Features
     distractors = rng.permutation(np.flatnonzero(gallery.pids == 0))
     result = []
     for part in range(2):
-        own = [np.isin(side.pids, people[part::2]) for side in (query, gallery)]
-        own[1][distractors[part::2]] = True
+        rows = [np.isin(side.pids, people[part::2]) for side in (query, gallery)]
+        rows[1][distractors[part::2]] = True
         try:
-            result.append(countable(subset(query, own[0]), subset(gallery, own[1])))
+            result.append(countable(subset(query, rows[0]), subset(gallery, rows[1])))
         except InputError as error:
             raise InputError(f"half of the people ({len(people[part::2])}, drawn with seed {seed}): {error}") from None
     return result

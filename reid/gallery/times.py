@@ -70,12 +70,12 @@ def _read(text: str, what: str) -> tuple[float, int]:
         begin, days = _days(day)
         if clock and days != 1:
             raise ValueError("a time of day goes with a day")
-        found = float((begin - EPOCH) * DAY + (_of_day(clock[0]) if clock else 0))
+        begins = float((begin - EPOCH) * DAY + (_of_day(clock[0]) if clock else 0))
     except ValueError as error:
         raise InputError(f"{what}: {_refusal(given)}: {error}") from None
-    if not EARLIEST <= found <= LATEST:
+    if not EARLIEST <= begins <= LATEST:
         raise InputError(f"{what}: {text!r} is no point in time of the years 1 to 9999")
-    return found, 0 if clock else days
+    return begins, 0 if clock else days
 
 
 def _days(text: str) -> tuple[int, int]:
@@ -105,10 +105,10 @@ def _of_day(text: str) -> Fraction:
     hour, minute, second = (int(match[name] or 0) for name in ("hour", "minute", "second"))
     unit = 1 if match["second"] else 60 if match["minute"] else 3600
     part = Fraction("0" + match["part"].replace(",", ".")) * unit if match["part"] else Fraction(0)
-    found = 3600 * hour + 60 * minute + second + part
-    if minute > 59 or second > 59 or found > DAY:  # 24:00 is the day's end
+    since_midnight = 3600 * hour + 60 * minute + second + part
+    if minute > 59 or second > 59 or since_midnight > DAY:  # 24:00 is the day's end
         raise ValueError(f"{text!r} is no time of a day")
-    return found - _zone(match["zone"] or "Z")
+    return since_midnight - _zone(match["zone"] or "Z")
 
 
 def _zone(text: str) -> int:

@@ -13,8 +13,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 from reid.errors import InputError
-from reid.models.backbone import Backbone, global_average
-from reid.models.mixstyle import MixStyle
+from reid.models.backbone import Backbone, MixStyle, global_average
 
 Variant = Literal["ibn", "ain"] | None
 

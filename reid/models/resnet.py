@@ -14,8 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from reid.errors import InputError
-from reid.models.backbone import Backbone, global_average
-from reid.models.mixstyle import MixStyle
+from reid.models.backbone import Backbone, MixStyle, global_average
 
 Ibn = Literal["a", "b"] | None
 Stages = tuple[Ibn, Ibn, Ibn, Ibn]

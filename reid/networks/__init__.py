@@ -10,7 +10,7 @@ from reid.errors import InputError
 from reid.networks.base import Network, Origin
 
 if TYPE_CHECKING:
-    from reid.engine.setup import Testing
+    from reid.engine.extract import Testing
 
 __all__ = ["PEERS", "Network", "Origin", "default_testing", "load"]
 

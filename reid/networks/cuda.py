@@ -93,6 +93,15 @@ class RuntimeSession:
             yield np.asarray(result, np.float32)
 
 
+def has_cuda() -> bool:
+    """Whether onnxruntime is installed and built for CUDA."""
+    try:
+        import onnxruntime
+    except ImportError:
+        return False
+    return CUDA in onnxruntime.get_available_providers()
+
+
 def on_cuda(description: Description, file: Path, batch: int, device: int) -> RuntimeSession:
     """On the CUDA device of that number, in IEEE float32.
 

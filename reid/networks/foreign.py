@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
+import torch
 
+from reid.engine.extract import Placement
 from reid.errors import InputError
 from reid.networks.base import Origin
+from reid.networks.cuda import has_cuda, on_cuda
 from reid.networks.description import Description, digest, read_description
 from reid.progress import track
 
 if TYPE_CHECKING:
     from reid.data.samples import Samples
-    from reid.engine.setup import Testing
+    from reid.engine.extract import Testing
+
+ON_CPU = Placement(torch.device("cpu"))
 
 
 class Runner(Protocol):
@@ -49,23 +54,25 @@ class Fit:
 
 def open_graph(name: str, testing: Testing) -> ForeignNetwork:
     """The network by its file, with a YAML beside it unless this project exported it; by the YAML; or by a bundled
-    one's bare name. An OpenVINO file runs on the CPU, whatever the device; an ONNX file on CUDA by onnxruntime.
+    one's bare name. It runs on the CPU by OpenVINO; an ONNX file on CUDA by onnxruntime, where that device is named or
+    is there and onnxruntime is built for it.
 
     Raises:
-        InputError: naming file, key and value; also for an output that is not a feature.
+        InputError: naming file, key and value; also for an output that is not a feature, and for a device that is named
+            and cannot be used.
     """
     description, file = read_description(name, Description)
     placement = testing.placement
     runner: Runner
-    if placement.device.type == "cuda" and file.suffix == ".onnx":
-        from reid.networks.cuda import on_cuda
-
+    if placement.device.type == "cuda" and (placement.named or (file.suffix == ".onnx" and has_cuda())):
         runner = on_cuda(description, file, testing.batch_size, placement.device.index or 0)
     else:
         from reid.networks.graphs import Streams
 
+        placement = replace(placement, device=torch.device("cpu"))
         runner = Streams(description, file, placement.threads)
-    return ForeignNetwork(description, file, runner, testing.batch_size, testing.workers)
+    placement = replace(placement, dtype=None)
+    return ForeignNetwork(description, file, runner, testing.batch_size, testing.workers, placement)
 
 
 class ForeignNetwork:
@@ -76,14 +83,22 @@ class ForeignNetwork:
 
     Args:
         batch_size, workers: images that ``extract`` has loaded at a time, and processes that load them.
+        placement: where it computes, whatever was asked for.
 
     Raises:
         InputError: an output of another shape.
     """
 
     def __init__(
-        self, description: Description, file: Path, runner: Runner, batch_size: int = 128, workers: int = 0
+        self,
+        description: Description,
+        file: Path,
+        runner: Runner,
+        batch_size: int = 128,
+        workers: int = 0,
+        placement: Placement = ON_CPU,
     ) -> None:
+        self.placement = placement
         self._description, self._runner, self._workers = description, runner, workers
         self._loaded = max(1, batch_size // runner.batch) * runner.batch
         black = np.zeros((runner.batch, description.height, description.width, 3), np.uint8)

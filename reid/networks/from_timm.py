@@ -13,8 +13,7 @@ import cv2
 import torch
 
 from reid.data.transforms import Transform
-from reid.engine.extract import Extractor
-from reid.engine.setup import Testing
+from reid.engine.extract import Extractor, Testing
 from reid.errors import InputError
 from reid.files import sha256_of
 from reid.models import make_backbone

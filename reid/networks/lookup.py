@@ -18,7 +18,7 @@ from reid.networks.base import Origin
 from reid.networks.features_file import WHOLE, FeaturesFile, read_features_file
 
 if TYPE_CHECKING:
-    from reid.engine.setup import Testing
+    from reid.engine.extract import Testing
 
 
 class FeaturesLookup:

@@ -53,13 +53,18 @@ class TrainedNetwork(TorchNetwork):
     def trained(self) -> Trained:
         return Trained(self.config.data.sources, self._stored.source, self._stored.data)
 
+    @property
+    def adapted(self) -> dict[str, Any]:
+        """The images from which its batch-norm statistics are, and how; empty where they are those of training."""
+        return self._stored.adapted
+
     def describe(self) -> dict[str, Any]:
         """For results files: what was trained, and how."""
         config, stored = self.config, self._stored
         epoch, choice = _tested_epoch(config, self.folder)
         return {
             "name": self.folder.name,
-            "model": config.name,
+            "model": f"{config.name} (AdaBN {self.adapted['data']})" if self.adapted else config.name,
             "backbone": config.model.backbone,
             "source": stored.source,
             "sources": stored.source.split("+") if len(config.data.sources) > 1 else [stored.source],
@@ -77,6 +82,7 @@ class TrainedNetwork(TorchNetwork):
             "threads": stored.threads,
             "weights": stored.weights,
             "standardise": config.transforms.standardise,
+            "adapted": self.adapted or None,
         }
 
     def settings(self) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from reid.evaluation.comparison import MEASURES, Standing, figures, queries_of, 
 from reid.evaluation.gap import trained_on
 from reid.evaluation.interval import Estimate
 from reid.evaluation.subject import NOT_KNOWN
+from reid.report.inputs import MARK
 from reid.report.table import ANY_CAMERA, CHECKED, CROSS_CAMERA, Row, align, with_interval
 from reid.report.tables import MISSING, interval, points
 
@@ -88,7 +89,8 @@ def standing_tables(standings: Sequence[Standing], rows: Sequence[Row]) -> str:
             where = one.target + (" (in-domain)" if one.in_domain else "")
             source = MISSING if one.source == NOT_KNOWN else one.source
             differences = [_difference(one.lead)] * lead + [_difference(one.drop)] * drop
-            lines.append([one.model, source, where, shown, *differences])
+            network = f"{one.model} {MARK}" if row.adapted else one.model
+            lines.append([network, source, where, shown, *differences])
         parts.append(align(lines))
     return "\n\n".join(parts)
 
@@ -99,6 +101,8 @@ def _difference(difference: Estimate | None) -> str:
 
 def _notes(rows: Sequence[Row]) -> Iterable[str]:
     yield METHOD
+    for model, images in dict.fromkeys((row.model, row.adapted) for row in rows if row.adapted):
+        yield f"{MARK} {model} has seen unlabelled images of {images}: statistics of batch norm from them (AdaBN)."
     unchecked: dict[tuple[str, str], list[str]] = {}
     for row in rows:
         if row.training_images != CHECKED:

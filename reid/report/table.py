@@ -38,6 +38,7 @@ class Row:
     mAP_high: float | None = None
     rank1_low: float | None = None
     rank1_high: float | None = None
+    adapted: str = ""  # the images from which the network's batch-norm statistics are, where not those of training
 
 
 def rows_of(results: dict[str, Any]) -> list[Row]:
@@ -62,6 +63,7 @@ def rows_of(results: dict[str, Any]) -> list[Row]:
             test.get("device", ""),
             test.get("precision", ""),
             test.get("protocol", CROSS_CAMERA),
+            adapted=(run.get("adapted") or {}).get("data", ""),
         )
         for target, test in results["targets"].items()
     ]
@@ -87,7 +89,7 @@ def _target_table(rows: Sequence[Row]) -> str:
     for row in rows:
         lines.append(
             [
-                row.target + (" (in-domain)" if row.in_domain else "") + _unchecked(row),
+                row.target + _adapted(row) + (" (in-domain)" if row.in_domain else "") + _unchecked(row),
                 with_interval(row.mAP, row.mAP_low, row.mAP_high),
                 with_interval(row.rank1, row.rank1_low, row.rank1_high),
                 *(f"{100 * value:.1f}" for value in (row.rank5, row.mINP)),
@@ -130,6 +132,11 @@ def _gap_table(rows: Sequence[Row]) -> str:
                 cells.append(f"{100 * tested[target].mAP:.1f} ({100 * drop:+.1f})")
         lines.append([model, source, "-" if seed is None else str(seed), *cells])
     return align(lines)
+
+
+def _adapted(row: Row) -> str:
+    """As ``evaluate --adabn`` names what it has adapted."""
+    return f" (AdaBN {row.adapted})" if row.adapted else ""
 
 
 def _unchecked(row: Row) -> str:

@@ -4,8 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reid.data.join import concatenate, join
-from reid.data.samples import Samples
+from reid.data.samples import Samples, concatenate, join
 
 numbers = st.lists(st.tuples(st.integers(1, 5), st.integers(1, 3)), min_size=1, max_size=8)
 

@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 from scipy.stats import ks_2samp
 
-from reid.data.random_erasing import RandomErasing
-from reid.data.transforms import IMAGENET_MEAN, training_transform
+from reid.data.transforms import IMAGENET_MEAN, RandomErasing, training_transform
 
 DRAWS = 4000
 

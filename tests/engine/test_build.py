@@ -13,8 +13,9 @@ from conftest import ROOT
 
 from reid.config import load_config
 from reid.data.unlabelled import images_of
-from reid.engine import build, setup
+from reid.engine import build
 from reid.engine.build import load_network
+from reid.engine.extract import exact_float32
 from reid.engine.train import train
 from reid.errors import InputError
 from reid.models import TrainOutput
@@ -174,8 +175,8 @@ def test_float32_is_ieee_whatever_was_set_before(before):
     """In a process of its own: what is set holds for all of it."""
     code = (
         f"import json, torch\n{SET_BEFORE[before]}\n"
-        "from reid.engine import setup\nfrom test_build import float32_precisions\n"
-        "setup.exact_float32()\nprint(json.dumps(float32_precisions()))"
+        "from reid.engine import extract\nfrom test_build import float32_precisions\n"
+        "extract.exact_float32()\nprint(json.dumps(float32_precisions()))"
     )
     paths = os.pathsep.join([str(Path(__file__).parent), str(ROOT / "tests"), str(ROOT)])
     done = subprocess.run(
@@ -189,7 +190,7 @@ def test_float32_is_ieee_whatever_was_set_before(before):
 @pytest.fixture
 def own_precision():
     yield
-    setup.exact_float32()
+    exact_float32()
 
 
 @pytest.mark.parametrize("what", ["train", "load_network"])

@@ -16,10 +16,10 @@ from trees import PLACE, market_tree
 
 from reid.config import OptimConfig, load_config
 from reid.engine.checkpoint import FILE, LOG_FILE, read_progress, save_checkpoint
-from reid.engine.signals import Interrupted, collected_signals
 from reid.engine.train import is_trained, learning_rate_at, train
 from reid.errors import InputError
 from reid.files import locked
+from reid.processes import Interrupted, collected_signals
 
 
 def log_of(folder: Path) -> list[dict]:

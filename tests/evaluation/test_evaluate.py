@@ -17,7 +17,7 @@ from reid.engine import build
 from reid.engine.train import train
 from reid.errors import InputError
 from reid.evaluation.evaluate import is_evaluated
-from reid.evaluation.keys import features_key
+from reid.evaluation.provenance import features_key
 from reid.evaluation.results import RESULTS_FILE, read_results
 from reid.evaluation.subject import subject_of_run
 from reid.evaluation.targets import read_targets

@@ -23,8 +23,8 @@ from reid.engine.code import training_code
 from reid.engine.train import ARITHMETIC, is_trained, train
 from reid.errors import InputError
 from reid.evaluation.results import read_results
-from reid.layers import flatten
 from reid.networks.trained import open_run
+from reid.overrides import flatten
 from reid.retrieval.features import load_features, saved_origin
 
 OLD = ROOT / "tests" / "data" / "old_runs"

@@ -3,7 +3,7 @@ import torch
 from torch import Tensor
 
 from reid.models import BACKBONES
-from reid.models.mixstyle import EPSILON, MixStyle
+from reid.models.backbone import EPSILON, MixStyle
 
 
 def maps(n: int = 6) -> Tensor:

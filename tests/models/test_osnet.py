@@ -10,7 +10,7 @@ from reid.engine.checkpoint import FILE, read_progress
 from reid.engine.train import train
 from reid.errors import InputError
 from reid.models import BACKBONES, OSNet
-from reid.models.mixstyle import MixStyle
+from reid.models.backbone import MixStyle
 from reid.models.osnet import OSNETS, Gate
 from reid.models.weights import check_weights, load_weights
 

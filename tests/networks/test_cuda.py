@@ -69,9 +69,10 @@ def test_a_damaged_file(tmp_path, runtime):
         on_cpu(yaml, 2)
 
 
-def on_a_card():
+def on_a_card(named=True):
     testing = default_testing()
-    return dataclasses.replace(testing, placement=dataclasses.replace(testing.placement, device=torch.device("cuda:0")))
+    placement = dataclasses.replace(testing.placement, device=torch.device("cuda:0"), named=named)
+    return dataclasses.replace(testing, placement=placement)
 
 
 def test_cuda_is_not_replaced_by_the_cpu(tmp_path, runtime, monkeypatch):
@@ -95,3 +96,10 @@ def test_without_onnxruntime(tmp_path, monkeypatch):
     with pytest.raises(InputError, match=r"net.onnx: on CUDA it runs by onnxruntime, which is not installed"):
         open_graph(yaml, on_a_card())
     assert load(yaml, ["device=cpu"]).embed(IMAGES).shape == (11, 5)
+
+
+def test_a_card_that_is_there_but_not_asked_for_needs_no_onnxruntime(tmp_path, monkeypatch):
+    yaml = str(describe(mean_colours(tmp_path / "net.onnx", WEIGHTS), output="flat"))
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    network = open_graph(yaml, on_a_card(named=False))
+    assert network.placement.device.type == "cpu" and network.embed(IMAGES).shape == (11, 5)

@@ -14,7 +14,7 @@ from peers_formula import CLASSIFIERS, FEATURES, LAYOUTS, error, images, state
 from PIL import Image
 from torch import Tensor, nn
 
-from reid.engine import setup
+from reid.engine import extract
 from reid.errors import InputError
 from reid.files import sha256_of
 from reid.networks.peers import PEERS, open_checkpoint, read_checkpoint
@@ -312,9 +312,9 @@ def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
         assert str(tmp_path / name) in str(caught.value)
 
 
-def how(flip: bool = False) -> setup.Testing:
-    return setup.Testing(
-        placement=setup.Placement(torch.device("cpu"), threads=1), roots=None, batch_size=2, workers=0, flip=flip,  # type: ignore[arg-type]
+def how(flip: bool = False) -> extract.Testing:
+    return extract.Testing(
+        placement=extract.Placement(torch.device("cpu"), threads=1), roots=None, batch_size=2, workers=0, flip=flip,  # type: ignore[arg-type]
         distance="cosine", top_k=50, seed=0, output="runs",
     )  # fmt: skip
 

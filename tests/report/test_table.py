@@ -79,7 +79,7 @@ def test_gap_plot_draws_a_png(tmp_path):
 
 
 def test_a_target_not_compared_with_the_training_images_is_marked():
-    from reid.evaluation.leakage import CHECKED as WRITTEN
+    from reid.evaluation.targets import CHECKED as WRITTEN
 
     assert CHECKED == WRITTEN
     unchecked = replace(row(target="station", mAP=0.2), training_images="not checked: plaza: no folder data/plaza")

@@ -43,10 +43,10 @@ def run(arguments: argparse.Namespace) -> None:
     model = load(arguments.model)
     splits = ("query", "gallery")
     data = {name: dataset(arguments, name, splits) for name in (arguments.source, *arguments.targets)}
-    (source, own), *targets = data.items()
+    (source, labelled_source), *targets = data.items()
     problems: list[str] = []
-    own_features = labelled(own, model, problems=problems)
-    calibration = calibrate(*own_features, model.origin, source, arguments.rates)
+    source_features = labelled(labelled_source, model, problems=problems)
+    calibration = calibrate(*source_features, model.origin, source, arguments.rates)
     for name, target in targets:
         measured = measure(calibration, *labelled(target, model, problems=problems), name)
         calibration = replace(calibration, targets=(*calibration.targets, measured))

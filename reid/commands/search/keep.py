@@ -145,14 +145,17 @@ def stats(arguments: argparse.Namespace) -> None:
     from reid.report.table import align
 
     with open_store(arguments.store, origin_of(arguments)) as store:
-        found, days, text = store.summary(), store.setting(retention.SETTING), store.setting(thresholds.SETTING)
+        summary, days, text = store.summary(), store.setting(retention.SETTING), store.setting(thresholds.SETTING)
         calibrated = thresholds.Calibration.from_json(text, store.location) if text else None
         lines = [
             ["gallery", store.location],
-            ["entries", f"{found.entries:,}"],
-            ["people", f"{found.identities:,}; {found.unknown:,} entries of nobody known"],
-            *([f"camera {name}", f"{count:,} entries"] for name, count in found.cameras.items()),
-            ["time (UTC)", "not known" if found.first is None else f"{moment(found.first)} to {moment(found.last)}"],
+            ["entries", f"{summary.entries:,}"],
+            ["people", f"{summary.identities:,}; {summary.unknown:,} entries of nobody known"],
+            *([f"camera {name}", f"{count:,} entries"] for name, count in summary.cameras.items()),
+            [
+                "time (UTC)",
+                "not known" if summary.first is None else f"{moment(summary.first)} to {moment(summary.last)}",
+            ],
             ["network", f"{store.origin.name} ({store.origin.fingerprint[:12]}), {store.origin.width} numbers"],
             ["thresholds", f"calibrated on {calibrated.source}" if calibrated else "none: see search.py calibrate"],
             ["kept", f"{days} days" if days else "for good"],

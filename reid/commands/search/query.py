@@ -103,12 +103,12 @@ def _queries(arguments: argparse.Namespace, data: DataSet | None) -> list[Entry]
         raise InputError("--name NAME goes with --data, and is not empty")
     if data is not None:
         return split_entries(data, arguments.split, arguments.name)
-    found: list[Entry] = []
+    entries: list[Entry] = []
     for path in arguments.images:
         for note in passed_over(path) if path.is_dir() else ():
             print(f"{path}: {note}")
-        found += folder_entries(path, "") if path.is_dir() else [Entry(source=str(path.resolve()), camera="")]
-    return found
+        entries += folder_entries(path, "") if path.is_dir() else [Entry(source=str(path.resolve()), camera="")]
+    return entries
 
 
 def _rank1(ranks: np.ndarray) -> str:

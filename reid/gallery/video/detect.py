@@ -84,7 +84,7 @@ class TorchvisionDetector:
         import torch
         from torchvision.models.detection import fasterrcnn_mobilenet_v3_large_320_fpn as network
 
-        from reid.engine.setup import exact_float32
+        from reid.engine.extract import exact_float32
 
         exact_float32()
         if threads is not None:

@@ -13,8 +13,7 @@ import torch
 from torch import nn
 
 from reid.data.transforms import pillow_transform
-from reid.engine.extract import Extractor
-from reid.engine.setup import Testing
+from reid.engine.extract import Extractor, Testing
 from reid.errors import InputError
 from reid.files import sha256_of
 from reid.models.osnet import EMBEDDING

@@ -108,7 +108,9 @@ def test_weights_of_something_else_code_or_no_file(network, tmp_path):
         torch.save(content, path)
         with pytest.raises(InputError, match=message):
             load_detector(f"torchvision:{path}")
-    with pytest.raises(InputError, match=r"gone.pth: not a file that ends in .pth, .pt, .safetensors"):
+    with pytest.raises(
+        InputError, match=r"gone.pth: not a file that ends in .pth, .pt, .pyth, .tar, .ckpt, .safetensors"
+    ):
         load_detector(f"torchvision:{tmp_path / 'gone.pth'}")
 
 

@@ -12,10 +12,10 @@ from reid.data.samples import Samples
 from reid.engine import build
 from reid.engine.train import train
 from reid.errors import InputError
-from reid.evaluation.leakage import TrainingImages
 from reid.evaluation.moments import moments_of
 from reid.evaluation.results import RESULTS_FILE, read_results
 from reid.evaluation.subject import subject_of_run
+from reid.evaluation.targets import TrainingImages
 
 
 def train_folder(config) -> Path:
@@ -176,8 +176,7 @@ def test_other_files_in_the_sources_place_are_not_those_trained_on(own, tmp_path
 def test_a_site_is_not_drawn_to_be_compared(own, tmp_path):
     config, _folder = own
     drawn = config.model_copy(update={"data": config.data.model_copy(update={"source": "plaza"})})
-    from reid.evaluation.leakage import refuse_training_images
-    from reid.evaluation.targets import read_targets
+    from reid.evaluation.targets import read_targets, refuse_training_images
 
     targets = read_targets(build.roots(drawn), [str(manifest_tree(tmp_path / "shop"))])
     assert refuse_training_images(build.roots(drawn), drawn.data.sources, targets, "x").startswith(
