@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from reid.evaluation.divergence import domain_divergence, identity_divergence, rows_of
-from reid.evaluation.entries import Entry, Failure, ForeignEntry, Run, label_of, lacking
+from reid.evaluation.entries import Entry, Failure, ForeignEntry, Run, filed_as, lacking
 from reid.evaluation.grid import Benchmark
 from reid.evaluation.moments import moments_of
 from reid.evaluation.results import QUERIES_FILE, read_results
@@ -76,7 +76,7 @@ def _missing_cells(run: Entry, lost: Mapping[str, str]) -> list[dict[str, Any]]:
         {
             "model": run.label,
             "source": place["source"],
-            "target": label_of(run.config, [name]),
+            "target": filed_as(run.config, name),
             "seed": place["seed"],
             "reason": reason,
         }

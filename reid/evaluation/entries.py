@@ -15,7 +15,7 @@ from reid.evaluation.adapted import adapted, read_adaptation
 from reid.evaluation.evaluate import is_evaluated
 from reid.evaluation.grid import Benchmark
 from reid.evaluation.subject import NOT_KNOWN, Subject, foreign_subject, subject_of_run
-from reid.evaluation.targets import Adaptation, Target, read_targets
+from reid.evaluation.targets import SUFFIX, Adaptation, Target, read_targets
 
 
 @dataclass(frozen=True)
@@ -240,6 +240,15 @@ def refuse_two_protocols(targets: Sequence[Target]) -> None:
                 f"targets: {targets[0].label} is measured {targets[0].protocol}, {target.label} {target.protocol}: "
                 "such figures do not stand in one table; make a grid of each, or change cross_camera_only in a card"
             )
+
+
+def filed_as(config: Config, name: str) -> str:
+    """The name of a target in tables, as far as the data can be read."""
+    try:
+        sets = build.roots(config).datasets(name, ())
+    except InputError:
+        return name
+    return label_of(config, [name]) + SUFFIX[sets[0].card.protocol]
 
 
 def label_of(config: Config, names: Sequence[str]) -> str:

@@ -20,6 +20,7 @@ from reid.data.images import read_image
 from reid.data.samples import DataSet
 from reid.engine import build
 from reid.errors import InputError
+from reid.evaluation.targets import result_key
 from reid.report.inputs import Benchmark, Direction, lines
 from reid.report.strips import CAPTION, CELL, GAP, QUERY, RIGHT, WRONG, paste
 
@@ -89,7 +90,9 @@ def _sources(benchmark: Benchmark, direction: Direction) -> Iterator[_Source]:
             raise InputError(f"{model} was not tested here with seed {benchmark.seeds[0]}")
         run = _run_folder(benchmark, str(rows.iloc[0]["run"]), int(rows.iloc[0]["folder"]))
         data = _dataset(benchmark, run, direction.target)
-        ranks = _read_ranks(_lists_folder(benchmark, model, run, data.label) / "ranks.parquet")
+        ranks = _read_ranks(
+            _lists_folder(benchmark, model, run, result_key(data.label, data.card.protocol, None)) / "ranks.parquet"
+        )
         queries = _rows(benchmark.queries, where)
         queries = queries[queries["trial"] == queries["trial"].min()].drop_duplicates("path").set_index("path")
         yield _Source(model, data.root, ranks, queries)

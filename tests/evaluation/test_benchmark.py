@@ -586,6 +586,7 @@ def test_targets_of_two_protocols_are_no_one_grid(grid, tmp_path, capsys):
     results = pd.read_csv("out/results.csv")
     assert set(results["target"]) == {"shop (any camera)"} and set(results["protocol"]) == {"any-camera"}
     assert main(["report", "out"]) == 0
+    assert "The lists cannot be drawn" not in Path("out/index.html").read_text()
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "configs" / "benchmarks").glob("*.yaml")))

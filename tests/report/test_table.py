@@ -93,3 +93,31 @@ def test_a_target_not_compared_with_the_training_images_is_marked():
     for said in ("checked", unchecked.training_images):
         results = {"run": run, "targets": {"plaza": figures | {"training_images": said}}}
         assert rows_of(results)[0].training_images == said
+
+
+def test_intervals_stand_behind_figures():
+    shown = replace(row(), mAP_low=0.4, mAP_high=0.625, rank1_low=0.5, rank1_high=0.75)
+    assert (
+        target_table([shown])
+        .splitlines()[2]
+        .startswith("| plaza (in-domain) | 50.0 [40.0, 62.5] | 60.0 [50.0, 75.0] |")
+    )
+
+
+def test_protocols_do_not_share_a_table():
+    other = replace(row(target="station (any camera)", mAP=0.9), protocol="any-camera")
+    for table in (target_table, gap_table):
+        usual, any_camera = table([row(), other, row(target="station", mAP=0.2)]).split("\n\nProtocol any-camera:\n\n")
+        assert "any camera" not in usual and "station" in usual and any_camera.count("\n") == 2
+    assert "90.0 (" not in gap_table([row(), other])  # no drop from the one to the other
+
+
+def test_rows_of_networks_of_other_origin():
+    figures = {"mAP": 0.5, "cmc": [0.6, 0, 0, 0, 0.7], "mINP": 0.1, "num_valid_queries": 10, "num_gallery": 20}
+    run = {"model": "net", "source": "not known", "sources": [], "seed": None}
+    (found,) = rows_of({"run": run, "targets": {"plaza": figures | {"training_images": "not checked"}}})
+    assert found.seed is None and not found.in_domain
+    assert gap_table([found]).splitlines()[2].split() == ["|", "net", "|", "not", "known", "|", "-", "|", "50.0", "|"]
+    home = {"model": "bn", "source": "plaza", "sources": ["plaza"], "seed": 0}
+    (found,) = rows_of({"run": home, "targets": {"plaza (any camera)": figures | {"protocol": "any-camera"}}})
+    assert found.in_domain and found.protocol == "any-camera"
