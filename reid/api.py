@@ -19,7 +19,7 @@ from reid.gallery.thresholds import SETTING, Calibration
 from reid.gallery.thumbnails import thumbnail
 from reid.networks import Network
 from reid.networks import load as load_network
-from reid.retrieval.protocol import PROTOCOLS, Protocol
+from reid.retrieval.features import PROTOCOLS, Protocol
 from reid.retrieval.unit import unit_rows
 
 __all__ = ["Answer", "Entry", "Filter", "Gallery", "Model", "evaluate", "load", "open_gallery"]

@@ -19,6 +19,7 @@ from reid.commands.reporting import REPORT
 from reid.commands.scoring import SCORE
 from reid.commands.search import SEARCH
 from reid.commands.training import TRAIN
+from reid.installed import another_reid
 
 COMMANDS = {
     "train": TRAIN,
@@ -38,6 +39,9 @@ COMMANDS = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point of ``reid``; returns the exit code."""
+    if problem := another_reid():
+        print(f"error: {problem}", file=sys.stderr)
+        return 2
     parser = argparse.ArgumentParser(prog="reid", description="Person re-identification across camera domains.")
     subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
     for name, command in COMMANDS.items():

@@ -20,9 +20,19 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 
 from reid.errors import InputError
 from reid.files import read_yaml
-from reid.overrides import drop, flatten, merge, mistyped, nested, origin_of, parse_override, read_chain, types_of
+from reid.overrides import (
+    drop,
+    flatten,
+    merge,
+    mistyped,
+    nested,
+    origin_of,
+    parse_override,
+    read_chain,
+    types_of,
+    validate,
+)
 from reid.paths import bundled, data_root, resolve
-from reid.validation import validate
 
 # By the schema number of the first config.yaml that holds them: new keys (dotted), each with the value that stands for
 # what the code did before. A run's file of a smaller number lacks them and takes these values; and while a key has this

@@ -17,7 +17,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from reid.errors import InputError
-from reid.installed import another_reid
 
 
 @dataclass(frozen=True)
@@ -51,9 +50,6 @@ def run(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> int
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # names of files may hold what a terminal cannot show
-    if problem := another_reid():
-        print(f"error: {problem}", file=sys.stderr)
-        return 2
     parsed = parser.parse_args(arguments)
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     logging.getLogger("reid").setLevel(logging.INFO)

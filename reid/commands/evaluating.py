@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from reid.commands.command import Command
 from reid.commands.shared import add_model, add_overrides, add_protocol, split_overrides
+
+if TYPE_CHECKING:
+    from reid.config import Config
+    from reid.evaluation.subject import Subject
 
 
 def evaluate_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,19 +32,31 @@ def evaluate_arguments(parser: argparse.ArgumentParser) -> None:
 
 def evaluate(arguments: argparse.Namespace) -> None:
     from reid.evaluation.adapted import adapted
-    from reid.evaluation.evaluate import evaluate
-    from reid.evaluation.results import RESULTS_FILE
     from reid.evaluation.subject import subject_of
-    from reid.report.compared import with_intervals
-    from reid.report.table import rows_of, target_table
 
     targets, overrides = split_overrides(arguments.targets, arguments.overrides)
     subject = subject_of(arguments.model, overrides).under(arguments.protocol)
     if arguments.adabn is not None:
         subject = adapted(subject, arguments.adabn)
-    results = evaluate(subject, targets, oracle=arguments.oracle)
+    _evaluate(subject, targets, arguments.oracle)
+
+
+def evaluate_run(config: Config, folder: Path, targets: Sequence[str]) -> None:
+    """Test the run of ``config`` that was trained into ``folder``, and print its figures."""
+    from reid.evaluation.subject import subject_of_run
+
+    _evaluate(subject_of_run(config, folder), targets, oracle=False)
+
+
+def _evaluate(subject: Subject, targets: Sequence[str], oracle: bool) -> None:
+    from reid.evaluation.evaluate import evaluate
+    from reid.evaluation.results import RESULTS_FILE
+    from reid.report.compared import with_intervals
+    from reid.report.table import rows_of, target_table
+
+    results = evaluate(subject, targets, oracle=oracle)
     print(target_table(with_intervals(rows_of(results), subject.folder)))
-    if arguments.oracle:
+    if oracle:
         for label, test in results["targets"].items():
             best = test["oracle"]
             print(f"{label}: mAP {100 * best['mAP']:.1f} after epoch {best['epoch']} ({best['meaning']})")

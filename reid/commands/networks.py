@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from reid.evaluation.subject import Subject
     from reid.evaluation.targets import Target
     from reid.report.table import Row
-    from reid.retrieval.protocol import Protocol
+    from reid.retrieval.features import Protocol
 
 log = logging.getLogger(__name__)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from importlib import import_module
 
 from reid.commands.command import Command
 from reid.commands.shared import add_overrides, check_targets, with_sources
@@ -19,11 +20,6 @@ def train(arguments: argparse.Namespace) -> None:
     config = load_config(arguments.cfg, arguments.overrides)  # before torch is loaded, which takes seconds
 
     from reid.engine.train import train
-    from reid.evaluation.evaluate import evaluate
-    from reid.evaluation.results import RESULTS_FILE
-    from reid.evaluation.subject import subject_of_run
-    from reid.report.compared import with_intervals
-    from reid.report.table import rows_of, target_table
 
     targets = with_sources(config, config.targets)
     check_targets(config, targets)
@@ -31,9 +27,8 @@ def train(arguments: argparse.Namespace) -> None:
     if not targets:
         print(f"trained: {folder}; {' and '.join(config.data.sources)}: no test split there, and no target given")
         return
-    results = evaluate(subject_of_run(config, folder), targets)
-    print(target_table(with_intervals(rows_of(results), folder)))
-    print(f"written: {folder / RESULTS_FILE}")
+    # By its name, as the command line finds it: to train, and to read how, nothing of what tests is needed.
+    import_module("reid.commands.evaluating").evaluate_run(config, folder, targets)
 
 
 TRAIN = Command(

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from reid.data.halves import choices, draw_halves
+from reid.data.card import choices, draw_halves
 from reid.data.layouts import Row, Scan, pictures_below, scan_split, unread_pictures
 from reid.data.manifest import scan_manifest
 from reid.data.names import numbers, refuse_twins, refuse_unwritable, some, whole

@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from reid.data.card import load_card
-from reid.data.halves import trials
+from reid.data.card import load_card, trials
 from reid.data.reading import read_dataset
 from reid.data.samples import DataSet
 from reid.data.schema import Card, Protocol

@@ -16,7 +16,7 @@ from reid.data.roots import Roots
 from reid.data.samples import Samples
 from reid.data.transforms import Transform
 from reid.progress import track
-from reid.retrieval.protocol import Protocol
+from reid.retrieval.features import Protocol
 from reid.retrieval.ranking import Distance
 
 

@@ -42,8 +42,7 @@ from reid.evaluation.targets import (
 from reid.files import locked, write_atomically
 from reid.networks import Network
 from reid.retrieval import ranking
-from reid.retrieval.features import Features, load_saved
-from reid.retrieval.protocol import Protocol
+from reid.retrieval.features import Features, Protocol, load_saved
 
 ORACLE = "the best of all epochs on this very target: an upper bound that looks at the target, not a result"
 UNKNOWN_SOURCE = "not checked: what the network was trained on is not known"

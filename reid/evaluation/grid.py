@@ -14,8 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from reid.errors import InputError
 from reid.files import read_yaml
+from reid.overrides import validate
 from reid.paths import resolve
-from reid.validation import validate
 
 
 class _Section(BaseModel):

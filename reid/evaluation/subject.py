@@ -14,7 +14,7 @@ from reid.engine.extract import Testing
 from reid.evaluation.targets import Adaptation
 from reid.networks import Network, default_testing, load, open_foreign
 from reid.networks.trained import Trained, TrainedNetwork
-from reid.retrieval.protocol import Protocol
+from reid.retrieval.features import Protocol
 
 NOT_KNOWN = "not known"  # the source of a network that this project did not train
 

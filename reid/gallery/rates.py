@@ -20,8 +20,7 @@ from scipy import sparse
 
 from reid.errors import InputError
 from reid.gallery.probability import STRICT, Bin, Count, Map, Probability, Reliability
-from reid.retrieval.features import Features, check_widths
-from reid.retrieval.protocol import JUNK
+from reid.retrieval.features import JUNK, Features, check_widths
 from reid.retrieval.unit import unit_rows
 
 BLOCK = 2**21  # distances at once, 8 bytes each

@@ -3,8 +3,7 @@
 from collections.abc import Callable
 
 from reid.errors import InputError
-from reid.models.backbone import Backbone
-from reid.models.embedder import Embedder, TrainOutput
+from reid.models.backbone import Backbone, Embedder, TrainOutput
 from reid.models.from_timm import PREFIX, TimmBackbone, check_name
 from reid.models.osnet import OSNETS, OSNet
 from reid.models.resnet import RESNETS, ResNet

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-CHECKED = "checked"  # as reid/evaluation/leakage.py has it; imported from there it would load torch for every table
-CROSS_CAMERA = "cross-camera"  # as reid/retrieval/protocol.py has it
+CHECKED = "checked"  # as reid/evaluation/targets.py has it; imported from there it would load torch for every table
+CROSS_CAMERA = "cross-camera"  # as reid/retrieval/features.py has it
 ANY_CAMERA = (
     " (any camera)"  # behind the name of a target under the other protocol, as reid/evaluation/targets.py has it
 )

@@ -21,9 +21,8 @@ import numpy as np
 
 from reid.errors import InputError
 from reid.progress import track
-from reid.retrieval.features import Features, check_widths
+from reid.retrieval.features import JUNK, LEFT_OUT, NO_MATCH, Features, Protocol, check_widths, left_out_marks
 from reid.retrieval.kernels import rank_rows, row_squares
-from reid.retrieval.protocol import JUNK, LEFT_OUT, NO_MATCH, Protocol, left_out_marks
 
 Distance = Literal["cosine", "euclidean"]
 AveragePrecision = Literal["precision", "trapezoid"]
@@ -285,7 +284,7 @@ def _fill_lists(
     lists: RankedLists, within: slice, query: Features, gallery: Features, block: np.ndarray, keys: Keys | None
 ) -> None:
     """Write one block's lists from its keys, which are minus the distances where no ``keys`` tell more."""
-    from reid.retrieval.index import largest  # here: FAISS is slow to load, and figures alone do without it
+    from reid.retrieval.kernels import largest  # here: FAISS is slow to load, and figures alone do without it
 
     indices, values = largest(block, lists.indices.shape[1])
     lists.indices[within] = indices

@@ -12,8 +12,7 @@ import numpy as np
 
 from reid.errors import InputError
 from reid.progress import track
-from reid.retrieval.features import Features, check_widths
-from reid.retrieval.protocol import JUNK, Protocol, left_out_marks
+from reid.retrieval.features import JUNK, Features, Protocol, check_widths, left_out_marks
 from reid.retrieval.ranking import Distance, Keys, block_rows, row_lengths
 
 FALSE_POSITIVE_RATES = (1e-4, 1e-3, 1e-2)

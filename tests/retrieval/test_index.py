@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
-from reid.retrieval.index import largest
+from reid.retrieval.kernels import largest
 
 
 @st.composite

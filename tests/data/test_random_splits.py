@@ -9,8 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trees import viper_tree, write_image
 
-from reid.data.card import load_card
-from reid.data.halves import people_of, trials
+from reid.data.card import load_card, people_of, trials
 from reid.data.reading import read_dataset
 from reid.data.samples import DataSet
 from reid.data.schema import Card
