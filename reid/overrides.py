@@ -1,5 +1,5 @@
 """Nested mappings laid over each other: files that extend others, and ``key=value`` of a command line, a text as it
-stands, all else as YAML; and what a schema lets a key hold."""
+stands, all else as YAML; what a schema lets a key hold, and what pydantic finds wrong with it, in words."""
 
 from __future__ import annotations
 

@@ -73,7 +73,7 @@ def _compare(names: Sequence[str], targets: Sequence[str], overrides: Sequence[s
     import pandas as pd
 
     from reid.config import load_config
-    from reid.data.roots import tables_kept
+    from reid.data.reading import tables_kept
     from reid.evaluation.entries import Run, lacking
     from reid.evaluation.results import read_results
     from reid.evaluation.targets import refuse_namesakes
@@ -117,7 +117,7 @@ def _compare(names: Sequence[str], targets: Sequence[str], overrides: Sequence[s
 def _run_benchmark(name: str, overrides: Sequence[str], jobs: int, output: Path | None) -> None:
     import pandas as pd
 
-    from reid.data.roots import tables_kept
+    from reid.data.reading import tables_kept
     from reid.evaluation.benchmark import write_benchmark
     from reid.evaluation.entries import check_sources, foreign_of, refuse_two_protocols, runs_of
     from reid.evaluation.grid import load_benchmark

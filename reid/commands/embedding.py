@@ -11,7 +11,7 @@ from reid.commands.search.shared import tell_left_out
 from reid.errors import InputError
 
 if TYPE_CHECKING:
-    from reid.data.roots import Roots
+    from reid.data.reading import Roots
     from reid.networks import Network
 
 

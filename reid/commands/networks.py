@@ -45,7 +45,7 @@ def compare_networks(
         RuntimeError: likewise, where other input would not mend it.
     """
     from reid.commands.comparing import raise_failures
-    from reid.data.roots import tables_kept
+    from reid.data.reading import tables_kept
 
     names, overrides = split_overrides(models, overrides)
     with tables_kept():

@@ -1,4 +1,4 @@
-"""A card by its name: YAML, a CSV file or a folder of identities."""
+"""A card by its name: YAML, a CSV file or a folder of identities; and its random splits."""
 
 import re
 from collections import defaultdict
@@ -150,6 +150,10 @@ def draw_halves(
     card: Card, scans: Mapping[str, Scan], pid_of: Mapping[str, int], cam_of: Mapping[str, int]
 ) -> tuple[dict[str, NDArray[np.int64]], list[str]]:
     """The identities that each halved split takes in the trial picked, and a note on people seen by one camera alone.
+
+    VIPeR (Gray et al. 2007) and its like have no fixed split: one half of the people, drawn at random, is trained on,
+    the other tested; what is reported is the mean over ten draws. Which ten was never standardised, so figures of
+    different papers belong to different draws; those drawn here are fixed.
 
     ``scans`` must hold every split with a ``half``. All people in them are drawn from, those whom one camera alone saw
     too: they can be trained on, but as queries have no match and do not count.

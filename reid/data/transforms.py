@@ -117,7 +117,9 @@ def _normalise(standardise: bool) -> A.Normalize:
 
 
 class RandomErasing(A.ImageOnlyTransform):
-    """Fill one rectangle of the image, with probability ``p``.
+    """Fill one rectangle of the image, with probability ``p``: random erasing as published.
+
+    Zhong et al., "Random Erasing Data Augmentation", AAAI 2020, algorithm 1.
 
     Area and height / width are drawn uniformly, again until the rectangle is lower and narrower than the image: on
     images twice as high as wide a mean area of 20 % and a median height / width of 1.9. ``albumentations.Erasing``

@@ -9,7 +9,7 @@ import numpy as np
 from reid.data.card import load_card
 from reid.data.layouts import IMAGE_SUFFIXES, is_image, pictures_below, unread_pictures
 from reid.data.names import refuse_unwritable
-from reid.data.roots import Roots, warn_once
+from reid.data.reading import Roots, warn_once
 from reid.data.samples import Samples, concatenate
 from reid.errors import InputError
 from reid.paths import bundled_names

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from reid.config import Config, load_resolved
 from reid.data.card import load_card
-from reid.data.roots import Roots, joint_fingerprint
+from reid.data.reading import Roots, joint_fingerprint
 from reid.data.samplers import SAMPLERS, PKSampler, RandomSampler, share_with_pairs
 from reid.data.samples import Samples, join
 from reid.data.transforms import Transform, evaluation_transform, training_transform

@@ -34,7 +34,7 @@ MOMENTS = ("evaluation/moments.py",)
 LEFT_OUT = {
     f"data/{name}.py"
     for name in (
-        *("__init__", "card", "check", "contact_sheet", "halves", "layouts", "manifest", "names", "reading", "roots"),
+        *("__init__", "card", "check", "contact_sheet", "layouts", "manifest", "names", "reading"),
         *("schema", "unlabelled"),
     )
 } | {f"networks/{name}.py" for name in ("__init__", "base", "export")}

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from reid.data.dataset import Batch, Draw, ImageDataset, batches, evaluation_draws
-from reid.data.roots import Roots
+from reid.data.reading import Roots
 from reid.data.samples import Samples
 from reid.data.transforms import Transform
 from reid.progress import track

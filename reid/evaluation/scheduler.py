@@ -23,7 +23,7 @@ from multiprocessing.process import BaseProcess
 import torch
 
 from reid.config import Config
-from reid.data.roots import tables_kept
+from reid.data.reading import tables_kept
 from reid.engine import build
 from reid.engine.extract import has_bf16
 from reid.engine.train import train

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from reid.data.card import defined_by, load_card
-from reid.data.roots import Roots, joint_fingerprint
+from reid.data.reading import Roots, joint_fingerprint
 from reid.data.samples import DataSet, Samples
 from reid.data.schema import Protocol
 from reid.errors import InputError

@@ -20,7 +20,7 @@ from reid.data.card import load_card
 from reid.data.images import read_image
 from reid.data.layouts import is_image
 from reid.data.names import refuse_unwritable, whole
-from reid.data.roots import Roots, warn_once
+from reid.data.reading import Roots, warn_once
 from reid.data.samples import DataSet
 from reid.data.schema import SPLITS
 from reid.data.unlabelled import passed_over

@@ -1,5 +1,4 @@
-"""What an embedder and the measurement of stages ask of a backbone, whatever it is built of; and MixStyle, which goes
-between the stages of any."""
+"""What is asked of a backbone, whatever it is built of; MixStyle between its stages; the embedder on top of it."""
 
 from __future__ import annotations
 
@@ -50,7 +49,10 @@ EPSILON = 1e-6  # below the variance, as published
 
 
 class MixStyle(nn.Module):
-    """Maps (N, C, H, W) to the same shape; the identity in evaluation mode.
+    """Each image takes on part of another's style in training, so that style tells the network nothing.
+
+    Zhou et al., "Domain Generalization with MixStyle", ICLR 2021, section 2.2. Maps (N, C, H, W) to the same shape; the
+    identity in evaluation mode.
 
     With `probability`, per batch: each image's mean and standard deviation per channel become a mixture of its own and
     those of another image of the batch, weighted by a draw from Beta(`alpha`, `alpha`). No gradient flows through the
@@ -82,7 +84,10 @@ class TrainOutput(NamedTuple):
 
 
 class Embedder(nn.Module):
-    """Images (N, 3, H, W) to a TrainOutput in training mode, to embeddings (N, D) in evaluation mode.
+    """A backbone's pooled vector, BNNeck, and the classifier that training needs.
+
+    Luo et al., "Bag of Tricks and a Strong Baseline for Deep Person Re-identification", CVPR Workshops 2019, section
+    3.5. Images (N, 3, H, W) to a TrainOutput in training mode, to embeddings (N, D) in evaluation mode.
 
     Metric losses act before the neck, the identity loss after it; `neck_feature` is the side that retrieval uses,
     "after" (the paper's choice) or "before". Everything from the pooling on is computed in float32 also under

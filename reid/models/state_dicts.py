@@ -113,6 +113,10 @@ def _describe(value: Any) -> str:
     return str(tuple(value.shape)) if isinstance(value, Tensor) else f"a {type(value).__name__}"
 
 
+# Stand-ins for NumPy's types in a pickle: numbers beside the weights (`rank1`, `mAP`), as trainers save them. NumPy's own
+# reconstructors take any dtype, also of objects; these take numbers and truth values, and give Python's.
+
+
 class NotANumber(ValueError):
     """A pickle asks NumPy for something else than a number; the message is what."""
 

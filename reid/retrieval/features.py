@@ -1,4 +1,10 @@
-"""The record that extraction writes and retrieval reads: features with the identity and camera of each image."""
+"""The record that extraction writes and retrieval reads: features with the identity and camera of each image; and which
+of them a query is not compared with.
+
+The protocol of Market-1501 and of all tables in the field is *cross-camera*: a match in the query's own camera is too
+easy to count. Where cameras are not known, *any-camera* is what can be measured: it counts such matches, so its figures
+are others, usually higher, and carry its name.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Compiled loops of ranking and search: what is left once the matrix product is done. Cached on disk by numba."""
+"""What is left of ranking and search once the matrix product is done: FAISS's heaps; compiled loops, which numba caches
+on disk."""
 
 from __future__ import annotations
 

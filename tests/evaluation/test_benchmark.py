@@ -23,7 +23,7 @@ from trees import folder_tree, manifest_tree
 
 from reid.cli import main
 from reid.config import load_config, load_resolved
-from reid.data import roots
+from reid.data import reading
 from reid.engine import build
 from reid.engine.checkpoint import FILE, read_progress
 from reid.engine.train import is_trained
@@ -334,13 +334,13 @@ class SimpleFile:
 def test_a_grid_from_cache_reads_each_table_once(whole, monkeypatch, capsys):
     folder, overrides, *_ = whole
     reads: list[tuple[str, object]] = []
-    original = roots.read_dataset
+    original = reading.read_dataset
 
     def counted(card, data_root, sites_root, splits=None):
         reads.append((card.name, None if splits is None else tuple(splits)))
         return original(card, data_root, sites_root, splits)
 
-    monkeypatch.setattr(roots, "read_dataset", counted)
+    monkeypatch.setattr(reading, "read_dataset", counted)
     arguments = ["cross-domain", "--benchmark", str(folder / "small.yaml"), "--output", str(folder / "again")]
     assert main([*arguments, *overrides]) == 0
     assert "missing: 0 cells" in capsys.readouterr().out

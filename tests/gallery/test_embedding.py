@@ -9,7 +9,7 @@ from fakes import MeanColours, paint
 from PIL import Image
 from trees import PLACE, market_tree
 
-from reid.data.roots import Roots
+from reid.data.reading import Roots
 from reid.errors import InputError
 from reid.files import locked
 from reid.gallery import embedding
