@@ -113,7 +113,7 @@ def _describe(value: Any) -> str:
     return str(tuple(value.shape)) if isinstance(value, Tensor) else f"a {type(value).__name__}"
 
 
-# Stand-ins for NumPy's types in a pickle: numbers beside the weights (`rank1`, `mAP`), as trainers save them. NumPy's own
+# Stand-ins for NumPy's types in a pickle: numbers beside the weights (`rank1`, `mAP`), as trainers save them. NumPy's
 # reconstructors take any dtype, also of objects; these take numbers and truth values, and give Python's.
 
 
