@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import filecmp
 import json
 from collections import defaultdict
 from collections.abc import Sequence
@@ -66,7 +67,8 @@ class _Places:
 
     def find(self, name: str, path: Path) -> list[int]:
         """The rows of an image: of its absolute path, else of its ``name`` within the data set, else those whose path
-        ends as the image's does, in whole names of folders, or the image's path as theirs."""
+        ends as the image's does, in whole names of folders, or the image's path as theirs. A row whose whole path leads
+        to another picture is not taken: data sets share names."""
         for known in (str(path.resolve()), name):
             if known in self._whole:
                 return self._whole[known]
@@ -74,12 +76,23 @@ class _Places:
         return [
             row
             for row in self._last.get(path.name, ())
-            if _ends(self._paths[row].parts, relative) or _ends(absolute, self._paths[row].parts)
+            if (_ends(self._paths[row].parts, relative) or _ends(absolute, self._paths[row].parts))
+            and not _is_of_another(self._paths[row], path)
         ]
 
 
 def _ends(parts: Sequence[str], last: Sequence[str]) -> bool:
     return tuple(parts[-len(last) :]) == tuple(last)
+
+
+def _is_of_another(stored: PurePosixPath, path: Path) -> bool:
+    """Whether a row's path leads to a file that differs from the image; one of which that cannot be told is another."""
+    if not stored.is_absolute() or not Path(stored).is_file() or not path.is_file():
+        return False
+    try:
+        return not filecmp.cmp(stored, path, shallow=False)
+    except OSError:
+        return True
 
 
 def _origin(file: FeaturesFile, path: Path) -> Origin:
@@ -95,8 +108,8 @@ def open_features(path: Path, testing: Testing) -> FeaturesLookup:
     :meth:`embed` refuses.
 
     An image is the row of its absolute path; where there is none, that of its path within the data set; else the one
-    row whose path ends with the image's path within the data set, or with which the image's absolute path ends. Rows of
-    boxes in an image are no images. ``testing`` changes nothing: the features are made.
+    row whose path ends with the image's path within the data set, or with which the image's absolute path ends, unless
+    that row's own file is there and is another picture. Rows of boxes in an image are no images. ``testing`` changes nothing: the features are made.
 
     Raises:
         InputError: a file that cannot be read, without paths, or damaged; on looking up, images without a row or with
