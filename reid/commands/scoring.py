@@ -25,7 +25,7 @@ def score_arguments(parser: argparse.ArgumentParser) -> None:
         required=True,
         type=Path,
         metavar="FILE",
-        help=".npz with arrays features (N, D), pids (N,), camids (N,) and optionally paths (N,), or embed.py's .parquet",
+        help=".npz with arrays features (N, D), pids (N,), camids (N,), optionally paths (N,); or embed.py's .parquet",
     )
     parser.add_argument("--gallery", required=True, type=Path, metavar="FILE", help="the same for the gallery")
     parser.add_argument("--distance", choices=("cosine", "euclidean"), default="cosine", help="default: %(default)s")

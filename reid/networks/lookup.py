@@ -109,7 +109,8 @@ def open_features(path: Path, testing: Testing) -> FeaturesLookup:
 
     An image is the row of its absolute path; where there is none, that of its path within the data set; else the one
     row whose path ends with the image's path within the data set, or with which the image's absolute path ends, unless
-    that row's own file is there and is another picture. Rows of boxes in an image are no images. ``testing`` changes nothing: the features are made.
+    that row's own file is there and is another picture. Rows of boxes in an image are no images. ``testing`` changes
+    nothing: the features are made.
 
     Raises:
         InputError: a file that cannot be read, without paths, or damaged; on looking up, images without a row or with

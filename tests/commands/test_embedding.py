@@ -56,7 +56,15 @@ def test_parquet_scores_as_npz_and_is_a_network_that_looks_up(folder, market, tm
         assert run(capsys, *score)[0] == 0
         figures.append(json.loads((tmp_path / "s.json").read_text()))
     assert figures[0] == figures[1] and figures[0]["mAP"] > 0
-    looked_up = ["embed", "--model", files["query"], "market1501", f"data.root={market}", "--output", tmp_path / "x.npz"]
+    looked_up = [
+        "embed",
+        "--model",
+        files["query"],
+        "market1501",
+        f"data.root={market}",
+        "--output",
+        tmp_path / "x.npz",
+    ]
     code, _, err = run(capsys, *looked_up)
     assert code == 2 and "query.parquet: holds features, not the network that made them" in err
 

@@ -53,7 +53,7 @@ def test_a_data_set_of_the_same_names_is_another(testing, tmp_path):
         (tmp_path / place / "query" / "a.png").write_bytes(bytes([value]))
     network = open_features(save(tmp_path / "f.npz", str(tmp_path / "plaza" / "query" / "a.png")), testing)
     assert len(network.extract(samples(tmp_path / "moved", "query/a.png"))) == 1
-    with pytest.raises(InputError, match=r"no feature of 1 of 1 images below .*station: query/a\.png; it holds .*plaza"):
+    with pytest.raises(InputError, match=r"no feature of 1 of 1 .*station: query/a\.png; it holds .*plaza"):
         network.extract(samples(tmp_path / "station", "query/a.png"))
 
 
