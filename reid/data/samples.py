@@ -99,10 +99,10 @@ def join(parts: Sequence[Samples]) -> Samples:
     people, cameras = 1, 1
     for part in parts:
         names += [path.resolve().as_posix().lstrip("/") for path in part.paths]
-        known_pids, pid_numbers = np.unique(part.pids, return_inverse=True)
-        known_cameras, camera_numbers = np.unique(part.camids, return_inverse=True)
-        pids.append(pid_numbers + people)
-        camids.append(camera_numbers + cameras)
+        known_pids, own_pids = np.unique(part.pids, return_inverse=True)
+        known_cameras, own_cameras = np.unique(part.camids, return_inverse=True)
+        pids.append(own_pids + people)
+        camids.append(own_cameras + cameras)
         people, cameras = people + len(known_pids), cameras + len(known_cameras)
     return Samples(Path("/"), tuple(names), np.concatenate(pids), np.concatenate(camids))
 

@@ -124,7 +124,7 @@ class CompressedIndex:
         numbers = _read_numbers(path)
         try:
             index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP | faiss.IO_FLAG_READ_ONLY)
-            setting, tried = Setting(**numbers["setting"]), tuple(Setting(**values) for values in numbers["tried"])
+            setting, tried = Setting(**numbers["setting"]), tuple(Setting(**one) for one in numbers["tried"])
             return cls(numbers["kind"], numbers["size"], setting, tried, index)
         except (RuntimeError, KeyError, TypeError) as error:
             raise InputError(f"{path}: of another version: {error!r}: build it again") from None
@@ -198,7 +198,7 @@ def _cost(setting: Setting, length: float) -> float:
 
 def _choose(tried: tuple[Setting, ...], length: float) -> Setting:
     enough = min(WANTED, max(setting.recall for setting in tried))
-    return min((setting for setting in tried if setting.recall >= enough), key=lambda setting: _cost(setting, length))
+    return min((setting for setting in tried if setting.recall >= enough), key=lambda one: _cost(one, length))
 
 
 def _read_numbers(path: Path) -> dict[str, Any]:
