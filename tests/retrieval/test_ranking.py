@@ -10,7 +10,7 @@ from references import slow_evaluate, slow_trapezoid_ap
 from sklearn.metrics import average_precision_score
 
 from reid.errors import InputError
-from reid.retrieval import index
+from reid.retrieval import kernels
 from reid.retrieval.features import Features
 from reid.retrieval.ranking import Evaluation, block_rows, cmc_curve, definitions, evaluate
 
@@ -263,7 +263,7 @@ def test_lists_that_contradict_the_ranking_are_an_error(monkeypatch):
         last = np.arange(keys.shape[1] - k, keys.shape[1])
         return np.tile(last, (len(keys), 1)), keys[:, last]
 
-    monkeypatch.setattr(index, "largest", blind)
+    monkeypatch.setattr(kernels, "largest", blind)
     rng = np.random.default_rng(0)
     gallery = features(np.r_[[[1.0, 0.0]], rng.normal(size=(199, 2))], [1] + [2] * 199, [2] * 200)
     with pytest.raises(AssertionError, match="disagree on the first match of 1 queries"):
