@@ -135,6 +135,14 @@ def test_any_camera_needs_paths_that_tell_images_apart():
         evaluate(query, replace(gallery, pids=np.array([7, 8]), paths=("a.jpg", "c.jpg")), protocol="any-camera")
 
 
+def test_junk_among_the_queries_names_nobody():
+    """As among the gallery's images; it counts nowhere."""
+    query = replace(features([[1, 0], [1, 0], [1, 0]], [7, -1, -1], [1, 1, 1]), paths=("a.jpg", "a.jpg", "b.jpg"))
+    gallery = replace(features([[1, 0], [0, 1]], [7, 7], [1, 1]), paths=("a.jpg", "b.jpg"))
+    evaluation = evaluate(query, gallery, protocol="any-camera")
+    assert evaluation.valid.tolist() == [True, False, False] and evaluation.mAP == 1
+
+
 @pytest.mark.parametrize("distance", ["cosine", "euclidean"])
 @given(st.data())
 def test_trapezoid_equals_the_slow_reference(distance, data):
