@@ -144,8 +144,9 @@ def _figure_table(benchmark: Benchmark, figures: pd.DataFrame) -> Table:
     header = ("network", "trained on", "tested on", "seeds", "mAP, %", "rank-1, %", "drop in mAP, points")
     note = (
         "In brackets 95 % intervals: of networks of other origin, which have no seeds, over identities; of the grid's "
-        "models over identities and, where they are means over several seeds, over those. Drops are those of networks of other origin whose own data set "
-        f"is among the targets; what these were trained on was not compared with the targets. Rows of {RESULTS}."
+        "models over identities and, where they are means over several seeds, over those. Drops are those of networks "
+        "of other origin whose own data set is among the targets; what these were trained on was not compared with the "
+        f"targets. Rows of {RESULTS}."
     )
     note = with_marks(note, [row[0] for row in rows])
     return Table("networks", "Networks of other origin beside the models", NETWORKS, header, tuple(rows), 3, note=note)
