@@ -96,15 +96,17 @@ def read_targets(roots: Roots, names: Sequence[str], protocol: Protocol | None =
     """The test splits of each target, under another protocol than its card's where one is given.
 
     Raises:
-        InputError: one that cannot be read, two of one name.
+        InputError: one that cannot be read, two of one name, one with the name of another's figures.
     """
     targets: dict[str, Target] = {}
     for name in names:
         trials = tuple(roots.datasets(name, ["query", "gallery"], protocol))
         label = trials[0].label if len(trials) == 1 else trials[0].name
+        if label.endswith(SUFFIX["any-camera"]):
+            raise InputError(f"target {label!r}: figures of protocol any-camera end so; rename the data set")
         target = Target(label, name, trials)
         refuse_namesakes([*targets.values(), target])
-        targets[label] = target
+        targets[target.filed] = target  # of one data set each protocol's figures stand by themselves
     return list(targets.values())
 
 
