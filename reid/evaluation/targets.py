@@ -249,13 +249,13 @@ class TrainingImages:
     def among(self, samples: Samples) -> list[str]:
         """The names of those samples that are the same files, through links too, or hold the same bytes. Files as long
         as none trained on are not read."""
-        found = []
+        names = []
         for name, path in zip(samples.names, samples.paths, strict=True):
             stat = path.stat()
             same = (stat.st_dev, stat.st_ino) in self._files
             if same or (stat.st_size in self._of_size and _content(path) in self._as_long(stat.st_size)):
-                found.append(name)
-        return found
+                names.append(name)
+        return names
 
     def _as_long(self, size: int) -> set[bytes]:
         if size not in self._contents:

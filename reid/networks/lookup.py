@@ -37,13 +37,13 @@ class FeaturesLookup:
 
     def extract(self, samples: Samples, progress: bool = True) -> np.ndarray:
         rows = [self._places.find(name, path) for name, path in zip(samples.names, samples.paths, strict=True)]
-        missing = [name for name, found in zip(samples.names, rows, strict=True) if not found]
+        missing = [name for name, places in zip(samples.names, rows, strict=True) if not places]
         if missing:
             raise InputError(
                 f"{self._path}: has no feature of {len(missing):,} of {len(samples):,} images below {samples.root}: "
                 f"{some(missing, 10)}; it holds {some(self._file.features.paths, 2)}"
             )
-        several = [name for name, found in zip(samples.names, rows, strict=True) if len(found) > 1]
+        several = [name for name, places in zip(samples.names, rows, strict=True) if len(places) > 1]
         if several:
             name = several[0]
             both = [self._file.features.paths[row] for row in rows[samples.names.index(name)]]
@@ -51,7 +51,7 @@ class FeaturesLookup:
                 f"{self._path}: {len(several):,} images below {samples.root} could be several of its rows, as {name}: "
                 f"{some(both, 3)}"
             )
-        return self._file.features.features[[found[0] for found in rows]]
+        return self._file.features.features[[places[0] for places in rows]]
 
 
 class _Places:

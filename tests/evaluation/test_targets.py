@@ -213,7 +213,7 @@ def test_a_run_is_tested_where_nothing_it_was_trained_from_is_left(tiny, tmp_pat
 def test_a_network_that_is_gone_is_named(own):
     config, folder = own
     other = config.model_copy(update={"model": config.model.model_copy(update={"backbone": "resnet19"})})
-    with pytest.raises(InputError, match="model.backbone: backbone 'resnet19' is not one of resnet18"):
+    with pytest.raises(InputError, match="model.backbone: 'resnet19' is not one of resnet18"):
         evaluate_run(other, folder, ["market1501"], progress=False)
 
 
