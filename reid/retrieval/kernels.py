@@ -6,7 +6,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import faiss
 import numpy as np
 from numba import njit
 
@@ -175,6 +174,8 @@ def largest(keys: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
     A heap keeps any of the keys that are equal at its border. So it holds one more than is wanted, and a row whose
     border falls among equal keys is looked through once more.
     """
+    import faiss  # here: it takes a while, and figures without lists need it not
+
     rows, size = keys.shape
     count = min(k + 1, size)
     columns, values = np.empty((rows, count), np.int64), np.empty((rows, count), np.float32)
