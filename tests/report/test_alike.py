@@ -99,4 +99,4 @@ def test_a_network_without_a_seed_is_named_without_one():
     rows = rows[(rows["source"] == "plaza") & (rows["seed"] == 0)].astype({"seed": "Int64"})
     rows.loc[rows["model"] == "bn", "seed"] = pd.NA
     (sentence,) = mixtures(rows, "the networks compared")
-    assert "cuda: bn on plaza)" in sentence and "NA" not in sentence
+    assert "(cuda: bn on plaza; cpu: bn on station, ibn seed 0" in sentence and "NA" not in sentence
