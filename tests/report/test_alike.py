@@ -92,3 +92,11 @@ def test_a_damaged_list_of_missing_cells_is_named(copy):
     (one / "benchmark.json").write_text(json.dumps(described | {"missing": [{"model": "bn"}]}))
     with pytest.raises(ValueError, match=r"benchmark.json: missing: is not a list of cells with model, source, target"):
         read_benchmarks([one])
+
+
+def test_a_network_without_a_seed_is_named_without_one():
+    rows = table({"model": "bn", "target": "plaza", "device": "NVIDIA H100"})
+    rows = rows[(rows["source"] == "plaza") & (rows["seed"] == 0)].astype({"seed": "Int64"})
+    rows.loc[rows["model"] == "bn", "seed"] = pd.NA
+    (sentence,) = mixtures(rows, "the networks compared")
+    assert "(cuda: bn on plaza; cpu: bn on station, ibn seed 0" in sentence and "NA" not in sentence
