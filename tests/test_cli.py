@@ -460,12 +460,14 @@ def test_divergence_and_readiness(tiny, market, tmp_path, capsys):
     code, out, _ = run(
         capsys, "divergence", "--model", runs[0], "--a", "market1501", "--by", "identity", "--output", "d"
     )
-    assert code == 0 and "people of market1501" in out and set(pd.read_csv("d/divergence.csv")["by"]) == {"identity"}
+    assert code == 0 and "people of market1501" in out and "identity_divergence.csv, identity_divergence.png" in out
+    assert set(pd.read_csv("d/identity_divergence.csv")["by"]) == {"identity"}
+    assert pd.read_csv("d/divergence.csv").equals(table)  # as it was
 
     fails(capsys, "no domain with a known drop", "divergence", "--model", runs[0], "--readiness", new)
     assert main(["evaluate", "--model", runs[0], "--targets", str(people)]) == 0
     code, out, _ = run(capsys, "divergence", "--model", runs[0], "--readiness", new)
-    assert code == 0 and "not known" in out and "people (drop " in out and "no prediction" in out
+    assert code == 0 and "not known" in out and "the one known domain, people (drop " in out and "no prediction" in out
     assert Path("runs/divergence/readiness_resnet18.png").read_bytes().startswith(b"\x89PNG")
     for arguments, message in (
         (["--a", "market1501"], "needs --b"),

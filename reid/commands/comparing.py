@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from reid.commands.command import Command
 from reid.commands.networks import compare_networks
 from reid.commands.shared import MODEL, add_overrides, add_protocol, check_targets, count, split_overrides, with_sources
+from reid.data.names import counted
 from reid.errors import InputError
 from reid.files import write_atomically
 
@@ -90,7 +91,7 @@ def _compare(names: Sequence[str], targets: Sequence[str], overrides: Sequence[s
         runs.append(Run(config.name, False, config, False, wanted, False))
     refuse_namesakes(tested)  # each target is a column of one table
     with tables_kept():
-        failures = _do_missing(f"{len(runs)} runs", runs, jobs)
+        failures = _do_missing(counted(len(runs), "run"), runs, jobs)
         rows: list[Row] = []
         for run in runs:
             lost = lacking(run, failures)
@@ -133,8 +134,10 @@ def _run_benchmark(name: str, overrides: Sequence[str], jobs: int, output: Path 
         entries: list[Entry] = [*runs, *foreign_of(benchmark, runs[0].config)]
         output = output or Path("runs/benchmarks") / stem
         with locked(output):
-            foreign = f", {len(entries) - len(runs)} foreign networks" if len(entries) > len(runs) else ""
-            failures = _do_missing(f"{stem}: {len(runs)} runs{foreign}", entries, jobs)
+            foreign = len(entries) - len(runs)
+            title = f"{stem}: {counted(len(runs), 'run')}"
+            title += f", {counted(foreign, 'foreign network')}" if foreign else ""
+            failures = _do_missing(title, entries, jobs)
             tables = write_benchmark(stem, benchmark, entries, output, failures)
     if tables:
         for text in mixtures(pd.concat(tables, ignore_index=True)):
@@ -144,7 +147,7 @@ def _run_benchmark(name: str, overrides: Sequence[str], jobs: int, output: Path 
 
 
 def _count(failures: Sequence[Failure], runs: Sequence[Entry]) -> str:
-    return f"{len({failure.folder for failure in failures})} of {len(runs)} runs"
+    return f"{len({failure.folder for failure in failures})} of {counted(len(runs), 'run')}"
 
 
 def raise_failures(failures: Sequence[Failure], of_all: str) -> None:
@@ -169,8 +172,9 @@ def _do_missing(name: str, runs: Sequence[Entry], jobs: int) -> list[Failure]:
     tasks = tasks_of(runs)
     cells = sum(len(missing) for task in tasks for missing in task.missing)
     train = sum(task.steps > 0 for task in tasks)
-    text = f"{name}, {sum(len(run.targets) for run in runs)} cells; missing: {cells} cells, {train} runs to train"
-    if tasks:
+    every = counted(sum(len(run.targets) for run in runs), "cell")
+    text = f"{name}, {every}; missing: {counted(cells, 'cell')}, {counted(train, 'run')} to train"
+    if train:  # tests alone take little time, and none is known of networks of other origin
         seconds = estimate(tasks, runs, jobs)
         if seconds is None:
             text += (

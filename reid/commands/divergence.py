@@ -37,7 +37,8 @@ def divergence_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         default=Path("runs/divergence"),
         metavar="DIR",
-        help="folder of the table and the pictures (default: %(default)s)",
+        help="folder of the table and the pictures: divergence.csv and .png, identity_divergence.csv and .png, "
+        "readiness_RUN.png (default: %(default)s)",
     )
     add_overrides(parser)
 
@@ -82,10 +83,11 @@ def _write_divergence(
     print("* ends in instance norm, near zero by construction")
     frame = pd.DataFrame(rows)
     drawn = divergence(frame, list(dict.fromkeys(frame["model"])))
-    write_atomically(output / "divergence.csv", frame.to_csv(index=False, lineterminator="\n"))
+    stem = "divergence" if by == "domain" else "identity_divergence"  # the one does not write over the other
+    write_atomically(output / f"{stem}.csv", frame.to_csv(index=False, lineterminator="\n"))
     if drawn:
-        write_atomically(output / "divergence.png", drawn.content)
-    print(f"written: {output}/divergence.csv, divergence.png")
+        write_atomically(output / f"{stem}.png", drawn.content)
+    print(f"written: {output}/{stem}.csv{f', {stem}.png' if drawn else ''}")
 
 
 def _readiness(model: str, site: str, output: Path, overrides: Sequence[str]) -> None:

@@ -125,12 +125,13 @@ def _home(network: Compared, run: dict[str, Any]) -> list[pd.DataFrame]:
     from reid.evaluation.evaluate import is_evaluated
     from reid.evaluation.results import read_results
     from reid.evaluation.targets import SUFFIX, read_targets
-    from reid.report.table import CROSS_CAMERA
+    from reid.report.table import CROSS_CAMERA, is_home
 
     subject, tested = network.subject, {target.filed for target in network.targets}
     stored = read_results(subject.folder)["targets"]
     frames = []
-    for label in run["sources"]:
+    home = [label for label in run["sources"] if is_home(run, label)]
+    for label in home:
         for filed in (label + suffix for suffix in SUFFIX.values()):
             if filed in tested or filed not in stored:
                 continue
@@ -146,7 +147,7 @@ def _home(network: Compared, run: dict[str, Any]) -> list[pd.DataFrame]:
                 frames.append(queries_of(subject.folder, filed, network.label, run["source"], filed))
                 tested.add(filed)
     for suffix in dict.fromkeys(SUFFIX[target.protocol] for target in network.targets):
-        if lost := [label for label in run["sources"] if label + suffix not in tested]:
+        if lost := [label for label in home if label + suffix not in tested]:
             log.warning(
                 f"{network.label}: no drop from {' and '.join(lost)}{suffix}, where it has no valid figures; name it "
                 "among --targets for one"
@@ -162,7 +163,7 @@ def _write(rows: list[Row], queries: list[pd.DataFrame], home: list[pd.DataFrame
     from reid.report.plots import gap_plot
 
     order = list(dict.fromkeys(row.target for row in rows))
-    table, frame = compared(rows, pd.concat(queries), pd.concat(home) if home else None)
+    table, frame, rows = compared(rows, pd.concat(queries), pd.concat(home) if home else None)
     text = "\n\n".join([table, *mixtures(frame, "the networks compared")])
     print(text)
     seeds = {row.model: row.seed for row in rows}

@@ -12,6 +12,7 @@ from PIL import Image, ImageFile
 from reid.data.card import load_card
 from reid.data.contact_sheet import contact_sheet
 from reid.data.images import FORMATS, UNREADABLE, upright_rgb
+from reid.data.layouts import UNKNOWN_CAMERA
 from reid.data.names import some
 from reid.data.reading import read_dataset, withdrawal
 from reid.data.samples import DataSet, Samples, matchless
@@ -90,7 +91,8 @@ class CheckReport:
         for split, count in self.counts.items():
             low, median, high = count.images_per_identity
             spread = f"{low} / {median:g} / {high}"
-            cameras = ", ".join(map(str, count.cameras))
+            unknown = count.cameras == (int(UNKNOWN_CAMERA),)
+            cameras = "not known" if unknown else ", ".join(map(str, count.cameras))
             numbers = f"{count.images:>8,} {count.identities:>8,} {count.distractors:>13,}"
             lines.append(f"  {split:8} {numbers}   {spread:>17}   {cameras}")
         lines += ["", "  images per person: least / median / most"]

@@ -1,5 +1,6 @@
 """A contact sheet: a few identities as rows, the data set's cameras as columns, one panel a split."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -7,10 +8,13 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from reid.data.images import read_image
+from reid.data.layouts import UNKNOWN_CAMERA
+from reid.data.names import counted
 from reid.data.samples import DataSet, Samples
 from reid.errors import InputError
 
 MARGIN, GAP, HEADER, LABEL = 16, 6, 48, 64  # pixels
+CAPTION = 13  # points
 PAPER, EMPTY, INK, FAINT = (255, 255, 255), (238, 238, 238), (30, 30, 30), (120, 120, 120)
 WIDE = 6  # with more cameras than this the panels stand below each other
 
@@ -29,16 +33,22 @@ def contact_sheet(dataset: DataSet, path: Path, identities: int = 6, cell: tuple
     """
     cameras = sorted({int(camera) for samples in dataset.splits.values() for camera in samples.cameras})
     panels = [_Panel(name, samples, _rows(dataset, name, identities)) for name, samples in dataset.splits.items()]
-    width = LABEL + len(cameras) * (cell[1] + GAP)
+    heads = _heads(cameras)
+    font = ImageFont.load_default(CAPTION)
+    least = max(_wide(_caption(panel), font) for panel in panels)  # titles do not run into each other
+    least = max(least, LABEL + _wide(heads[-1], ImageFont.load_default(11)))
+    width = max(LABEL + len(cameras) * (cell[1] + GAP), least)
     heights = [HEADER + len(panel.pids) * (cell[0] + GAP) for panel in panels]
     stacked = len(cameras) > WIDE
     across, down = (1, len(panels)) if stacked else (len(panels), 1)
     top = MARGIN + 28
     sheet_width = MARGIN + across * (width + MARGIN)
     sheet_height = top + (sum(heights) if stacked else max(heights)) + down * MARGIN
-    sheet = Image.new("RGB", (max(sheet_width, 320), sheet_height), PAPER)
+    title = ImageFont.load_default(18)
+    least = 2 * MARGIN + _wide(dataset.title, title)
+    sheet = Image.new("RGB", (max(sheet_width, least, 320), sheet_height), PAPER)
     draw = ImageDraw.Draw(sheet)
-    draw.text((MARGIN, MARGIN - 4), dataset.title, fill=INK, font=ImageFont.load_default(18))
+    draw.text((MARGIN, MARGIN - 4), dataset.title, fill=INK, font=title)
     left = MARGIN
     for panel, height in zip(panels, heights, strict=True):
         _draw_panel(sheet, draw, panel, (left, top), cameras, cell)
@@ -51,6 +61,20 @@ def contact_sheet(dataset: DataSet, path: Path, identities: int = 6, cell: tuple
         sheet.save(path, format="PNG")
     except OSError as error:
         raise InputError(f"{path}: the contact sheet cannot be written: {error.strerror or error}") from None
+
+
+def _heads(cameras: list[int]) -> list[str]:
+    """What stands above the columns. 0 alone is the number of images whose camera is not known."""
+    return ["camera not known"] if cameras == [int(UNKNOWN_CAMERA)] else [f"camera {camera}" for camera in cameras]
+
+
+def _caption(panel: _Panel) -> str:
+    images, people = len(panel.samples), len(panel.samples.identities)
+    return f"{panel.split}: {counted(images, 'image')}, {counted(people, 'person', 'people')}"
+
+
+def _wide(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> int:
+    return math.ceil(font.getlength(text))
 
 
 def _rows(dataset: DataSet, split: str, limit: int) -> list[int]:
@@ -74,17 +98,15 @@ def _draw_panel(
     left, top = corner
     height, width = cell
     samples, small = panel.samples, ImageFont.load_default(11)
-    people = len(samples.identities)
-    caption = f"{panel.split}: {len(samples):,} images, {people:,} people"
-    draw.text((left, top), caption, fill=INK, font=ImageFont.load_default(13))
-    for column, camera in enumerate(cameras):
+    draw.text((left, top), _caption(panel), fill=INK, font=ImageFont.load_default(CAPTION))
+    for column, head in enumerate(_heads(cameras)):
         here = left + LABEL + column * (width + GAP)
-        draw.text((here, top + 24), f"camera {camera}", fill=FAINT, font=small)
+        draw.text((here, top + 24), head, fill=FAINT, font=small)
     for row, pid in enumerate(panel.pids):
         y = top + HEADER + row * (height + GAP)
         draw.text((left, y), "distractor" if pid == 0 else f"id {pid}", fill=INK, font=small)
         shots = int((samples.pids == pid).sum())
-        draw.text((left, y + 15), f"{shots:,} image{'' if shots == 1 else 's'}", fill=FAINT, font=small)
+        draw.text((left, y + 15), counted(shots, "image"), fill=FAINT, font=small)
         for column, camera in enumerate(cameras):
             x = left + LABEL + column * (width + GAP)
             draw.rectangle((x, y, x + width - 1, y + height - 1), fill=EMPTY)

@@ -169,6 +169,11 @@ def refuse_unwritable(path: str) -> None:
         raise InputError(f"{path!a}: a name that is not UTF-8 cannot be kept; rename it") from None
 
 
+def counted(count: int, noun: str, plural: str = "") -> str:
+    """A number and what it counts: 1 run, 1,200 images, 2 people."""
+    return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
+
+
 def some(names: list[str] | tuple[str, ...], limit: int = 3) -> str:
     """The first few names, on one line whatever is in them, and how many more there are."""
     rest = len(names) - limit

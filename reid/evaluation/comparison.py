@@ -64,14 +64,19 @@ def figures(queries: pd.DataFrame) -> dict[str, Estimate]:
     }
 
 
+def trained_on(model: str, source: str, target: str) -> bool:
+    """Whether a network is at home on ``target``: by what it was trained on, whichever it is."""
+    return gap.trained_on(source, target)
+
+
 def standings(
-    queries: pd.DataFrame, in_domain: Callable[[str, str], bool] = gap.trained_on, home: pd.DataFrame | None = None
+    queries: pd.DataFrame, in_domain: Callable[[str, str, str], bool] = trained_on, home: pd.DataFrame | None = None
 ) -> tuple[list[Standing], list[str]]:
     """Every network on every target, target by target; then what could not be computed, with the reason.
 
     Args:
         queries: a row a valid query, with the columns ``QUERIES``; the others are compared with the first model.
-        in_domain: whether a target is the test split of a source.
+        in_domain: whether a model of a source is at home on a target.
         home: the same columns, of in-domain targets that count for the drop and have no line of their own.
     """
     models, left_out = list(dict.fromkeys(queries["model"])), []
@@ -97,7 +102,7 @@ def standings(
                 left_out.append(f"{model} on {target}: {error}")
             source = str(rows["source"].iloc[0])
             told += [
-                Standing(model, source, target, measure, in_domain(source, target), measured.get(measure),
+                Standing(model, source, target, measure, in_domain(model, source, target), measured.get(measure),
                          leads.get(measure), dropped.get((model, target, measure)))
                 for measure in MEASURES
             ]  # fmt: skip
@@ -117,16 +122,19 @@ def _leads(rows: pd.DataFrame, first: pd.DataFrame) -> dict[str, Estimate]:
 
 
 def _drops(
-    rows: pd.DataFrame, in_domain: Callable[[str, str], bool]
+    rows: pd.DataFrame, in_domain: Callable[[str, str, str], bool]
 ) -> tuple[dict[tuple[str, str], Estimate], list[str]]:
     """One network's cross-domain minus in-domain figures, by target and measure; then why some are not there."""
     targets = list(dict.fromkeys(rows["target"]))
-    home = [target for target in targets if in_domain(str(rows["source"].iloc[0]), target)]
+    model, source = (str(rows[column].iloc[0]) for column in ("model", "source"))
+    home = [target for target in targets if in_domain(model, source, target)]
     drops: dict[tuple[str, str], Estimate] = {}
     problems = []
     for target in (target for target in targets if home and target not in home):
         try:
-            gaps, _ = gap.gaps(rows[rows["target"].isin([*home, target])].assign(seed=0), in_domain)
+            gaps, _ = gap.gaps(
+                rows[rows["target"].isin([*home, target])].assign(seed=0), lambda _, place: place in home
+            )
         except InputError as error:
             problems.append(str(error))
             continue

@@ -126,7 +126,11 @@ def _figure(place: Place) -> float:
 
 def _verdict(site: Place, others: Sequence[Place], nearest: Place, position: str) -> str:
     named = f"{nearest.label} (drop {nearest.drop:+.1f} points, figure {nearest.figure:.3g})"
-    among = f"{len(others)} known domain{'s' if len(others) > 1 else ''}"
+    if len(others) == 1:
+        far = {"beyond": "farther from the source than", "below": "closer to the source than"}
+        there = far.get(position, "as far from the source as")
+        return f"{site.label} (figure {site.figure:.3g}) is {there} the one known domain, {named}."
+    among = f"{len(others)} known domains"
     if position == "beyond":
         return f"{site.label} (figure {site.figure:.3g}) is beyond all of {among}; the farthest is {named}."
     if position == "below":
@@ -146,8 +150,8 @@ def assess(subject: Subject, site: str, progress: bool = True) -> Readiness:
     """Place a new site, a folder of images without labels or a data set, among all that a run was tested on.
 
     Raises:
-        InputError: no run of this project, a run of several sources, one not tested on its own source's test split or
-            on nothing else.
+        InputError: no run of this project, a run of several sources, one adapted to another site, one not tested on its
+            own source's test split or on nothing else.
     """
     folder = subject.folder
     if subject.trained is None:
@@ -157,6 +161,11 @@ def assess(subject: Subject, site: str, progress: bool = True) -> Readiness:
     tested = {label: test for label, test in results["targets"].items() if not test.get("adabn")}
     if len(results["run"]["sources"]) > 1:
         raise InputError(f"{folder}: was trained on several data sets ({source}); a site is compared with one")
+    if subject.run and subject.run.adapted and subject.run.adapted["data"] != source:
+        raise InputError(
+            f"{folder}: was adapted to {subject.run.adapted['data']}, so that its figures on {source} are no longer "
+            f"in-domain; place the site with the run that it was made from, {subject.run.adapted['run']}"
+        )
     if source not in tested:
         raise InputError(f"{folder}: was not tested on {source}, its own source; do that first (evaluate.py)")
     reference = moments_of(subject, tested[source]["given"], progress=progress).moments

@@ -15,7 +15,7 @@ import threading
 import time
 import traceback
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -23,6 +23,7 @@ from multiprocessing.process import BaseProcess
 import torch
 
 from reid.config import Config
+from reid.data.names import counted
 from reid.data.reading import tables_kept
 from reid.engine import build
 from reid.engine.extract import has_bf16
@@ -44,12 +45,14 @@ GRACE = 120  # seconds for a worker to end its step and write a checkpoint
 
 @dataclass(eq=False)
 class _Worker:
-    """A process in one of the places (``slot``), and the number of the task that it is at."""
+    """A process in one of the places (``slot``), the number of the task that it is at, and the share of the task's
+    tests that are done."""
 
     slot: int
     process: BaseProcess
     connection: Connection
     task: int | None = None
+    tested: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -84,7 +87,8 @@ def work(tasks: Sequence[Task], jobs: int, progress: bool = True) -> list[Failur
     finished: list[Task] = []
     failures: list[Failure] = []
     steps = sum(task.steps + task.tests for task in tasks)
-    bar = track(name=f"{len(tasks)} runs", unit="step", total=steps, shown=progress)
+    what = "network" if any(task.foreign for task in tasks) else "run"
+    bar = track(name=counted(len(tasks), what), unit="step", total=steps, shown=progress)
     with collected_signals() as received, bar:
         try:
             while len(finished) < len(tasks):
@@ -105,10 +109,11 @@ def work(tasks: Sequence[Task], jobs: int, progress: bool = True) -> list[Failur
                     for failure in outcome.failures:
                         log.warning(f"failed: {replace(failure, problem=failure.reason)}")
                     failures += outcome.failures
-                at_it = [worker.task for worker in workers.values() if worker.task is not None]
-                trained = sum(max(0, each.steps() - before[number]) for number in at_it if (each := logs[number]))
-                bar.update(trained + sum(task.steps + task.tests for task in finished) - bar.n)
-                bar.set_postfix_str(f"{len(finished)} runs done", refresh=False)
+                at_it = [(worker.task, worker.tested) for worker in workers.values() if worker.task is not None]
+                trained = sum(max(0, each.steps() - before[number]) for number, _ in at_it if (each := logs[number]))
+                tested = sum(int(tasks[number].tests * share) for number, share in at_it)
+                bar.update(trained + tested + sum(task.steps + task.tests for task in finished) - bar.n)
+                bar.set_postfix_str(f"{counted(len(finished), what)} done", refresh=False)
                 if received:
                     raise Interrupted(received[0], "the grid's finished runs and the checkpoints of those in progress")
         except BaseException:
@@ -139,11 +144,11 @@ def _give(workers: dict[int, _Worker], slot: int, waiting: deque[tuple[int, bool
         worker.connection.close()
         worker.process.join()
     else:
-        workers[slot].task = waiting.popleft()[0]
+        workers[slot].task, workers[slot].tested = waiting.popleft()[0], 0.0
 
 
 def _ended(workers: dict[int, _Worker], tasks: Sequence[Task]) -> list[tuple[_Worker, _Outcome]]:
-    """Wait a moment for tasks to end, well or not. Processes that are of no more use leave ``workers``."""
+    """Wait a moment for tests, or for tasks to end, well or not. Processes of no more use leave ``workers``."""
     ended = []
     wait([worker.connection for worker in workers.values()], timeout=0.5)
     for worker in list(workers.values()):
@@ -152,10 +157,13 @@ def _ended(workers: dict[int, _Worker], tasks: Sequence[Task]) -> list[tuple[_Wo
         if alive and not worker.connection.poll():
             continue
         try:
-            outcome: _Outcome = worker.connection.recv() if worker.connection.poll() else _killed(worker, tasks)
+            outcome: _Outcome | float = worker.connection.recv() if worker.connection.poll() else _killed(worker, tasks)
         except (EOFError, OSError):
             worker.process.join()
             outcome = _killed(worker, tasks)
+        if isinstance(outcome, float):
+            worker.tested = outcome
+            continue
         if outcome.unsound or not worker.process.is_alive():
             worker.connection.close()
             worker.process.join()
@@ -194,7 +202,7 @@ def _work(tasks: Sequence[Task], connection: Connection, slot: int, jobs: int, p
             except EOFError:
                 return
             try:
-                outcome = _Outcome(tuple(_do(tasks[number], slot, jobs, wait_for_it)))
+                outcome = _Outcome(tuple(_do(tasks[number], slot, jobs, connection.send, wait_for_it)))
             except Busy:
                 outcome = _Outcome(busy=True)
             except KeyboardInterrupt as stop:
@@ -210,8 +218,8 @@ def _end_with(parent: int) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _do(task: Task, slot: int, jobs: int, wait_for_it: bool = False) -> list[Failure]:
-    """Train and test; returns what failed.
+def _do(task: Task, slot: int, jobs: int, tell: Callable[[float], None], wait_for_it: bool = False) -> list[Failure]:
+    """Train and test, and ``tell`` after each test what share of them is done; returns what failed.
 
     Raises:
         Busy: another process is at work in the run's folder, and we do not wait for it.
@@ -228,18 +236,23 @@ def _do(task: Task, slot: int, jobs: int, wait_for_it: bool = False) -> list[Fai
     except Exception:  # a bug, told with its traceback: no reason to lose the other runs
         return [_of_all(task, traceback.format_exc(), bug=True)]
     failures = []
-    for run, missing in zip(task.runs, task.missing, strict=True):
-        for name in dict.fromkeys([*missing, *(run.targets if run.divergence else ())]):
-            try:  # each by itself: a damaged image of one target is no reason to lack the others
-                if name in missing:
-                    tested = adapted(subject, name, progress=False) if run.adabn else subject
-                    evaluate(tested, [name], progress=False, oracle=run.oracle)
-                if run.divergence:
-                    moments_of(subject, name, progress=False)
-            except InputError as error:
-                failures.append(Failure(task.folder, run.described, name, str(error)))
-            except Exception:
-                failures.append(Failure(task.folder, run.described, name, traceback.format_exc(), bug=True))
+    tests = [
+        (run, missing, name)
+        for run, missing in zip(task.runs, task.missing, strict=True)
+        for name in dict.fromkeys([*missing, *(run.targets if run.divergence else ())])
+    ]
+    for done, (run, missing, name) in enumerate(tests, 1):
+        try:  # each by itself: a damaged image of one target is no reason to lack the others
+            if name in missing:
+                tested = adapted(subject, name, progress=False) if run.adabn else subject
+                evaluate(tested, [name], progress=False, oracle=run.oracle)
+            if run.divergence:
+                moments_of(subject, name, progress=False)
+        except InputError as error:
+            failures.append(Failure(task.folder, run.described, name, str(error)))
+        except Exception:
+            failures.append(Failure(task.folder, run.described, name, traceback.format_exc(), bug=True))
+        tell(done / len(tests))
     return failures
 
 

@@ -22,10 +22,9 @@ from reid.report.tables import MISSING, interval, points
 log = logging.getLogger(__name__)
 
 NAMES = {"mAP": "mAP", "rank1": "rank-1"}
-METHOD = (
-    "In brackets 95 % intervals over the identities of the queries: they hold for these networks. Differences are "
-    "paired, query by query; the drop is against the network's own figure on the test split of what it was trained on."
-)
+METHOD = "In brackets 95 % intervals over the identities of the queries: they hold for these networks."
+PAIRED = "Differences are paired, query by query."
+DROP = "The drop is against the network's own figure on the test split of what it was trained on."
 
 
 def with_intervals(rows: Sequence[Row], folder: Path) -> list[Row]:
@@ -48,28 +47,42 @@ def _with_intervals(row: Row, estimates: Mapping[str, Estimate]) -> Row:
     return replace(row, mAP_low=mAP.low, mAP_high=mAP.high, rank1_low=rank1.low, rank1_high=rank1.high)
 
 
-def compared(rows: Sequence[Row], queries: pd.DataFrame, home: pd.DataFrame | None) -> tuple[str, pd.DataFrame]:
-    """The tables of networks as text, and a line a network and target with all figures; a protocol's rows by
-    themselves. ``queries`` and ``home`` as :func:`reid.evaluation.comparison.standings` takes them."""
+def compared(
+    rows: Sequence[Row], queries: pd.DataFrame, home: pd.DataFrame | None
+) -> tuple[str, pd.DataFrame, list[Row]]:
+    """The tables of networks as text, a line a network and target with all figures, and the rows with intervals; a
+    protocol's rows by themselves. ``queries`` and ``home`` as :func:`reid.evaluation.comparison.standings` takes
+    them."""
     parts: list[str] = []
     frames: list[pd.DataFrame] = []
+    every: list[Standing] = []
+    bounded: list[Row] = []
     for protocol in protocols(rows):
         alike = [row for row in rows if row.protocol == protocol]
-        in_domain = {(row.source, row.target) for row in alike if row.in_domain}
         told, left_out = standings(
             queries[queries["target"].isin({row.target for row in alike})],
-            _in_domain(in_domain),
+            _at_home(alike),
             home[home["target"].str.endswith(ANY_CAMERA) == (protocol != CROSS_CAMERA)] if home is not None else None,
         )
         parts += [f"Protocol {protocol}:"] * (protocol != CROSS_CAMERA)
         parts += [standing_tables(told, alike), *(f"Left out: {text}" for text in left_out)]
+        alike = [_bounded(row, told) for row in alike]
         frames.append(standing_frame(told, alike))
-    return "\n\n".join([*parts, *_notes(rows)]), pd.concat(frames, ignore_index=True)
+        every, bounded = every + told, bounded + alike
+    return "\n\n".join([*parts, *_notes(rows, every)]), pd.concat(frames, ignore_index=True), bounded
 
 
-def _in_domain(tested: set[tuple[str, str]]) -> Callable[[str, str], bool]:
-    """Whether a target is the test split of a source: as the rows say, or by its name where it has no row."""
-    return lambda source, target: (source, target) in tested or trained_on(source, target.removesuffix(ANY_CAMERA))
+def _bounded(row: Row, standings: Sequence[Standing]) -> Row:
+    """The row with the intervals of its standings, where there are any."""
+    tested = [each for each in standings if (each.model, each.target) == (row.model, row.target)]
+    estimates = {each.measure: each.figure for each in tested if each.figure}
+    return _with_intervals(row, estimates) if len(estimates) == len(MEASURES) else row
+
+
+def _at_home(rows: Sequence[Row]) -> Callable[[str, str, str], bool]:
+    """Whether a network is at home on a target: as the rows say, or by its name where it has no row."""
+    told = {(row.model, row.target): row.in_domain for row in rows}
+    return lambda model, source, target: told.get((model, target), trained_on(source, target.removesuffix(ANY_CAMERA)))
 
 
 def standing_tables(standings: Sequence[Standing], rows: Sequence[Row]) -> str:
@@ -77,7 +90,7 @@ def standing_tables(standings: Sequence[Standing], rows: Sequence[Row]) -> str:
     the mean over splits) and what was left unsaid of each test."""
     measured = {(row.model, row.target): row for row in rows}
     first = rows[0].model
-    lead, drop = (any(getattr(standing, name) for standing in standings) for name in ("lead", "drop"))
+    lead, drop = (_has(standings, name) for name in ("lead", "drop"))
     parts = []
     for measure in MEASURES:
         head = ["network", "trained on", "tested on", f"{NAMES[measure]}, %"]
@@ -99,10 +112,17 @@ def _difference(difference: Estimate | None) -> str:
     return MISSING if difference is None else f"{points(difference.value)} {interval(difference.low, difference.high)}"
 
 
-def _notes(rows: Sequence[Row]) -> Iterable[str]:
-    yield METHOD
-    for model, images in dict.fromkeys((row.model, row.adapted) for row in rows if row.adapted):
-        yield f"{MARK} {model} has seen unlabelled images of {images}: statistics of batch norm from them (AdaBN)."
+def _has(standings: Sequence[Standing], name: str) -> bool:
+    """Whether the tables have the column of the difference ``name``."""
+    return any(getattr(standing, name) for standing in standings)
+
+
+def _notes(rows: Sequence[Row], standings: Sequence[Standing]) -> Iterable[str]:
+    lead, drop = (_has(standings, name) for name in ("lead", "drop"))
+    yield " ".join([METHOD, *[PAIRED] * (lead or drop), *[DROP] * drop])
+    for model, source, images in dict.fromkeys((row.model, row.source, row.adapted) for row in rows if row.adapted):
+        seen = f"{MARK} {model} has seen unlabelled images of {images}: statistics of batch norm from them (AdaBN)"
+        yield f"{seen}." if trained_on(source, images) else f"{seen}; it is no longer at home on {source}: no drop."
     unchecked: dict[tuple[str, str], list[str]] = {}
     for row in rows:
         if row.training_images != CHECKED:
@@ -120,10 +140,6 @@ def standing_frame(standings: Sequence[Standing], rows: Sequence[Row]) -> pd.Dat
         line: dict[str, Any] = dict(vars(row))
         for measure in MEASURES:
             standing = tested[row.model, row.target, measure]
-            line |= {
-                f"{measure}_low": standing.figure and standing.figure.low,
-                f"{measure}_high": standing.figure and standing.figure.high,
-            }
             for name in ("lead", "drop"):
                 difference: Estimate | None = getattr(standing, name)
                 for field in ("value", "low", "high"):

@@ -11,8 +11,11 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
 from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 from matplotlib.text import Text
+from matplotlib.textpath import TextPath
 
 from reid.report.inputs import Benchmark, Direction
 from reid.report.measured import drops, label, means
@@ -46,6 +49,22 @@ def styles(models: Sequence[str]) -> dict[str, Style]:
         model: Style(COLORS[n % len(COLORS)], MARKERS[n % len(MARKERS)], DASHES[n % len(DASHES)])
         for n, model in enumerate(models)
     }
+
+
+def legend_above(figure: Figure, handles: Sequence[Line2D | Patch], size: int = 9) -> None:
+    """A legend above all panels, in as many columns as the figure is wide enough for, up to four. A figure that is too
+    narrow for the longest name is widened, and each row adds to its height."""
+    font, longest = FontProperties(size=size), 0.0
+    for handle in handles:
+        plain = str(handle.get_label()).replace("$", "S")  # names are no formulas
+        longest = max(longest, TextPath((0, 0), plain, prop=font).get_extents().width)
+    entry = (longest + 4.5 * size) / 72  # inches: beside the name the line, and the space around both
+    width, height = figure.get_size_inches()
+    width = max(width, entry)
+    columns = max(1, min(4, len(handles), int(width / entry)))
+    rows = math.ceil(len(handles) / columns)
+    figure.set_size_inches(width, height + (rows - 1) * 1.5 * size / 72)
+    figure.legend(handles=handles, loc="outside upper center", ncols=columns, fontsize=size, frameon=False)
 
 
 def heat_maps(benchmark: Benchmark) -> Picture:
@@ -117,7 +136,7 @@ def cmc_curves(benchmark: Benchmark) -> Picture:
     handles = [
         Line2D([], [], color=s.color, ls=s.dash, marker=s.marker, ms=4, label=model) for model, s in look.items()
     ]
-    figure.legend(handles=handles, loc="outside upper center", ncols=min(4, len(handles)), fontsize=9, frameon=False)
+    legend_above(figure, handles)
     figure.supxlabel("rank", fontsize=9)
     figure.supylabel("queries with a match within the rank, %", fontsize=9)
     caption = f"CMC, ranks 1 to {RANKS}, mean over seeds; in-domain first."

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from reid.data.names import counted
 from reid.report.inputs import Benchmark, lines
 from reid.report.tables import interval, points
 
@@ -21,8 +22,8 @@ def subject(benchmark: Benchmark) -> str:
     cells = len(benchmark.models) * len(benchmark.main_directions)
     upto = "up to " if len(benchmark.results) < cells * len(seeds) else ""
     first = (
-        f"{_count(len(benchmark.models), 'model')} ({listed(benchmark.models)}), each trained on "
-        f"{listed(sources, 'or')} with {upto}{_count(len(seeds), 'seed')} ({', '.join(map(str, seeds))}), "
+        f"{counted(len(benchmark.models), 'model')} ({listed(benchmark.models)}), each trained on "
+        f"{listed(sources, 'or')} with {upto}{counted(len(seeds), 'seed')} ({', '.join(map(str, seeds))}), "
         f"{'were' if len(benchmark.models) > 1 else 'was'} tested on {listed(targets)}."
     )
     counts = listed([f"{t} {'not known' if pd.isna(queries[t]) else f'{int(queries[t]):,}'}" for t in targets])
@@ -54,7 +55,7 @@ def findings(
     if not sentences:
         sentences = [f"There is no direction in which {last} and {first} could be compared."]
     if left_out:
-        sentences.append(f"{_count(len(left_out), 'comparison')} of two models could not be made; named below.")
+        sentences.append(f"{counted(len(left_out), 'comparison')} of two models could not be made; named below.")
     return sentences + [text for model in (first, last) for text in losses(model, gaps)]
 
 
@@ -111,11 +112,7 @@ def _one_seed(rows: pd.DataFrame) -> str:
 
 
 def _directions(count: int) -> str:
-    return _count(count, "direction")
-
-
-def _count(count: int, noun: str) -> str:
-    return f"{count} {noun}{'' if count == 1 else 's'}"
+    return counted(count, "direction")
 
 
 def listed(names: Sequence[str], word: str = "and") -> str:

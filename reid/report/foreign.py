@@ -33,8 +33,8 @@ DROPS = ["drop", "drop_low", "drop_high"]
 
 
 def network_figures(benchmark: Benchmark) -> tuple[pd.DataFrame, list[str]]:
-    """Every network and model on the targets of the networks of other origin, one row a metric, with intervals; the
-    networks' drops from home. Then what is left out, with the reason."""
+    """Every network and model on the targets of the networks of other origin, one row a metric, with intervals and the
+    drop from home. Then what is left out, with the reason."""
     rows: list[dict[str, Any]] = []
     left_out: list[str] = []
     fixed = benchmark.foreign_queries.assign(seed=0)
@@ -49,11 +49,12 @@ def network_figures(benchmark: Benchmark) -> tuple[pd.DataFrame, list[str]]:
                     continue
                 home = _is_home(benchmark, str(model), target) if foreign else benchmark.in_domain(str(source), target)
                 drops: dict[str, Estimate] = {}
-                if foreign and not home:
+                if not home:
                     try:
-                        drops = _drops(benchmark, str(model), target, fixed)
+                        drops = _drops(benchmark, str(model), None if foreign else str(source), target, frame)
                     except InputError as error:
-                        left_out.append(f"{model}, drop on {target}: {error}")
+                        where = target if foreign else f"{source} → {target}"
+                        left_out.append(f"{model}, drop on {where}: {error}")
                 rows += [_figure_row(level, foreign, home, drops.get(level.metric)) for level in levels]
     return pd.DataFrame(rows, columns=[*FIGURES, *DROPS]), left_out
 
@@ -63,14 +64,23 @@ def _is_home(benchmark: Benchmark, network: str, target: str) -> bool:
     return bool(rows.loc[(rows["model"] == network) & (rows["target"] == target), "in_domain"].any())
 
 
-def _drops(benchmark: Benchmark, network: str, target: str, queries: pd.DataFrame) -> dict[str, Estimate]:
-    """What a network loses on a target against its own data set, by metric; nothing where it was not tested there.
+def _drops(
+    benchmark: Benchmark, model: str, source: str | None, target: str, queries: pd.DataFrame
+) -> dict[str, Estimate]:
+    """What a model of a ``source``, or a network of other origin, loses on a target against its own data set (a source
+    of several: the mean of theirs), by metric; nothing where it was not tested there.
 
     Raises:
-        InputError: fewer than two identities in its own data set.
+        InputError: fewer than two identities in its own data set, or no seed tested both there and on the target.
     """
-    rows = queries[queries["model"] == network]
-    home = [place for place in dict.fromkeys(rows["target"]) if _is_home(benchmark, network, place)]
+    rows = queries[queries["model"] == model]
+    if source is None:
+        home = [place for place in dict.fromkeys(rows["target"]) if _is_home(benchmark, model, place)]
+    else:
+        rows = rows[rows["source"] == source]
+        home = [way.target for way in benchmark.main_directions if way.in_domain and way.source == source]
+        if not set(home) <= set(rows["target"]):
+            return {}
     gaps, _ = gap.gaps(rows[rows["target"].isin([*home, target])], lambda _, place: place in home)
     return {each.metric: turned(each.estimate) for each in gaps}
 
@@ -144,9 +154,9 @@ def _figure_table(benchmark: Benchmark, figures: pd.DataFrame) -> Table:
     header = ("network", "trained on", "tested on", "seeds", "mAP, %", "rank-1, %", "drop in mAP, points")
     note = (
         "In brackets 95 % intervals: of networks of other origin, which have no seeds, over identities; of the grid's "
-        "models over identities and, where they are means over several seeds, over those. Drops are those of networks "
-        "of other origin whose own data set is among the targets; what these were trained on was not compared with the "
-        f"targets. Rows of {RESULTS}."
+        "models over identities and, where they are means over several seeds, over those. Drops are against the "
+        "same network's own data set, where that is among the targets; what networks of other origin were trained on "
+        f"was not compared with the targets. Rows of {RESULTS}."
     )
     note = with_marks(note, [row[0] for row in rows])
     return Table("networks", "Networks of other origin beside the models", NETWORKS, header, tuple(rows), 3, note=note)

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from reid.evaluation.readiness import Readiness
-from reid.report.figures import Picture, Style, picture, styles
+from reid.report.figures import Picture, Style, legend_above, picture, styles
 
 
 def divergence(frame: pd.DataFrame, models: Sequence[str]) -> Picture | None:
@@ -35,7 +35,7 @@ def divergence(frame: pd.DataFrame, models: Sequence[str]) -> Picture | None:
         if (frame["model"] == model).any()
     ]
     handles.append(Line2D([], [], color="#444444", marker="o", mfc="white", ls="none", ms=9, label="instance norm"))
-    figure.legend(handles=handles, loc="outside upper center", ncols=min(4, len(handles)), fontsize=9, frameon=False)
+    legend_above(figure, handles)
     floors = sorted(set(frame["floor"])) if "floor" in frame else []
     caption = (
         "Feature divergence after each of the four stages (log scale): the line is the median over seeds and pairs of "

@@ -56,7 +56,7 @@ def rows_of(results: dict[str, Any]) -> list[Row]:
             test["mINP"],
             test["num_valid_queries"],
             test["num_gallery"],
-            target.removesuffix(ANY_CAMERA) in run["sources"],
+            is_home(run, target),
             test.get("training_images", CHECKED),  # results written before say nothing: those were compared
             run.get("training_device", ""),
             run.get("training_precision", ""),
@@ -67,6 +67,13 @@ def rows_of(results: dict[str, Any]) -> list[Row]:
         )
         for target, test in results["targets"].items()
     ]
+
+
+def is_home(run: dict[str, Any], target: str) -> bool:
+    """Whether a target is the test split of a source of the run that results describe. One that was adapted to another
+    site is at home on none of its sources: it left them."""
+    label = target.removesuffix(ANY_CAMERA)
+    return label in run["sources"] and (run.get("adapted") or {}).get("data", label) == label
 
 
 def by_protocol(rows: Sequence[Row], table: Callable[[Sequence[Row]], str]) -> str:

@@ -69,6 +69,8 @@ def test_a_run_and_networks_of_other_origin_in_one_table(networks, people, capsy
     assert results.loc[results["model"] != folder.name, "mAP_drop"].isna().all()
     assert "what the network was trained on is not known: grey on market1501, people; colours on" in out
 
+    assert "Differences are paired, query by query. The drop is against" in out
+
     # in-domain figures that stand in the run's results.json count without being asked for
     assert main(command([folder, files[0]], [people], overrides, "again")) == 0
     again = pd.read_csv("again/results.csv").set_index("model")
@@ -80,7 +82,28 @@ def test_a_run_and_networks_of_other_origin_in_one_table(networks, people, capsy
     caplog.clear()
     assert main(command([folder, files[0]], [people], overrides, "less")) == 0
     assert pd.read_csv("less/results.csv")["mAP_drop"].isna().all()
+    assert "are paired" in Path("less/table.md").read_text() and "drop" not in Path("less/table.md").read_text()
     assert f"{folder.name}: no drop from market1501, where it has no valid figures" in caplog.text
+
+
+def test_a_network_adapted_to_another_site_has_no_drop(networks, people, market, caplog):
+    folder, _, overrides = networks
+    assert main(["adapt", "--model", str(folder), "--data", str(people), "--output", "kept", *overrides]) == 0
+    assert main(command([folder, "kept"], ["market1501", people], overrides)) == 0
+    results = pd.read_csv("out/results.csv").set_index(["model", "target"])
+    assert results["in_domain"].to_dict() == {
+        (model, target): model == folder.name and target == "market1501"
+        for model in (folder.name, "kept") for target in ("market1501", "people")
+    }  # fmt: skip
+    assert results.index[results["mAP_drop"].notna()].tolist() == [(folder.name, "people")]
+    text = Path("out/table.md").read_text()
+    assert "kept †" in text and "(AdaBN); it is no longer at home on market1501: no drop." in text
+    # nor where its source is no target here
+    caplog.clear()
+    assert main(command([folder, "kept"], [people], overrides, "again")) == 0
+    again = pd.read_csv("again/results.csv").set_index("model")["mAP_drop"]
+    assert again.notna().to_dict() == {folder.name: True, "kept": False} and "no drop" not in caplog.text
+    assert main(["divergence", "--model", "kept", "--readiness", str(market / PLACE / "query"), *overrides]) == 2
 
 
 def test_what_is_evaluated_is_not_computed_again(networks, people, capsys, monkeypatch):

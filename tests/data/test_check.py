@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageDraw
 from trees import PLACE, duke_tree, folder_tree, market_tree, msmt_tree, scene_tree, viper_tree, write_image
 
 from reid.cli import main
@@ -199,6 +199,32 @@ def test_contact_sheet_is_deterministic_and_shows_the_right_images(tree: Path) -
         upper = np.asarray(image.convert("RGB"))[:12].mean(axis=(0, 1))
     top, left = 16 + 28 + 48, 16 + 64  # the first cell: margins, header, label
     assert np.abs(pixels[top + 8 : top + 48, left + 8 : left + 56].mean(axis=(0, 1)) - upper).max() < 6
+
+
+def test_contact_sheet_of_a_folder_without_cameras(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One narrow column a panel: titles end before the next begins, and no camera is named where none is known."""
+    place = folder_tree(tmp_path / "shop", names=("ann", "bob"))
+    for path in sorted(place.rglob("[!.]*.jpg")):
+        path.rename(path.with_name(f"{abs(hash(path)) % 10**9}.jpg"))
+    dataset = read_dataset(load_card(str(place)).under("any-camera"), tmp_path, tmp_path)
+    drawn: list[tuple[float, float, str, float]] = []
+    plain = ImageDraw.ImageDraw.text
+
+    def text(draw, place, words, **options):  # type: ignore[no-untyped-def]
+        drawn.append((*place, words, options["font"].getlength(words)))
+        plain(draw, place, words, **options)
+
+    monkeypatch.setattr(ImageDraw.ImageDraw, "text", text)
+    contact_sheet(dataset, tmp_path / "a.png", cell=(32, 16))
+    words = [each[2] for each in drawn]
+    assert "camera not known" in words and not any("camera 0" in each for each in words)
+    with Image.open(tmp_path / "a.png") as image:
+        width = image.width
+    for height in {y for _, y, _, _ in drawn}:
+        line = sorted(each for each in drawn if each[1] == height)
+        for (x, _, _, wide), following in zip(line, [*(each[0] for each in line[1:]), width], strict=True):
+            assert x + wide < following
+    assert "   not known" in check_dataset(dataset.card, tmp_path, tmp_path, progress=False).text()
 
 
 def test_contact_sheet_of_unreadable_images_and_places(tree: Path) -> None:

@@ -357,7 +357,9 @@ def test_a_run_records_its_config_as_given(grid):
     path, overrides = grid
     loose = [override for override in overrides if not override.startswith(("threads", "device"))]
     tasks = tasks_of(runs_of(load_benchmark(str(path))[1], [*loose, "threads=null"]))
-    _do(tasks[0], slot=1, jobs=2)
+    told = []
+    _do(tasks[0], slot=1, jobs=2, tell=told.append)
+    assert told == [0.5, 1.0]  # after each test, the share that is done
     stored = load_resolved(tasks[0].config.run_folder / "config.yaml")
     assert (stored.device, stored.threads) == ("auto", None)
 
@@ -506,7 +508,7 @@ def test_foreign_networks_are_tested_as_they_are(with_foreign, capsys, tmp_path)
     path, overrides = with_foreign
     arguments = ["cross-domain", "--benchmark", str(path), "--jobs", "2", "--output", "out", *overrides]
     assert main(arguments) == 0
-    assert "1 runs, 2 foreign networks, 6 cells; missing: 6 cells, 1 runs to train" in capsys.readouterr().out
+    assert "1 run, 2 foreign networks, 6 cells; missing: 6 cells, 1 run to train" in capsys.readouterr().out
     results = pd.read_csv("out/results.csv", dtype=str, keep_default_na=False)
     assert list(results["model"]) == ["BN", "BN", "A", "A", "B", "B"]
     assert list(results["seed"]) == ["0", "0", "", "", "", ""] and list(results["epoch"][2:]) == [""] * 4

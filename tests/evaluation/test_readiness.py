@@ -63,7 +63,10 @@ def test_rank_correlation_of_figure_and_loss_from_four_domains_on():
 
 
 def test_one_known_domain_is_enough_to_place_and_none_is_not():
-    assert readiness([NEAR], stages(0.0, 0.0, 0.5, 0.5)).position == "beyond"
+    for value, words in ((0.5, "farther from the source than"), (0.01, "closer to the source than"),
+                         (0.1, "as far from the source as")):  # fmt: skip
+        placed = readiness([NEAR], stages(0.0, 0.0, value, value))
+        assert f"is {words} the one known domain, near (drop -5.0 points, figure 0.1)." in placed.verdict
     with pytest.raises(InputError, match="no domain with a known drop"):
         readiness([], stages(0.0, 0.0, 0.5, 0.5))
 

@@ -10,6 +10,7 @@ import pytest
 from benchmark_folders import benchmark_folder
 
 from reid.errors import InputError
+from reid.report import statistics
 from reid.report.foreign import network_comparisons, network_figures, network_tables
 from reid.report.inputs import read_benchmarks
 from reid.report.page import build_report
@@ -48,11 +49,19 @@ def test_figures_are_those_of_the_queries(folder, benchmark):
         assert row.value == pytest.approx(of["mAP"].mean()) and row.low < row.value < row.high
         assert np.isnan(row.seeds) if row.foreign else row.seeds == 2
     # osnet's own data set is plaza_x: its drop elsewhere is against it; of retail's nothing is known
-    drops = figures[(figures["metric"] == "mAP") & figures["drop"].notna()]
+    dropped = figures[(figures["metric"] == "mAP") & figures["drop"].notna()]
+    drops = dropped[dropped["foreign"]]
     assert [(row.model, row.target) for row in drops.itertuples()] == [("osnet", "station_x")]
     mAP = stored[stored["model"] == "osnet"].set_index("target")["mAP"]
     assert drops["drop"].item() == pytest.approx(mAP["station_x"] - mAP["plaza_x"])
     assert drops["drop_low"].item() < drops["drop"].item() < drops["drop_high"].item()
+    # the models' are the gaps of the page, turned
+    gaps = statistics.gaps(benchmark)[0].query("metric == 'mAP'").set_index(["model", "source", "target"])
+    models = dropped[~dropped["foreign"]]
+    assert len(models) == 4
+    for row in models.itertuples():
+        gap = gaps.loc[(row.model, row.source, row.target)]
+        assert (row.drop, row.drop_low, row.drop_high) == pytest.approx((-gap["value"], -gap["high"], -gap["low"]))
 
 
 def test_a_drop_from_a_data_set_of_one_person_is_left_out_and_named(benchmark):
@@ -60,7 +69,7 @@ def test_a_drop_from_a_data_set_of_one_person_is_left_out_and_named(benchmark):
     keep = (queries["target"] != "plaza_x") | (queries["pid"] == queries["pid"].min())
     figures, left_out = network_figures(replace(benchmark, foreign_queries=queries[keep]))
     assert len(left_out) == 3 and any(text.startswith("osnet, drop on station_x: ") for text in left_out)
-    assert figures["drop"].isna().all() and {"osnet", "retail"} <= set(figures["model"])
+    assert figures.loc[figures["foreign"], "drop"].isna().all() and {"osnet", "retail"} <= set(figures["model"])
 
 
 def test_differences_are_against_the_mean_over_seeds(benchmark):
@@ -82,6 +91,8 @@ def test_tables(benchmark):
     retail = [row for row in beside.rows if row[0] == "retail"]
     assert all((row[1], row[3], row[6]) == ("not known", "none", "") for row in retail)
     assert "missing" not in beside.footer  # what does not apply is not missing
+    models = [row for row in beside.rows if row[0] in ("bn", "ibn_b")]
+    assert all((row[6] == "") == ("in-domain" in row[2]) for row in models)
     assert [row[2] for row in beside.rows if row[0] == "osnet"] == ["plaza_x (in-domain)", "station_x"]
     runs = [row for row in run_table(benchmark).rows if row[0] in ("osnet", "retail")]
     assert len(runs) == 2 and all((row[2], row[3], row[6]) == ("none", "none", "not known") for row in runs)

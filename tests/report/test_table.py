@@ -1,5 +1,6 @@
 from dataclasses import replace
 
+import pytest
 from matplotlib.colors import to_hex
 
 from reid.report import plots
@@ -56,17 +57,40 @@ def test_rows_of_results():
     )  # fmt: skip
 
 
+def test_a_network_adapted_to_another_site_is_not_at_home_on_its_source():
+    figures = {"mAP": 0.5, "cmc": [0.6, 0, 0, 0, 0.7], "mINP": 0.1, "num_valid_queries": 10, "num_gallery": 20}
+    for site, home in (("station", False), ("plaza", True)):
+        run = {"model": "bn", "source": "plaza", "sources": ["plaza"], "seed": 0, "adapted": {"data": site}}
+        rows = rows_of({"run": run, "targets": {"plaza": figures, "station": figures}})
+        assert [told.in_domain for told in rows] == [home, False] and {told.adapted for told in rows} == {site}
+
+
 def test_align():
     assert align([["a", "b"], ["long", "100"]]) == "| a    |   b |\n| ---- | --: |\n| long | 100 |"
 
 
-def test_gap_plot_greys_every_target_of_several_sources(tmp_path, monkeypatch):
+def test_gap_plot_hatches_every_target_of_several_sources(tmp_path, monkeypatch):
     drawn = []
     monkeypatch.setattr(plots, "png", lambda figure: drawn.append(figure) or b"")
     rows = [Row("bn", "a+b", target, 0, 0.5, 0.6, 0.7, 0.1, 10, 20, target != "c") for target in ("a", "b", "c")]
     gap_plot(rows, tmp_path / "gap.png")
-    bars = [to_hex(bar.get_facecolor()) for bar in drawn[0].axes[0].patches]
-    assert bars == [plots.IN_DOMAIN, plots.IN_DOMAIN, plots.CROSS_DOMAIN[2]]
+    bars = [(to_hex(bar.get_facecolor()).upper(), bar.get_hatch()) for bar in drawn[0].axes[0].patches]
+    assert bars == list(zip(plots.COLORS[:3], [plots.HATCH, plots.HATCH, None], strict=True))
+
+
+def test_gap_plot_gives_a_target_one_colour_and_draws_intervals(tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(plots, "png", lambda figure: drawn.append(figure) or b"")
+    bounded = replace(row(mAP=0.5), mAP_low=0.4, mAP_high=0.7)
+    gap_plot([bounded, row("net", "not known", "plaza", None, 0.9)], tmp_path / "gap.png")
+    (axes,) = drawn[0].axes
+    assert {to_hex(bar.get_facecolor()).upper() for bar in axes.patches} == {plots.COLORS[0]}
+    assert [bar.get_hatch() for bar in axes.patches] == [plots.HATCH, None]
+    assert [list(line.get_xdata()) for line in axes.lines] == [pytest.approx([40, 70])]
+    assert axes.get_xlabel() == "mAP in %, with 95 % intervals over identities"
+    assert [text.get_text() for text in drawn[0].legends[0].get_texts()] == [
+        "on plaza", "hatched: in-domain (the source's own test split)",
+    ]  # fmt: skip
 
 
 def test_gap_plot_says_what_an_adapted_network_has_seen_and_no_seed_of_a_foreign_one(tmp_path, monkeypatch):
@@ -76,13 +100,14 @@ def test_gap_plot_says_what_an_adapted_network_has_seen_and_no_seed_of_a_foreign
     gap_plot([row(), row(target="station"), adapted, row("net", "not known", "station", None)], tmp_path / "gap.png")
     (axes,) = drawn[0].axes
     assert [label.get_text() for label in axes.get_yticklabels()][1:] == [
-        "site\n(trained on plaza, AdaBN station)", "net",
+        "site †\n(trained on plaza, AdaBN station)", "net",
     ]  # fmt: skip
     assert axes.get_xlabel() == "mAP in %"
-    assert not any("never seen" in text for text in axes.get_legend_handles_labels()[1])
+    assert not any("never seen" in text.get_text() for text in drawn[0].legends[0].get_texts())
     gap_plot([row(), row(target="station")], tmp_path / "gap.png")
     assert drawn[1].axes[0].get_xlabel() == "mAP in %, seed 0"
-    assert "on station, never seen in training" in drawn[1].axes[0].get_legend_handles_labels()[1]
+    told = [text.get_text() for text in drawn[1].legends[0].get_texts()]
+    assert "on station, never seen in training" in told and "on plaza" in told
 
 
 def test_gap_plot_draws_a_png(tmp_path):
