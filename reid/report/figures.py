@@ -58,7 +58,7 @@ def legend_above(figure: Figure, handles: Sequence[Line2D | Patch], size: int = 
     for handle in handles:
         plain = str(handle.get_label()).replace("$", "S")  # names are no formulas
         longest = max(longest, TextPath((0, 0), plain, prop=font).get_extents().width)
-    entry = (longest + 4.5 * size) / 72  # inches: beside the name the line, and the space around both
+    entry = (1.05 * longest + 5 * size) / 72  # inches: hinting widens letters; beside the name the line, and space
     width, height = figure.get_size_inches()
     width = max(width, entry)
     columns = max(1, min(4, len(handles), int(width / entry)))

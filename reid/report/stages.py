@@ -94,9 +94,10 @@ def readiness(standing: Readiness, title: str) -> Picture:
         axes.annotate(place.label, (place.figure, place.drop or 0.0), (6, 4), textcoords="offset points", fontsize=9)
     axes.axvline(site.figure, color="#d55e00", ls="--")
     axes.annotate(
-        f"{site.label}: drop not known", (site.figure, 0.02), (4, 0), xycoords=("data", "axes fraction"),
-        textcoords="offset points", rotation=90, fontsize=9, color="#a04000",
+        f"{site.label}: drop not known", (site.figure, 0.5), (-4, 0), xycoords=("data", "axes fraction"),
+        textcoords="offset points", rotation=90, fontsize=9, color="#a04000", ha="right", va="center",
     )  # fmt: skip
+    axes.margins(0.12)
     axes.set_xlabel("divergence from the source's test images (log scale)", fontsize=9)
     axes.set_ylabel("drop in mAP, points", fontsize=9)
     axes.set_title(title, fontsize=10)
