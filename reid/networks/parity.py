@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from reid.data.images import read_image
@@ -17,13 +16,13 @@ from reid.data.samples import DataSet
 from reid.engine import build
 from reid.errors import InputError
 from reid.networks.base import Network
-from reid.networks.export import Form, Precision, as_input
+from reid.networks.export import Form, Precision, as_input, squash
 from reid.networks.foreign import open_graph
 from reid.networks.graphs import openvino_core
 from reid.networks.trained import TrainedNetwork
 from reid.progress import track
-from reid.retrieval.features import Features
-from reid.retrieval.ranking import evaluate
+from reid.retrieval.features import Features, Protocol
+from reid.retrieval.ranking import Distance, evaluate
 
 TOLERANCE: dict[Precision, float] = {"float32": 0.001, "half": 0.005, "int8": 0.005}  # of mAP, a fraction
 TOGETHER = 32  # crops that are in memory at a time
@@ -71,7 +70,8 @@ class Parity:
 
 
 def compare(network: TrainedNetwork, file: Path, form: Form, data: DataSet) -> Parity:
-    """The run and its exported file on a data set with query and gallery, at the run's distance.
+    """The run and its exported file on a data set with query and gallery, at the run's distance and under the
+    protocol of the data set's card.
 
     Raises:
         InputError: an image that cannot be read.
@@ -93,13 +93,14 @@ def compare(network: TrainedNetwork, file: Path, form: Form, data: DataSet) -> P
         original, other = records["original"][-1].features, records["exported"][-1].features
         cosines = (original * other).sum(axis=1) / np.linalg.norm(original, axis=1) / np.linalg.norm(other, axis=1)
         furthest = max(furthest, float(1 - cosines.min()))
-    figures = {name: _figures(both[0], both[1], network) for name, both in records.items()}
+    how = (network.config.evaluation.distance, data.card.protocol)
+    figures = {name: _figures(both[0], both[1], *how) for name, both in records.items()}
     plain = figures["plain"] if form.square else None
     return Parity(data.label, figures["original"], figures["exported"], plain, furthest)
 
 
-def _figures(query: Features, gallery: Features, network: TrainedNetwork) -> Figures:
-    evaluation = evaluate(query, gallery, network.config.evaluation.distance)
+def _figures(query: Features, gallery: Features, distance: Distance, protocol: Protocol) -> Figures:
+    evaluation = evaluate(query, gallery, distance, protocol=protocol)
     return Figures(evaluation.mAP, float(evaluation.cmc[0]))
 
 
@@ -109,12 +110,7 @@ def _crops(paths: Sequence[Path], name: str) -> Iterator[list[np.ndarray]]:
         yield [read_image(path) for path in paths[low : low + TOGETHER]]
 
 
-def squash(crop: np.ndarray, side: int) -> np.ndarray:
-    """(side, side, 3) of a crop (h, w, 3) uint8, as trackers do it: bilinear, the proportions not kept."""
-    return cv2.resize(crop, (side, side), interpolation=cv2.INTER_LINEAR)
-
-
-def refuse(parities: Sequence[Parity], form: Form) -> None:
+def refuse(parities: Sequence[Parity], form: Form, distance: Distance = "cosine") -> None:
     """
     Raises:
         InputError: naming the data sets on which the exported mAP is further from the run's than its precision may be.
@@ -122,9 +118,15 @@ def refuse(parities: Sequence[Parity], form: Form) -> None:
     allowed = TOLERANCE[form.precision]
     apart = [f"{own.target} {own.difference:+.4f}" for own in parities if not abs(own.difference) <= allowed]
     if apart:
+        hint = ""
+        if distance == "euclidean":
+            hint = (
+                "; the run is tested at euclidean distance of features of any length, and exported ones have length 1: "
+                "evaluation.distance=cosine compares what they keep"
+            )
         raise InputError(
             f"the exported network is not kept: its mAP differs from the run's by more than {allowed:g} "
-            f"({form.precision}): {', '.join(apart)}"
+            f"({form.precision}): {', '.join(apart)}{hint}"
         )
 
 
