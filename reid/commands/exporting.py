@@ -80,8 +80,8 @@ def export(arguments: argparse.Namespace) -> None:
         raise InputError(f"--output: {output} or the .bin beside it is a folder")
     if output.with_suffix(".yaml").exists():
         raise InputError(
-            f"--output: {output.with_suffix('.yaml')} would be taken for the description of {output}, which says itself how "
-            "it wants its images: choose another name"
+            f"--output: {output.with_suffix('.yaml')} would be taken for the description of {output}, which needs "
+            "none: choose another name"
         )
     if arguments.calibration and not arguments.int8:
         raise InputError("--calibration: only --int8 is calibrated")

@@ -19,6 +19,7 @@ from reid.engine import build
 from reid.engine.train import train
 from reid.errors import InputError
 from reid.networks import load
+from reid.networks import parity as parity_module
 from reid.networks.description import read_carried
 from reid.networks.export import SUFFIX, Form, as_input, export
 from reid.networks.parity import Exported, compare, refuse, speeds, squash
@@ -172,6 +173,9 @@ def test_the_ranked_lists_and_figures_are_the_run_s(network, trained, tmp_path):
     parity = compare(network, file, form, data)
     assert parity.target == "market1501" and parity.plain is None
     assert parity.exported == parity.original and 0 <= parity.furthest + 1e-6 < 1e-5
+    assert 0 <= parity.loaded + 1e-6 < 1e-5
+    with pytest.raises(InputError, match="not kept: OpenVINO computes other .* market1501 1.0e-02"):
+        refuse([dataclasses.replace(parity, loaded=0.01)], form)
     refuse([parity], form)
     similarities = []
     for way in (network, load(file)):
@@ -199,9 +203,7 @@ def entry(key, value):
 
 def test_a_data_set_without_cameras_is_compared_under_its_protocol(network, trained, tmp_path):
     data = build.roots(trained[0]).dataset("market1501", ["query", "gallery"])
-    splits = {
-        name: dataclasses.replace(part, camids=np.zeros_like(part.camids)) for name, part in data.splits.items()
-    }
+    splits = {name: dataclasses.replace(part, camids=np.zeros_like(part.camids)) for name, part in data.splits.items()}
     data = dataclasses.replace(data, card=data.card.under("any-camera"), splits=splits)
     form = Form("openvino")
     parity = compare(network, written(network, form, tmp_path), form, data)
@@ -215,6 +217,22 @@ def test_a_run_of_euclidean_distance_is_told_why_it_differs(network, trained, tm
     apart = dataclasses.replace(parity, exported=dataclasses.replace(parity.exported, mAP=parity.original.mAP - 0.1))
     with pytest.raises(InputError, match="not kept: .*exported ones have length 1: evaluation.distance=cosine"):
         refuse([apart], form, "euclidean")
+
+
+@pytest.mark.parametrize("square", [None, 40])
+def test_features_of_the_loaded_file_are_compared_too(network, trained, tmp_path, monkeypatch, square):
+    data = build.roots(trained[0]).dataset("market1501", ["query", "gallery"])
+    form = Form("openvino", square=square)
+    file = written(network, form, tmp_path)
+    assert abs(compare(network, file, form, data).loaded) < 1e-6
+
+    def other(name, testing):
+        loaded = load(name, ["threads=1"])
+        monkeypatch.setattr(loaded, "embed", lambda crops, embed=loaded.embed: embed([crop // 4 for crop in crops]))
+        return loaded
+
+    monkeypatch.setattr(parity_module, "open_graph", other)
+    assert compare(network, file, form, data).loaded > 1e-3
 
 
 def test_a_file_of_another_network_is_refused(network, standardised, trained, tmp_path):

@@ -99,14 +99,20 @@ def test_from_several_threads(file):
 
 def test_an_interrupt_leaves_no_hang(file, monkeypatch):
     describe(file, output="flat")
-    model, images = load(file, ["threads=1"]), [IMAGE] * 9
-    with monkeypatch.context() as patched:
-        patched.setattr(graphs._Compiled, "result", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
-        for _ in range(3):
-            with pytest.raises(KeyboardInterrupt):
-                model.embed(images)
-    rows = []
-    thread = threading.Thread(target=lambda: rows.append(model.embed(images)), daemon=True)
+    model, images, rows = load(file, ["threads=1"]), [IMAGE] * 9, []
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    def work():
+        with monkeypatch.context() as patched:
+            patched.setattr(graphs._Compiled, "result", interrupted)
+            for _ in range(3):
+                with pytest.raises(KeyboardInterrupt):
+                    model.embed(images)
+        rows.append(model.embed(images))
+
+    thread = threading.Thread(target=work, daemon=True)
     thread.start()
     thread.join(60)
     assert not thread.is_alive() and rows[0].shape == (9, 4)
