@@ -22,11 +22,11 @@ def dense_rerank(query: np.ndarray, gallery: np.ndarray, k1: int = 20, k2: int =
 
     encoding = np.zeros((n, n), np.float32)
     for i in range(n):
-        own = reciprocal(i, k1)
-        expanded = own
-        for candidate in own:
+        neighbours = reciprocal(i, k1)
+        expanded = neighbours
+        for candidate in neighbours:
             half = reciprocal(int(candidate), round(k1 / 2))
-            if len(np.intersect1d(half, own)) > 2 / 3 * len(half):
+            if len(np.intersect1d(half, neighbours)) > 2 / 3 * len(half):
                 expanded = np.append(expanded, half)
         expanded = np.unique(expanded)
         weights = np.exp(-original[i, expanded])

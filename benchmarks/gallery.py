@@ -49,11 +49,11 @@ def seconds(*works: Callable[[], object], repeats: int = REPEATS) -> list[float]
     """Median CPU time of each, which take turns."""
     times: list[list[float]] = [[] for _ in works]
     for _ in range(repeats):
-        for work, own in zip(works, times, strict=True):
+        for work, spent in zip(works, times, strict=True):
             start = time.process_time()
             work()
-            own.append(time.process_time() - start)
-    return [statistics.median(own) for own in times]
+            spent.append(time.process_time() - start)
+    return [statistics.median(spent) for spent in times]
 
 
 def product(queries: np.ndarray, vectors: np.ndarray) -> None:
@@ -91,22 +91,22 @@ def compressed_tables(queries: np.ndarray, vectors: np.ndarray) -> tuple[list[li
         flat, ours = seconds(partial(nearest, queries, vectors, K), partial(index.search, queries, K, vectors))
         if len(chosen) == 1:
             chosen.append(["flat", f"{len(queries) / flat:,.0f}", "1", "1", "", f"{vectors.nbytes:,}", "100 %", ""])
-        one = index.setting
+        setting = index.setting
         chosen.append([kind, f"{len(queries) / ours:,.0f}", f"{flat / ours:.2f}",
-                       f"{recall(index, queries, vectors, last):.4f}", f"{one.nprobe}, {one.factor}",
+                       f"{recall(index, queries, vectors, last):.4f}", f"{setting.nprobe}, {setting.factor}",
                        f"{index.nbytes:,}",
                        f"{100 * index.nbytes / vectors.nbytes:.1f} %", f"{built:.1f}"])  # fmt: skip
         measured = []
-        for one in index.tried:
-            other = replace(index, setting=one)
+        for setting in index.tried:
+            other = replace(index, setting=setting)
             taken = seconds(partial(other.search, queries, K, vectors), repeats=3)[0]
-            measured.append((taken, -recall(other, queries, vectors, last), one))
+            measured.append((taken, -recall(other, queries, vectors, last), setting))
         best = 1.0
-        for taken, missed, one in sorted(measured, key=lambda line: line[:2]):
-            if missed < best or one == index.setting:
-                mark = "chosen" if one == index.setting else ""
-                frontier.append([kind, f"{one.nprobe}", f"{one.factor}", f"{len(queries) / taken:,.0f}",
-                                 f"{flat / taken:.2f}", f"{-missed:.4f}", f"{one.recall:.4f}", mark])  # fmt: skip
+        for taken, missed, setting in sorted(measured, key=lambda line: line[:2]):
+            if missed < best or setting == index.setting:
+                mark = "chosen" if setting == index.setting else ""
+                frontier.append([kind, f"{setting.nprobe}", f"{setting.factor}", f"{len(queries) / taken:,.0f}",
+                                 f"{flat / taken:.2f}", f"{-missed:.4f}", f"{setting.recall:.4f}", mark])  # fmt: skip
             best = min(best, missed)
     return chosen, frontier
 
@@ -115,8 +115,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.parse_args()
     vectors, queries, people = synthetic()
-    found = nearest(queries, vectors, K)[0]  # compiled code is loaded, memory touched
-    same = (found // CROPS == people[:, None]).mean()
+    rows = nearest(queries, vectors, K)[0]  # compiled code is loaded, memory touched
+    same = (rows // CROPS == people[:, None]).mean()
     print(f"{machine()}, numpy {np.__version__}, CPU seconds, {len(vectors):,} x {WIDTH}, k = {K}")
     print(f"{same:.2%} of the {K} nearest are of the query's person\n")
     print(align(exact_table(queries, vectors)) + "\n", flush=True)

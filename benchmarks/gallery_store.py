@@ -88,8 +88,8 @@ def served(folder: Path, kind: str, port: multiprocessing.Queue[int]) -> None:
     from reid.gallery.web.app import create_app, listening, one_thread_each
     from reid.networks import load
 
-    own = ["model.width=1.0", "optim.steps=1", "data.workers=0", f"output={folder / 'run'}", "threads=1"]
-    model = load(train(load_config("sites_ibn_b.yaml", own), progress=False))
+    overrides = ["model.width=1.0", "optim.steps=1", "data.workers=0", f"output={folder / 'run'}", "threads=1"]
+    model = load(train(load_config("sites_ibn_b.yaml", overrides), progress=False))
     if not (folder / "page").exists():
         with LocalStore.create(folder / "page", model.origin) as store:
             for entries, features, thumbnails in blocks(ADDED, model.origin.width):

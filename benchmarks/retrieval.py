@@ -56,9 +56,9 @@ def synthetic(queries: int, gallery: int, people: int, cameras: int, seed: int =
         kind = rng.random(count)
         pids = np.where(kind < shares[0], -1, np.where(kind < sum(shares), 0, people_of + 1))
         for low in range(0, count, 4096):  # no temporary of the size of all
-            own = slice(low, min(low + 4096, count))
-            rows[own] += centres[people_of[own]] * (pids[own, None] > 0)
-            rows[own] /= np.linalg.norm(rows[own], axis=1, keepdims=True)
+            part = slice(low, min(low + 4096, count))
+            rows[part] += centres[people_of[part]] * (pids[part, None] > 0)
+            rows[part] /= np.linalg.norm(rows[part], axis=1, keepdims=True)
         sides.append(Features(rows, pids.astype(np.int64), rng.integers(1, cameras + 1, count)))
     return sides[0], sides[1]
 
@@ -78,8 +78,8 @@ def product(query: Features, gallery: Features) -> None:
     rows = block_rows(len(query), len(gallery))
     block = np.empty((rows, len(gallery)), np.float32)
     for low in range(0, len(query), rows):
-        own = query.features[low : low + rows]
-        np.matmul(own, gallery.features.T, out=block[: len(own)])
+        part = query.features[low : low + rows]
+        np.matmul(part, gallery.features.T, out=block[: len(part)])
 
 
 def peak(query: Path, gallery: Path, *options: str) -> int:

@@ -122,15 +122,15 @@ def loaded() -> tuple[int, int]:
 def measured(count: int, folder: Path) -> list[Measured]:
     """Milvus Lite, which is slow, with a fifth of the entries."""
     with LocalStore.create(folder / "local", ORIGIN) as store:
-        found = [measure("folder", store, folder / "local", count)]
+        rows = [measure("folder", store, folder / "local", count)]
     with MilvusStore.create(str(folder / "lite.db"), ORIGIN) as store:
-        found.append(measure("Milvus Lite", store, folder / "lite.db", count // 5))
+        rows.append(measure("Milvus Lite", store, folder / "lite.db", count // 5))
     reason = missing()
     if reason:
         sys.exit(f"no server can be measured: {reason}")
     with serving(folder / "server") as (address, process), MilvusStore.create(f"{address}/people", ORIGIN) as store:
-        found.append(measure("Milvus 2.3.5", store, folder / "server/data", count, process))
-    return found
+        rows.append(measure("Milvus 2.3.5", store, folder / "server/data", count, process))
+    return rows
 
 
 def human(amount: float) -> str:

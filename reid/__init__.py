@@ -8,14 +8,15 @@ From other programs (docs/python.md); the names in ``__all__`` are the stable pa
 An image's way through the package:
 
     data        file -> card (path, identity, camera, split) -> transforms -> batches
-    models      batch -> embedder: backbone (BN, IBN-a or IBN-b), pooling, BNNeck
+    models      batch -> embedder: backbone (ResNet, OSNet, timm's; BN, IBN-a or IBN-b), pooling, BNNeck
     losses      what the embedder is trained with
-    engine      build (config -> objects) · train · checkpoint · extract (images -> Features)
-    networks    a run, or what others made -> crops in, features out
+    config      base.yaml < extended file < config file < key=value
+    engine      build (config -> objects) · train · checkpoint · extract (images -> features)
+    networks    a run, or what others made: crops in, features out; export: a run as a file
     retrieval   Features -> ranked lists (FAISS), exact CMC, mAP, mINP
     evaluation  a network x targets -> results.json
     gallery     entries that last: crops and videos -> store -> answers, thresholds, web page
-    report      tables and plots
+    report      tables, plots, the page of a benchmark
     api         what other programs call
     commands    what each command reads and prints; cli puts them together
 """

@@ -87,7 +87,7 @@ def load(name: str | Path, overrides: Sequence[str] = ()) -> Model:
 
 def evaluate(
     model: Model | str | Path,
-    targets: str | Sequence[str],
+    targets: str | Path | Sequence[str | Path],
     adabn: str | None = None,
     protocol: Protocol | None = None,
     progress: bool = False,
@@ -110,13 +110,16 @@ def evaluate(
     from reid.evaluation.evaluate import evaluate
     from reid.evaluation.subject import subject_of_network
 
+    names = [targets] if isinstance(targets, str | Path) else list(targets)
+    if not names:
+        raise InputError("targets: none: name data sets, cards, CSV files or folders")
     if protocol not in (None, *PROTOCOLS):
         raise InputError(f"protocol: {protocol!r} is not one of {', '.join(PROTOCOLS)}")
     loaded = _model(model)
     subject = subject_of_network(loaded.network, loaded.overrides).under(protocol)
     if adabn is not None:
         subject = adapted(subject, adabn, progress)
-    return evaluate(subject, [targets] if isinstance(targets, str) else list(targets), progress)
+    return evaluate(subject, [str(name) for name in names], progress)
 
 
 class Gallery:
@@ -226,7 +229,7 @@ def _crops(frame: np.ndarray, boxes: np.ndarray | Sequence[Sequence[float]]) -> 
     frame = _pixels(frame, "frame")
     try:
         corners = np.asarray(boxes)
-    except ValueError as error:  # rows of several lengths
+    except (ValueError, TypeError, RuntimeError) as error:  # rows of several lengths; a tensor on a card, or with grad
         raise InputError(f"boxes: expected (N, 4) left, top, right, bottom: {error}") from None
     if corners.shape in ((0,), (0, 4)):
         return []

@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 from conftest import ROOT
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -123,6 +124,8 @@ def test_a_box_is_the_pixels_that_it_touches(box):
         ([[0, 0, 5, 5], [1]], r"boxes: expected \(N, 4\) left"),
         ([["0", "0", "5", "5"]], r"boxes: expected \(N, 4\) .* got \(1, 4\) <U1"),
         (np.empty((0, 5)), r"boxes: expected \(N, 4\) .* got \(0, 5\)"),
+        (torch.empty((1, 4), device="meta"), r"boxes: expected \(N, 4\) .*: can't convert meta device"),
+        (torch.ones((1, 4), requires_grad=True), r"boxes: expected \(N, 4\) .* requires grad"),
     ],
 )
 def test_a_bad_box_is_named(frame, boxes, message):
@@ -163,7 +166,9 @@ def test_figures_are_those_of_the_command(trained, capsys):
     with pytest.raises(reid.InputError, match="protocol: 'any' is not one of cross-camera, any-camera"):
         reid.evaluate(model, "market1501", protocol="any")
     with pytest.raises(reid.InputError, match="nowhere"):
-        reid.evaluate(model, "nowhere")
+        reid.evaluate(model, Path("nowhere"))
+    with pytest.raises(reid.InputError, match="targets: none"):
+        reid.evaluate(model, [])
 
 
 def test_a_gallery_answers_and_forgets(tmp_path):

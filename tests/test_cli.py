@@ -294,7 +294,7 @@ def test_bad_configs(tiny, tmp_path, capsys):
     fails(capsys, "unknown key 'optim.rate'", "train", "--cfg", "market_bn.yaml", "optim.rate=1")
     for override, message in {
         "data.source=market": "command line: data.source: 'market'",
-        "model.backbone=vgg": "command line: model.backbone: backbone 'vgg' is not one of",
+        "model.backbone=vgg": "command line: model.backbone: 'vgg' is not one of",
         "losses.center={}": "losses: 'center' is not one of identity, triplet",
         f"data.root={tmp_path}": str(tmp_path / PLACE),
         "targets=[nowhere]": "nowhere",

@@ -1,6 +1,7 @@
 """What a wheel holds, and that it works from any folder."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -9,6 +10,24 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT
+
+
+def mapped() -> list[str]:
+    """The modules that the map in CONTRIBUTING.md names, by the folder in whose lines they stand."""
+    lines = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").split("```")[1].splitlines()
+    modules, folders = list[str](), list[str]()
+    for line in lines:
+        indent = len(line) - len(line.lstrip())
+        if heading := re.match(r" {0,4}(\w+)/ ", line):
+            folders = [*folders[: indent // 2], heading[1]]
+        if folders[:1] == ["reid"]:
+            modules += ["/".join([*folders, name]) for name in re.findall(r"\w+\.py\b", line)]
+    return modules
+
+
+def test_the_map_of_the_house_names_every_module_once():
+    modules = [path.relative_to(ROOT).as_posix() for path in (ROOT / "reid").rglob("*.py") if path.stem != "__init__"]
+    assert sorted(mapped()) == sorted(modules)
 
 
 @pytest.fixture(scope="module")

@@ -73,11 +73,11 @@ def _write_divergence(
         rows += [{"model": subject.network.origin.name, **row} for row in between(subject, names, by)]
     lines = [["median (mean) over channels, nats", *(f"stage {number}" for number in (1, 2, 3, 4))]]
     for start in range(0, len(rows), 4):
-        own = rows[start : start + 4]
-        of = f"{own[0]['a']} and {own[0]['b']}" if by == "domain" else f"people of {own[0]['a']}"
-        norms = ["*" if row["instance_norm"] else "" for row in own]
-        cells = [f"{row['median']:.3g} ({row['mean']:.3g}){norm}" for row, norm in zip(own, norms, strict=True)]
-        lines.append([f"{own[0]['model']}: {of}", *cells])
+        stages = rows[start : start + 4]
+        of = f"{stages[0]['a']} and {stages[0]['b']}" if by == "domain" else f"people of {stages[0]['a']}"
+        norms = ["*" if row["instance_norm"] else "" for row in stages]
+        cells = [f"{row['median']:.3g} ({row['mean']:.3g}){norm}" for row, norm in zip(stages, norms, strict=True)]
+        lines.append([f"{stages[0]['model']}: {of}", *cells])
     print(align(lines))
     print("* ends in instance norm, near zero by construction")
     frame = pd.DataFrame(rows)

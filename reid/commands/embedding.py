@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from reid.commands.command import Command
 from reid.commands.search.shared import tell_left_out
+from reid.commands.shared import split_overrides
 from reid.errors import InputError
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ def embed_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         metavar="DATA",
         help="images, folders of images, CSV files (path, and optionally left, top, right, bottom, camera, identity, "
-        "time), data sets; and among them key=value, to override a key of configs/base.yaml",
+        "time), data sets; and among them or behind --split key=value, to override a key of configs/base.yaml",
     )
     parser.add_argument(
         "--split",
@@ -46,10 +47,15 @@ def embed(arguments: argparse.Namespace) -> None:
     check_suffix(arguments.output)
     overrides = [word for word in arguments.data if "=" in word and not Path(word).exists()]
     names = [word for word in arguments.data if word not in overrides]
+    splits = None
+    if arguments.split is not None:
+        splits, overrides = split_overrides(arguments.split, overrides)
+        if not splits:
+            raise InputError("command line: --split: no NAME")
     if not names:
         raise InputError("command line: no DATA: name images, folders, CSV files or data sets")
     network = load(arguments.model, overrides)
-    items = items_of(names, _roots(network, overrides), arguments.split)
+    items = items_of(names, _roots(network, overrides), splits)
     written = embed_to_file(items, network, arguments.output)
     done = f" ({written.resumed:,} images were done before)" if written.resumed else ""
     print(

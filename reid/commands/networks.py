@@ -120,7 +120,7 @@ def _gathered(network: Compared, results: dict[str, Any]) -> tuple[list[Row], li
 
 def _home(network: Compared, run: dict[str, Any]) -> list[pd.DataFrame]:
     """Queries of a run on the test splits of its sources that are no targets here, where their figures are still valid:
-    what the drop is against. Nothing is computed for it."""
+    what the drop is against. Nothing is computed for it; where there are none, a warning says what is needed."""
     from reid.evaluation.comparison import queries_of
     from reid.evaluation.evaluate import is_evaluated
     from reid.evaluation.results import read_results
@@ -144,6 +144,13 @@ def _home(network: Compared, run: dict[str, Any]) -> list[pd.DataFrame]:
                 continue
             if is_evaluated(subject, target):
                 frames.append(queries_of(subject.folder, filed, network.label, run["source"], filed))
+                tested.add(filed)
+    for suffix in dict.fromkeys(SUFFIX[target.protocol] for target in network.targets):
+        if lost := [label for label in run["sources"] if label + suffix not in tested]:
+            log.warning(
+                f"{network.label}: no drop from {' and '.join(lost)}{suffix}, where it has no valid figures; name it "
+                "among --targets for one"
+            )
     return frames
 
 

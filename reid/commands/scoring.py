@@ -24,10 +24,10 @@ def score_arguments(parser: argparse.ArgumentParser) -> None:
         "--query",
         required=True,
         type=Path,
-        metavar="NPZ",
-        help="arrays features (N, D), pids (N,), camids (N,) and optionally paths (N,)",
+        metavar="FILE",
+        help=".npz with arrays features (N, D), pids (N,), camids (N,), optionally paths (N,); or embed.py's .parquet",
     )
-    parser.add_argument("--gallery", required=True, type=Path, metavar="NPZ", help="the same for the gallery")
+    parser.add_argument("--gallery", required=True, type=Path, metavar="FILE", help="the same for the gallery")
     parser.add_argument("--distance", choices=("cosine", "euclidean"), default="cosine", help="default: %(default)s")
     parser.add_argument(
         "--ap",
@@ -58,12 +58,25 @@ def score_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _read(path: Path) -> Features:
+    """
+    Raises:
+        InputError: naming the file and what is wrong in it.
+    """
+    if path.suffix.lower() == ".parquet":
+        from reid.networks.features_file import read_features_file
+
+        return read_features_file(path).features
+    from reid.retrieval.features import load_features
+
+    return load_features(path)
+
+
 def score(arguments: argparse.Namespace) -> None:
     from reid.report.table import align
-    from reid.retrieval.features import load_features
     from reid.retrieval.ranking import definitions, evaluate
 
-    query, gallery = load_features(arguments.query), load_features(arguments.gallery)
+    query, gallery = _read(arguments.query), _read(arguments.gallery)
     protocol, budget = arguments.protocol, arguments.max_memory
     if protocol == "any-camera" and not query.paths and arguments.query.samefile(arguments.gallery):
         query = gallery = replace(query, paths=tuple(f"row {number}" for number in range(len(query))))

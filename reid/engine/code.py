@@ -27,8 +27,8 @@ NETWORK = ("models", "data", "engine/build.py", "engine/extract.py")
 TRAINING = (*NETWORK, "losses", "engine/checkpoint.py", "engine/train.py")
 RANKING = ("retrieval",)
 VALIDATION = ("engine/selection.py", *RANKING)
-FEATURES = (*NETWORK, "engine/adabn.py", "networks", "networks/peers")
-FIGURES = ("evaluation/evaluate.py", *RANKING)
+FEATURES = (*NETWORK, "engine/adabn.py", "networks", "networks/peers", "retrieval/features.py")
+FIGURES = ("evaluation/evaluate.py", "evaluation/results.py", *RANKING)
 MOMENTS = ("evaluation/moments.py",)
 # Whatever these decide stands in the fingerprint of the data: names, sizes, identities and cameras.
 LEFT_OUT = {

@@ -47,7 +47,8 @@ def adapted(subject: Subject, name: str, progress: bool = True) -> Subject:
     def build() -> Extractor:
         extractor = network.extractor
         copied = replace(extractor, network=copy.deepcopy(extractor.network))
-        adapt(copied, adaptation.samples, subject.testing.seed, progress)
+        if not adapt(copied, adaptation.samples, subject.testing.seed, progress):
+            raise InputError(f"{network.origin.name}: has no batch norm, so that AdaBN would change nothing")
         return copied
 
     steps = {**json.loads(network.origin.preprocessing), "adabn": adaptation.key}

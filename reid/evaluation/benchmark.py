@@ -13,7 +13,7 @@ from reid.evaluation.divergence import domain_divergence, identity_divergence, r
 from reid.evaluation.entries import Entry, Failure, ForeignEntry, Run, filed_as, lacking
 from reid.evaluation.grid import Benchmark
 from reid.evaluation.moments import moments_of
-from reid.evaluation.results import QUERIES_FILE, read_results
+from reid.evaluation.results import read_queries, read_results
 from reid.evaluation.targets import Target, result_key
 from reid.files import write_atomically
 from reid.progress import track
@@ -26,6 +26,9 @@ def write_benchmark(
     tables of results. Cells lacking after ``failures`` are named in benchmark.json; without a cell nothing is written.
 
     ``results`` and ``queries`` hold the models; ``remedies`` and ``remedies_queries`` the remedies.
+
+    Raises:
+        InputError: a run's file that cannot be read.
     """
     lacks = [lacking(run, failures) for run in runs]
     if all(len(lost) == len(run.targets) for run, lost in zip(runs, lacks, strict=True)):
@@ -45,7 +48,7 @@ def write_benchmark(
                 key = result_key(target.label, target.protocol, adaptation)
                 row = _row(run, target, results["run"], results["targets"][key], folder)
                 described.setdefault(target.given, (target.filed, results["targets"][key]))
-                tested = pd.read_parquet(folder / "targets" / key / QUERIES_FILE)
+                tested = read_queries(folder, key)
                 names = {column: row[column] for column in ("model", "source", "target", "seed")}
                 queries.append(tested.assign(**names)[[*names, *tested.columns]])
                 rows.append(row)

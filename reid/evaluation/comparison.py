@@ -16,7 +16,7 @@ import pandas as pd
 from reid.errors import InputError
 from reid.evaluation import gap
 from reid.evaluation.interval import Estimate, Term, estimate
-from reid.evaluation.results import QUERIES_FILE
+from reid.evaluation.results import read_queries
 
 MEASURES = ("mAP", "rank1")
 QUERIES = ("model", "source", "target", *gap.QUERY, "pid", "ap", "inp", "first_rank")
@@ -48,11 +48,7 @@ def queries_of(folder: Path, key: str, model: str, source: str, target: str) -> 
     Raises:
         InputError: naming the file, where it cannot be read.
     """
-    path = folder / "targets" / key / QUERIES_FILE
-    try:
-        return pd.read_parquet(path).assign(model=model, source=source, target=target)[list(QUERIES)]
-    except (OSError, ValueError, KeyError) as error:
-        raise InputError(f"{path}: cannot be read: {error}; delete its folder, and evaluate again") from None
+    return read_queries(folder, key).assign(model=model, source=source, target=target)[list(QUERIES)]
 
 
 def figures(queries: pd.DataFrame) -> dict[str, Estimate]:

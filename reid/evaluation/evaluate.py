@@ -16,6 +16,7 @@ import faiss
 import numpy as np
 import pandas as pd
 
+from reid.data.reading import tables_kept
 from reid.data.samples import DataSet, Samples
 from reid.engine.code import features_code, figures_code
 from reid.errors import InputError
@@ -48,6 +49,7 @@ ORACLE = "the best of all epochs on this very target: an upper bound that looks 
 UNKNOWN_SOURCE = "not checked: what the network was trained on is not known"
 
 
+@tables_kept()
 def evaluate(subject: Subject, names: Sequence[str], progress: bool = True, oracle: bool = False) -> dict[str, Any]:
     """Test a network on the targets ``names``: returns their results, and adds them to its folder's results.json.
 

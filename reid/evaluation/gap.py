@@ -110,8 +110,8 @@ def levels(queries: pd.DataFrame, level: float = 0.95, resamples: int = 2000, se
         seeds, _ = _shared_seeds(runs, (model,), source, (target,))
         values, pids = _values(runs, (model,), source, target, seeds)
         for metric in METRICS:
-            found = _estimate([Term(values[model][metric], pids)], (source, target, model), level, resamples, seed)
-            measured.append(Level(model, source, target, metric, found, seeds))
+            estimate = _estimate([Term(values[model][metric], pids)], (source, target, model), level, resamples, seed)
+            measured.append(Level(model, source, target, metric, estimate, seeds))
     return measured
 
 

@@ -7,6 +7,7 @@ Parts are merged by Chan, Golub and LeVeque, "Algorithms for Computing the Sampl
 from __future__ import annotations
 
 import io
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -29,6 +30,8 @@ from reid.evaluation.targets import Target, read_targets, refuse_training_images
 from reid.files import write_atomically
 from reid.networks.pytorch import Staged, staged
 from reid.retrieval.features import read_arrays, saved_origin
+
+log = logging.getLogger(__name__)
 
 STAGES = (1, 2, 3, 4)
 MOMENTS_FILE = "moments.npz"
@@ -127,7 +130,7 @@ class Moments:
             if any(stage.mean.shape != stage.squares.shape for stage in stages):
                 raise ValueError("means and squares of different shapes")
         except (KeyError, ValueError, TypeError) as error:
-            raise InputError(f"{path}: holds no moments ({error}); delete it") from None
+            raise InputError(f"{path}: holds no moments ({error})") from None
         return Moments(arrays["pids"], arrays["images"], stages, norms, origin)
 
 
@@ -178,7 +181,7 @@ def cached_moments(
     subject: Subject, label: str, samples: Samples, targets: Sequence[Target] = (), progress: bool = True
 ) -> Moments:
     """Moments of ``samples``, kept in the subject's folder under ``targets/label`` while neither the network nor the
-    images (by size and time) nor the settings changed; the network is loaded only where they did.
+    images (by size and time) nor the settings changed and the file is whole; the network is loaded only where one did.
 
     Raises:
         InputError: as :func:`moments`; a network without stages; where they are computed, ``targets`` that hold images
@@ -188,7 +191,10 @@ def cached_moments(
     key = moments_key(subject.network.origin, samples, subject.testing, moments_code())
     origin = origin_of(path, subject.digest, key)
     if saved_origin(path) == origin:
-        return replace(Moments.load(path), origin=origin)
+        try:
+            return replace(Moments.load(path), origin=origin)
+        except InputError as error:
+            log.warning(f"{error}; computed again")
     if (trained := subject.trained) is not None:
         refuse_training_images(subject.testing.roots, trained.sources, targets, trained.fingerprint)
     computed = moments(*staged(subject.network), samples, progress, origin)

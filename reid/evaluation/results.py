@@ -17,6 +17,7 @@ from reid.retrieval.ranking import Evaluation
 
 RESULTS_FILE = "results.json"
 QUERIES_FILE, RANKS_FILE = "queries.parquet", "ranks.parquet"
+QUERY_COLUMNS = ("trial", "path", "pid", "camid", "ap", "inp", "first_rank")
 
 
 def read_results(folder: Path) -> dict[str, Any]:
@@ -49,6 +50,19 @@ def summary_of(evaluations: Sequence[Evaluation]) -> dict[str, Any]:
     deviations = {name: np.std([one[name] for one in figures], axis=0, ddof=1).tolist() for name in names}  # type: ignore[arg-type]
     counts = {name: sum(one[name] for one in figures) for name in ("num_valid_queries", "num_queries", "num_gallery")}  # type: ignore[misc]
     return {**means, **counts, "protocol": figures[0]["protocol"], "spread": deviations, "trials": figures}
+
+
+def read_queries(folder: Path, key: str) -> pd.DataFrame:
+    """The rows of :func:`per_query` of the test that is filed in a network's ``folder`` as ``key``.
+
+    Raises:
+        InputError: naming the file, where it cannot be read.
+    """
+    path = folder / "targets" / key / QUERIES_FILE
+    try:
+        return pd.read_parquet(path)[list(QUERY_COLUMNS)]
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(f"{path}: cannot be read: {error}; delete its folder, and evaluate again") from None
 
 
 def per_query(query: Features, evaluation: Evaluation, trial: int) -> pd.DataFrame:

@@ -96,15 +96,17 @@ def read_targets(roots: Roots, names: Sequence[str], protocol: Protocol | None =
     """The test splits of each target, under another protocol than its card's where one is given.
 
     Raises:
-        InputError: one that cannot be read, two of one name.
+        InputError: one that cannot be read, two of one name, one with the name of another's figures.
     """
     targets: dict[str, Target] = {}
     for name in names:
         trials = tuple(roots.datasets(name, ["query", "gallery"], protocol))
         label = trials[0].label if len(trials) == 1 else trials[0].name
+        if label.endswith(SUFFIX["any-camera"]):
+            raise InputError(f"target {label!r}: figures of protocol any-camera end so; rename the data set")
         target = Target(label, name, trials)
         refuse_namesakes([*targets.values(), target])
-        targets[label] = target
+        targets[target.filed] = target  # of one data set each protocol's figures stand by themselves
     return list(targets.values())
 
 
@@ -247,13 +249,13 @@ class TrainingImages:
     def among(self, samples: Samples) -> list[str]:
         """The names of those samples that are the same files, through links too, or hold the same bytes. Files as long
         as none trained on are not read."""
-        found = []
+        names = []
         for name, path in zip(samples.names, samples.paths, strict=True):
             stat = path.stat()
             same = (stat.st_dev, stat.st_ino) in self._files
             if same or (stat.st_size in self._of_size and _content(path) in self._as_long(stat.st_size)):
-                found.append(name)
-        return found
+                names.append(name)
+        return names
 
     def _as_long(self, size: int) -> set[bytes]:
         if size not in self._contents:

@@ -134,6 +134,8 @@ def embed_to_file(items: Sequence[Item], network: Network, output: Path, progres
         InputError: a file that cannot be written, another process at work on it, or no image that has a feature.
     """
     check_suffix(output)
+    if output.is_dir():
+        raise InputError(f"{output}: is a folder; expected the name of a file")
     key = _key(items, network)
     written = read_key(output)
     if written is not None and written[0] == key:

@@ -158,7 +158,7 @@ def _check_columns(where: str, stored: Sequence[pa.Field], wanted: Sequence[pa.F
         raise InputError(f"{where}: {', '.join(names[0])}; expected {', '.join(names[1])}")
     for field, other in zip(stored, wanted, strict=True):
         if not field.equals(other):
-            kinds = [f"{one.type}{'' if one.nullable else ' not null'}" for one in (field, other)]
+            kinds = [f"{column.type}{'' if column.nullable else ' not null'}" for column in (field, other)]
             raise InputError(f"{where}: {field.name} is {kinds[0]}, expected {kinds[1]}")
 
 

@@ -17,8 +17,8 @@ from reid.retrieval.ranking import CMC_RANKS
 
 def distance_between(first: np.ndarray, second: np.ndarray) -> float:
     """1 - cosine, in 0..2, of two (D,) float32 unit rows: what a search says of them."""
-    one = np.zeros(1, np.int64)
-    return float(pair_distances(first[None], one, second[None], one)[0])
+    row = np.zeros(1, np.int64)
+    return float(pair_distances(first[None], row, second[None], row)[0])
 
 
 @dataclass(frozen=True)

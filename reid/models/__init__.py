@@ -22,7 +22,7 @@ def check_backbone(name: str) -> None:
     if name.startswith(PREFIX):
         check_name(name.removeprefix(PREFIX))
     elif name not in BACKBONES:
-        raise InputError(f"backbone {name!r} is not one of {', '.join(BACKBONES)}, {PREFIX}NAME (a network of timm)")
+        raise InputError(f"{name!r} is not one of {', '.join(BACKBONES)}, {PREFIX}NAME (a network of timm)")
 
 
 def make_backbone(

@@ -33,7 +33,7 @@ def read_tensors(path: Path) -> Any:
     Raises InputError for a file that is damaged or holds anything else. Nothing in it is executed.
     """
     try:
-        if path.suffix == ".safetensors":
+        if path.suffix.lower().startswith(".safetensors"):
             return safetensors.torch.load_file(path)
         archive = zipfile.is_zipfile(path)  # files before torch 1.6 are no archives: no checksums, no mapping
         if archive:
@@ -62,9 +62,14 @@ def _load(path: Path, archive: bool, **encoding: str) -> Any:
 
 
 def unwrapped(content: Any, path: Path) -> dict[str, Any]:
-    """The state dict in a file's content, bare or under `model` or `state_dict`; InputError where there is none."""
-    for key in ("model", "state_dict"):
-        content = content.get(key, content) if isinstance(content, dict) else content
+    """The state dict in a file's content, bare or under `model` and `state_dict`, in any order and number; InputError
+    where there is none."""
+    while isinstance(content, dict):
+        # `model` may also be the network's name beside its weights
+        inside = [content[key] for key in ("model", "state_dict") if isinstance(content.get(key), dict)]
+        if not inside:
+            break
+        content = inside[0]
     if not isinstance(content, dict) or not any(isinstance(value, Tensor) for value in content.values()):
         raise InputError(f"{path}: no state dict in it (named tensors, bare or under 'state_dict' or 'model')")
     return content

@@ -44,7 +44,7 @@ def load(name: str | Path, overrides: Sequence[str] = ()) -> Network:
     FILE.yaml, or a bare name  such a description, or a bundled one (configs/foreign)
     timm:NAME                  of the library timm, see :func:`reid.networks.from_timm.open_timm`
     FILE.pth, .pt, .tar, ...   a checkpoint of torchreid or fast-reid, see :mod:`reid.networks.peers`
-    FILE.npz                   features that were made before, see :func:`reid.networks.lookup.open_features`
+    FILE.npz, FILE.parquet     features that were made before, see :func:`reid.networks.lookup.open_features`
     ========================== ============================================================
 
     Args:
@@ -72,7 +72,7 @@ def open_foreign(name: str, testing: Testing) -> Network:
         from reid.networks.from_timm import open_timm
 
         return open_timm(name, testing)
-    if name.lower().endswith(".npz"):
+    if name.lower().endswith((".npz", ".parquet")):
         from reid.networks.lookup import open_features
 
         return open_features(Path(name), testing)

@@ -210,14 +210,14 @@ def digest(file: Path) -> str:
     Raises:
         InputError: naming one that cannot be read.
     """
-    found = hashlib.sha256()
+    whole = hashlib.sha256()
     for path in (file, *_weights(file)):
         try:
             with path.open("rb") as stream:
-                found.update(hashlib.file_digest(stream, "sha256").digest())
+                whole.update(hashlib.file_digest(stream, "sha256").digest())
         except OSError as error:
             raise InputError(f"{path}: the weights of {file.name} cannot be read: {error}") from None
-    return found.hexdigest()
+    return whole.hexdigest()
 
 
 def _weights(file: Path) -> list[Path]:

@@ -193,6 +193,8 @@ def _read_parquet(path: Path) -> FeaturesFile:
             for n in ("path", "identity", "camera")
         )
         about = ((table.schema.metadata or {}).get(KEY) or b"").decode()
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
     except (OSError, pa.ArrowException, AttributeError, ValueError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot be read as Parquet of reid embed: {error}") from None
     features = Features(np.asarray(rows), np.asarray(pids), np.asarray(camids), paths, str(path))

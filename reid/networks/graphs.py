@@ -221,7 +221,7 @@ def choose_output(names: list[list[str]], description: Description, file: Path) 
         InputError: there is no such output, or none is named among several.
     """
     wanted = description.output
-    places = [place for place, own in enumerate(names) if wanted is None or wanted in own]
+    places = [place for place, aliases in enumerate(names) if wanted is None or wanted in aliases]
     if len(places) != 1:
         choices = ", ".join(sorted(set().union(*names)))
         raise InputError(f"{file}: output: {wanted!r} is not one of its outputs; choices: {choices}")

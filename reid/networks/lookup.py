@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import filecmp
 import json
 from collections import defaultdict
 from collections.abc import Sequence
@@ -36,13 +37,13 @@ class FeaturesLookup:
 
     def extract(self, samples: Samples, progress: bool = True) -> np.ndarray:
         rows = [self._places.find(name, path) for name, path in zip(samples.names, samples.paths, strict=True)]
-        missing = [name for name, found in zip(samples.names, rows, strict=True) if not found]
+        missing = [name for name, places in zip(samples.names, rows, strict=True) if not places]
         if missing:
             raise InputError(
                 f"{self._path}: has no feature of {len(missing):,} of {len(samples):,} images below {samples.root}: "
                 f"{some(missing, 10)}; it holds {some(self._file.features.paths, 2)}"
             )
-        several = [name for name, found in zip(samples.names, rows, strict=True) if len(found) > 1]
+        several = [name for name, places in zip(samples.names, rows, strict=True) if len(places) > 1]
         if several:
             name = several[0]
             both = [self._file.features.paths[row] for row in rows[samples.names.index(name)]]
@@ -50,7 +51,7 @@ class FeaturesLookup:
                 f"{self._path}: {len(several):,} images below {samples.root} could be several of its rows, as {name}: "
                 f"{some(both, 3)}"
             )
-        return self._file.features.features[[found[0] for found in rows]]
+        return self._file.features.features[[places[0] for places in rows]]
 
 
 class _Places:
@@ -66,7 +67,8 @@ class _Places:
 
     def find(self, name: str, path: Path) -> list[int]:
         """The rows of an image: of its absolute path, else of its ``name`` within the data set, else those whose path
-        ends as the image's does, in whole names of folders, or the image's path as theirs."""
+        ends as the image's does, in whole names of folders, or the image's path as theirs. A row whose whole path leads
+        to another picture is not taken: data sets share names."""
         for known in (str(path.resolve()), name):
             if known in self._whole:
                 return self._whole[known]
@@ -74,12 +76,23 @@ class _Places:
         return [
             row
             for row in self._last.get(path.name, ())
-            if _ends(self._paths[row].parts, relative) or _ends(absolute, self._paths[row].parts)
+            if (_ends(self._paths[row].parts, relative) or _ends(absolute, self._paths[row].parts))
+            and not _is_of_another(self._paths[row], path)
         ]
 
 
 def _ends(parts: Sequence[str], last: Sequence[str]) -> bool:
     return tuple(parts[-len(last) :]) == tuple(last)
+
+
+def _is_of_another(stored: PurePosixPath, path: Path) -> bool:
+    """Whether a row's path leads to a file that differs from the image; one of which that cannot be told is another."""
+    if not stored.is_absolute() or not Path(stored).is_file() or not path.is_file():
+        return False
+    try:
+        return not filecmp.cmp(stored, path, shallow=False)
+    except OSError:
+        return True
 
 
 def _origin(file: FeaturesFile, path: Path) -> Origin:
@@ -95,8 +108,9 @@ def open_features(path: Path, testing: Testing) -> FeaturesLookup:
     :meth:`embed` refuses.
 
     An image is the row of its absolute path; where there is none, that of its path within the data set; else the one
-    row whose path ends with the image's path within the data set, or with which the image's absolute path ends. Rows of
-    boxes in an image are no images. ``testing`` changes nothing: the features are made.
+    row whose path ends with the image's path within the data set, or with which the image's absolute path ends, unless
+    that row's own file is there and is another picture. Rows of boxes in an image are no images. ``testing`` changes
+    nothing: the features are made.
 
     Raises:
         InputError: a file that cannot be read, without paths, or damaged; on looking up, images without a row or with

@@ -51,7 +51,9 @@ def _who(alike: pd.DataFrame, all_rows: pd.DataFrame) -> str:
         if groups.merge(other[columns].drop_duplicates(), on=columns).empty:
             break
     shown = [
-        " ".join(f"{names.get(column, '')}{value}" for column, value in zip(columns, row, strict=True))
+        " ".join(
+            f"{names.get(column, '')}{value}" for column, value in zip(columns, row, strict=True) if pd.notna(value)
+        )
         for row in groups.itertuples(index=False)
     ]
     return ", ".join(shown)

@@ -77,19 +77,19 @@ def standing_tables(standings: Sequence[Standing], rows: Sequence[Row]) -> str:
     the mean over splits) and what was left unsaid of each test."""
     measured = {(row.model, row.target): row for row in rows}
     first = rows[0].model
-    lead, drop = (any(getattr(one, name) for one in standings) for name in ("lead", "drop"))
+    lead, drop = (any(getattr(standing, name) for standing in standings) for name in ("lead", "drop"))
     parts = []
     for measure in MEASURES:
         head = ["network", "trained on", "tested on", f"{NAMES[measure]}, %"]
         lines = [[*head, *[f"minus {first}, points"] * lead, *["drop, points"] * drop]]
-        for one in (one for one in standings if one.measure == measure):
-            row = measured[one.model, one.target]
-            bounds = (one.figure.low, one.figure.high) if one.figure else (None, None)
+        for standing in (standing for standing in standings if standing.measure == measure):
+            row = measured[standing.model, standing.target]
+            bounds = (standing.figure.low, standing.figure.high) if standing.figure else (None, None)
             shown = with_interval(getattr(row, measure), *bounds)
-            where = one.target + (" (in-domain)" if one.in_domain else "")
-            source = MISSING if one.source == NOT_KNOWN else one.source
-            differences = [_difference(one.lead)] * lead + [_difference(one.drop)] * drop
-            network = f"{one.model} {MARK}" if row.adapted else one.model
+            where = standing.target + (" (in-domain)" if standing.in_domain else "")
+            source = MISSING if standing.source == NOT_KNOWN else standing.source
+            differences = [_difference(standing.lead)] * lead + [_difference(standing.drop)] * drop
+            network = f"{standing.model} {MARK}" if row.adapted else standing.model
             lines.append([network, source, where, shown, *differences])
         parts.append(align(lines))
     return "\n\n".join(parts)
@@ -114,15 +114,18 @@ def _notes(rows: Sequence[Row]) -> Iterable[str]:
 
 def standing_frame(standings: Sequence[Standing], rows: Sequence[Row]) -> pd.DataFrame:
     """A line a network and target: the row's fields, then the difference and the drop of each measure."""
-    tested = {(one.model, one.target, one.measure): one for one in standings}
+    tested = {(standing.model, standing.target, standing.measure): standing for standing in standings}
     lines: list[dict[str, Any]] = []
     for row in rows:
         line: dict[str, Any] = dict(vars(row))
         for measure in MEASURES:
-            one = tested[row.model, row.target, measure]
-            line |= {f"{measure}_low": one.figure and one.figure.low, f"{measure}_high": one.figure and one.figure.high}
+            standing = tested[row.model, row.target, measure]
+            line |= {
+                f"{measure}_low": standing.figure and standing.figure.low,
+                f"{measure}_high": standing.figure and standing.figure.high,
+            }
             for name in ("lead", "drop"):
-                difference: Estimate | None = getattr(one, name)
+                difference: Estimate | None = getattr(standing, name)
                 for field in ("value", "low", "high"):
                     column = f"{measure}_{name}" + ("" if field == "value" else f"_{field}")
                     line[column] = getattr(difference, field) if difference else None

@@ -16,13 +16,12 @@ from reid.errors import InputError
 from reid.evaluation import gap
 from reid.evaluation.comparison import turned
 from reid.evaluation.interval import Estimate
-from reid.evaluation.subject import NOT_KNOWN
 from reid.report.figures import ACROSS, COLORS, Picture, picture
 from reid.report.inputs import Benchmark, Direction, lines
 from reid.report.measured import ESTIMATE, estimate, label, with_marks
 from reid.report.reading import RESULTS
 from reid.report.statistics import METRICS
-from reid.report.tables import MISSING, Table, interval, percent, points
+from reid.report.tables import Table, interval, percent, points
 
 NETWORKS, NETWORK_COMPARISONS = "networks.csv", "network_comparisons.csv"
 FIGURES = ["model", "source", "target", "metric", "foreign", "in_domain", "value", "low", "high", "seeds", "identities"]
@@ -49,9 +48,13 @@ def network_figures(benchmark: Benchmark) -> tuple[pd.DataFrame, list[str]]:
                     left_out.append(f"{model}, {source} → {target}: {error}")
                     continue
                 home = _is_home(benchmark, str(model), target) if foreign else benchmark.in_domain(str(source), target)
-                for level in levels:
-                    drop = _drop(benchmark, level, fixed) if foreign and not home else None
-                    rows.append(_figure_row(level, foreign, home, drop))
+                drops: dict[str, Estimate] = {}
+                if foreign and not home:
+                    try:
+                        drops = _drops(benchmark, str(model), target, fixed)
+                    except InputError as error:
+                        left_out.append(f"{model}, drop on {target}: {error}")
+                rows += [_figure_row(level, foreign, home, drops.get(level.metric)) for level in levels]
     return pd.DataFrame(rows, columns=[*FIGURES, *DROPS]), left_out
 
 
@@ -60,15 +63,16 @@ def _is_home(benchmark: Benchmark, network: str, target: str) -> bool:
     return bool(rows.loc[(rows["model"] == network) & (rows["target"] == target), "in_domain"].any())
 
 
-def _drop(benchmark: Benchmark, level: gap.Level, queries: pd.DataFrame) -> Estimate | None:
-    """What a network loses on a target against its own data set, where it was tested there."""
-    rows = queries[queries["model"] == level.model]
-    home = [target for target in dict.fromkeys(rows["target"]) if _is_home(benchmark, level.model, target)]
-    if not home:
-        return None
-    rows = rows[rows["target"].isin([*home, level.target])]
-    gaps, _ = gap.gaps(rows, lambda source, target: target in home)
-    return next(turned(each.estimate) for each in gaps if each.metric == level.metric)
+def _drops(benchmark: Benchmark, network: str, target: str, queries: pd.DataFrame) -> dict[str, Estimate]:
+    """What a network loses on a target against its own data set, by metric; nothing where it was not tested there.
+
+    Raises:
+        InputError: fewer than two identities in its own data set.
+    """
+    rows = queries[queries["model"] == network]
+    home = [place for place in dict.fromkeys(rows["target"]) if _is_home(benchmark, network, place)]
+    gaps, _ = gap.gaps(rows[rows["target"].isin([*home, target])], lambda _, place: place in home)
+    return {each.metric: turned(each.estimate) for each in gaps}
 
 
 def _figure_row(level: gap.Level, foreign: bool, home: bool, drop: Estimate | None) -> dict[str, Any]:
@@ -129,19 +133,20 @@ def _figure_table(benchmark: Benchmark, figures: pd.DataFrame) -> Table:
         rows.append(
             (
                 str(model) if foreign else benchmark.shown(str(model)),
-                MISSING if source == NOT_KNOWN else str(source),
+                str(source),
                 f"{target} (in-domain)" if mAP.in_domain else str(target),
-                MISSING if foreign else str(int(mAP.seeds)),
+                "none" if foreign else str(int(mAP.seeds)),
                 f"{percent(mAP.value)} [{percent(mAP.low)}, {percent(mAP.high)}]",
                 f"{percent(rank1.value)} [{percent(rank1.low)}, {percent(rank1.high)}]",
-                MISSING if math.isnan(mAP.drop) else f"{points(mAP.drop)} {interval(mAP.drop_low, mAP.drop_high)}",
+                "" if math.isnan(mAP.drop) else f"{points(mAP.drop)} {interval(mAP.drop_low, mAP.drop_high)}",
             )
         )
     header = ("network", "trained on", "tested on", "seeds", "mAP, %", "rank-1, %", "drop in mAP, points")
     note = (
         "In brackets 95 % intervals: of networks of other origin, which have no seeds, over identities; of the grid's "
-        "models, which are means over seeds, over both. Drops are those of networks of other origin whose own data set "
-        f"is among the targets. Targets were not compared with what the former were trained on. Rows of {RESULTS}."
+        "models over identities and, where they are means over several seeds, over those. Drops are those of networks "
+        "of other origin whose own data set is among the targets; what these were trained on was not compared with the "
+        f"targets. Rows of {RESULTS}."
     )
     note = with_marks(note, [row[0] for row in rows])
     return Table("networks", "Networks of other origin beside the models", NETWORKS, header, tuple(rows), 3, note=note)
@@ -162,8 +167,8 @@ def _comparison_table(benchmark: Benchmark, comparisons: pd.DataFrame) -> Table:
     header = ("networks", f"{benchmark.models[0]} trained on → both tested on", "metric", *ESTIMATE,
               "queries better, %", "queries worse, %")  # fmt: skip
     note = (
-        "Paired over the same queries, against the mean over the model's seeds, whose spread is in the interval; above "
-        "zero the network of other origin is better."
+        "Paired over the same queries, against the mean over the model's seeds; the spread of several is in the "
+        "interval. Above zero the network of other origin is better."
     )
     note = with_marks(note, [row[0] for row in rows])
     title = f"Networks of other origin against {benchmark.models[0]}"

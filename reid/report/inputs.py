@@ -85,7 +85,7 @@ class Benchmark:
     def main_directions(self) -> list[Direction]:
         """Those of the main table; a remedy may have been tested elsewhere too."""
         known = set(zip(self.results["source"], self.results["target"], strict=True))
-        return [one for one in self.directions if (one.source, one.target) in known]
+        return [direction for direction in self.directions if (direction.source, direction.target) in known]
 
     @cached_property
     def sees_target(self) -> frozenset[str]:
@@ -149,8 +149,8 @@ def read_benchmarks(folders: Sequence[Path]) -> Benchmark:
             )
     descriptions = [read_description(folder / DESCRIPTION) for folder in folders]
     description = _join(descriptions)
-    description["missing"] = [cell for one in descriptions for cell in one.get("missing", [])]
-    description["name"] = " + ".join(dict.fromkeys(str(one.get("name", "benchmark")) for one in descriptions))
+    description["missing"] = [cell for part in descriptions for cell in part.get("missing", [])]
+    description["name"] = " + ".join(dict.fromkeys(str(part.get("name", "benchmark")) for part in descriptions))
     results = joined_results(
         [read_results(folder / RESULTS, place) for place, folder in enumerate(folders)], folders, RESULTS
     )

@@ -106,7 +106,7 @@ def _example(sections: Sequence[pictures.Section]) -> bytes | None:
     lists = next((group.lists[:2] for section in sections for group in section.groups[1:] if group.lists), [])
     if not lists:
         return None
-    images = [Image.open(io.BytesIO(one.content)) for one in lists]
+    images = [Image.open(io.BytesIO(ranked.content)) for ranked in lists]
     sheet = Image.new("RGB", (max(i.width for i in images), sum(i.height for i in images)), "white")
     top = 0
     for image in images:

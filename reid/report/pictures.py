@@ -66,7 +66,7 @@ class _Source:
 
 def ranked_lists(benchmark: Benchmark) -> list[Section]:
     """Sections for the first cross-domain directions, of the first and the last model, first seed."""
-    crossed = [one for one in benchmark.main_directions if not one.in_domain]
+    crossed = [direction for direction in benchmark.main_directions if not direction.in_domain]
     sections = []
     for direction in crossed[:DIRECTIONS]:
         try:
@@ -79,7 +79,7 @@ def ranked_lists(benchmark: Benchmark) -> list[Section]:
 
 def left_out(benchmark: Benchmark) -> list[str]:
     """The cross-domain directions beyond those shown."""
-    return [str(one) for one in benchmark.main_directions if not one.in_domain][DIRECTIONS:]
+    return [str(direction) for direction in benchmark.main_directions if not direction.in_domain][DIRECTIONS:]
 
 
 def _sources(benchmark: Benchmark, direction: Direction) -> Iterator[_Source]:
@@ -142,7 +142,7 @@ def _groups(sources: list[_Source]) -> Iterator[Group]:
     paths = sorted(set(first.queries.index) & set(last.queries.index))
     chosen = [paths[len(paths) * (2 * place + 1) // (2 * SAMPLES)] for place in range(min(SAMPLES, len(paths)))]
     rule = f"Valid queries sorted by name; the middle one of each of {SAMPLES} equal parts."
-    yield Group("Some queries", rule, [one for path in chosen for one in _lists(sources, path)])
+    yield Group("Some queries", rule, [ranked for path in chosen for ranked in _lists(sources, path)])
     if len(sources) == 2:
         yield _failures(first, last, paths)
         yield _failures(last, first, paths)
@@ -157,7 +157,7 @@ def _failures(loser: _Source, winner: _Source, paths: list[str]) -> Group:
         f"Rank 1 is wrong with {loser.model} and right with {winner.model}: {len(gains):,} of {len(paths):,} "
         f"queries; shown {'are those' if len(chosen) != 1 else 'is the one'} with the largest difference in AP."
     )
-    lists = [one for path in chosen for one in _lists([loser, winner], str(path))]
+    lists = [ranked for path in chosen for ranked in _lists([loser, winner], str(path))]
     return Group(f"Where {loser.model} fails and {winner.model} succeeds", rule, lists)
 
 

@@ -27,7 +27,7 @@ def gap_plot(rows: Sequence[Row], path: Path) -> None:
     axes = figure.add_subplot()
     labelled: set[str] = set()
     abroad = {row.target: f"on {row.target}, never seen in training" for row in rows}
-    abroad |= {row.target: f"on {row.target}" for row in rows if row.source == NOT_KNOWN}
+    abroad |= {row.target: f"on {row.target}" for row in rows if row.source == NOT_KNOWN or row.adapted}
     for line, run in enumerate(runs):
         for place, target in enumerate(targets):
             tested = [row for row in rows if (row.model, row.source, row.seed) == run and row.target == target]
@@ -52,12 +52,16 @@ def gap_plot(rows: Sequence[Row], path: Path) -> None:
                 fontsize=8,
             )
             labelled.add(label)
-    names = [model if source == NOT_KNOWN else f"{model}\n(trained on {source})" for model, source, _ in runs]
+    adapted = {row.model: f", AdaBN {row.adapted}" for row in rows if row.adapted}
+    names = [
+        model if source == NOT_KNOWN else f"{model}\n(trained on {source}{adapted.get(model, '')})"
+        for model, source, _ in runs
+    ]
     axes.set_yticks(range(len(runs)), names, fontsize=9)
     axes.invert_yaxis()
     axes.set_xlim(0, 100)
-    seeds = [str(seed) for seed in dict.fromkeys(run[2] for run in runs) if seed is not None]
-    axes.set_xlabel(f"mAP in %, seed {', '.join(seeds)}" if seeds else "mAP in %")
+    seeds = list(dict.fromkeys(run[2] for run in runs))
+    axes.set_xlabel("mAP in %" if None in seeds else f"mAP in %, seed {', '.join(map(str, seeds))}")
     axes.spines[["top", "right"]].set_visible(False)
     figure.legend(loc="outside upper center", ncols=2, fontsize=9, frameon=False)
     write_atomically(path, png(figure))

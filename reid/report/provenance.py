@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from reid.evaluation.subject import NOT_KNOWN
 from reid.report.inputs import Benchmark
 from reid.report.reading import DESCRIPTION, REMEDIES, RESULTS
 from reid.report.tables import MISSING, Table
@@ -15,12 +16,15 @@ RUN = {
     "train_precision": "trained in", "device": "tested on a", "precision": "tested in", "code": "code",
     "run": "run's folder",
 }  # fmt: skip
+OF_OTHER_ORIGIN = dict.fromkeys(("seed", "epoch", "config_hash"), "none") | dict.fromkeys(
+    ("train_device", "train_precision"), NOT_KNOWN
+)
 
 
 def run_table(benchmark: Benchmark) -> Table:
     """One line a network."""
     frame = pd.concat([benchmark.results, benchmark.remedies]).drop_duplicates(["model", "source", "seed", "run"])
-    foreign = benchmark.foreign.drop_duplicates(["model", "source"]).assign(seed="")
+    foreign = benchmark.foreign.drop_duplicates(["model", "source"]).assign(**OF_OTHER_ORIGIN)
     rows = tuple(
         (row["model"], row["source"], _cell(row["seed"]), *(_cell(row.get(column)) for column in RUN))
         for part in (frame, foreign)

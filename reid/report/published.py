@@ -76,7 +76,10 @@ def read_published(path: Path = FILE) -> list[Published]:
 
 def compare(benchmark: Benchmark, published: Sequence[Published]) -> Comparison:
     """Published rows on the directions measured; where there is none, the cross-domain ones as context."""
-    ours = {(one.source.partition("@")[0], one.target.partition("@")[0]) for one in benchmark.main_directions}
+    ours = {
+        (direction.source.partition("@")[0], direction.target.partition("@")[0])
+        for direction in benchmark.main_directions
+    }
     same = [row for row in published if (row.train.removesuffix("_all"), row.test) in ours]
     if not same:
         crossed = [row for row in published if row.train.removesuffix("_all") != row.test]
@@ -126,15 +129,15 @@ def _ours(benchmark: Benchmark, directions: set[tuple[str, str]]) -> list[Publis
     """Our means over seeds in these directions, with the flags that published rows would carry."""
     figures = {name: means(benchmark.results, name) for name in ("rank1", "mAP", "mINP")}
     rows = []
-    for one in benchmark.main_directions:
-        sets = (one.source.partition("@")[0], one.target.partition("@")[0])
+    for direction in benchmark.main_directions:
+        sets = (direction.source.partition("@")[0], direction.target.partition("@")[0])
         for model in benchmark.models if sets in directions else ():
-            key = (model, one.source, one.target)
+            key = (model, direction.source, direction.target)
             if key in figures["mAP"]:
                 percent = {name: None if math.isnan(mean[key]) else 100 * mean[key] for name, mean in figures.items()}
                 flags = ("Duke",) if DUKE in sets else ()
                 note = MARKED.removeprefix(f"{MARK} ") if model in benchmark.sees_target else ""
-                head = (f"ours: {benchmark.shown(model)}", MISSING_BACKBONE, one.source, one.target)
+                head = (f"ours: {benchmark.shown(model)}", MISSING_BACKBONE, direction.source, direction.target)
                 rows.append(Published(*head, percent["rank1"], percent["mAP"], percent["mINP"], flags, OURS, note))
     return rows
 

@@ -195,6 +195,6 @@ def read_description(path: Path) -> dict[str, Any]:
     if not isinstance(values, dict) or not isinstance(values.get("models", {}), dict):
         raise InputError(f"{path}: is not a benchmark's description: it holds no mapping 'models'")
     lost = values.get("missing", [])
-    if not isinstance(lost, list) or not all(isinstance(one, dict) and one.keys() >= set(MISSING) for one in lost):
+    if not isinstance(lost, list) or not all(isinstance(cell, dict) and cell.keys() >= set(MISSING) for cell in lost):
         raise InputError(f"{path}: missing: is not a list of cells with {', '.join(MISSING)}")
     return values

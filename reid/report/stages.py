@@ -64,13 +64,13 @@ def _divergence_panel(axes: Axes, frame: pd.DataFrame, look: dict[str, Style]) -
     axes.set_yscale("log")
     present = [model for model in look if (frame["model"] == model).any()]
     for place, model in enumerate(present):
-        own, style = frame[frame["model"] == model], look[model]
+        rows, style = frame[frame["model"] == model], look[model]
         shift = 0.07 * (place - (len(present) - 1) / 2)
-        axes.plot(own["stage"] + shift, own["mean"], ls="none", marker=".", ms=3, color=style.color, alpha=0.45)
-        medians = own.groupby("stage")["mean"].median()
+        axes.plot(rows["stage"] + shift, rows["mean"], ls="none", marker=".", ms=3, color=style.color, alpha=0.45)
+        medians = rows.groupby("stage")["mean"].median()
         axes.plot(medians.index + shift, medians, color=style.color, ls=style.dash, lw=1.5)
         for stage in (1, 2, 3, 4):
-            here = own[own["stage"] == stage]
+            here = rows[rows["stage"] == stage]
             fill = "white" if here["instance_norm"].all() else style.color
             axes.plot(
                 stage + shift, here["mean"].median(), marker=style.marker, ms=7, color=style.color, mfc=fill, ls="none"

@@ -50,7 +50,7 @@ def _compare(queries: pd.DataFrame, benchmark: Benchmark, order: Sequence[str]) 
             except InputError as error:
                 left_out.append(f"{a} minus {b}, {source} → {target}: {error}")
                 continue
-            rows += [_oriented(_row(one, COMPARISONS), order) for one in compared]
+            rows += [_oriented(_row(comparison, COMPARISONS), order) for comparison in compared]
     return _sorted(pd.DataFrame(rows, columns=COMPARISONS), benchmark, order), left_out
 
 
@@ -63,9 +63,9 @@ def gaps(benchmark: Benchmark) -> tuple[pd.DataFrame, pd.DataFrame, list[str]]:
         queries = _with_in_domain(benchmark, direction)
         if queries.empty:
             continue
-        one, two, lost = _gaps(benchmark, queries)
-        each_model += [_row(each, GAPS) for each in one]
-        differences += [_oriented(_row(each, GAP_DIFFERENCES), benchmark.models) for each in two]
+        of_models, of_pairs, lost = _gaps(benchmark, queries)
+        each_model += [_row(each, GAPS) for each in of_models]
+        differences += [_oriented(_row(each, GAP_DIFFERENCES), benchmark.models) for each in of_pairs]
         left_out += [f"{name}, {direction}: {reason}" for name, reason in lost]
     return (
         _sorted(pd.DataFrame(each_model, columns=GAPS), benchmark, benchmark.models),
@@ -87,7 +87,7 @@ def _gaps(
             each_model += gap.gaps(queries[queries["model"] == model], benchmark.in_domain)[0]
         except InputError as error:
             left_out.append((model, str(error)))
-    for b, a in combinations(dict.fromkeys(one.model for one in each_model), 2):
+    for b, a in combinations(dict.fromkeys(row.model for row in each_model), 2):
         try:
             differences += gap.gaps(queries[queries["model"].isin([a, b])], benchmark.in_domain)[1]
         except InputError as error:
@@ -97,7 +97,7 @@ def _gaps(
 
 def _with_in_domain(benchmark: Benchmark, direction: Direction) -> pd.DataFrame:
     """The queries of a cross-domain direction and of its source's own test splits, of the models tested on all."""
-    home = [one.target for one in benchmark.main_directions if one.in_domain and one.source == direction.source]
+    home = [way.target for way in benchmark.main_directions if way.in_domain and way.source == direction.source]
     if direction.in_domain or not home:
         return benchmark.queries.iloc[:0]
     targets = [*home, direction.target]
@@ -134,7 +134,7 @@ def remedy_comparisons(benchmark: Benchmark) -> tuple[pd.DataFrame, list[str]]:
                 compared, lost = _compare(here[here["model"].isin(pair)], benchmark, order)
                 frames.append(compared)
                 left_out += lost
-    frame = pd.concat([one for one in frames if len(one)] or frames)
+    frame = pd.concat([part for part in frames if len(part)] or frames)
     return _sorted(frame[frame["metric"] == "mAP"], benchmark, order), left_out
 
 
@@ -178,7 +178,7 @@ def _oriented(row: dict[str, Any], order: Sequence[str]) -> dict[str, Any]:
 
 def _sorted(frame: pd.DataFrame, benchmark: Benchmark, models: Sequence[str]) -> pd.DataFrame:
     """Pairs, then directions (in-domain first), then metrics, each in the order of the tables."""
-    directions = [(one.source, one.target) for one in benchmark.directions]
+    directions = [(direction.source, direction.target) for direction in benchmark.directions]
     order: dict[str, Iterable[Any]] = {
         name: [models.index(model) for model in frame[name]]
         for name in ("model", "model_b", "model_a")

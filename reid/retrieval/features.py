@@ -206,9 +206,10 @@ def left_out_marks(query: Features, gallery: Features, protocol: Protocol) -> tu
         for side in (query, gallery)
     )
     pid_of = np.full(len(number_of), JUNK, np.int64)
-    pid_of[query_marks] = query.pids
+    known = query.pids != JUNK
+    pid_of[query_marks[known]] = query.pids[known]
     asked = np.zeros(len(number_of), bool)
-    asked[query_marks] = True
+    asked[query_marks[known]] = True
     for side, marks in ((query, query_marks), (gallery, gallery_marks)):
         bad = np.flatnonzero(asked[marks] & (side.pids != JUNK) & (side.pids != pid_of[marks]))
         if len(bad):

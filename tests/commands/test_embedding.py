@@ -45,6 +45,30 @@ def test_features_are_those_of_evaluate_and_score_the_same(folder, tmp_path, cap
     assert json.loads((tmp_path / "s.json").read_text())["mAP"] == pytest.approx(results["mAP"], abs=1e-6)
 
 
+def test_parquet_scores_as_npz_and_is_a_network_that_looks_up(folder, market, tmp_path, capsys):
+    figures = []
+    for suffix in ("npz", "parquet"):
+        files = {split: tmp_path / f"{split}.{suffix}" for split in ("query", "gallery")}
+        for split, file in files.items():
+            embed = ["embed", "--model", folder, "market1501", "--output", file, "--split", split, "data.workers=0"]
+            assert run(capsys, *embed)[0] == 0
+        score = ["score", "--json", tmp_path / "s.json", "--query", files["query"], "--gallery", files["gallery"]]
+        assert run(capsys, *score)[0] == 0
+        figures.append(json.loads((tmp_path / "s.json").read_text()))
+    assert figures[0] == figures[1] and figures[0]["mAP"] > 0
+    looked_up = [
+        "embed",
+        "--model",
+        files["query"],
+        "market1501",
+        f"data.root={market}",
+        "--output",
+        tmp_path / "x.npz",
+    ]
+    code, _, err = run(capsys, *looked_up)
+    assert code == 2 and "query.parquet: holds features, not the network that made them" in err
+
+
 def test_the_gallery_takes_the_features_as_if_it_had_made_them(folder, market, tmp_path, capsys):
     output = tmp_path / "f.parquet"
     assert run(capsys, "embed", "--model", folder, "market1501", "--split", "gallery", "--output", output)[0] == 0
@@ -119,6 +143,8 @@ def test_what_cannot_be_read_ends_with_2_and_the_others_are_kept(folder, tmp_pat
         (["nowhere", "--output", "f.npz"], "nowhere: neither an image, a folder, a CSV file of images nor a data set"),
         (["market1501", "--split", "probe", "--output", "f.npz"], "no split 'probe' of market1501; choices: train"),
         (["seed=1", "--output", "f.npz"], "no DATA"),
+        (["market1501", "--output", "f.npz", "--split", "query", "optim.lr=1"], "optim.lr"),
+        (["market1501", "--output", "f.npz", "--split", "seed=1"], "--split: no NAME"),
         (["market1501", "model.width=2", "--output", "f.npz"], "model.width"),
     ],
 )

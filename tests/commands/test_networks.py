@@ -37,7 +37,7 @@ def command(models, targets, overrides, output="out") -> list[str]:
     return [str(word) for word in words]
 
 
-def test_a_run_and_networks_of_other_origin_in_one_table(networks, people, capsys):
+def test_a_run_and_networks_of_other_origin_in_one_table(networks, people, capsys, caplog):
     folder, files, overrides = networks
     arguments = command([files[0], folder, files[1]], ["market1501", people], overrides)
     assert main(arguments) == 0
@@ -74,6 +74,13 @@ def test_a_run_and_networks_of_other_origin_in_one_table(networks, people, capsy
     again = pd.read_csv("again/results.csv").set_index("model")
     assert again.loc[folder.name, "mAP_drop"] == pytest.approx(run.loc["people", "mAP_drop"])
     assert trained_on("market1501", "market1501") and "market1501" not in set(again["target"])
+
+    # where they are not, the tables have no drop, and it is said how to have one
+    shutil.rmtree(folder / "targets" / "market1501")
+    caplog.clear()
+    assert main(command([folder, files[0]], [people], overrides, "less")) == 0
+    assert pd.read_csv("less/results.csv")["mAP_drop"].isna().all()
+    assert f"{folder.name}: no drop from market1501, where it has no valid figures" in caplog.text
 
 
 def test_what_is_evaluated_is_not_computed_again(networks, people, capsys, monkeypatch):

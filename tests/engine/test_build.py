@@ -26,7 +26,7 @@ from reid.models import TrainOutput
     [
         (
             "model.backbone=resnet51",
-            "command line: model.backbone: backbone 'resnet51' is not one of resnet18, .*resnet50_ibn_b",
+            "command line: model.backbone: 'resnet51' is not one of resnet18, .*resnet50_ibn_b",
         ),
         ("sampler.name=kp", "command line: sampler.name: 'kp' is not one of pk, random"),
         ("losses.centre={weight: 1}", "losses: 'centre' is not one of identity, triplet"),

@@ -26,7 +26,8 @@ from reid.evaluation.evaluate import evaluate
 from reid.evaluation.results import read_results
 from reid.evaluation.subject import Subject, subject_of
 from reid.gallery.location import open_store
-from reid.networks import load
+from reid.networks import Origin, load
+from reid.networks.pytorch import TorchNetwork
 from reid.retrieval.features import load_features
 
 FIGURES = ("mAP", "mINP", "cmc", "num_valid_queries", "num_gallery", "left_out", "definitions")
@@ -131,6 +132,14 @@ def test_what_cannot_be_adapted_is_named_and_leaves_nothing(trained, site, tmp_p
         keep_adapted(Subject(subject.network, tmp_path, subject.testing), str(site), progress=False)
     with pytest.raises(InputError, match="an epoch's network is tested as it was trained"):
         evaluate(subject_of(kept), ["market1501"], progress=False, oracle=True)
+
+
+def test_a_network_without_batch_norms_is_refused(trained, site):
+    subject = subject_of(trained[1])
+    bare = replace(subject.network.extractor, network=torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d(1)).eval())
+    network = TorchNetwork(Origin("bare", 3, "none", "{}"), lambda: bare)
+    with pytest.raises(InputError, match="^bare: has no batch norm, so that AdaBN would change nothing"):
+        adapted(Subject(network, site, subject.testing), str(site), progress=False).network.extractor  # noqa: B018
 
 
 def test_it_is_not_trained_any_further(tiny, site):

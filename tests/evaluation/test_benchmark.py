@@ -362,6 +362,18 @@ def test_a_run_records_its_config_as_given(grid):
     assert (stored.device, stored.threads) == ("auto", None)
 
 
+def test_damaged_queries_of_a_run_are_named(whole, tmp_path):
+    folder, overrides, runs, _ = whole
+    path = runs[0].folder / "targets" / "people" / "queries.parquet"
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+    try:
+        with pytest.raises(InputError, match=r"people/queries.parquet: cannot be read: .*evaluate again"):
+            do(folder / "small.yaml", overrides, tmp_path / "out")
+    finally:
+        path.write_bytes(content)
+
+
 def test_tables_of_an_earlier_grid_do_not_stay(whole, tmp_path):
     folder, overrides, *_ = whole
     path = tmp_path / "fewer.yaml"

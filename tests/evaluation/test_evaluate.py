@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from conftest import ROOT
 from references import slow_evaluate
 from runs import evaluate_run
 from trees import manifest_tree, write_image
@@ -135,6 +136,24 @@ def test_two_data_sets_of_one_name_are_refused(trained, tmp_path):
     first, second = (manifest_tree(tmp_path / name) for name in ("a", "b"))
     with pytest.raises(InputError, match="are both named people"):
         evaluate_run(config, folder, [str(first), str(second)], progress=False)
+
+
+def test_two_protocols_of_one_data_set_are_two_targets(trained, market, tmp_path):
+    config, folder = trained
+    card = (ROOT / "datasets" / "market1501.yaml").read_text()
+    (tmp_path / "any.yaml").write_text(card.replace("cross_camera_only: true", "cross_camera_only: false"))
+    tested = evaluate_run(config, folder, ["market1501", str(tmp_path / "any.yaml")], progress=False)["targets"]
+    assert list(tested) == ["market1501", "market1501 (any camera)"]
+    assert [test["protocol"] for test in tested.values()] == ["cross-camera", "any-camera"]
+
+
+def test_a_name_as_of_figures_without_cameras_is_refused(trained, tmp_path):
+    config, folder = trained
+    manifest = manifest_tree(tmp_path / "shop")
+    card = tmp_path / "shop.yaml"
+    card.write_text(f"name: market1501 (any camera)\nroot: {manifest.parent}\nmanifest: {manifest.name}\n")
+    with pytest.raises(InputError, match=r"'market1501 \(any camera\)': figures of protocol any-camera end so"):
+        evaluate_run(config, folder, [str(card)], progress=False)
 
 
 def test_two_data_sets_of_one_name_are_refused_in_two_calls(trained, tmp_path):

@@ -244,6 +244,14 @@ def test_without_any_feature_nothing_is_written(roots, folder, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_a_folder_in_the_files_place_is_told_before_anything_is_embedded(roots, folder, tmp_path):
+    (tmp_path / "f.npz").mkdir()
+    network = Counting()
+    with pytest.raises(InputError, match=r"f\.npz: is a folder"):
+        embed_to_file(items_of([str(folder)], roots), network, tmp_path / "f.npz", progress=False)
+    assert network.seen == 0 and not hidden(tmp_path)
+
+
 def test_two_calls_at_once_do_not_meet(small, roots, folder, tmp_path):
     items, output = items_of([str(folder)], roots), tmp_path / "f.npz"
     with pytest.raises(KeyboardInterrupt):

@@ -98,6 +98,8 @@ def test_an_array_that_is_gone_is_named(tmp_path):
 
 def test_what_is_wrong_in_a_parquet_file_is_named(tmp_path):
     path = tmp_path / "f.parquet"
+    with pytest.raises(InputError, match=r"f\.parquet: no such file"):
+        read_features_file(path)
     path.write_bytes(b"PAR1 not one")
     with pytest.raises(InputError, match=r"f\.parquet: cannot be read as Parquet"):
         read_features_file(path)

@@ -46,6 +46,17 @@ def test_an_image_is_found_by_its_path(testing, tmp_path, stored, rows):
     assert found.dtype == np.float32 and found[:, 0].tolist() == list(rows)
 
 
+def test_a_data_set_of_the_same_names_is_another(testing, tmp_path):
+    """Market-1501's layout gives two sites files of one name; a copy of the data set is found."""
+    for place, value in (("plaza", 1), ("station", 2), ("moved", 1)):
+        (tmp_path / place / "query").mkdir(parents=True)
+        (tmp_path / place / "query" / "a.png").write_bytes(bytes([value]))
+    network = open_features(save(tmp_path / "f.npz", str(tmp_path / "plaza" / "query" / "a.png")), testing)
+    assert len(network.extract(samples(tmp_path / "moved", "query/a.png"))) == 1
+    with pytest.raises(InputError, match=r"no feature of 1 of 1 .*station: query/a\.png; it holds .*plaza"):
+        network.extract(samples(tmp_path / "station", "query/a.png"))
+
+
 def test_names_are_whole_names(testing, tmp_path):
     file = save(tmp_path / "f.npz", "xquery/a.png", "query/ba.png")
     with pytest.raises(InputError, match=r"has no feature of 1 of 1 images below .*: query/a\.png; it holds xquery"):

@@ -161,15 +161,21 @@ def small(prefix: str = "") -> dict[str, Tensor]:
 
 
 @pytest.mark.parametrize("prefix", ["", "module.", "_orig_mod.", "module._orig_mod.", "_orig_mod.module."])
-@pytest.mark.parametrize("wrapping", ["plain", "trainer", "model", "both", "legacy", "safetensors"])
+@pytest.mark.parametrize(
+    "wrapping", ["plain", "trainer", "model", "both", "turned", "twice", "named", "beside", "legacy", "safetensors"]
+)
 def test_every_wrapping(tmp_path: Path, prefix: str, wrapping: str) -> None:
     weights: dict[str, Any] = small(prefix)
-    path = tmp_path / {"trainer": "model.pth.tar-60", "safetensors": "w.safetensors"}.get(wrapping, "w.pth")
+    path = tmp_path / {"trainer": "model.pth.tar-60", "safetensors": "w.SafeTensors"}.get(wrapping, "w.pth")
     beside = {"epoch": 60, "rank1": np.float64(0.9), "optimizer": {"state": {0: {"step": torch.ones(1)}}, "lr": 1e-3}}
     content = {
         "trainer": {"state_dict": weights, **beside},
         "model": {"model": weights, **beside},
         "both": {"model": {"state_dict": weights}, **beside},
+        "turned": {"state_dict": {"model": weights}, **beside},
+        "twice": {"state_dict": {"state_dict": weights}},
+        "named": {"state_dict": weights, "model": "osnet_x0_25", **beside},  # the network's name
+        "beside": {**weights, "epoch": 60, "rank1": np.float64(0.9), "arch": "osnet_x0_25"},
     }.get(wrapping, weights)
     if wrapping == "safetensors":
         safetensors.torch.save_file(weights, path)
@@ -231,6 +237,23 @@ def test_the_file_tells_more_than_the_kind(tmp_path: Path, monkeypatch: pytest.M
     network = recognised.network
     assert network.heads.pool_layer.p == 0.5 and not network.backbone.maxpool.padding
     torch.testing.assert_close(network.normalised(torch.full((1, 3, 1, 1), 2.0)).flatten(), torch.tensor([2.0, 0, -2]))
+
+
+@pytest.mark.parametrize(("kind", "name", "exponent", "expected"), [
+    ("fastreid/bagtricks_R50", "w.pth", 0.5, "fastreid/bagtricks_R50"),  # BoT pooled by GeM
+    ("fastreid_v0.1.1/bagtricks_R50-ibn", "market_sbs.pth", 2.25, "fastreid_v0.1.1/sbs_R50-ibn"),  # SBS without blocks
+])  # fmt: skip
+def test_layers_are_those_that_the_file_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, name: str, exponent: float, expected: str
+) -> None:
+    weights = flat(kind) | {"heads.pool_layer.p": torch.full((1,), exponent)}
+    recognised = recognise(monkeypatch, tmp_path, weights, name)
+    network = recognised.network
+    assert recognised.kind == expected and (recognised.input.height == 384) == ("/sbs_" in expected)
+    assert network.heads.pool_layer.p == exponent and not network.backbone.has_non_local
+    maps = torch.rand(2, 2048, 3, 2, generator=torch.Generator().manual_seed(0)) + 0.1
+    pooled = (maps**exponent).mean(dim=(2, 3)) ** (1 / exponent)
+    torch.testing.assert_close(network.heads(maps), (pooled - 0.5) / (0.5 + 1e-5) ** 0.5 * 0.5 + 0.5)
 
 
 @pytest.mark.parametrize(("name", "kind", "warned"), [

@@ -1,6 +1,7 @@
 """Networks of other origin on the report's page: beside the models, and in no statistics over seeds."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -54,6 +55,14 @@ def test_figures_are_those_of_the_queries(folder, benchmark):
     assert drops["drop_low"].item() < drops["drop"].item() < drops["drop_high"].item()
 
 
+def test_a_drop_from_a_data_set_of_one_person_is_left_out_and_named(benchmark):
+    queries = benchmark.foreign_queries
+    keep = (queries["target"] != "plaza_x") | (queries["pid"] == queries["pid"].min())
+    figures, left_out = network_figures(replace(benchmark, foreign_queries=queries[keep]))
+    assert len(left_out) == 3 and any(text.startswith("osnet, drop on station_x: ") for text in left_out)
+    assert figures["drop"].isna().all() and {"osnet", "retail"} <= set(figures["model"])
+
+
 def test_differences_are_against_the_mean_over_seeds(benchmark):
     comparisons, left_out = network_comparisons(benchmark)
     assert left_out == [] and set(comparisons["model"]) == {"bn"} and set(comparisons["seeds"]) == {2}
@@ -71,10 +80,11 @@ def test_tables(benchmark):
     beside, pairs = network_tables(benchmark, figures, comparisons)
     assert len(beside.rows) == 2 * (2 * 2 + 2) and len(pairs.rows) == len(comparisons)
     retail = [row for row in beside.rows if row[0] == "retail"]
-    assert all(row[1] == row[3] == row[6] == "-" for row in retail)
+    assert all((row[1], row[3], row[6]) == ("not known", "none", "") for row in retail)
+    assert "missing" not in beside.footer  # what does not apply is not missing
     assert [row[2] for row in beside.rows if row[0] == "osnet"] == ["plaza_x (in-domain)", "station_x"]
     runs = [row for row in run_table(benchmark).rows if row[0] in ("osnet", "retail")]
-    assert len(runs) == 2 and all(row[2] == "-" for row in runs)
+    assert len(runs) == 2 and all((row[2], row[3], row[6]) == ("none", "none", "not known") for row in runs)
 
 
 def test_the_page_has_them_where_there_are_some(folder, tmp_path):

@@ -69,6 +69,22 @@ def test_gap_plot_greys_every_target_of_several_sources(tmp_path, monkeypatch):
     assert bars == [plots.IN_DOMAIN, plots.IN_DOMAIN, plots.CROSS_DOMAIN[2]]
 
 
+def test_gap_plot_says_what_an_adapted_network_has_seen_and_no_seed_of_a_foreign_one(tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr("reid.report.plots.png", lambda figure: drawn.append(figure) or b"")
+    adapted = replace(row("site", target="station"), adapted="station")
+    gap_plot([row(), row(target="station"), adapted, row("net", "not known", "station", None)], tmp_path / "gap.png")
+    (axes,) = drawn[0].axes
+    assert [label.get_text() for label in axes.get_yticklabels()][1:] == [
+        "site\n(trained on plaza, AdaBN station)", "net",
+    ]  # fmt: skip
+    assert axes.get_xlabel() == "mAP in %"
+    assert not any("never seen" in text for text in axes.get_legend_handles_labels()[1])
+    gap_plot([row(), row(target="station")], tmp_path / "gap.png")
+    assert drawn[1].axes[0].get_xlabel() == "mAP in %, seed 0"
+    assert "on station, never seen in training" in drawn[1].axes[0].get_legend_handles_labels()[1]
+
+
 def test_gap_plot_draws_a_png(tmp_path):
     gap_plot(
         [row(), row(target="station", mAP=0.2), row("ibn_b"), row("ibn_b", target="street")], tmp_path / "p" / "gap.png"

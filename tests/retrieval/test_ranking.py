@@ -10,7 +10,7 @@ from references import slow_evaluate, slow_trapezoid_ap
 from sklearn.metrics import average_precision_score
 
 from reid.errors import InputError
-from reid.retrieval import index
+from reid.retrieval import kernels
 from reid.retrieval.features import Features
 from reid.retrieval.ranking import Evaluation, block_rows, cmc_curve, definitions, evaluate
 
@@ -133,6 +133,14 @@ def test_any_camera_needs_paths_that_tell_images_apart():
         evaluate(two, replace(gallery, paths=("b.jpg", "c.jpg")), protocol="any-camera")
     with pytest.raises(InputError, match=r"q.npz: no query has a match in g.npz beside its own image"):
         evaluate(query, replace(gallery, pids=np.array([7, 8]), paths=("a.jpg", "c.jpg")), protocol="any-camera")
+
+
+def test_junk_among_the_queries_names_nobody():
+    """As among the gallery's images; it counts nowhere."""
+    query = replace(features([[1, 0], [1, 0], [1, 0]], [7, -1, -1], [1, 1, 1]), paths=("a.jpg", "a.jpg", "b.jpg"))
+    gallery = replace(features([[1, 0], [0, 1]], [7, 7], [1, 1]), paths=("a.jpg", "b.jpg"))
+    evaluation = evaluate(query, gallery, protocol="any-camera")
+    assert evaluation.valid.tolist() == [True, False, False] and evaluation.mAP == 1
 
 
 @pytest.mark.parametrize("distance", ["cosine", "euclidean"])
@@ -263,7 +271,7 @@ def test_lists_that_contradict_the_ranking_are_an_error(monkeypatch):
         last = np.arange(keys.shape[1] - k, keys.shape[1])
         return np.tile(last, (len(keys), 1)), keys[:, last]
 
-    monkeypatch.setattr(index, "largest", blind)
+    monkeypatch.setattr(kernels, "largest", blind)
     rng = np.random.default_rng(0)
     gallery = features(np.r_[[[1.0, 0.0]], rng.normal(size=(199, 2))], [1] + [2] * 199, [2] * 200)
     with pytest.raises(AssertionError, match="disagree on the first match of 1 queries"):

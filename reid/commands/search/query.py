@@ -80,7 +80,7 @@ def run(arguments: argparse.Namespace) -> None:
         entries = [entry for part in some for entry in part.entries]
         features = np.concatenate([part.features for part in some])
         answers = answer(store, features, arguments.k, wanted, calibration, arguments.rate)
-        record(store, "search", sorted({hit.entry.id for one in answers for hit in one.hits}), queries=len(entries))
+        record(store, "search", sorted({hit.entry.id for given in answers for hit in given.hits}), queries=len(entries))
         print(answer_table([entry.source for entry in entries], answers))
         if arguments.data:
             print(_rank1(first_ranks(store, entries, features)))
@@ -124,14 +124,14 @@ def _as_json(queries: Sequence[Entry], answers: Sequence[Answer]) -> list[dict[s
     return [
         {
             "query": query.source,
-            "nobody": one.nobody,
+            "nobody": answer.nobody,
             "hits": [
                 {"rank": hit.rank, "distance": hit.distance, "probability": hit.probability, "same": hit.same}
                 | hit.entry.as_dict()
-                for hit in one.hits
+                for hit in answer.hits
             ],
         }
-        for query, one in zip(queries, answers, strict=True)
+        for query, answer in zip(queries, answers, strict=True)
     ]
 
 

@@ -99,19 +99,19 @@ def _mask(layer: Layer, *outlines: Points) -> tuple[tuple[slice, slice], NDArray
 
 def paint(layer: Layer, points: Points, cloth: Layer) -> None:
     """Fill the outline from `cloth`, a sheet of the layer's size that lies under the body."""
-    found = _mask(layer, points)
-    if found is None:
+    coverage = _mask(layer, points)
+    if coverage is None:
         return
-    window, mask = found
+    window, mask = coverage
     layer[window] = (layer[window] * (255 - mask) + cloth[window] * mask + 127) // 255
 
 
 def shade(layer: Layer, amount: float, *outlines: Points) -> None:
     """Darken what is drawn inside the outlines by `amount` (0..1): folds, and limbs that lie over a body."""
-    found = _mask(layer, *outlines)
-    if found is None:
+    coverage = _mask(layer, *outlines)
+    if coverage is None:
         return
-    window, mask = found
+    window, mask = coverage
     colour = layer[window][..., :3]
     colour[:] = colour * (65025 - (mask * int(255 * amount)).astype(np.uint32)) // 65025
 

@@ -42,11 +42,11 @@ class Columns:
         if not self.whole:
             return Columns(np.concatenate([self.rows, np.fromiter(db.execute(PLACES, [last]), PLACE)]))
         cameras, identities = dict(self.cameras), dict(self.identities)
-        found = (
+        added = (
             (id, slot, cameras.setdefault(camera, len(cameras)), identities.setdefault(name, len(identities)), *times)
             for id, slot, camera, name, *times in db.execute(ROWS, [last])
         )
-        rows = np.fromiter(found, ROW)
+        rows = np.fromiter(added, ROW)
         for name in ("time", "last"):
             rows[name][np.isinf(rows[name])] = np.nan
         return Columns(np.concatenate([self.rows, rows]), cameras, identities)
@@ -75,10 +75,10 @@ class Columns:
 
     def ids(self, slots: np.ndarray) -> np.ndarray:
         """Ids of the entries in ``slots`` of any shape; -1 for -1."""
-        found = np.full(slots.shape, -1, np.int64)
+        ids = np.full(slots.shape, -1, np.int64)
         taken = slots >= 0
-        found[taken] = self.rows["id"][np.searchsorted(self.rows["slot"], slots[taken])]
-        return found
+        ids[taken] = self.rows["id"][np.searchsorted(self.rows["slot"], slots[taken])]
+        return ids
 
     def slots(self, ids: np.ndarray) -> np.ndarray:
         """Slots of the entries ``ids`` (N,); -1 for an id that is not there."""

@@ -31,10 +31,10 @@ def leftovers(folder: Path, state: schema.State) -> Iterator[Path]:
 
 def drop_leftovers(folder: Path, state: schema.State) -> None:
     removed = remove_leftover_partials(folder)
-    found = list(leftovers(folder, state))
-    for path in found:
+    stale = list(leftovers(folder, state))
+    for path in stale:
         path.unlink()
-    if removed or found:
+    if removed or stale:
         vectors.sync_folder(folder)
 
 

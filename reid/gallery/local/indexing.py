@@ -49,8 +49,8 @@ class IndexReport:
     def __str__(self) -> str:
         if self.kind == "flat":
             return "exact" if self.wanted == "flat" else f"exact, until an index ({self.wanted}) is built"
-        found = f"{self.kind}, recall@10 {self.recall:.3f} against exact search, {self.nbytes / 1e6:,.1f} MB in memory"
-        return f"{found}; {self.behind:,} entries behind, searched exactly" if self.behind else found
+        text = f"{self.kind}, recall@10 {self.recall:.3f} against exact search, {self.nbytes / 1e6:,.1f} MB in memory"
+        return f"{text}; {self.behind:,} entries behind, searched exactly" if self.behind else text
 
 
 def index_file(folder: Path, kind: str, generation: int, rows: int) -> Path:
@@ -67,8 +67,8 @@ def index_files(folder: Path) -> Iterator[tuple[Path, str, int, int]]:
 
 def newest(folder: Path, kind: str, generation: int, rows: int) -> Path | None:
     """The index of that kind that covers most of the first ``rows`` of a vector file."""
-    found = [(size, path) for path, *of, size in index_files(folder) if of == [kind, generation] and size <= rows]
-    return max(found)[1] if found else None
+    candidates = [(size, path) for path, *of, size in index_files(folder) if of == [kind, generation] and size <= rows]
+    return max(candidates)[1] if candidates else None
 
 
 def load(path: Path) -> CompressedIndex:

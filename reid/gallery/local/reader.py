@@ -68,8 +68,8 @@ class StoreReader:
     def get(self, ids: Sequence[int]) -> list[Entry]:
         with self._reading() as db:
             query = f"SELECT {schema.COLUMNS} FROM entries WHERE {schema.ANY_ID}"
-            found = {entry.id: entry for entry in map(schema.to_entry, db.execute(query, [schema.listed(ids)]))}
-        return [found[id] if id in found else self._missing(id) for id in ids]
+            entries = {entry.id: entry for entry in map(schema.to_entry, db.execute(query, [schema.listed(ids)]))}
+        return [entries[id] if id in entries else self._missing(id) for id in ids]
 
     def find(self, wanted: Filter = EVERYTHING, limit: int | None = None, after: int = 0) -> list[Entry]:
         condition, values = schema.where(wanted)

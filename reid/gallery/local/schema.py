@@ -112,10 +112,10 @@ def connect(path: Path, write: bool) -> sqlite3.Connection:
         version = db.execute("PRAGMA user_version").fetchone()[0]
         if version != FORMAT:
             raise InputError(f"{path}: has format {version}, this version of reid reads format {FORMAT}")
-        found = {
+        tables = {
             text for (text,) in db.execute("SELECT sql FROM sqlite_schema WHERE name NOT LIKE 'sqlite!_%' ESCAPE '!'")
         }
-        if found != set(TABLES):  # a trigger or a view of someone else's would run as we write
+        if tables != set(TABLES):  # a trigger or a view of someone else's would run as we write
             raise InputError(
                 f"{path}: its tables are not those of format {FORMAT}: damaged, or altered by another program"
             )

@@ -34,16 +34,16 @@ def problems(db: sqlite3.Connection, folder: Path, width: int, progress: bool = 
     """One sentence a problem; none for a whole store. While a writer is at work, its unfinished files count as such."""
     with schema.transaction(db, "DEFERRED"):
         state = schema.read_state(db)
-        found = [f"entries.db: {text}" for (text,) in db.execute("PRAGMA integrity_check") if text != "ok"]
+        sentences = [f"entries.db: {text}" for (text,) in db.execute("PRAGMA integrity_check") if text != "ok"]
         counts = {text: db.execute(query).fetchone()[0] for text, query in WRONG.items()}
         taken = np.fromiter((slot for (slot,) in db.execute("SELECT slot FROM entries ORDER BY slot")), np.int64)
-    found += [f"entries.db: {count} {text}" for text, count in counts.items() if count]
-    found += _vector_problems(vectors.vector_file(folder, state.generation), state, width, taken, progress)
+    sentences += [f"entries.db: {count} {text}" for text, count in counts.items() if count]
+    sentences += _vector_problems(vectors.vector_file(folder, state.generation), state, width, taken, progress)
     if state.erasing:
-        found.append("erasing is not finished; it goes on when the gallery is next opened for writing")
-    found += [f"{path.name}: left over or stale; the next writer removes it" for path in leftovers(folder, state)]
-    found += [f"audit.jsonl: line {line} is torn or no record" for line in AuditLog(folder).torn()]
-    return found
+        sentences.append("erasing is not finished; it goes on when the gallery is next opened for writing")
+    sentences += [f"{path.name}: left over or stale; the next writer removes it" for path in leftovers(folder, state)]
+    sentences += [f"audit.jsonl: line {line} is torn or no record" for line in AuditLog(folder).torn()]
+    return sentences
 
 
 def _vector_problems(path: Path, state: schema.State, width: int, taken: np.ndarray, progress: bool) -> list[str]:
@@ -51,15 +51,15 @@ def _vector_problems(path: Path, state: schema.State, width: int, taken: np.ndar
         rows = vectors.mapped(path, state.slots, width)
     except (InputError, FileNotFoundError) as error:
         return [str(error)]
-    found = []
+    sentences = []
     extra = path.stat().st_size - state.slots * width * vectors.FLOAT.itemsize
     if extra:
-        found.append(f"{path.name}: {extra} bytes behind the committed ones; the next writer cuts them off")
+        sentences.append(f"{path.name}: {extra} bytes behind the committed ones; the next writer cuts them off")
     wrong = 0
     taken = taken[(taken >= 0) & (taken < state.slots)]
     for low in track(range(0, len(taken), vectors.BLOCK), name="vectors", unit="block", shown=progress):
         block = rows[taken[low : low + vectors.BLOCK]].astype(np.float64)
         wrong += int((~(np.abs(np.sqrt((block**2).sum(axis=1)) - 1) <= ROUNDING)).sum())
     if wrong:
-        found.append(f"{path.name}: {wrong} features have not length 1: damaged")
-    return found
+        sentences.append(f"{path.name}: {wrong} features have not length 1: damaged")
+    return sentences

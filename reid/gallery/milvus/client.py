@@ -79,8 +79,8 @@ class Connection:
         key = columns[0]
         keys = sorted(row[key] for row in self.query(collection, expression, [key]))
         for low in range(0, len(keys), size):
-            own = keys[low : low + size]
-            some = texts(own) if isinstance(own[0], str) else "[" + ", ".join(map(str, own)) + "]"
+            page = keys[low : low + size]
+            some = texts(page) if isinstance(page[0], str) else "[" + ", ".join(map(str, page)) + "]"
             rows = self.query(collection, f"{key} in {some} and ({expression})", columns)
             yield sorted(rows, key=lambda row: row[key])
 

@@ -82,21 +82,21 @@ class MilvusReader:
         return [entry_of(row) for row in self._rows(ids, list(COLUMNS))]
 
     def find(self, wanted: Filter = EVERYTHING, limit: int | None = None, after: int = 0) -> list[Entry]:
-        passing, found = expression(wanted), list[Entry]()
+        passing, entries = expression(wanted), list[Entry]()
         if limit == 0:
             return []
         for page in self._pages(passing, list(COLUMNS), limit, after):
-            found += map(entry_of, page)
-            if limit is not None and len(found) >= limit:
+            entries += map(entry_of, page)
+            if limit is not None and len(entries) >= limit:
                 break
-        return found[:limit]
+        return entries[:limit]
 
     def thumbnail(self, id: int) -> bytes:
         with self._whole:
-            found = self._texts.get([thumbnail_key(id)])
-        if not found:
+            stored = self._texts.get([thumbnail_key(id)])
+        if not stored:
             raise InputError(f"{self.location}: no entry {id}")
-        return base64.b64decode(found[thumbnail_key(id)])
+        return base64.b64decode(stored[thumbnail_key(id)])
 
     def features(self, ids: Sequence[int]) -> np.ndarray:
         rows = self._rows(ids, ["id", "vector"])
@@ -140,17 +140,17 @@ class MilvusReader:
 
     def _rows(self, ids: Sequence[int], columns: list[str]) -> list[dict[str, Any]]:
         """In the order of the ids; InputError for one that is not there."""
-        found: dict[int, dict[str, Any]] = {}
+        by_id: dict[int, dict[str, Any]] = {}
         wanted, step = sorted(set(ids)), self._step()
         for low in range(0, len(wanted), step):
             with self._whole:
                 some = ", ".join(str(int(id)) for id in wanted[low : low + step])
                 rows = self._connection.query(self._connection.collection, f"id in [{some}]", columns)
-                found |= {row["id"]: row for row in rows}
+                by_id |= {row["id"]: row for row in rows}
         for id in ids:
-            if id not in found:
+            if id not in by_id:
                 raise InputError(f"{self.location}: no entry {id}")
-        return [found[id] for id in ids]
+        return [by_id[id] for id in ids]
 
     def _pages(
         self, passing: str, columns: list[str], limit: int | None, after: int = 0
@@ -160,8 +160,8 @@ class MilvusReader:
         with self._whole:
             low, last = after, int(self._texts.get(["next"])["next"]) - 1
             while low < last:
-                own = f"id > {low} and id <= {low + wide}" + (f" and {passing}" if passing else "")
-                yield from self._connection.pages(self._connection.collection, own, columns, size)
+                condition = f"id > {low} and id <= {low + wide}" + (f" and {passing}" if passing else "")
+                yield from self._connection.pages(self._connection.collection, condition, columns, size)
                 low, wide = low + wide, min(4 * wide, WIDE)
 
     def _step(self, text: int = 0) -> int:

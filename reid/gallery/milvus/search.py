@@ -28,12 +28,12 @@ def search(connection: Connection, expression: str, queries: np.ndarray, k: int)
     while len(left) and limit <= MOST:
         at_once, unsure = max(RESULT_BYTES // (4 * queries.shape[1] * limit), 1), []
         for low in range(0, len(left), at_once):
-            own = left[low : low + at_once]
-            ids, vectors, farthest = _propose(connection, expression, queries[own], limit)
+            part = left[low : low + at_once]
+            ids, vectors, farthest = _propose(connection, expression, queries[part], limit)
             fetch = _fetch(vectors, queries.shape[1])
-            hits.ids[own], hits.distances[own] = decide(queries[own], ids, fetch, k)
+            hits.ids[part], hits.distances[part] = decide(queries[part], ids, fetch, k)
             all_proposed = ids[:, -1] < 0
-            unsure.append(own[~(all_proposed | (hits.distances[own, -1] + MARGIN < farthest))])
+            unsure.append(part[~(all_proposed | (hits.distances[part, -1] + MARGIN < farthest))])
         left, limit = np.concatenate(unsure), MOST if limit < MOST < 4 * limit else 4 * limit
     if len(left):
         hits.ids[left], hits.distances[left] = _read_all(connection, expression, queries[left], k)
@@ -44,13 +44,13 @@ def _propose(
     connection: Connection, expression: str, queries: np.ndarray, limit: int
 ) -> tuple[np.ndarray, dict[int, Any], np.ndarray]:
     """Ids (Q, limit) with -1 where fewer match, their vectors by id, and the farthest's distance (Q,)."""
-    found = connection(
+    answers = connection(
         "search", connection.collection, data=list(queries), limit=limit, filter=expression, output_fields=["vector"],
         search_params={"metric_type": "IP"}, consistency_level="Strong",
     )  # fmt: skip
     ids, farthest = np.full((len(queries), limit), -1, np.int64), np.full(len(queries), np.inf)
     vectors: dict[int, Any] = {}
-    for number, rows in enumerate(found):
+    for number, rows in enumerate(answers):
         for place, row in enumerate(rows):
             ids[number, place] = row["id"]
             vectors.setdefault(row["id"], row["entity"]["vector"])

@@ -78,8 +78,8 @@ class MilvusStore(MilvusReader):
             try:
                 for low in range(0, len(ids), step):
                     alive()
-                    own = slice(low, low + step)
-                    self._insert(given[own], rows[own], thumbnails[own])
+                    part = slice(low, low + step)
+                    self._insert(given[part], rows[part], thumbnails[part])
             except BaseException:
                 with suppress(InputError):  # the next writer does it, and what went wrong first is to be told
                     self._strike(alive)

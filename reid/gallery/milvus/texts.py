@@ -27,10 +27,10 @@ class Texts:
 
     def get(self, keys: Sequence[str]) -> dict[str, str]:
         """Of these keys those that are there."""
-        found: dict[str, str] = {}
+        values: dict[str, str] = {}
         for low in range(0, len(keys), PAGE):
-            found |= self._matching(f"key in {texts(keys[low : low + PAGE])}")
-        return found
+            values |= self._matching(f"key in {texts(keys[low : low + PAGE])}")
+        return values
 
     def starting(self, prefix: str) -> dict[str, str]:
         """All whose key begins so."""

@@ -71,18 +71,18 @@ class Clock:
             if not capture.grab():
                 failed += 1
                 continue
-            own = seconds_of(capture)
+            stamp = seconds_of(capture)
             if len(self.times):
-                place = self.place(own)
+                place = self.place(stamp)
                 if place is None or place <= number:
                     failed += 1
                     continue
-                number, seconds = place, own - float(self.times[0])
+                number, seconds = place, stamp - float(self.times[0])
             else:
-                step = own - before
+                step = stamp - before
                 known = 0 < step <= LEAP
                 seconds += step if known else self._period * (failed + (number >= 0))
-                number, before = number + 1 + failed, own
+                number, before = number + 1 + failed, stamp
             failed = 0
             yield number, seconds
 

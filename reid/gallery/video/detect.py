@@ -90,7 +90,7 @@ class TorchvisionDetector:
         if threads is not None:
             torch.set_num_threads(threads)
         if weights is None:
-            self._network, self._weights = _with_own_weights(network), "torchvision's weights"
+            self._network, self._weights = _with_default_weights(network), "torchvision's weights"
         else:
             self._network, self._weights = network(weights=None, weights_backbone=None), weights.name
             _load(self._network, weights)
@@ -110,7 +110,7 @@ class TorchvisionDetector:
         return f"{TORCHVISION}, {self._weights}"
 
 
-def _with_own_weights(network: Any) -> Any:
+def _with_default_weights(network: Any) -> Any:
     try:
         return network(weights="DEFAULT")
     except (OSError, RuntimeError) as error:  # no connection; a wrong hash

@@ -84,17 +84,17 @@ class _Track:
         height, width = frame.image.shape[:2]
         left, top = math.floor(box.left), math.floor(box.top)
         pixels = (left, top, min(width, math.ceil(box.right)), min(height, math.ceil(box.bottom)))
-        own = crop(frame.image, pixels).copy()  # a view would keep the whole frame
+        image = crop(frame.image, pixels).copy()  # a view would keep the whole frame
         if self.seen == 0:
             self._first = frame.seconds
         self._last = frame.seconds
         if self.seen % self._stride == 0:
-            self._crops.append(own)
+            self._crops.append(image)
         if len(self._crops) > 2 * CROPS:
             self._crops, self._stride = self._crops[::2], 2 * self._stride
         if self.seen == 0 or box.confidence * box.height > self._best:
             self._best = box.confidence * box.height
-            self._frame, self._box, self.shown = frame.number, pixels, own
+            self._frame, self._box, self.shown = frame.number, pixels, image
         self.seen += 1
 
     def entry(self, path: Path, camera: str, start: float) -> Entry:
@@ -127,8 +127,8 @@ def _tracks(
         if frame.seconds > before + LEAP:  # the recording paused: who stands there now is found anew
             yield from map(tracks.pop, linker.end())
         before = frame.seconds
-        found = detector.detect(frame.image)
-        boxes = [box for box in found if box.height >= min_height and box.confidence >= min_confidence]
+        detected = detector.detect(frame.image)
+        boxes = [box for box in detected if box.height >= min_height and box.confidence >= min_confidence]
         numbers, ended = linker.step(boxes)
         for number, box in zip(numbers, boxes, strict=True):
             tracks.setdefault(number, _Track()).see(frame, box)

@@ -79,8 +79,8 @@ def read_frame(path: Path, number: int) -> np.ndarray:
         if not _jump(clock, capture, number):
             capture.release()
             capture = open_capture(path)
-            found = next((own for own, _ in clock.read(capture) if own >= number), None)
-            if number < 0 or found != number:
+            reached = next((place for place, _ in clock.read(capture) if place >= number), None)
+            if number < 0 or reached != number:
                 raise InputError(f"{path}: has no frame {number}, or it cannot be read")
         image = _image(capture)
         if image is None:

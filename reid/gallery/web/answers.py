@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, FiniteFloat, WithJsonSchema
 
 from reid.gallery.entries import Entry
-from reid.gallery.query import Hit as Found
+from reid.gallery.query import Hit as RankedEntry
 from reid.gallery.times import span
 
 Id = Annotated[int, Field(ge=1, le=2**63 - 1)]
@@ -50,7 +50,7 @@ class Hit(EntryAnswer):
     match: bool | None = Field(description="within the threshold; null without a calibration")
 
     @classmethod
-    def of_found(cls, hit: Found) -> Hit:
+    def of_ranked(cls, hit: RankedEntry) -> Hit:
         return cls(**shown(hit.entry), distance=hit.distance, probability=hit.probability, match=hit.same)
 
 

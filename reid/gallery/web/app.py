@@ -123,8 +123,8 @@ def serve(app: FastAPI, host: str, port: int) -> None:
             with suppress(KeyboardInterrupt):
                 uvicorn.Server(config).run(sockets=[listener])
         finally:
-            for number, own in previous.items():
-                signal.signal(number, own)
+            for number, handler in previous.items():
+                signal.signal(number, handler)
 
 
 def one_thread_each() -> None:

@@ -57,7 +57,7 @@ def sentence(errors: Any) -> str:
     )
 
 
-async def one(request: Request, limits: Limits) -> tuple[bytes | int, answers.Search]:
+async def one_query(request: Request, limits: Limits) -> tuple[bytes | int, answers.Search]:
     """What is searched: the picture or the entry, of which there must be exactly one."""
     images, asked = await received(request, answers.Search, "camera", limits)
     queries: list[bytes | int] = [*images, *([] if asked.entry is None else [asked.entry])]

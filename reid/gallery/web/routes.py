@@ -18,7 +18,7 @@ from starlette.exceptions import HTTPException
 from reid.errors import InputError
 from reid.gallery.entries import Filter
 from reid.gallery.web import answers
-from reid.gallery.web.forms import multipart, one, received, sentence
+from reid.gallery.web.forms import multipart, one_query, received, sentence
 from reid.gallery.web.guard import COOKIE, HEADERS, SESSION, Sessions
 from reid.gallery.web.service import Service
 from reid.gallery.web.uploads import FORMATS, Refused
@@ -145,7 +145,7 @@ SEARCH = multipart(answers.Search, 1)
     openapi_extra=SEARCH,
 )  # fmt: skip
 async def search(request: Request, at: At) -> answers.SearchAnswer:
-    query, asked = await one(request, at.limits)
+    query, asked = await one_query(request, at.limits)
     wanted = filter_of(asked)
     return await at.at_work(lambda: at.service.search(at.who, query, wanted, asked.k, asked.rate))
 
@@ -154,7 +154,7 @@ async def search(request: Request, at: At) -> answers.SearchAnswer:
     "/api/timeline", summary="Where and when a person was", tags=["search"], responses=SENT, openapi_extra=SEARCH
 )
 async def timeline(request: Request, at: At) -> answers.TimelineAnswer:
-    query, asked = await one(request, at.limits)
+    query, asked = await one_query(request, at.limits)
     wanted = filter_of(asked)
     return await at.at_work(lambda: at.service.timeline(at.who, query, wanted, asked.k, asked.rate))
 

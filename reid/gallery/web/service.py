@@ -74,15 +74,15 @@ class Service:
         )
 
     def entry(self, id: int) -> Entry:
-        found = look_up(self.store, id)
-        if found is None:
+        entry = look_up(self.store, id)
+        if entry is None:
             raise Refused(404, f"there is no entry {id}")
-        return found
+        return entry
 
     def browse(self, wanted: Filter, limit: int, after: int) -> Page:
-        found = self.store.find(wanted, limit + 1, after)
-        entries = [EntryAnswer.of(entry) for entry in found[:limit]]
-        return Page(entries=entries, next=entries[-1].id if len(found) > limit else None)
+        stored = self.store.find(wanted, limit + 1, after)
+        entries = [EntryAnswer.of(entry) for entry in stored[:limit]]
+        return Page(entries=entries, next=entries[-1].id if len(stored) > limit else None)
 
     def thumbnail(self, id: int) -> bytes:
         self.entry(id)
@@ -191,10 +191,10 @@ class Service:
 
     def _hits(self, query: Query, wanted: Filter, k: int, rate: float | None) -> list[Hit]:
         features = self._feature(query)
-        (found,) = answer(self.store, features, k + isinstance(query, int), wanted, self.calibration, rate)
-        return [Hit.of_found(hit) for hit in found.hits if hit.entry.id != query][:k]
+        (result,) = answer(self.store, features, k + isinstance(query, int), wanted, self.calibration, rate)
+        return [Hit.of_ranked(hit) for hit in result.hits if hit.entry.id != query][:k]
 
 
 def look_up(store: Store, id: int) -> Entry | None:
-    found = store.find(limit=1, after=id - 1)
-    return found[0] if found and found[0].id == id else None
+    entries = store.find(limit=1, after=id - 1)
+    return entries[0] if entries and entries[0].id == id else None

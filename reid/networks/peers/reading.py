@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from reid.data.transforms import pillow_transform
 from reid.engine.extract import Extractor, Testing
@@ -86,6 +86,7 @@ def read_checkpoint(path: Path, kind: str | None = None) -> Recognised:
     tensors = without_prefixes(held, ("module.", "_orig_mod."), path)
     kind = kind or _kind_of(tensors, path)
     # Batch counters mean nothing in evaluation; converted files have them as floats, or left over from other names.
+    # What is left over and no tensor is no part of a network: numbers and texts of a trainer (`epoch`, `rank1`).
     names = {name: key for name, key in _fitting_names(kind, tensors).items() if not name.endswith(COUNTER)}
     source = {name: tensors[key] for name, key in names.items()}
     with torch.device("meta"):
@@ -94,14 +95,14 @@ def read_checkpoint(path: Path, kind: str | None = None) -> Recognised:
     whole = dict(zip(tensors, map(str, held), strict=True))  # a tensor's name in the file, prefixes and all
     known = {name: whole[key] for name, key in names.items()}
     phrases = misfits(source, target, known, "network") + [
-        f"{known[name]} is left over" for name in source if name not in target
+        f"{known[name]} is left over" for name in source if name not in target and isinstance(source[name], Tensor)
     ]
     if phrases:
         raise InputError(
             f"{path}: taken for {kind}, but {len(phrases)} tensors do not fit: {first_of(phrases)}; {_known_kinds()}"
         )
     counters = {name: torch.zeros((), dtype=torch.long) for name in target if name.endswith(COUNTER)}
-    values = {name: value.to(target[name].dtype, copy=True) for name, value in source.items()}
+    values = {name: value.to(target[name].dtype, copy=True) for name, value in source.items() if name in target}
     network.load_state_dict({**values, **counters}, assign=True)
     return Recognised(kind, network.requires_grad_(False).eval(), input_of(kind))
 
@@ -177,7 +178,9 @@ def _fastreid_kind(tensors: Mapping[str, Any], path: Path) -> str:
     if any(name.startswith("heads.bnneck.") for name in tensors):  # also left over beside the later name
         version = "fastreid_v0.1.1"
     if "backbone.NL_2.0.g.weight" not in tensors:
-        method = "bagtricks"
+        # a configuration of one's own may leave the non-local blocks out of SBS, or pool BoT by GeM
+        learnt = "heads.pool_layer.p" in tensors
+        method = "sbs" if learnt and "sbs" in path.stem.lower() else "bagtricks"
     elif "heads.pool_layer.p" not in tensors:
         method = "AGW"
     else:
@@ -204,8 +207,9 @@ def _build(kind: str, tensors: Mapping[str, Any]) -> nn.Module:
     design = FASTREID[kind]
     inner = [getattr(tensors.get(f"backbone.NL_{number}.0.g.weight"), "shape", (1,))[0] for number in (2, 3)]
     if design.non_local is not None:
-        design = replace(design, non_local=(inner[0], inner[1]))
-    if design.pooling == "gem" and "heads.pool_layer.p" in tensors:
+        blocks = any(name.startswith("backbone.NL_") for name in tensors)
+        design = replace(design, non_local=(inner[0], inner[1]) if blocks else None)
+    if "heads.pool_layer.p" in tensors:
         design = replace(design, pooling="learnt gem")
     return FastReid(replace(design, stored_pixels="pixel_mean" in tensors))
 

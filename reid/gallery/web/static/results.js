@@ -6,13 +6,13 @@ import { count, make, number, oneIn, percent, person, thumbnail, track, when } f
 export function card(entry, rank, selected, open, choose) {
   const name = `${person(entry)}, ${entry.camera}, ${when(entry)}`;
   const ranked = rank === null ? name : `Rank ${rank}: ${name}`;
-  const found = entry.distance !== undefined;
-  const spoken = found ? `${ranked}, distance ${number(entry.distance)}` : ranked;
+  const searched = entry.distance !== undefined;
+  const spoken = searched ? `${ranked}, distance ${number(entry.distance)}` : ranked;
   const image = make("img", { src: thumbnail(entry.id), alt: "", loading: "lazy" });
   const box = make("input", { type: "checkbox", checked: selected, "aria-label": `Select ${name}` });
   box.addEventListener("change", () => choose(entry, box.checked));
   const words = make("div", { class: "words" }, make("span", { class: "person" }, person(entry)));
-  if (found) words.append(...likeness(entry));
+  if (searched) words.append(...likeness(entry));
   words.append(make("span", {}, entry.camera), make("span", { class: "faint number" }, when(entry)));
   const classes = ["hit", entry.match ? "match" : "", selected ? "selected" : ""].join(" ");
   return make(
@@ -54,6 +54,6 @@ export function verdict(answer) {
   }
   const matches = answer.hits.filter((hit) => hit.match);
   const cameras = new Set(matches.map((hit) => hit.camera)).size;
-  const found = `${count(matches.length, "match", "matches")} on ${count(cameras, "camera", "cameras")}`;
-  return ["good", `${found}, of the nearest ${shown}.`, `A match has a ${edge}.`];
+  const matched = `${count(matches.length, "match", "matches")} on ${count(cameras, "camera", "cameras")}`;
+  return ["good", `${matched}, of the nearest ${shown}.`, `A match has a ${edge}.`];
 }

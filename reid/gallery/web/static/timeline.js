@@ -73,7 +73,7 @@ export function seen(answer) {
   }
   const edge = `Within distance ${number(answer.threshold)}, which strangers reach in ${oneIn(answer.rate)}.`;
   if (all === 0) return ["nobody", "Nobody: no one in this gallery is similar enough.", edge];
-  const cameras = new Set([...answer.lanes, ...answer.untimed].map((one) => one.camera)).size;
+  const cameras = new Set([...answer.lanes, ...answer.untimed].map((hit) => hit.camera)).size;
   const more = answer.cut ? " There are more; the nearest are shown." : "";
   return ["good", `Seen ${count(all, "time", "times")} on ${count(cameras, "camera", "cameras")}.${more}`, edge];
 }
