@@ -143,7 +143,7 @@ def refuse(parities: Sequence[Parity], form: Form, distance: Distance = "cosine"
             f"(cosine distance): {', '.join(misread)}"
         )
     allowed = TOLERANCE[form.precision]
-    apart = [f"{own.target} {own.difference:+.4f}" for own in parities if not abs(own.difference) <= allowed]
+    apart = [f"{parity.target} {parity.difference:+.4f}" for parity in parities if not abs(parity.difference) <= allowed]
     if apart:
         hint = ""
         if distance == "euclidean":
