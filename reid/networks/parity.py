@@ -143,7 +143,8 @@ def refuse(parities: Sequence[Parity], form: Form, distance: Distance = "cosine"
             f"(cosine distance): {', '.join(misread)}"
         )
     allowed = TOLERANCE[form.precision]
-    apart = [f"{parity.target} {parity.difference:+.4f}" for parity in parities if not abs(parity.difference) <= allowed]
+    beyond = [parity for parity in parities if not abs(parity.difference) <= allowed]
+    apart = [f"{parity.target} {parity.difference:+.4f}" for parity in beyond]
     if apart:
         hint = ""
         if distance == "euclidean":
