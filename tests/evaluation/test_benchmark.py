@@ -359,7 +359,7 @@ def test_a_run_records_its_config_as_given(grid):
     tasks = tasks_of(runs_of(load_benchmark(str(path))[1], [*loose, "threads=null"]))
     told = []
     _do(tasks[0], slot=1, jobs=2, tell=told.append)
-    assert told == [0.5, 1.0]  # after each test, the share that is done
+    assert told == [0.25, 0.5, 0.75, 1.0]  # after each test, the share that is done
     stored = load_resolved(tasks[0].config.run_folder / "config.yaml")
     assert (stored.device, stored.threads) == ("auto", None)
 
