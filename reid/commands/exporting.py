@@ -79,6 +79,13 @@ def export(arguments: argparse.Namespace) -> None:
     output: Path = arguments.output
     if output.suffix != SUFFIXES[arguments.format]:
         raise InputError(f"--output: {output} does not end in {SUFFIXES[arguments.format]}, as {arguments.format} does")
+    if output.is_dir() or output.with_suffix(".bin").is_dir():
+        raise InputError(f"--output: {output} or the .bin beside it is a folder")
+    if output.with_suffix(".yaml").exists():
+        raise InputError(
+            f"--output: {output.with_suffix('.yaml')} would be taken for the description of {output}, which needs "
+            "none: choose another name"
+        )
     if arguments.calibration and not arguments.int8:
         raise InputError("--calibration: only --int8 is calibrated")
     precision: Precision = "int8" if arguments.int8 else "half" if arguments.half else "float32"
@@ -96,7 +103,7 @@ def export(arguments: argparse.Namespace) -> None:
             exporting.export(network, form, file, crops)
             parities = [compare(network, file, form, data) for data in sets]
             print(parity_table(parities, form))
-            refuse(parities, form)
+            refuse(parities, form, network.config.evaluation.distance)
             print(speed_table(*speeds(network, file, _noise(network)), network.config.threads))
             for part in sorted(Path(folder).iterdir()):  # an .xml after its .bin
                 part.replace(output.parent / part.name)

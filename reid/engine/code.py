@@ -27,7 +27,15 @@ NETWORK = ("models", "data", "engine/build.py", "engine/extract.py")
 TRAINING = (*NETWORK, "losses", "engine/checkpoint.py", "engine/train.py")
 RANKING = ("retrieval",)
 VALIDATION = ("engine/selection.py", *RANKING)
-FEATURES = (*NETWORK, "engine/adabn.py", "networks", "networks/peers", "retrieval/features.py")
+FEATURES = (
+    *NETWORK,
+    "engine/adabn.py",
+    "engine/checkpoint.py",
+    "evaluation/adapted.py",
+    "networks",
+    "networks/peers",
+    "retrieval/features.py",
+)
 FIGURES = ("evaluation/evaluate.py", "evaluation/results.py", *RANKING)
 MOMENTS = ("evaluation/moments.py",)
 # Whatever these decide stands in the fingerprint of the data: names, sizes, identities and cameras.

@@ -85,7 +85,7 @@ class RuntimeSession:
         self._kind = input_kind(KINDS.get(inputs[0].type, inputs[0].type), description, file)
         self._description, self._session, self._input = description, session, inputs[0].name
 
-    def __call__(self, batches: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    def __call__(self, batches: Iterable[np.ndarray], count: int | None = None) -> Iterator[np.ndarray]:
         """The outputs, float32, in order, of batches (batch, height, width, 3) uint8 of fitted images."""
         for fitted in batches:
             values = self._description.arrange(fitted, self._kind)

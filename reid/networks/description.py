@@ -157,11 +157,16 @@ def read_carried(file: Path) -> Carried | None:
     if text is None:
         return None
     try:
-        return Carried(**json.loads(text))
-    except (ValueError, TypeError) as error:
+        values = json.loads(text)
+        carried = Carried(**values)
+        for key, kind in (("feed", dict), ("run", dict), ("precision", str)):
+            if not isinstance(values[key], kind):
+                raise TypeError(f"{key} holds a {type(values[key]).__name__}")
+    except (ValueError, TypeError, RecursionError) as error:
         raise InputError(
             f"{file}: its metadata {CARRIED!r} is not what an export of this project writes: {error}"
         ) from None
+    return carried
 
 
 def _in_ir(file: Path) -> str | None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -138,7 +139,7 @@ def export(network: TrainedNetwork, form: Form, file: Path, calibration: Sequenc
     """
     if form.precision == "int8" and not calibration:
         raise InputError("int8: needs images to calibrate on: --calibration DATA, of the source")
-    onnx = _package("onnx", file)
+    onnx, openvino = _package("onnx", file), _package("openvino", file)  # the second compares, whatever the format
     raw = file.with_suffix(".onnx")
     _trace(deployed(network, form), example(network, form), form, raw)
     note = carried(network, form).to_json()
@@ -151,7 +152,6 @@ def export(network: TrainedNetwork, form: Form, file: Path, calibration: Sequenc
         onnx.checker.check_model(model)
         onnx.save(model, file)
         return
-    openvino = _package("openvino", file)
     graph = openvino_core().read_model(raw)
     if form.precision == "int8":
         graph = _quantise(graph, network, form, calibration, None)
@@ -183,11 +183,16 @@ def _quantise(model: Any, network: TrainedNetwork, form: Form, crops: Sequence[n
     nncf = _package("nncf", Path(network.origin.name))
 
     def values(crop: np.ndarray) -> Any:
-        batch = as_input([crop], form)
+        batch = as_input([squash(crop, form.square) if form.square else crop], form)
         return batch if name is None else {name: batch}
 
     rest = nncf.IgnoredScope(patterns=[OUTSIDE_BACKBONE], validate=False)
     return nncf.quantize(model, nncf.Dataset(crops, values), subset_size=len(crops), ignored_scope=rest)
+
+
+def squash(crop: np.ndarray, side: int) -> np.ndarray:
+    """(side, side, 3) of a crop (h, w, 3) uint8, as trackers do it: bilinear, the proportions not kept."""
+    return cv2.resize(crop, (side, side), interpolation=cv2.INTER_LINEAR)
 
 
 def as_input(crops: Sequence[np.ndarray], form: Form) -> np.ndarray:

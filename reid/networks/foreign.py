@@ -36,8 +36,9 @@ class Runner(Protocol):
     batch: int
     output: str
 
-    def __call__(self, batches: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-        """The outputs, float32, in order, of batches (batch, height, width, 3) uint8 of fitted images."""
+    def __call__(self, batches: Iterable[np.ndarray], count: int | None = None) -> Iterator[np.ndarray]:
+        """The outputs, float32, in order, of batches (batch, height, width, 3) uint8 of fitted images; ``count`` says
+        how many there are, where that is known."""
         ...
 
 
@@ -134,7 +135,8 @@ class ForeignNetwork:
 
     def _features(self, batches: Iterable[Sequence[np.ndarray]], count: int) -> np.ndarray:
         """(count, D) of fitted images, a full batch at a time, the last perhaps less."""
-        rows = [result.reshape(self._runner.batch, -1) for result in self._runner(map(self._fill, batches))]
+        size = self._runner.batch
+        rows = [result.reshape(size, -1) for result in self._runner(map(self._fill, batches), -(-count // size))]
         return np.concatenate([np.empty((0, self.origin.width), np.float32), *rows])[:count]
 
     def _fill(self, images: Sequence[np.ndarray]) -> np.ndarray:

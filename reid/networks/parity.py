@@ -17,15 +17,16 @@ from reid.data.samples import DataSet
 from reid.engine import build
 from reid.errors import InputError
 from reid.networks.base import Network
-from reid.networks.export import Form, Precision, as_input
+from reid.networks.export import Form, Precision, as_input, squash
 from reid.networks.foreign import open_graph
 from reid.networks.graphs import openvino_core
 from reid.networks.trained import TrainedNetwork
 from reid.progress import track
-from reid.retrieval.features import Features
-from reid.retrieval.ranking import evaluate
+from reid.retrieval.features import Features, Protocol
+from reid.retrieval.ranking import Distance, evaluate
 
 TOLERANCE: dict[Precision, float] = {"float32": 0.001, "half": 0.005, "int8": 0.005}  # of mAP, a fraction
+LOADED = 1e-3  # cosine distance
 TOGETHER = 32  # crops that are in memory at a time
 
 
@@ -57,6 +58,9 @@ class Parity:
     Attributes:
         plain: the run's figures on crops that were not squashed; None where none are.
         furthest: largest cosine distance between the two features of an image.
+        loaded: the same between the file's by itself and those that :func:`reid.networks.load` has of it, on the first
+            images: it gives OpenVINO one size instead of any, which then computes by other code, at times wrongly
+            (2026.4: attention over three patches).
     """
 
     target: str
@@ -64,6 +68,7 @@ class Parity:
     exported: Figures
     plain: Figures | None
     furthest: float
+    loaded: float = 0.0
 
     @property
     def difference(self) -> float:
@@ -71,14 +76,16 @@ class Parity:
 
 
 def compare(network: TrainedNetwork, file: Path, form: Form, data: DataSet) -> Parity:
-    """The run and its exported file on a data set with query and gallery, at the run's distance.
+    """The run and its exported file on a data set with query and gallery, at the run's distance and under the
+    protocol of the data set's card.
 
     Raises:
         InputError: an image that cannot be read.
     """
     exported = Exported(file, form, network.config.threads)
     records: dict[str, list[Features]] = {"original": [], "exported": [], "plain": []}
-    furthest = 0.0
+    loader = open_graph(str(file), build.testing(network.config))
+    furthest, loaded = 0.0, 0.0
     for split in ("query", "gallery"):
         samples = data.splits[split]
         rows: dict[str, list[np.ndarray]] = {name: [] for name in records}
@@ -91,15 +98,29 @@ def compare(network: TrainedNetwork, file: Path, form: Form, data: DataSet) -> P
             made = Features(np.concatenate(features), samples.pids, samples.camids, samples.names, name)
             records[name].append(made)
         original, other = records["original"][-1].features, records["exported"][-1].features
-        cosines = (original * other).sum(axis=1) / np.linalg.norm(original, axis=1) / np.linalg.norm(other, axis=1)
-        furthest = max(furthest, float(1 - cosines.min()))
-    figures = {name: _figures(both[0], both[1], network) for name, both in records.items()}
+        furthest = max(furthest, _furthest(original, other))
+        first = [read_image(path) for path in samples.paths[:TOGETHER]]
+        loaded = max(loaded, _furthest(loader.embed(first), _as_loaded(exported, first, network, form)))
+    how = (network.config.evaluation.distance, data.card.protocol)
+    figures = {name: _figures(both[0], both[1], *how) for name, both in records.items()}
     plain = figures["plain"] if form.square else None
-    return Parity(data.label, figures["original"], figures["exported"], plain, furthest)
+    return Parity(data.label, figures["original"], figures["exported"], plain, furthest, loaded)
 
 
-def _figures(query: Features, gallery: Features, network: TrainedNetwork) -> Figures:
-    evaluation = evaluate(query, gallery, network.config.evaluation.distance)
+def _as_loaded(exported: Exported, crops: Sequence[np.ndarray], network: TrainedNetwork, form: Form) -> np.ndarray:
+    """The file's features of crops that have the size which :func:`reid.networks.load` gives them."""
+    size = (form.square,) * 2 if form.square else (network.config.data.width, network.config.data.height)
+    return exported([cv2.resize(crop, size, interpolation=cv2.INTER_LINEAR) for crop in crops])
+
+
+def _furthest(features: np.ndarray, others: np.ndarray) -> float:
+    """The largest cosine distance between features (N, D) and their counterparts."""
+    lengths = np.linalg.norm(features, axis=1) * np.linalg.norm(others, axis=1)
+    return float(1 - ((features * others).sum(axis=1) / lengths).min())
+
+
+def _figures(query: Features, gallery: Features, distance: Distance, protocol: Protocol) -> Figures:
+    evaluation = evaluate(query, gallery, distance, protocol=protocol)
     return Figures(evaluation.mAP, float(evaluation.cmc[0]))
 
 
@@ -109,22 +130,31 @@ def _crops(paths: Sequence[Path], name: str) -> Iterator[list[np.ndarray]]:
         yield [read_image(path) for path in paths[low : low + TOGETHER]]
 
 
-def squash(crop: np.ndarray, side: int) -> np.ndarray:
-    """(side, side, 3) of a crop (h, w, 3) uint8, as trackers do it: bilinear, the proportions not kept."""
-    return cv2.resize(crop, (side, side), interpolation=cv2.INTER_LINEAR)
-
-
-def refuse(parities: Sequence[Parity], form: Form) -> None:
+def refuse(parities: Sequence[Parity], form: Form, distance: Distance = "cosine") -> None:
     """
     Raises:
-        InputError: naming the data sets on which the exported mAP is further from the run's than its precision may be.
+        InputError: naming the data sets on which the exported mAP is further from the run's than its precision may be,
+            or on which the file gives other features once it is loaded.
     """
+    misread = [f"{parity.target} {parity.loaded:.1e}" for parity in parities if not parity.loaded <= LOADED]
+    if misread:
+        raise InputError(
+            "the exported network is not kept: OpenVINO computes other features of it at one size than at any size "
+            f"(cosine distance): {', '.join(misread)}"
+        )
     allowed = TOLERANCE[form.precision]
-    apart = [f"{own.target} {own.difference:+.4f}" for own in parities if not abs(own.difference) <= allowed]
+    beyond = [parity for parity in parities if not abs(parity.difference) <= allowed]
+    apart = [f"{parity.target} {parity.difference:+.4f}" for parity in beyond]
     if apart:
+        hint = ""
+        if distance == "euclidean":
+            hint = (
+                "; the run is tested at euclidean distance of features of any length, and exported ones have length 1: "
+                "evaluation.distance=cosine compares what they keep"
+            )
         raise InputError(
             f"the exported network is not kept: its mAP differs from the run's by more than {allowed:g} "
-            f"({form.precision}): {', '.join(apart)}"
+            f"({form.precision}): {', '.join(apart)}{hint}"
         )
 
 

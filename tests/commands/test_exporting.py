@@ -1,5 +1,7 @@
 """`reid export` from its line to its file."""
 
+import sys
+
 import pytest
 
 pytest.importorskip("onnx", reason="onnx is not installed (pip install -e '.[dev]')")
@@ -73,6 +75,25 @@ def test_bad_input_is_one_message(trained, capsys, more, options, message):
     printed = capsys.readouterr().err
     assert message in printed and "Traceback" not in printed
     assert not any(folder.parents[1].rglob("person*"))
+
+
+@pytest.mark.parametrize(("there", "message"), [
+    ("person.xml/", "out/person.xml or the .bin beside it is a folder"),
+    ("person.bin/", "out/person.xml or the .bin beside it is a folder"),
+    ("person.yaml", "out/person.yaml would be taken for the description of out/person.xml"),
+])  # fmt: skip
+def test_what_is_in_the_way_is_said_first(trained, capsys, there, message):
+    path = trained[1].parents[1] / "out" / there
+    path.mkdir(parents=True) if there.endswith("/") else (path.parent.mkdir(), path.touch())
+    assert line(trained[1]) == 2
+    assert message in capsys.readouterr().err
+    assert [left.name for left in path.parent.iterdir()] == [path.name]
+
+
+def test_without_openvino_nothing_can_be_compared(trained, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    assert line(trained[1], format="onnx", output="out/person.onnx") == 2
+    assert "exporting needs openvino: pip install 'reid-gap[export]'" in capsys.readouterr().err
 
 
 def test_only_runs_are_exported(trained, capsys):

@@ -19,6 +19,7 @@ from reid.engine import build
 from reid.engine.train import train
 from reid.errors import InputError
 from reid.networks import load
+from reid.networks import parity as parity_module
 from reid.networks.description import read_carried
 from reid.networks.export import SUFFIX, Form, as_input, export
 from reid.networks.parity import Exported, compare, refuse, speeds, squash
@@ -115,6 +116,14 @@ def test_eight_bits_are_calibrated(network, tmp_path, format):
     assert 0.8 < cosines.min() < 0.99999
 
 
+@pytest.mark.parametrize("format", ["onnx", "openvino"])
+def test_eight_bits_of_a_square_input(network, tmp_path, format):
+    pytest.importorskip("nncf", reason="nncf is not installed (pip install -e '.[dev]')")
+    file = written(network, Form(format, "int8", "float", 48), tmp_path, crops(1))  # which are not squares
+    expected = unit(network.embed([squash(crop, 48) for crop in crops()]))
+    assert 0.8 < (load(file).embed(crops()) * expected).sum(axis=1).min() < 0.99999
+
+
 def _weight(file):
     return (file.with_suffix(".bin") if file.suffix == ".xml" else file).stat().st_size
 
@@ -145,6 +154,8 @@ def test_an_ir_that_others_made_of_our_onnx_says_it_too(network, tmp_path):
     (b'"colour": "rgb"', b'"colour": "rgx"', r"colour: input should be 'rgb' or 'bgr', got 'rgx'"),
     (b'"precision"', b'"precisiom"', r"its metadata 'reid' is not what"),
     (b'"feed": {', b'"feed": [', r"its metadata 'reid' is not what"),
+    (b'"feed": {', b'"feed":3,"a":{', r"its metadata 'reid' is not what"),
+    (b'"feed"', b'"fees"', r"its metadata 'reid' is not what"),
 ])  # fmt: skip
 def test_metadata_that_is_damaged(network, tmp_path, old, new, message):
     file = written(network, Form("onnx"), tmp_path)
@@ -162,6 +173,9 @@ def test_the_ranked_lists_and_figures_are_the_run_s(network, trained, tmp_path):
     parity = compare(network, file, form, data)
     assert parity.target == "market1501" and parity.plain is None
     assert parity.exported == parity.original and 0 <= parity.furthest + 1e-6 < 1e-5
+    assert 0 <= parity.loaded + 1e-6 < 1e-5
+    with pytest.raises(InputError, match="not kept: OpenVINO computes other .* market1501 1.0e-02"):
+        refuse([dataclasses.replace(parity, loaded=0.01)], form)
     refuse([parity], form)
     similarities = []
     for way in (network, load(file)):
@@ -170,6 +184,55 @@ def test_the_ranked_lists_and_figures_are_the_run_s(network, trained, tmp_path):
     order = np.argsort(-similarities[1], axis=1, kind="stable")
     ranked = np.take_along_axis(similarities[0], order, axis=1)  # falls, but for what float32 cannot tell apart
     assert np.diff(ranked, axis=1).max() < 1e-5 and np.ptp(ranked, axis=1).min() > 1e-3
+
+
+@pytest.mark.parametrize("damaged", [b'{"feed": 3, "run": {}, "precision": "half"}', b"[]", b"3", b"[" * 100_000])
+def test_metadata_that_holds_something_else(tmp_path, damaged):
+    (tmp_path / "net.onnx").write_bytes(entry("reid", damaged))
+    with pytest.raises(InputError, match="net.onnx: its metadata 'reid' is not what"):
+        read_carried(tmp_path / "net.onnx")
+
+
+def entry(key, value):
+    """A key and a text in Protocol Buffers' wire format."""
+    length, size = b"", len(value)
+    while size > 127:
+        length, size = length + bytes([size & 127 | 128]), size >> 7
+    return b"\x0a" + bytes([len(key)]) + key.encode() + b"\x12" + length + bytes([size]) + value
+
+
+def test_a_data_set_without_cameras_is_compared_under_its_protocol(network, trained, tmp_path):
+    data = build.roots(trained[0]).dataset("market1501", ["query", "gallery"])
+    splits = {name: dataclasses.replace(part, camids=np.zeros_like(part.camids)) for name, part in data.splits.items()}
+    data = dataclasses.replace(data, card=data.card.under("any-camera"), splits=splits)
+    form = Form("openvino")
+    parity = compare(network, written(network, form, tmp_path), form, data)
+    assert parity.exported == parity.original and parity.original.mAP > 0
+
+
+def test_a_run_of_euclidean_distance_is_told_why_it_differs(network, trained, tmp_path):
+    data = build.roots(trained[0]).dataset("market1501", ["query", "gallery"])
+    form = Form("openvino")
+    parity = compare(network, written(network, form, tmp_path), form, data)
+    apart = dataclasses.replace(parity, exported=dataclasses.replace(parity.exported, mAP=parity.original.mAP - 0.1))
+    with pytest.raises(InputError, match="not kept: .*exported ones have length 1: evaluation.distance=cosine"):
+        refuse([apart], form, "euclidean")
+
+
+@pytest.mark.parametrize("square", [None, 40])
+def test_features_of_the_loaded_file_are_compared_too(network, trained, tmp_path, monkeypatch, square):
+    data = build.roots(trained[0]).dataset("market1501", ["query", "gallery"])
+    form = Form("openvino", square=square)
+    file = written(network, form, tmp_path)
+    assert abs(compare(network, file, form, data).loaded) < 1e-6
+
+    def other(name, testing):
+        loaded = load(name, ["threads=1"])
+        monkeypatch.setattr(loaded, "embed", lambda crops, embed=loaded.embed: embed([crop // 4 for crop in crops]))
+        return loaded
+
+    monkeypatch.setattr(parity_module, "open_graph", other)
+    assert compare(network, file, form, data).loaded > 1e-3
 
 
 def test_a_file_of_another_network_is_refused(network, standardised, trained, tmp_path):

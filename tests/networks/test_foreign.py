@@ -19,7 +19,7 @@ from tiny_onnx import FEED, describe, mean_colours, onnx, save_onnx, typed
 from reid.data.images import read_image
 from reid.data.unlabelled import read_unlabelled
 from reid.errors import InputError
-from reid.networks import load
+from reid.networks import graphs, load
 from reid.networks.description import Description, digest, find_description, read_description
 from reid.networks.graphs import Graph
 
@@ -95,6 +95,38 @@ def test_from_several_threads(file):
         thread.join()
     for own in found:
         np.testing.assert_allclose(own[:, 0], np.arange(100), rtol=1e-6)
+
+
+def test_an_interrupt_leaves_no_hang(file, monkeypatch):
+    describe(file, output="flat")
+    model, images, rows = load(file, ["threads=1"]), [IMAGE] * 9, []
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    def work():
+        with monkeypatch.context() as patched:
+            patched.setattr(graphs._Compiled, "result", interrupted)
+            for _ in range(3):
+                with pytest.raises(KeyboardInterrupt):
+                    model.embed(images)
+        rows.append(model.embed(images))
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    thread.join(60)
+    assert not thread.is_alive() and rows[0].shape == (9, 4)
+
+
+def test_a_batch_that_comes_alone_has_all_cores(file):
+    describe(file, output="flat")
+    model = load(file, ["threads=2"])
+    many = model.embed([IMAGE, IMAGE])
+    file.write_bytes(b"another file by now")
+    np.testing.assert_allclose(model.embed([IMAGE])[0], many[0], rtol=1e-6)
+    lone, streams = (requests.compiled.network for requests in (model._runner._lone, model._runner._many))
+    assert (lone.get_property("NUM_STREAMS"), lone.get_property("INFERENCE_NUM_THREADS")) == (1, 2)
+    assert streams.get_property("NUM_STREAMS") == 2
 
 
 def test_three_ways_to_name_it(file, tmp_path, monkeypatch):
