@@ -42,9 +42,19 @@ def resolve(kind: Kind, name: str) -> Path:
             if candidate.is_file():
                 return candidate
     choices = bundled_names(kind)
-    close = difflib.get_close_matches(Path(name).name.removesuffix(".yaml"), choices, n=1)
-    hint = f" did you mean {close[0]!r}?" if close else ""
+    hint = meant(name, choices)
+    if kind == "datasets":
+        raise InputError(
+            f"{name!r}: no such file or folder, nor one of the bundled datasets;{hint} choices: {', '.join(choices)}, "
+            "the path of a folder of images, of a CSV file or of a card"
+        )
     raise InputError(f"{name!r} is neither a file nor one of the bundled {kind};{hint} choices: {', '.join(choices)}")
+
+
+def meant(name: str, choices: list[str]) -> str:
+    """A guess in words, where one of the ``choices`` is much like a bare word; a path means itself."""
+    close = difflib.get_close_matches(name.removesuffix(".yaml"), choices, n=1, cutoff=0.75)
+    return f" did you mean {close[0]!r}?" if close and len(Path(name).parts) == 1 else ""
 
 
 def data_root(root: str | Path | None) -> Path:

@@ -149,6 +149,8 @@ def test_a_bad_frame_crop_or_feature_is_named(frame):
         reid.Model(Blind())(frame, [[0, 0, 5, 5]])
     with pytest.raises(reid.InputError, match="nowhere"):
         reid.load("nowhere")
+    with pytest.raises(reid.InputError, match=r"overrides: 'device=cpu' is a text; expected a list of them: \['dev"):
+        reid.load("nowhere", "device=cpu")
 
 
 def test_figures_are_those_of_the_command(trained, capsys):

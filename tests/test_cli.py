@@ -374,7 +374,9 @@ def test_bad_checkpoints_and_runs(tiny, tmp_path, capsys):
         "market1501",
     )
     fails(capsys, "runs/r: holds a run of another config", *train, "seed=3")
-    fails(capsys, "runs/q: is neither a run's folder nor", "evaluate", "--model", "runs/q", "--targets", "market1501")
+    missing = "runs/q: no such folder or file; --model takes a run's folder, a checkpoint of torchreid or fast-reid ("
+    fails(capsys, missing, "evaluate", "--model", "runs/q", "--targets", "market1501")
+    fails(capsys, "--model takes a run's folder\n", "adapt", "--model", "runs/q", "--data", "market1501")
     fails(capsys, "would change what was trained", "evaluate", "--model", "runs/r", "--targets", "market1501", "seed=4")
     assert Path("runs/r/results.json").read_bytes() == results
 
@@ -437,11 +439,16 @@ def test_adabn_and_a_folder_of_images_without_labels(tiny, market, capsys):
     targets = json.loads(Path("runs/r/results.json").read_text())["targets"]
     assert [own["adabn"] and own["adabn"]["images"] for own in targets.values()] == [None, 48, 38]
     assert len({own["mAP"] for own in targets.values()}) == 3
-    fails(capsys, "nowhere", "evaluate", "--model", "runs/r", "--targets", "market1501", "--adabn", "nowhere")
+    missing = "'crops/labelled': no such file or folder, nor one of the bundled datasets; choices: "
+    tested = ["evaluate", "--model", "runs/r", "--targets", "market1501"]
+    fails(capsys, missing, *tested, "--adabn", "crops/labelled")
+    fails(capsys, "the path of a folder of images", "divergence", "--model", "runs/r", "--readiness", "crops/labelled")
     fails(capsys, "keep_epochs=true", "evaluate", "--model", "runs/r", "--targets", "market1501", "--oracle")
     both = ["--oracle", "--adabn", "market1501"]
     fails(capsys, "give one of the two", "evaluate", "--model", "runs/r", "--targets", "market1501", *both)
-    fails(capsys, "'' is", "evaluate", "--model", "runs/r", "--targets", "market1501", "--adabn", "")
+    fails(
+        capsys, "'': no such file or folder", "evaluate", "--model", "runs/r", "--targets", "market1501", "--adabn", ""
+    )
 
 
 def test_divergence_and_readiness(tiny, market, tmp_path, capsys):
@@ -543,3 +550,32 @@ def test_random_splits_are_one_target(tiny, tmp_path, capsys):
     queries = pd.read_parquet("runs/r/targets/two/queries.parquet")
     assert queries.groupby("trial")["ap"].mean().tolist() == pytest.approx([one["mAP"] for one in own["trials"]])
     fails(capsys, "two@0", "train", "--cfg", "market_bn.yaml", *tiny, "data.source=two.yaml")
+
+
+@pytest.mark.parametrize(
+    ("command", "taken"),
+    [
+        (["evaluate"], 4),
+        (["cross-domain"], 4),
+        (["embed"], 3),
+        (["search", "query"], 3),
+        (["search", "forget"], 3),
+        (["gallery"], 3),
+        (["divergence"], 2),
+        (["adapt"], 0),
+        (["export"], 0),
+    ],
+)
+def test_model_s_help_names_the_kinds_that_a_command_takes(command, taken, capsys):
+    with pytest.raises(SystemExit):
+        main([*command, "--help"])
+    words = " ".join(capsys.readouterr().out.split())
+    kinds = [
+        "checkpoint of torchreid or fast-reid (.pth",
+        "timm:NAME",
+        "an .onnx or .xml file (",
+        "images (.npz, .parquet)",
+    ]
+    assert "a run's folder" in words and [kind in words for kind in kinds] == [
+        number < taken for number in range(len(kinds))
+    ]

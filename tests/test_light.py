@@ -40,3 +40,19 @@ def test_an_error_in_a_config_s_values_is_told_before_torch_is_loaded(override: 
     command = f"assert main(['train', '--cfg', 'sites_bn.yaml', '{override}']) == 2"
     packages, words = loaded("from reid.cli import main", command)
     assert message in words and packages == {"pydantic"}
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["evaluate", "--model", "runs/q", "--targets", "plaza"], "runs/q: no such folder or file"),
+        (["cross-domain", "--models", "runs/q", "--targets", "plaza"], "runs/q: no such folder or file"),
+        (["search", "query", "--model", "runs/q", "a.jpg"], "runs/q: no such folder or file"),
+        (["embed", "--model", "runs/q", "a.jpg", "--output", "f.npz"], "runs/q: no such folder or file"),
+        (["adapt", "--model", ".", "--data", "no/such"], "'no/such': no such file or folder"),
+        (["divergence", "--model", ".", "--readiness", "no/such"], "'no/such': no such file or folder"),
+    ],
+)
+def test_what_is_not_there_is_told_before_torch_is_loaded(words: list[str], message: str) -> None:
+    packages, told = loaded("from reid.cli import main", f"assert main({words}) == 2")
+    assert message in told and "torch" not in packages

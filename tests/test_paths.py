@@ -39,3 +39,12 @@ def test_the_package_s_own_folder_comes_before_its_parent_s(tmp_path: Path, monk
 def test_unknown_names_list_the_choices(name: str) -> None:
     with pytest.raises(InputError, match=r"choices: .*market1501"):
         paths.resolve("datasets", name)
+
+
+@pytest.mark.parametrize(
+    ("name", "guess"),
+    [("markt1501", "market1501"), ("market1501.yml", "market1501"), ("labelled", None), ("crops/market150", None)],
+)
+def test_only_a_word_much_like_a_bundled_name_is_taken_for_it(name: str, guess: str | None) -> None:
+    hint = paths.meant(name, paths.bundled_names("datasets"))
+    assert hint == (f" did you mean {guess!r}?" if guess else "")

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING
 
 from reid.commands.command import Command
 from reid.commands.networks import compare_networks
-from reid.commands.shared import MODEL, add_overrides, add_protocol, check_targets, count, split_overrides, with_sources
+from reid.commands.shared import add_overrides, add_protocol, check_targets, count, split_overrides, with_sources
 from reid.data.names import counted
 from reid.errors import InputError
 from reid.files import write_atomically
+from reid.networks import ANY
 
 if TYPE_CHECKING:
     from reid.evaluation.entries import Entry, Failure
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 def cross_domain_arguments(parser: argparse.ArgumentParser) -> None:
     what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--models", nargs="+", metavar="WHAT", help=f"networks as they are, each {MODEL}")
+    what.add_argument("--models", nargs="+", metavar="WHAT", help=f"networks as they are, each {ANY}")
     what.add_argument("--cfgs", nargs="+", metavar="FILE", help="config files, one a model and source")
     what.add_argument(
         "--benchmark", metavar="FILE", help="a grid: models x sources x targets x seeds (configs/benchmarks)"

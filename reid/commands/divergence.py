@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from reid.commands.command import Command
-from reid.commands.shared import add_overrides, split_overrides
+from reid.commands.shared import add_overrides, check_there, split_overrides
 from reid.errors import InputError
 from reid.files import write_atomically
+from reid.networks import MODULE
 
 
 def divergence_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,7 +20,7 @@ def divergence_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         metavar="WHAT",
         dest="models",
-        help="runs' folders, networks with stages",
+        help=f"networks with four stages, each {MODULE}",
     )
     parser.add_argument("--a", metavar="NAME", help="a data set, or a folder of images without labels")
     parser.add_argument("--b", metavar="NAME", help="another")
@@ -49,6 +50,7 @@ def divergence(arguments: argparse.Namespace) -> None:
         arguments.readiness and (arguments.b or arguments.by != "domain")
     ):
         raise InputError("divergence: give --a (and --b, --by), or --readiness alone")
+    check_there(models, [name for name in (arguments.a, arguments.b, arguments.readiness) if name], MODULE)
     if arguments.readiness:
         for model in models:
             _readiness(model, arguments.readiness, arguments.output, overrides)

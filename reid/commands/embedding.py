@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from reid.commands.command import Command
 from reid.commands.search.shared import tell_left_out
-from reid.commands.shared import split_overrides
+from reid.commands.shared import add_model, check_there, split_overrides
 from reid.errors import InputError
+from reid.networks import EMBEDDER
 
 if TYPE_CHECKING:
     from reid.data.reading import Roots
@@ -17,12 +18,7 @@ if TYPE_CHECKING:
 
 
 def embed_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--model",
-        required=True,
-        metavar="WHAT",
-        help="a network of any origin: a run's folder, an ONNX or OpenVINO file, a peer's checkpoint, timm:NAME",
-    )
+    add_model(parser, EMBEDDER)
     parser.add_argument(
         "data",
         nargs="+",
@@ -40,6 +36,8 @@ def embed_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def embed(arguments: argparse.Namespace) -> None:
+    check_there([arguments.model], takes=EMBEDDER)
+
     from reid.gallery.embedding import embed_to_file, items_of
     from reid.networks import load
     from reid.networks.features_file import check_suffix

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reid.commands.command import Command
-from reid.commands.shared import add_model, add_overrides, add_protocol, split_overrides
+from reid.commands.shared import add_model, add_overrides, add_protocol, check_there, split_overrides
 
 if TYPE_CHECKING:
     from reid.config import Config
@@ -31,10 +31,12 @@ def evaluate_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def evaluate(arguments: argparse.Namespace) -> None:
+    targets, overrides = split_overrides(arguments.targets, arguments.overrides)
+    check_there([arguments.model], [*targets, *([] if arguments.adabn is None else [arguments.adabn])])
+
     from reid.evaluation.adapted import adapted
     from reid.evaluation.subject import subject_of
 
-    targets, overrides = split_overrides(arguments.targets, arguments.overrides)
     subject = subject_of(arguments.model, overrides).under(arguments.protocol)
     if arguments.adabn is not None:
         subject = adapted(subject, arguments.adabn)

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reid.commands.command import Command
-from reid.commands.shared import add_overrides, split_overrides
+from reid.commands.shared import add_model, add_overrides, check_there, split_overrides
 from reid.errors import InputError
+from reid.networks import RUN
 from reid.report.table import align
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ SIDES = (16, 1024)
 
 
 def export_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--model", required=True, metavar="RUN", help="a run's folder")
+    add_model(parser, RUN)
     parser.add_argument("--format", required=True, choices=SUFFIXES, help="of the file")
     parser.add_argument(
         "--output", required=True, type=Path, metavar="FILE", help="ends in .onnx, or in .xml (OpenVINO)"
@@ -66,13 +67,15 @@ def _side(text: str) -> int:
 
 
 def export(arguments: argparse.Namespace) -> None:
+    targets, overrides = split_overrides(arguments.targets, arguments.overrides)
+    check_there([arguments.model], targets, RUN)
+
     from reid.engine import build
     from reid.networks import export as exporting
     from reid.networks import load
     from reid.networks.parity import compare, refuse, speeds
     from reid.networks.trained import TrainedNetwork
 
-    targets, overrides = split_overrides(arguments.targets, arguments.overrides)
     output: Path = arguments.output
     if output.suffix != SUFFIXES[arguments.format]:
         raise InputError(f"--output: {output} does not end in {SUFFIXES[arguments.format]}, as {arguments.format} does")
@@ -151,15 +154,21 @@ def parity_table(parities: Sequence[Parity], form: Form) -> str:
             add(parity.target, "run", parity.plain)
         add(parity.target, f"run{fed}", parity.original)
         name = f"{form.format}, {form.precision}{fed}"
-        add(parity.target, name, parity.exported, f"{100 * parity.difference:+.3f}", f"{parity.furthest:.1e}")
+        add(parity.target, name, parity.exported, _signed(100 * parity.difference), f"{parity.furthest:.1e}")
     return align(lines)
+
+
+def _signed(value: float) -> str:
+    """To three digits, a zero without a sign."""
+    text = f"{value:+.3f}"
+    return text if float(text) else text[1:]
 
 
 def speed_table(run: Speed, file: Speed, threads: int | None) -> str:
     """Of both: one crop at a time, and many."""
     on = f"{threads} thread{'s' if threads > 1 else ''}" if threads else "all cores"
     lines = [[on, "ms for one crop", "crops a second"]]
-    for name, speed in (("run, eager", run), ("exported", file)):
+    for name, speed in (("the run, in torch", run), ("exported", file)):
         lines.append([name, f"{speed.latency:.2f}", f"{speed.rate:.0f}"])
     return align(lines)
 

@@ -9,15 +9,17 @@ from functools import partial
 from pathlib import Path
 
 from reid.commands.command import Command
-from reid.commands.search.shared import add_model, add_store, calibration_of
+from reid.commands.search.shared import add_store, calibration_of
+from reid.commands.shared import add_model, check_there
 from reid.errors import InputError
+from reid.networks import EMBEDDER
 
 TOKEN = "REID_GALLERY_TOKEN"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     add_store(parser)
-    add_model(parser)
+    add_model(parser, EMBEDDER)
     parser.add_argument(
         "--calibration", type=Path, metavar="JSON", help="thresholds (default: those kept with the gallery)"
     )
@@ -38,6 +40,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
+    check_there([arguments.model], takes=EMBEDDER)
     from reid.gallery.audit import AuditLog
     from reid.gallery.location import open_store
     from reid.gallery.retention import drop_expired

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from reid.commands.shared import split_overrides
+from reid.commands.shared import check_there, split_overrides
 from reid.errors import InputError
 from reid.files import write_atomically
 
@@ -44,10 +44,12 @@ def compare_networks(
             being done, after those that were.
         RuntimeError: likewise, where other input would not mend it.
     """
+    names, overrides = split_overrides(models, overrides)
+    check_there(names, targets)
+
     from reid.commands.comparing import raise_failures
     from reid.data.reading import tables_kept
 
-    names, overrides = split_overrides(models, overrides)
     with tables_kept():
         networks = _opened(names, targets, overrides, protocol)
         rows: list[Row] = []

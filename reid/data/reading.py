@@ -16,7 +16,7 @@ from reid.data.card import choices, draw_halves, load_card, trials
 from reid.data.layouts import Row, Scan, pictures_below, scan_split, unread_pictures
 from reid.data.manifest import scan_manifest
 from reid.data.names import numbers, refuse_twins, refuse_unwritable, some, whole
-from reid.data.samples import DataSet, Samples, matchless
+from reid.data.samples import DataSet, Samples, label_of, matchless
 from reid.data.schema import SPLITS, Card, Drawn, Protocol
 from reid.errors import InputError
 
@@ -68,7 +68,8 @@ def read_dataset(card: Card, data_root: Path, sites_root: Path, splits: Sequence
         rows = [row for row, kept in zip(rows, keep, strict=True) if kept]
         if not rows:
             raise InputError(f"card {card.name}, split {name}: empty in {root}: {reason} only")
-        tables[name] = Samples(root, tuple(row.name for row in rows), pids[keep], camids[keep])
+        title = f"{label_of(card, version)} ({name})"
+        tables[name] = Samples(root, tuple(row.name for row in rows), pids[keep], camids[keep], title)
         sizes[name] = [row.size for row in rows]
     if "query" in tables and "gallery" in tables:
         _check_test(card, root, scans, tables["query"], tables["gallery"])

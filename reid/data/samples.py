@@ -20,6 +20,12 @@ class Samples:
     names: tuple[str, ...]  # posix, relative to root
     pids: NDArray[np.int64]
     camids: NDArray[np.int64]
+    caption: str = ""  # what a reader knows them by, such as data set and split
+
+    @property
+    def title(self) -> str:
+        """For progress bars: what they are known by, else the folder's name."""
+        return self.caption or self.root.name
 
     def __len__(self) -> int:
         return len(self.names)
@@ -65,15 +71,20 @@ class DataSet:
     @property
     def label(self) -> str:
         """What results are filed under: the name, and the release or the random split where there are several."""
-        if self.card.trials is not None:
-            return f"{self.name}@{self.card.trial}"
-        return f"{self.name}@{self.version}" if self.card.versions else self.name
+        return label_of(self.card, self.version)
 
     @property
     def title(self) -> str:
         """The name for a reader: with the release and the random split."""
         split = "" if self.card.trial is None else f"random split {self.card.trial}"
         return " ".join(part for part in (self.name, self.version, split) if part)
+
+
+def label_of(card: Card, version: str | None) -> str:
+    """The card's name, with the random split or the release where there are several."""
+    if card.trials is not None:
+        return f"{card.name}@{card.trial}"
+    return f"{card.name}@{version}" if card.versions else card.name
 
 
 def matchless(query: Samples, gallery: Samples, cross_camera_only: bool = True) -> NDArray[np.bool_]:
@@ -114,4 +125,4 @@ def concatenate(parts: Sequence[Samples]) -> Samples:
         numbers |= dict(zip(part.names, zip(part.pids.tolist(), part.camids.tolist(), strict=True), strict=True))
     names = sorted(numbers)
     pids, camids = np.array([numbers[name] for name in names], dtype=np.int64).T
-    return Samples(parts[0].root, tuple(names), pids, camids)
+    return Samples(parts[0].root, tuple(names), pids, camids, " + ".join(dict.fromkeys(part.title for part in parts)))

@@ -14,6 +14,8 @@ from reid.data.samples import Samples, concatenate
 from reid.errors import InputError
 from reid.paths import bundled_names
 
+FOLDER = " (folder)"  # ends the label of a folder, which a data set may share its name with
+
 
 def images_of(roots: Roots, name: str, training: bool) -> tuple[str, Samples]:
     """Label and images of a folder, whatever its layout, or of a data set: its training split where ``training`` and
@@ -28,7 +30,7 @@ def images_of(roots: Roots, name: str, training: bool) -> tuple[str, Samples]:
         samples = read_unlabelled(Path(name))
         for path in (Path(name).resolve(), *samples.paths):
             refuse_unwritable(str(path))
-        return f"{Path(name).resolve().name} (folder)", samples
+        return Path(name).resolve().name + FOLDER, samples
     card = load_card(name)
     known = card.splits or roots.table(card, None).splits
     data = roots.read(card, ["train"] if training and "train" in known else ["query", "gallery"])

@@ -75,7 +75,7 @@ class Extractor:
             InputError: an image that cannot be read.
         """
         loaded = batches(ImageDataset(samples.paths, self.transform), draws, self.workers)
-        title = f"{name} of {samples.root.name}"
+        title = f"{name} of {samples.title}"
         for batch in track(loaded, name=title, unit="batch", total=len(draws), shown=progress):
             inputs = batch.images.to(self.placement.device, non_blocking=True, memory_format=torch.channels_last)
             yield Batch(inputs, batch.indices)

@@ -17,7 +17,7 @@ from typing import Any
 
 from torch import nn
 
-from reid.data.unlabelled import images_of
+from reid.data.unlabelled import FOLDER, images_of
 from reid.engine.adabn import adapt
 from reid.engine.checkpoint import CONFIG_FILE, FILE, LOG_FILE, network_file, read_progress, save_model
 from reid.engine.code import features_code
@@ -138,8 +138,8 @@ def _refuse_another(folder: Path, record: dict[str, Any]) -> None:
 
 
 def _plain(label: str) -> str:
-    """A data set's label as the end of a folder's name."""
-    return re.sub(r"[^\w.-]+", "_", label).strip("_")
+    """A data set's label, or the folder's name in one, as the end of a folder's name."""
+    return re.sub(r"[^\w.-]+", "_", label.removesuffix(FOLDER)).strip("_")
 
 
 def _content(path: Path) -> bytes:

@@ -143,9 +143,14 @@ class Named(NamedTuple):
 
 @torch.inference_mode()
 def moments(
-    extractor: Extractor, backbone: Staged, samples: Samples, progress: bool = True, origin: str = "moments"
+    extractor: Extractor,
+    backbone: Staged,
+    samples: Samples,
+    progress: bool = True,
+    origin: str = "moments",
+    name: str = "moments",
 ) -> Moments:
-    """Moments of ``samples`` by identity; the backbone must be in evaluation mode.
+    """Moments of ``samples`` by identity, under a bar of that name; the backbone must be in evaluation mode.
 
     Raises:
         InputError: an image that cannot be read, or maps that hold no numbers, with the origin named.
@@ -153,7 +158,7 @@ def moments(
     pids, groups = np.unique(samples.pids, return_inverse=True)
     stages: tuple[Parts, ...] = ()
     draws = evaluation_draws(len(samples), extractor.batch_size)
-    for inputs, rows in extractor.batches(samples, draws, "moments", progress):
+    for inputs, rows in extractor.batches(samples, draws, name, progress):
         with extractor.placement.autocast():
             maps = backbone.stages(inputs)
         stages = stages or tuple(Parts.none(len(pids), stage.shape[1]) for stage in maps)
@@ -197,7 +202,8 @@ def cached_moments(
             log.warning(f"{error}; computed again")
     if (trained := subject.trained) is not None:
         refuse_training_images(subject.testing.roots, trained.sources, targets, trained.fingerprint)
-    computed = moments(*staged(subject.network), samples, progress, origin)
+    name = f"{subject.network.origin.name}: moments"
+    computed = moments(*staged(subject.network), samples, progress, origin, name)
     computed.save(path)
     return computed
 

@@ -8,11 +8,21 @@ from typing import TYPE_CHECKING, Any
 
 from reid.errors import InputError
 from reid.networks.base import Network, Origin
+from reid.paths import bundled_names, meant
 
 if TYPE_CHECKING:
     from reid.engine.extract import Testing
 
-__all__ = ["PEERS", "Network", "Origin", "default_testing", "load"]
+__all__ = ["PEERS", "Network", "Origin", "default_testing", "load", "refuse_missing"]
+
+# What --model takes, in words: runs; what is a torch module; what embeds crops; everything.
+RUN = "a run's folder"
+MODULE = f"{RUN}, a checkpoint of torchreid or fast-reid (.pth, .tar, .safetensors, ...), timm:NAME"
+EMBEDDER = (
+    f"{MODULE}, an .onnx or .xml file (exported by this project, or with a YAML beside it that describes it), such a "
+    "YAML or a bundled one's name"
+)
+ANY = f"{EMBEDDER}, or features of images (.npz, .parquet)"
 
 TESTED = (
     "device",
@@ -54,6 +64,9 @@ def load(name: str | Path, overrides: Sequence[str] = ()) -> Network:
     Raises:
         InputError: naming what is missing or wrong.
     """
+    if isinstance(overrides, str):
+        raise InputError(f"overrides: {overrides!r} is a text; expected a list of them: [{overrides!r}]")
+    refuse_missing(str(name))
     path = Path(name)
     if path.is_dir():
         from reid.networks.trained import open_run
@@ -62,12 +75,33 @@ def load(name: str | Path, overrides: Sequence[str] = ()) -> Network:
     return open_foreign(str(name), default_testing(overrides))
 
 
+def refuse_missing(name: str, takes: str = ANY) -> None:
+    """Refuse a network's name where nothing has it; a look at the file system alone, without torch.
+
+    Args:
+        takes: what may be named, in words.
+
+    Raises:
+        InputError: there is no such folder or file, and no bundled description of that name.
+    """
+    bundled = bundled_names("configs/foreign")
+    if name.startswith("timm:") or name.removesuffix(".yaml") in bundled:
+        return
+    try:
+        if any(text and Path(text).expanduser().exists() for text in (name, name.rpartition(":")[2])):  # KIND:FILE
+            return
+    except (OSError, RuntimeError, ValueError) as error:  # too long a name, an unknown user's home
+        raise InputError(f"{name!r} is no path: {error}") from None
+    raise InputError(f"{name}: no such folder or file;{meant(name, bundled)} --model takes {takes}")
+
+
 def open_foreign(name: str, testing: Testing) -> Network:
     """A network that this project did not train, by name (see :func:`load`).
 
     Raises:
         InputError: naming what is missing or wrong.
     """
+    refuse_missing(name)
     if name.startswith("timm:"):
         from reid.networks.from_timm import open_timm
 
@@ -82,13 +116,8 @@ def open_foreign(name: str, testing: Testing) -> Network:
         from reid.networks.peers import open_checkpoint
 
         return open_checkpoint(name, testing)
-    from reid.networks.description import find_description
     from reid.networks.foreign import open_graph
 
-    try:
-        find_description(name)
-    except InputError as error:
-        raise InputError(f"{name}: is neither a run's folder nor a foreign network: {error}") from None
     return open_graph(name, testing)
 
 

@@ -126,7 +126,7 @@ class ForeignNetwork:
 
         images = ImageDataset(samples.paths, Fit(self._description))  # type: ignore[arg-type]  # a Transform in all but name
         draws = evaluation_draws(len(samples), self._loaded)
-        name = f"features of {samples.root.name}"
+        name = f"{self.origin.name}: features of {samples.title}"
         loaded = track(batches(images, draws, self._workers), name=name, unit="batch", total=len(draws), shown=progress)
         size = self._runner.batch
         fitted = (batch.images.numpy() for batch in loaded)

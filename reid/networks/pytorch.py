@@ -44,7 +44,7 @@ class TorchNetwork:
         return self.extractor.embed(crops) if len(crops) else np.empty((0, self.origin.width), np.float32)
 
     def extract(self, samples: Samples, progress: bool = True) -> np.ndarray:
-        return self.extractor.extract(samples, progress=progress)
+        return self.extractor.extract(samples, f"{self.origin.name}: features", progress)
 
 
 class Staged(Protocol):

@@ -8,8 +8,10 @@ pytest.importorskip("onnx", reason="onnx is not installed (pip install -e '.[dev
 pytest.importorskip("openvino", reason="openvino is not installed (pip install -e '.[dev]')")
 
 from reid.cli import main
+from reid.commands.exporting import parity_table
 from reid.networks import load
-from reid.networks.parity import TOLERANCE
+from reid.networks.export import Form
+from reid.networks.parity import TOLERANCE, Figures, Parity
 
 
 def line(folder, *more, format="openvino", output="out/person.xml"):
@@ -24,7 +26,7 @@ def test_a_run_becomes_a_file(trained, capsys):
     for words in (
         "| market1501 |",
         "openvino, float32 |",
-        "run, eager |",
+        "the run, in torch |",
         "exported ",
         "1 thread ",
         "written: out/person.xml",
@@ -36,6 +38,14 @@ def test_a_run_becomes_a_file(trained, capsys):
     printed = capsys.readouterr().out
     assert "run, squashed to 40 |" in printed and "onnx, half, squashed to 40 |" in printed
     assert {path.name for path in folder.parents[1].joinpath("out").iterdir()} == {"person.xml", "person.bin", "p.onnx"}
+
+
+def test_a_difference_of_nothing_has_no_sign():
+    run = Figures(0.5, 0.5)
+    table = parity_table(
+        [Parity("a", run, Figures(0.5 + d, 0.5), None, 0.0) for d in (-1e-9, 1e-9, -1e-4)], Form("onnx")
+    )
+    assert [line.split(" | ")[-2].strip() for line in table.splitlines()[3::2]] == ["0.000", "0.000", "-0.010"]
 
 
 def test_int8_is_calibrated_on_the_source(trained, monkeypatch):

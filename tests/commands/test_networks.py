@@ -41,7 +41,9 @@ def test_a_run_and_networks_of_other_origin_in_one_table(networks, people, capsy
     folder, files, overrides = networks
     arguments = command([files[0], folder, files[1]], ["market1501", people], overrides)
     assert main(arguments) == 0
-    out = capsys.readouterr().out
+    out, bars = capsys.readouterr()
+    for name in ("grey", folder.name, "colours"):
+        assert f"{name}: features of market1501 (query)" in bars and f"{name}: features of people (gallery)" in bars
     assert sorted(path.name for path in Path("out").iterdir()) == [
         "gap.png", "queries.parquet", "results.csv", "table.md",
     ]  # fmt: skip

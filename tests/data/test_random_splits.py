@@ -117,6 +117,7 @@ def test_every_trial_is_another_data_set(tmp_path: Path) -> None:
     assert [card.trial for card in cards] == list(range(10))
     sets = [read(card, tmp_path) for card in cards]
     assert [data.label for data in sets] == [f"viper@{trial}" for trial in range(10)]
+    assert sets[3].splits["query"].title == "viper@3 (query)"
     assert len({data.fingerprint for data in sets}) == 10
     assert read("viper@4", tmp_path).fingerprint == sets[4].fingerprint
 

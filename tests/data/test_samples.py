@@ -1,5 +1,6 @@
 """Tables of a data set: which queries have a possible match."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -51,5 +52,6 @@ def test_an_image_of_two_splits_stands_there_once() -> None:
     query, gallery = samples("/d", [(1, 1), (2, 1)]), samples("/d", [(1, 1), (2, 1), (3, 2)])
     both = concatenate([query, gallery])
     assert both.names == gallery.names and both.pids.tolist() == [1, 2, 3] and both.camids.tolist() == [1, 1, 2]
+    assert both.title == "d" and concatenate([replace(query, caption="d (query)"), gallery]).title == "d (query) + d"
     other = concatenate([query, samples("/d", [(7, 3)], prefix="g")])
     assert other.names == ("0.jpg", "1.jpg", "g0.jpg") and other.pids.tolist() == [1, 2, 7]

@@ -329,7 +329,7 @@ def test_a_finished_run_is_not_taken_for_one_on_other_data(tiny, tmp_path):
 
 def test_a_run_of_other_code_is_said_to_be_one_and_its_figures_are_made_anew(tiny, monkeypatch, caplog):
     from reid.engine import train as module
-    from reid.evaluation import evaluate, keys
+    from reid.evaluation import evaluate, provenance
 
     config = load_config("market_bn.yaml", [*tiny, "optim.steps=2"])
     folder = train(config, progress=False)
@@ -347,7 +347,7 @@ def test_a_run_of_other_code_is_said_to_be_one_and_its_figures_are_made_anew(tin
     assert again["code_digests"] == before["code_digests"] | {"figures": "0" * 12}
     assert now[0] == written[0] and now[1] != written[1]
 
-    monkeypatch.setattr(keys, "features_code", lambda: "1" * 12)  # another pooling: nothing stands
+    monkeypatch.setattr(provenance, "features_code", lambda: "1" * 12)  # another pooling: nothing stands
     evaluate_run(config, folder, ["market1501"], progress=False)
     assert (place / "query.npz").stat().st_mtime_ns != written[0]
 

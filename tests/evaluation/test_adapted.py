@@ -51,7 +51,7 @@ def test_its_features_and_figures_are_those_of_evaluate_adabn_bit_for_bit(traine
     passing = evaluate(adapted(subject, str(site), progress=False), ["market1501"], progress=False)["targets"]
     before = content(folder)
     kept = keep_adapted(subject, str(site), progress=False)
-    assert kept == folder.with_name(f"{folder.name}_adabn_door_folder") and content(folder) == before
+    assert kept == folder.with_name(f"{folder.name}_adabn_door") and content(folder) == before
     results = evaluate(subject_of(kept), ["market1501"], progress=False)
     (own,), (expected,) = results["targets"].values(), passing.values()
     assert {key: own[key] for key in FIGURES} == {key: expected[key] for key in FIGURES}
@@ -116,10 +116,16 @@ def test_what_cannot_be_adapted_is_named_and_leaves_nothing(trained, site, tmp_p
 
     write_image(tmp_path / "one" / "1.png", 1, 1, size=(32, 16))
     fails("1 image; statistics of a batch need two", "--model", folder, "--data", tmp_path / "one")
-    fails("'nowhere' is", "--model", folder, "--data", "nowhere")
+    fails("'nowhere': no such file or folder", "--model", folder, "--data", "nowhere")
     fails("would change what was trained", "--model", folder, "--data", site, "optim.lr=1")
     fails("is not of the form key=value", "--model", folder, "--data", site, "more")
-    fails("nothing.onnx: no such file", "--model", "nothing.onnx", "--data", site)
+    fails(
+        "nothing.onnx: no such folder or file; --model takes a run's folder\n",
+        "--model",
+        "nothing.onnx",
+        "--data",
+        site,
+    )
     (site / "3.png").write_bytes(b"\xff" * 100)
     fails("3.png: not a readable image", "--model", folder, "--data", site)
     (site / "3.png").unlink()
@@ -170,7 +176,8 @@ def test_a_run_chosen_on_held_out_people_keeps_the_chosen_network(tiny, site):
 def test_gallery_and_divergence_take_it_as_a_network_of_its_own(trained, site, capsys):
     _, folder = trained
     assert main(["adapt", "--model", str(folder), "--data", str(site), "--output", "runs/kept"]) == 0
-    assert capsys.readouterr().out == "adapted: runs/kept\n"
+    words = "adapted to 7 images of door (folder): runs/kept\ntest it: python tools/evaluate.py --model runs/kept "
+    assert capsys.readouterr().out == words + "--targets NAME\n"
     assert main(["evaluate", "--model", "runs/kept", "--targets", "market1501"]) == 0
     assert "| market1501 (AdaBN door (folder)) (in-domain) |" in capsys.readouterr().out
     assert main(["cross-domain", "--models", str(folder), "runs/kept", "--targets", "market1501"]) == 0

@@ -381,8 +381,14 @@ def test_no_description_another_file_s_or_no_such_name(file, tmp_path):
     describe(file).rename(other.with_suffix(".yaml"))
     with pytest.raises(InputError, match=r"other.yaml: file: 'net.onnx' is not .*other.onnx"):
         load(other)
-    with pytest.raises(InputError, match=r"nothing: is neither a run's folder nor a foreign network.*choices: "):
+    with pytest.raises(
+        InputError, match=r"nothing: no such folder or file; --model takes a run's folder, .*parquet\)$"
+    ):
         load(tmp_path / "nothing")
+    with pytest.raises(InputError, match="no such folder or file; did you mean 'person-reidentification-retail-0265'?"):
+        load("person-reidentification-retail-265")
+    with pytest.raises(InputError, match="is no path"):
+        load("x" * 5000)
 
 
 def test_without_openvino_the_extra_is_named(file, monkeypatch):

@@ -7,6 +7,8 @@ import argparse
 from reid.commands.command import Command
 from reid.commands.search import add, calibrate, keep, query
 from reid.commands.search.shared import Action, add_store
+from reid.commands.shared import check_there
+from reid.networks import EMBEDDER
 
 ACTIONS = {
     "add": Action("Put images of people, or the people in a video, into the gallery.",
@@ -19,7 +21,7 @@ ACTIONS = {
                         "--model runs/sites_ibn_b_seed0 --source plaza --targets station street",
                         calibrate.arguments, calibrate.run),
     "forget": Action("Erase a person, an image or entries: features, thumbnails, names; the image files stay.",
-                     "--person plaza/17", keep.forget_arguments, keep.forget),
+                     "--person plaza/151", keep.forget_arguments, keep.forget),
     "update": Action("Name a person, or set the camera or the time of entries.",
                      "--id 17 18 --person P1", keep.update_arguments, keep.update),
     "retention": Action("Drop entries after a number of days, from now on and at once; the web page does it hourly.",
@@ -51,6 +53,7 @@ def search_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def search(arguments: argparse.Namespace) -> None:
+    check_there([arguments.model] if arguments.model else [], takes=EMBEDDER)
     arguments.action(arguments)
 
 

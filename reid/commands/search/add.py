@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reid.commands.search.shared import (
-    add_model,
     add_name,
     all_samples,
     dataset,
@@ -17,8 +16,9 @@ from reid.commands.search.shared import (
     origin_of,
     tell_left_out,
 )
-from reid.commands.shared import add_data_roots
+from reid.commands.shared import add_data_roots, add_model
 from reid.errors import InputError
+from reid.networks import EMBEDDER
 
 if TYPE_CHECKING:
     from reid.data.samples import DataSet
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    add_model(parser, required=False, but="; with --features only to check that they are of it")
+    add_model(parser, EMBEDDER, required=False, note="; with --features only to check that they are of it")
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--folder", type=Path, metavar="DIR", help="all images below a folder, of one --camera")
     what.add_argument(

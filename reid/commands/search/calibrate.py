@@ -6,13 +6,14 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
-from reid.commands.search.shared import add_model, dataset, tell_left_out
-from reid.commands.shared import add_data_roots
+from reid.commands.search.shared import dataset, tell_left_out
+from reid.commands.shared import add_data_roots, add_model
 from reid.files import write_atomically
+from reid.networks import EMBEDDER
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    add_model(parser)
+    add_model(parser, EMBEDDER)
     parser.add_argument("--source", required=True, metavar="NAME", help="labelled data set to choose thresholds on")
     parser.add_argument(
         "--targets", nargs="*", default=[], metavar="NAME", help="labelled data sets to measure the rates met on"

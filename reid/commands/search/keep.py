@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from reid.commands.search.shared import add_model, chosen, keep_index, origin_of, record
+from reid.commands.search.shared import add_checking_model, chosen, keep_index, origin_of, record
 from reid.errors import InputError
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def _add_choice(parser: argparse.ArgumentParser, person: str) -> None:
 
 
 def forget_arguments(parser: argparse.ArgumentParser) -> None:
-    add_model(parser, required=False)
+    add_checking_model(parser)
     _add_choice(parser, "--person")
     parser.add_argument("--yes", action="store_true", help="do not ask")
 
@@ -52,7 +52,7 @@ def _ask(question: str) -> None:
 
 
 def update_arguments(parser: argparse.ArgumentParser) -> None:
-    add_model(parser, required=False)
+    add_checking_model(parser)
     _add_choice(parser, "--of-person")
     parser.add_argument("--person", metavar="NAME", help="the person's new name; an empty one for not known")
     parser.add_argument("--camera", metavar="NAME", help="the new camera")
@@ -87,7 +87,7 @@ def update(arguments: argparse.Namespace) -> None:
 
 
 def retention_arguments(parser: argparse.ArgumentParser) -> None:
-    add_model(parser, required=False)
+    add_checking_model(parser)
     parser.add_argument("--days", required=True, metavar="N", help="a number of days, or none to keep all")
 
 
@@ -104,7 +104,7 @@ def retention(arguments: argparse.Namespace) -> None:
 
 
 def index_arguments(parser: argparse.ArgumentParser) -> None:
-    add_model(parser, required=False)
+    add_checking_model(parser)
     parser.add_argument(
         "--kind",
         choices=("auto", "flat", "rabitq", "sq8"),
@@ -134,7 +134,7 @@ def _local(store: Store, action: str) -> LocalStore:
 
 
 def stats_arguments(parser: argparse.ArgumentParser) -> None:
-    add_model(parser, required=False)
+    add_checking_model(parser)
 
 
 def stats(arguments: argparse.Namespace) -> None:
@@ -167,7 +167,7 @@ def stats(arguments: argparse.Namespace) -> None:
 
 
 def verify_arguments(parser: argparse.ArgumentParser) -> None:
-    add_model(parser, required=False)
+    add_checking_model(parser)
 
 
 def verify(arguments: argparse.Namespace) -> None:
@@ -184,7 +184,7 @@ def verify(arguments: argparse.Namespace) -> None:
 
 
 def export_arguments(parser: argparse.ArgumentParser) -> None:
-    add_model(parser, required=False)
+    add_checking_model(parser)
     parser.add_argument("file", type=Path, metavar="PARQUET", help="the file to write")
 
 
@@ -198,7 +198,7 @@ def export(arguments: argparse.Namespace) -> None:
 
 
 def import_arguments(parser: argparse.ArgumentParser) -> None:
-    add_model(parser, required=False)
+    add_checking_model(parser)
     parser.add_argument("file", type=Path, metavar="PARQUET", help="a file that export wrote")
 
 

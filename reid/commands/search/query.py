@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 from reid.commands.search.shared import (
     STORE,
     add_judging,
-    add_model,
     add_name,
     all_samples,
     calibration_of,
@@ -22,9 +21,10 @@ from reid.commands.search.shared import (
     record,
     tell_left_out,
 )
-from reid.commands.shared import add_data_roots
+from reid.commands.shared import add_data_roots, add_model
 from reid.errors import InputError
 from reid.files import write_atomically
+from reid.networks import EMBEDDER
 
 if TYPE_CHECKING:
     import numpy as np
@@ -37,7 +37,7 @@ MOST = 1000
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    add_model(parser)
+    add_model(parser, EMBEDDER)
     parser.add_argument("images", nargs="*", type=Path, metavar="IMAGE", help="crops of people, or folders of them")
     parser.add_argument("--data", metavar="NAME", help="instead: a --split of a data set; its labels give rank-1 too")
     parser.add_argument("--split", default="query", metavar="NAME", help="with --data (default: %(default)s)")
@@ -139,7 +139,7 @@ def _as_json(queries: Sequence[Entry], answers: Sequence[Answer]) -> list[dict[s
 
 
 def compare_arguments(parser: argparse.ArgumentParser) -> None:
-    add_model(parser)
+    add_model(parser, EMBEDDER)
     parser.add_argument("images", nargs=2, type=Path, metavar="IMAGE", help="two crops of people")
     add_judging(parser)
     parser.set_defaults(store=None)  # only where it is named

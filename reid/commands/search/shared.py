@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from reid.commands.shared import add_model
 from reid.errors import InputError
+from reid.networks import EMBEDDER
 
 if TYPE_CHECKING:
     from reid.data.samples import DataSet, Samples
@@ -42,17 +44,8 @@ def add_store(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_model(
-    parser: argparse.ArgumentParser, required: bool = True, but: str = "; here only to check that the gallery is of it"
-) -> None:
-    restriction = "" if required else but
-    parser.add_argument(
-        "--model",
-        required=required,
-        type=Path,
-        metavar="WHAT",
-        help=f"a run's folder, or a foreign ONNX / OpenVINO network by its YAML file or bundled name{restriction}",
-    )
+def add_checking_model(parser: argparse.ArgumentParser) -> None:
+    add_model(parser, EMBEDDER, required=False, note="; here only to check that the gallery is of it")
 
 
 def add_judging(parser: argparse.ArgumentParser) -> None:
