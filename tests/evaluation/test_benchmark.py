@@ -249,7 +249,7 @@ def test_configs_that_fail_leave_a_table_of_the_others(grid, tmp_path):
     assert "| market_bn" in done.stdout and "| bad" not in done.stdout
     assert list(pd.read_csv("out/results.csv")["model"]) == ["market_bn"] * 2
     alone = subprocess.run([*command[:-1], "bad.yaml", "--targets", "people", *overrides], capture_output=True)
-    assert alone.returncode == 2 and b"error: 1 of 1 runs failed" in alone.stderr
+    assert alone.returncode == 2 and b"error: 1 of 1 run failed" in alone.stderr
 
 
 def test_an_unforeseen_error_is_one_runs_own(grid, tmp_path):

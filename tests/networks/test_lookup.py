@@ -118,5 +118,5 @@ def test_the_door_opens_it_by_its_suffix(testing, tmp_path):
     network = load(file, ["device=cpu"])
     assert network.origin == open_features(file, testing).origin
     assert network.extract(samples(tmp_path, "a.png"), progress=False)[0, 0] == 1
-    with pytest.raises(InputError, match=r"none\.npz: not a readable \.npz file"):
+    with pytest.raises(InputError, match=r"none\.npz: no such folder or file"):
         load(tmp_path / "none.npz")
