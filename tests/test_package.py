@@ -1,5 +1,6 @@
 """What a wheel holds, and that it works from any folder."""
 
+import ast
 import os
 import re
 import shutil
@@ -82,3 +83,35 @@ def test_the_wheel_alone_works_from_any_folder(wheel, tmp_path):
     done = reid("train", "--cfg", "market_ibn_b.yaml", "model.weights=none")
     assert done.returncode == 2 and str(tmp_path / "Market-1501-v15.09.15") in done.stderr  # config and card were found
     assert reid("train", "--cfg", "nothing.yaml").stderr.count("market_ibn_b") == 1
+
+
+def imported(source: Path) -> set[Path]:
+    """The files of this project that a file imports, in functions too; not what is there for types alone."""
+    tree = ast.parse(source.read_text())
+    for_types = {
+        id(inner)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+        for inner in ast.walk(node)
+    }
+    names: set[str] = set()
+    for node in ast.walk(tree):
+        if id(node) not in for_types and isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+        elif id(node) not in for_types and isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+    paths = [ROOT.joinpath(*name.split(".")) for name in names if name.startswith("reid")]
+    paths += [ROOT / "tools" / name for name in names]
+    return {file for path in paths for file in (path.with_suffix(".py"), path / "__init__.py") if file.is_file()}
+
+
+def test_to_train_few_files_are_needed():
+    """Who reads how a network is trained is done after these; what tests it is another command."""
+    reached: set[Path] = set()
+    waiting = [ROOT / "tools" / "train.py"]
+    while waiting:
+        if (source := waiting.pop()) not in reached:
+            reached.add(source)
+            waiting += imported(source)
+    files = sorted(path.relative_to(ROOT).as_posix() for path in reached if "sites" not in path.parts)
+    assert "reid/engine/train.py" in files and len(files) <= 45, files

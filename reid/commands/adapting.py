@@ -7,7 +7,8 @@ import shlex
 from pathlib import Path
 
 from reid.commands.command import Command
-from reid.commands.shared import add_model, add_overrides, check_there, split_overrides
+from reid.commands.models import add_model, check_there
+from reid.commands.shared import add_overrides, split_overrides
 from reid.networks import RUN
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reid.commands.command import Command
-from reid.commands.shared import add_model, add_overrides, add_protocol, check_there, split_overrides
+from reid.commands.models import add_model, check_there
+from reid.commands.shared import add_overrides, add_protocol, split_overrides
 
 if TYPE_CHECKING:
     from reid.config import Config

@@ -9,8 +9,8 @@ from functools import partial
 from pathlib import Path
 
 from reid.commands.command import Command
+from reid.commands.models import add_model, check_there
 from reid.commands.search.shared import add_store, calibration_of
-from reid.commands.shared import add_model, check_there
 from reid.errors import InputError
 from reid.networks import EMBEDDER
 

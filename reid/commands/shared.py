@@ -1,4 +1,4 @@
-"""What several commands need: the option --model, overrides of the config, sizes and counts on the command line."""
+"""What several commands need: overrides of the config, sizes and counts on the command line."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reid.errors import InputError
-from reid.networks import ANY, RUN, refuse_missing
 
 if TYPE_CHECKING:
     from reid.config import Config
@@ -38,24 +37,6 @@ def add_data_roots(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="where the drawn sites lie (default: %(default)s)",
     )
-
-
-def add_model(parser: argparse.ArgumentParser, takes: str = ANY, required: bool = True, note: str = "") -> None:
-    parser.add_argument("--model", required=required, metavar="RUN" if takes == RUN else "WHAT", help=takes + note)
-
-
-def check_there(models: Sequence[str], data: Sequence[str] = (), takes: str = ANY) -> None:
-    """Look whether networks and data sets are there at all, which needs no torch.
-
-    Raises:
-        InputError: naming the first that is not.
-    """
-    from reid.data.card import defined_by
-
-    for model in models:
-        refuse_missing(model, takes)
-    for name in data:
-        defined_by(name)
 
 
 def add_overrides(parser: argparse.ArgumentParser) -> None:

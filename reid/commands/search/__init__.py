@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 
 from reid.commands.command import Command
+from reid.commands.models import check_there
 from reid.commands.search import add, calibrate, keep, query
 from reid.commands.search.shared import Action, add_store
-from reid.commands.shared import check_there
 from reid.networks import EMBEDDER
 
 ACTIONS = {

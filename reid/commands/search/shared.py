@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reid.commands.shared import add_model
+from reid.commands.models import add_model
 from reid.errors import InputError
 from reid.networks import EMBEDDER
 
