@@ -50,7 +50,13 @@ def run(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> int
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # names of files may hold what a terminal cannot show
-    parsed = parser.parse_args(arguments)
+    parsed, rest = parser.parse_known_args(arguments)
+    # argparse gives words behind the options to no list that has some already: embed.py DATA --output FILE key=value
+    behind = getattr(parsed, "data", None)
+    if rest and isinstance(behind, list) and all("=" in word and not word.startswith("-") for word in rest):
+        behind += rest
+    elif rest:
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     logging.getLogger("reid").setLevel(logging.INFO)
     try:

@@ -25,7 +25,7 @@ def embed_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         metavar="DATA",
         help="images, folders of images, CSV files (path, and optionally left, top, right, bottom, camera, identity, "
-        "time), data sets; and among them or behind --split key=value, to override a key of configs/base.yaml",
+        "time), data sets; and anywhere key=value, to override a key of configs/base.yaml",
     )
     parser.add_argument(
         "--split",

@@ -146,6 +146,7 @@ def test_what_cannot_be_read_ends_with_2_and_the_others_are_kept(folder, tmp_pat
         (["market1501", "--output", "f.npz", "--split", "query", "optim.lr=1"], "optim.lr"),
         (["market1501", "--output", "f.npz", "--split", "seed=1"], "--split: no NAME"),
         (["market1501", "model.width=2", "--output", "f.npz"], "model.width"),
+        (["market1501", "--output", "f.npz", "model.width=2"], "model.width"),
     ],
 )
 def test_bad_input_is_named_and_nothing_is_written(folder, tmp_path, capsys, arguments, message):
