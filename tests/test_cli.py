@@ -41,7 +41,7 @@ def features(path: Path, n: int = 6, seed: int = 0, width: int = 4, camera: int 
 
 
 def test_train_then_evaluate_then_compare(tiny, capsys):
-    code, out, _ = run(capsys, "train", "--cfg", "market_bn.yaml", "optim.steps=3", *tiny)
+    code, out, _ = run(capsys, "train", "optim.steps=3", "--cfg", "market_bn.yaml", *tiny)
     assert code == 0 and "market1501 (in-domain)" in out
     folder = out.splitlines()[-1].removeprefix("written: ").removesuffix("/results.json")
     first = json.loads(Path(folder, "results.json").read_text())

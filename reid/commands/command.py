@@ -51,10 +51,9 @@ def run(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> int
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # names of files may hold what a terminal cannot show
     parsed, rest = parser.parse_known_args(arguments)
-    # argparse gives words behind the options to no list that has some already: embed.py DATA --output FILE key=value
-    behind = getattr(parsed, "data", None)
-    if rest and isinstance(behind, list) and all("=" in word and not word.startswith("-") for word in rest):
-        behind += rest
+    # argparse takes the words of a list in one place alone: overrides before and behind the options are put together.
+    if hasattr(parsed, "overrides") and all("=" in word and not word.startswith("-") for word in rest):
+        parsed.overrides = [*parsed.overrides, *rest]
     elif rest:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     logging.basicConfig(format="%(message)s", level=logging.WARNING)

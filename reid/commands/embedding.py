@@ -34,6 +34,7 @@ def embed_arguments(parser: argparse.ArgumentParser) -> None:
         help="of data sets (default: all that they have); a folder is then one of identities",
     )
     parser.add_argument("--output", required=True, type=Path, metavar="FILE", help="features.npz or features.parquet")
+    parser.set_defaults(overrides=[])
 
 
 def embed(arguments: argparse.Namespace) -> None:
@@ -44,8 +45,9 @@ def embed(arguments: argparse.Namespace) -> None:
     from reid.networks.features_file import check_suffix
 
     check_suffix(arguments.output)
-    overrides = [word for word in arguments.data if "=" in word and not Path(word).exists()]
-    names = [word for word in arguments.data if word not in overrides]
+    among = [word for word in arguments.data if "=" in word and not Path(word).exists()]
+    names = [word for word in arguments.data if word not in among]
+    overrides = [*among, *arguments.overrides]
     splits = None
     if arguments.split is not None:
         splits, overrides = split_overrides(arguments.split, overrides)

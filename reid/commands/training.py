@@ -27,7 +27,7 @@ def train(arguments: argparse.Namespace) -> None:
     if not targets:
         print(f"trained: {folder}; {' and '.join(config.data.sources)}: no test split there, and no target given")
         return
-    # By its name, as the command line finds it: to train, and to read how, nothing of what tests is needed.
+    # By its name: what tests is a command of its own, and as many files again as training is.
     import_module("reid.commands.evaluating").evaluate_run(config, folder, targets)
 
 
