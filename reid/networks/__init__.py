@@ -66,6 +66,7 @@ def load(name: str | Path, overrides: Sequence[str] = ()) -> Network:
     """
     if isinstance(overrides, str):
         raise InputError(f"overrides: {overrides!r} is a text; expected a list of them: [{overrides!r}]")
+    refuse_missing(str(name))  # before anything else looks at the path, which may be none
     path = Path(name)
     if path.is_dir():
         from reid.networks.trained import open_run
