@@ -40,6 +40,23 @@ from reid.paths import bundled, data_root, resolve
 # changes its name: a run's file that holds one which is not in the schema cannot be read.
 INTRODUCED: dict[int, dict[str, Any]] = {
     1: {},  # the number itself: files without one are of schema 0
+    2: {
+        "compile": False,
+        "sync_batchnorm": False,
+        "model.pooling": "average",
+        "data.cache": "none",
+        "data.cache_gb": 4.0,
+        "transforms.zoom": 0.0,
+        "transforms.blur": 0.0,
+        "sampler.accumulate": 1,
+        "optim.name": "adam",
+        "optim.momentum": 0.9,
+        "optim.nesterov": False,
+        "optim.backbone_lr": 1.0,
+        "optim.freeze": 0,
+        "optim.clip": None,
+        "optim.ema": 0.0,
+    },
 }
 
 Probability = Annotated[float, Field(ge=0, le=1)]
@@ -57,6 +74,7 @@ class ModelConfig(_Section):
     weights: str
     width: Positive
     last_stride: Literal[1, 2]
+    pooling: Literal["average", "max", "gem"]
     neck_feature: Literal["after", "before"]
     mixstyle: Probability
 
@@ -67,7 +85,9 @@ class DataConfig(_Section):
     source: str | Annotated[tuple[str, ...], Field(min_length=2)]
     height: Annotated[int, Field(ge=16, le=2048)]
     width: Annotated[int, Field(ge=16, le=2048)]
-    workers: Annotated[int, Field(ge=0)]
+    workers: Annotated[int, Field(ge=0)] | None
+    cache: Literal["none", "ram"]
+    cache_gb: Positive
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -85,6 +105,8 @@ class TransformsConfig(_Section):
     pad: Annotated[int, Field(ge=0)]
     erasing: Probability
     jitter: Probability
+    zoom: Probability
+    blur: Probability
     standardise: bool
 
 
@@ -92,10 +114,15 @@ class SamplerConfig(_Section):
     name: str
     identities: Count
     images: Count
+    accumulate: Count
 
 
 class OptimConfig(_Section):
+    name: Literal["adam", "adamw", "sgd"]
     lr: Positive
+    backbone_lr: Positive
+    momentum: Annotated[float, Field(ge=0, lt=1)]
+    nesterov: bool
     weight_decay: NonNegative
     epochs: Count
     steps: Count | None
@@ -103,6 +130,9 @@ class OptimConfig(_Section):
     schedule: Literal["steps", "cosine"]
     milestones: tuple[NonNegative, ...]
     gamma: Probability
+    freeze: NonNegative
+    clip: Positive | None
+    ema: Annotated[float, Field(ge=0, lt=1)]
 
 
 class SelectionConfig(_Section):
@@ -123,7 +153,9 @@ class Config(_Section):
 
     seed: Annotated[int, Field(ge=0, lt=2**63)]
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d{1,3})?)$")]
-    precision: Literal["auto", "float32", "bf16"]
+    precision: Literal["auto", "float32", "tf32", "bf16", "fp16"]
+    compile: bool
+    sync_batchnorm: bool
     threads: Annotated[int, Field(ge=1, le=1024)] | None
     output: str
     run: str | None
@@ -132,7 +164,7 @@ class Config(_Section):
     data: DataConfig
     transforms: TransformsConfig
     sampler: SamplerConfig
-    losses: dict[str, dict[str, float | None]]
+    losses: dict[str, dict[str, bool | float | None]]
     optim: OptimConfig
     selection: SelectionConfig
     evaluation: EvaluationConfig
@@ -156,9 +188,9 @@ class Config(_Section):
     def training(self) -> dict[str, Any]:
         """The keys that decide what is trained; a run's folder holds one value of them."""
         plain = self.model_dump(mode="json")
-        for key in ("device", "output", "run", "targets", "evaluation", "precision", "threads"):
+        for key in ("device", "output", "run", "targets", "evaluation", "precision", "threads", "compile"):
             del plain[key]
-        for key in ("root", "sites_root", "workers"):
+        for key in ("root", "sites_root", "workers", "cache", "cache_gb"):
             del plain["data"][key]
         del plain["model"]["neck_feature"], plain["selection"]["keep_epochs"]
         return plain

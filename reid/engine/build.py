@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import inspect
-import math
-from collections.abc import Callable, Mapping, Sequence
+import os
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
 
 from reid.config import Config, load_resolved
 from reid.data.card import load_card
@@ -21,8 +18,8 @@ from reid.data.samples import Samples, join
 from reid.data.transforms import Transform, evaluation_transform, training_transform
 from reid.engine.checkpoint import CONFIG_FILE, FILE, Progress, load_model, network_file, read_progress
 from reid.engine.extract import Extractor, Placement, Testing, has_bf16
+from reid.engine.objective import WeightedLoss, make_losses
 from reid.errors import InputError
-from reid.losses import LOSSES
 from reid.models import Embedder, check_backbone, make_backbone
 from reid.models.weights import check_weights, load_weights
 
@@ -40,7 +37,7 @@ def check(config: Config) -> None:
     if config.sampler.name not in SAMPLERS:
         config.fail("sampler.name", f"{config.sampler.name!r} is not one of {', '.join(SAMPLERS)}")
     _naming(config, "model.weights", lambda: check_weights(model.backbone, model.width, model.weights))
-    _naming(config, "losses", lambda: _losses(config))
+    _naming(config, "losses", lambda: losses(config))
     if config.selection.patience is not None and config.selection.holdout == 0:
         config.fail("selection.patience", "needs selection.holdout above 0: without held-out people no epoch is better")
     for source in config.data.sources:
@@ -127,19 +124,9 @@ def pretrained(config: Config, network: Embedder) -> str:
     return report.summary()
 
 
-@dataclass(frozen=True)
-class WeightedLoss:
-    """One term of the total loss; ``input`` is the field of the network's output that it reads."""
-
-    name: str
-    weight: float
-    loss: nn.Module
-    input: str
-
-
-def losses(config: Config) -> list[WeightedLoss]:
-    """The losses with a weight above 0."""
-    return _losses(config)
+def losses(config: Config, classes: int = 2, channels: int = 2) -> list[WeightedLoss]:
+    """The losses with a weight above 0, for so many people and numbers a feature."""
+    return make_losses(config.losses, classes, channels)
 
 
 def sampler(config: Config, labels: np.ndarray) -> PKSampler | RandomSampler:
@@ -222,6 +209,14 @@ def placement(config: Config) -> Placement:
     return Placement(on, torch.bfloat16 if half else None, config.threads, named=config.device != "auto")
 
 
+def workers(config: Config) -> int:
+    """Processes that read images; by default two on a CPU, whose cores train, and on CUDA a core's worth each."""
+    if config.data.workers is not None:
+        return config.data.workers
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(8, cores) if device(config).type == "cuda" else min(2, cores)
+
+
 def roots(config: Config) -> Roots:
     """Where data sets and drawn sites lie."""
     return Roots(config.data.folder, Path(config.data.sites_root))
@@ -237,7 +232,7 @@ def testing(config: Config) -> Testing:
         placement=placement(config),
         roots=roots(config),
         batch_size=config.evaluation.batch_size,
-        workers=config.data.workers,
+        workers=workers(config),
         flip=config.evaluation.flip,
         distance=config.evaluation.distance,
         top_k=config.evaluation.top_k,
@@ -292,37 +287,6 @@ def finished(config: Config, folder: Path) -> Progress:
     if stored.config_hash != config.hash():
         raise InputError(f"{folder}: its config changed after training: hash {config.hash()}, was {stored.config_hash}")
     return stored
-
-
-def _losses(config: Config) -> list[WeightedLoss]:
-    built = []
-    for name, parameters in config.losses.items():
-        if name not in LOSSES:
-            raise InputError(f"{name!r} is not one of {', '.join(LOSSES)}")
-        choices = list(inspect.signature(LOSSES[name]).parameters)
-        unknown = sorted(set(parameters) - {"weight", *choices})
-        if unknown:
-            raise InputError(f"{name}: unknown key {unknown[0]!r}; the keys here are weight, {', '.join(choices)}")
-        weight = parameters.get("weight", 1.0)
-        if weight is None or not 0 <= weight < math.inf:
-            raise InputError(f"{name}.weight: expected a number of at least 0, got {weight!r}")
-        arguments = {key: value for key, value in parameters.items() if key != "weight"}
-        try:
-            loss = LOSSES[name](**arguments)
-        except TypeError:  # null where the loss knows none
-            raise InputError(f"{name}: does not take {arguments}") from None
-        if weight > 0:
-            built.append(WeightedLoss(name, weight, loss, str(loss.input)))
-    if not built:
-        raise InputError("every loss has weight 0; nothing is left to train with")
-    return built
-
-
-def total_loss(terms: Sequence[WeightedLoss], output: Any, labels: Tensor) -> tuple[Tensor, Mapping[str, Tensor]]:
-    """Weighted sum, and each term before its weight."""
-    values = {term.name: term.loss(getattr(output, term.input), labels) for term in terms}
-    total = torch.stack([term.weight * values[term.name] for term in terms]).sum()
-    return total, values
 
 
 def _pair_losses(config: Config) -> list[str]:

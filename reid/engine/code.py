@@ -24,7 +24,11 @@ CODES = ", then "  # between the digests of a run that went on by other code
 PACKAGE = Path(reid.__file__).resolve().parent
 # Folders stand for the modules directly in them.
 NETWORK = ("models", "data", "engine/build.py", "engine/extract.py")
-TRAINING = (*NETWORK, "losses", "engine/checkpoint.py", "engine/train.py")
+TRAINING = (
+    *NETWORK,
+    "losses",
+    *(f"engine/{name}.py" for name in ("checkpoint", "distributed", "objective", "state", "train")),
+)
 RANKING = ("retrieval",)
 VALIDATION = ("engine/selection.py", *RANKING)
 FEATURES = (

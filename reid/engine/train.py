@@ -40,10 +40,10 @@ from reid.engine.checkpoint import (
     save_model,
 )
 from reid.engine.code import say_other_code, training_code, with_code
+from reid.engine.objective import Objective
 from reid.engine.selection import VALIDATION_FILE, hold_out, validate
 from reid.errors import InputError
 from reid.files import locked, write_atomically
-from reid.losses.triplet import hardest_pairs
 from reid.models import Embedder
 from reid.overrides import flatten
 from reid.processes import Interrupted, collected_signals
@@ -175,7 +175,8 @@ def _train(
     if held is not None:
         _cut_log(folder / VALIDATION_FILE, begun.step // steps_per_epoch)
 
-    terms = build.losses(config)
+    objective = Objective(build.losses(config, len(identities), network.channels)).to(device)
+    cameras = torch.from_numpy(samples.camids)
     images = ImageDataset(samples.paths, build.train_transform(config))
     targets = torch.from_numpy(labels)
     step, state = begun.step, begun
@@ -188,7 +189,7 @@ def _train(
     bar = track(name=folder.name, unit="step", total=total_steps, done=step, shown=progress)
     with (folder / LOG_FILE).open("a", encoding="utf-8", buffering=1) as lines, collected_signals() as received, bar:
         draws = _remaining_draws(sampler, config.seed, step, total_steps)
-        for batch in batches(images, draws, config.data.workers):
+        for batch in batches(images, draws, build.workers(config)):
             epoch = step // steps_per_epoch
             learning_rate = learning_rate_at(config.optim, step, steps_per_epoch, total_steps)
             for group in optimizer.param_groups:
@@ -197,14 +198,11 @@ def _train(
             wanted = targets[batch.indices].to(device)
             with placement.autocast():
                 output = network(inputs)
-                loss, values = build.total_loss(terms, output, wanted)
+                loss, values = objective(output, wanted, cameras[batch.indices].to(device))
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
 
-            with torch.no_grad():
-                positive, negative = hardest_pairs(output.features, wanted)
-                accuracy = (output.logits.argmax(1) == wanted).float().mean()
-                shown = torch.stack([loss, accuracy, positive.mean(), negative.mean(), *values.values()]).tolist()
+            shown = values.tolist()
             if not math.isfinite(shown[0]):
                 where = f"epoch {epoch + 1}, batch {step - epoch * steps_per_epoch + 1}"
                 first = ", ".join(samples.names[i] for i in batch.indices[:4].tolist())
@@ -217,9 +215,8 @@ def _train(
             before, now = now, time.monotonic()
             images_per_second = len(inputs) / (now - before)
             line: dict[str, object] = {"step": step, "epoch": epoch + 1, "lr": learning_rate}
-            names = ("loss", "accuracy", "hardest_positive", "hardest_negative", *values)
             means = (value if math.isfinite(value) else None for value in shown)  # without a pair there is no mean
-            line |= dict(zip(names, means, strict=True))
+            line |= dict(zip(objective.shown, means, strict=True))
             lines.write(json.dumps(line | {"images_per_second": round(images_per_second, 1)}) + "\n")
             bar.update()
             bar.set_postfix_str(

@@ -19,8 +19,9 @@ class IdentityLoss(nn.Module):
     Raises InputError for a smoothing outside [0, 1).
     """
 
-    input: ClassVar[str] = "logits"
+    input: ClassVar[tuple[str, ...]] = ("logits",)
     pairs: ClassVar[bool] = False
+    cameras: ClassVar[bool] = False
 
     def __init__(self, smoothing: float = 0.1) -> None:
         super().__init__()

@@ -13,12 +13,12 @@ from torch.nn import functional as F
 from reid.errors import InputError
 
 
-def hardest_pairs(features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Distance of each anchor to its farthest positive and to its nearest negative, (A,) and (A,).
+def hardest_pairs(features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Distance of each row to its farthest positive and to its nearest negative, and which rows are anchors, each (N,).
 
     Anchors are the rows of `features` (N, D) that have another row with the same identity in `labels` (N,) and one
-    with another identity, in batch order; a row without either is left out, so A <= N. Euclidean distances, features
-    not normalised, in float32 or in the wider type of the features. At distance 0 the gradient is 0.
+    with another identity; the distances of the others mean nothing. Euclidean distances, features not normalised, in
+    float32 or in the wider type of the features. At distance 0 the gradient is 0. Nothing waits for the device.
     """
     if features.ndim != 2 or labels.shape != features.shape[:1]:
         raise ValueError(f"features (N, D) and labels (N,) wanted, got {tuple(features.shape)}, {tuple(labels.shape)}")
@@ -27,15 +27,26 @@ def hardest_pairs(features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     positive = same & ~torch.eye(len(labels), dtype=torch.bool, device=labels.device)
     with torch.no_grad():  # only the mined pairs need a gradient; differences, not products, so that near ties hold
         distances = torch.cdist(features, features, compute_mode="donot_use_mm_for_euclid_dist")
-    anchors = (positive.any(dim=1) & ~same.all(dim=1)).nonzero().squeeze(1)
-    if not len(anchors):
-        return features.sum(dim=1)[anchors], features.sum(dim=1)[anchors]
-    farthest = distances.masked_fill(~positive, -math.inf)[anchors].argmax(dim=1)
-    nearest = distances.masked_fill(same, math.inf)[anchors].argmin(dim=1)
+        farthest = distances.masked_fill(~positive, -math.inf).argmax(dim=1)
+        nearest = distances.masked_fill(same, math.inf).argmin(dim=1)
     return (
-        torch.linalg.vector_norm(features[anchors] - features[farthest], dim=1),
-        torch.linalg.vector_norm(features[anchors] - features[nearest], dim=1),
+        torch.linalg.vector_norm(features - features[farthest], dim=1),
+        torch.linalg.vector_norm(features - features[nearest], dim=1),
+        positive.any(dim=1) & ~same.all(dim=1),
     )
+
+
+def mean_over(anchors: Tensor, values: Tensor) -> Tensor:
+    """Mean, a scalar, of the `values` (N,) where `anchors` (N,) says; 0, with a gradient of 0, where there are none."""
+    return torch.where(anchors, values, 0).sum() / anchors.sum().clamp(min=1)
+
+
+def log_means(positive: Tensor, negative: Tensor, anchors: Tensor) -> tuple[Tensor, Tensor]:
+    """Means of the distances of :func:`hardest_pairs` for a log, without gradient; no number where no row is an
+    anchor."""
+    count = anchors.sum()
+    first, second = (torch.where(anchors, values.detach(), 0).sum() / count for values in (positive, negative))
+    return first, second
 
 
 class TripletLoss(nn.Module):
@@ -47,18 +58,21 @@ class TripletLoss(nn.Module):
     Raises InputError for a margin that is negative or not finite.
     """
 
-    input: ClassVar[str] = "features"
+    input: ClassVar[tuple[str, ...]] = ("features",)
     pairs: ClassVar[bool] = True
+    cameras: ClassVar[bool] = False
 
     def __init__(self, margin: float | None = 0.3) -> None:
         super().__init__()
         if margin is not None and not 0 <= margin < math.inf:
             raise InputError(f"triplet margin {margin!r}: wanted a number of at least 0, or none for the soft margin")
         self.margin = margin
+        self.hardest: tuple[Tensor, Tensor] | None = None  # mean distances of the last batch's pairs, for the log
 
     def forward(self, features: Tensor, labels: Tensor) -> Tensor:
         """Loss, a scalar, of features (N, D) before the neck and identities (N,)."""
-        positive, negative = hardest_pairs(features, labels)
+        positive, negative, anchors = hardest_pairs(features, labels)
+        self.hardest = log_means(positive, negative, anchors)
         gap = positive - negative
         losses = F.softplus(gap) if self.margin is None else F.relu(gap + self.margin)
-        return losses.sum() / max(len(losses), 1)
+        return mean_over(anchors, losses)

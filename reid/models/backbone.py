@@ -45,6 +45,38 @@ def global_average(maps: Tensor) -> Tensor:
     return maps.mean(dim=(2, 3), dtype=torch.promote_types(maps.dtype, torch.float32))
 
 
+class _ChannelsLast(torch.autograd.Function):
+    """Maps laid out channels last; the gradient goes back laid out as the norm before it sums."""
+
+    @staticmethod
+    def forward(ctx: object, x: Tensor) -> Tensor:
+        return x.contiguous(memory_format=torch.channels_last)
+
+    @staticmethod
+    def backward(ctx: object, gradient: Tensor) -> Tensor:
+        return gradient.contiguous()
+
+
+def laid_as(x: Tensor, normed: Tensor) -> Tensor:
+    """``normed`` in the memory format of ``x``: torch's instance norm leaves its output channel after channel, in which
+    every layer after it, pooling above all, is slower. The sums of the norms stay as they are, bit for bit."""
+    if not x.is_contiguous(memory_format=torch.channels_last) or x.is_contiguous():
+        return normed
+    if torch.is_grad_enabled() and normed.requires_grad and not torch.compiler.is_exporting():
+        return _ChannelsLast.apply(normed)
+    return normed.contiguous(memory_format=torch.channels_last)
+
+
+class InstanceNorm(nn.InstanceNorm2d):
+    """``nn.InstanceNorm2d`` with weights, whose output lies in memory as its input does."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels, affine=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return laid_as(x, super().forward(x))
+
+
 EPSILON = 1e-6  # below the variance, as published
 
 
@@ -77,10 +109,13 @@ class MixStyle(nn.Module):
 
 
 class TrainOutput(NamedTuple):
-    """What the losses read: `features` (N, D) from before the neck, `logits` (N, K) from after it."""
+    """What the losses read: `features` (N, D) from before the neck, `embeddings` (N, D) from after it, their `logits`
+    (N, K) and the classifier's rows (K, D), one a person, which are `classes`."""
 
     features: Tensor
+    embeddings: Tensor
     logits: Tensor
+    classes: Tensor
 
 
 class Embedder(nn.Module):
@@ -113,7 +148,8 @@ class Embedder(nn.Module):
             return self.after_neck(x) if self.neck_feature == "after" else self.before_neck(x)
         features = self.before_neck(x)
         with torch.autocast(features.device.type, enabled=False):
-            return TrainOutput(features, self.classifier(self.neck(features)))
+            embeddings = self.neck(features)
+            return TrainOutput(features, embeddings, self.classifier(embeddings), self.classifier.weight)
 
     def before_neck(self, x: Tensor) -> Tensor:
         """(N, D) features that metric losses act on."""

@@ -13,7 +13,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 from reid.errors import InputError
-from reid.models.backbone import Backbone, MixStyle, global_average
+from reid.models.backbone import Backbone, InstanceNorm, MixStyle, global_average
 
 Variant = Literal["ibn", "ain"] | None
 
@@ -124,7 +124,7 @@ class Block(nn.Module):
         self.downsample = None
         if in_channels != out_channels:
             self.downsample = ConvNorm(in_channels, out_channels, active=False)
-        self.IN = None if norm is None else nn.InstanceNorm2d(out_channels, affine=True)
+        self.IN = None if norm is None else InstanceNorm(out_channels)
         self.relu = nn.ReLU(inplace=True)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -191,7 +191,7 @@ class OSNet(Backbone):
 
         first, second, self.channels = (EXPANSION * channels for channels in inner)
         stem = round(STEM * scale)
-        stem_norm = nn.BatchNorm2d if variant is None else partial(nn.InstanceNorm2d, affine=True)
+        stem_norm = nn.BatchNorm2d if variant is None else InstanceNorm
         self.conv1 = ConvNorm(3, stem, 7, stride=2, norm=stem_norm)
         self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
         # The halving of the map stands inside the first two stages, in OSNet-AIN's files beside them.

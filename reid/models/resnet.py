@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from reid.errors import InputError
-from reid.models.backbone import Backbone, MixStyle, global_average
+from reid.models.backbone import Backbone, InstanceNorm, MixStyle, global_average, laid_as
 
 Ibn = Literal["a", "b"] | None
 Stages = tuple[Ibn, Ibn, Ibn, Ibn]
@@ -34,7 +34,8 @@ class IBN(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         first, rest = torch.split(x, self.split, dim=1)
-        return torch.cat((self.IN(first.contiguous()), self.BN(rest.contiguous())), dim=1)
+        normed = torch.cat((self.IN(first.contiguous()), self.BN(rest.contiguous())), dim=1)
+        return laid_as(x, normed)
 
 
 class Block(nn.Module):
@@ -61,7 +62,7 @@ class Block(nn.Module):
             self.conv2 = nn.Conv2d(inner, out_channels, 3, padding=1, bias=False)
             self.bn2 = nn.BatchNorm2d(out_channels)
         self.bottleneck = bottleneck
-        self.IN = nn.InstanceNorm2d(out_channels, affine=True) if ibn == "b" else None
+        self.IN = InstanceNorm(out_channels) if ibn == "b" else None
         self.relu = nn.ReLU(inplace=True)
         self.downsample = None
         if stride != 1 or in_channels != out_channels:
@@ -119,7 +120,7 @@ class ResNet(Backbone):
             raise InputError(f"width {width!r}: wanted a factor in (0, 16] that leaves a channel in each group")
         self.width = width
         self.conv1 = nn.Conv2d(3, stem, 7, stride=2, padding=3, bias=False)
-        self.bn1 = nn.InstanceNorm2d(stem, affine=True) if ibn[0] == "b" else nn.BatchNorm2d(stem)
+        self.bn1 = InstanceNorm(stem) if ibn[0] == "b" else nn.BatchNorm2d(stem)
         self.relu = nn.ReLU(inplace=True)
         self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
 

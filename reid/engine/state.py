@@ -1,0 +1,1 @@
+"""Everything that training changes, and one step of it."""
