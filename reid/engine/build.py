@@ -13,7 +13,7 @@ import torch
 from reid.config import Config, load_resolved
 from reid.data.card import load_card
 from reid.data.reading import Roots, joint_fingerprint
-from reid.data.samplers import SAMPLERS, PKSampler, RandomSampler, share_with_pairs
+from reid.data.samplers import SAMPLERS, Sampler, share_with_pairs
 from reid.data.samples import Samples, join
 from reid.data.transforms import Transform, evaluation_transform, training_transform
 from reid.engine.checkpoint import CONFIG_FILE, FILE, Progress, load_model, network_file, read_progress
@@ -130,7 +130,7 @@ def losses(config: Config, classes: int = 2, channels: int = 2) -> list[Weighted
     return make_losses(config.losses, classes, channels)
 
 
-def sampler(config: Config, labels: np.ndarray) -> PKSampler | RandomSampler:
+def sampler(config: Config, labels: np.ndarray) -> Sampler:
     """Which images form a batch, for (N,) ``labels``.
 
     Raises:
@@ -150,7 +150,7 @@ def sampler(config: Config, labels: np.ndarray) -> PKSampler | RandomSampler:
     return built
 
 
-def few_pairs(config: Config, sampler: PKSampler | RandomSampler, labels: np.ndarray) -> str:
+def few_pairs(config: Config, sampler: Sampler, labels: np.ndarray) -> str:
     """How few images of the first epoch a loss of pairs can learn from, as a sentence; empty where it can from all."""
     names = _pair_losses(config)
     share = share_with_pairs(sampler.epoch(0), labels) if names else 1

@@ -96,7 +96,7 @@ class TrainState:
 
     def step(self, parts: Sequence[Part], rate: float, frozen: bool = False) -> Tensor:
         """One step of the optimiser on all ``parts``, whose gradients are averaged; returns (4 + losses) means over
-        the parts of all processes of what :attr:`Objective.shown` names, on the device. Nothing here waits for the device.
+        the parts, and over processes, of what :attr:`Objective.shown` names, on the device. Nothing here waits for it.
 
         Args:
             rate: learning rate of the head; the backbone's is it times its factor.

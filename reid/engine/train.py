@@ -27,6 +27,7 @@ from torch import Tensor
 
 from reid.config import Config, dump_resolved, load_resolved
 from reid.data.dataset import Batch, ImageDataset, batches, training_draws
+from reid.data.samplers import Sampler, parts
 from reid.data.samples import Samples
 from reid.data.transforms import Transform
 from reid.engine import build, distributed
@@ -56,8 +57,8 @@ from reid.progress import track
 
 log = logging.getLogger(__name__)
 
-# Besides torch, what decides the pixels that a batch holds.
 SAVE_SECONDS = 60.0  # between checkpoints: what a kill may cost
+# Besides torch, what decides the pixels that a batch holds.
 ARITHMETIC = ("torch", "numpy", "albumentations", "opencv-python-headless", "pillow")
 
 
@@ -184,7 +185,7 @@ def _begin(config: Config, recorded: Config, source: Source, samples: Samples, h
         begun = replace(begun, weights=build.pretrained(config, network))
     objective = Objective(build.losses(config, len(identities), network.channels))
     transform = build.train_transform(config)
-    state = TrainState(network, objective, config.optim, placement, _channels_last, config.sync_batchnorm)
+    state = TrainState(network, objective, config.optim, placement, channels_last, config.sync_batchnorm)
     if resuming:
         _load(checkpoint, state)
     distributed.wait_for_all()  # all have read what is there
@@ -212,16 +213,16 @@ def _go_on(run: _Run, progress: bool) -> None:
     bar = track(name=run.folder.name, unit="step", total=total, done=step, shown=progress and first)
     lines = TrainLog(run.folder, state.objective.shown, run.samples.names, steps, state.placement.device, bar)
     with bar, lines, CheckpointWriter(run.folder / FILE) as checkpoints, collected_signals() as got:
-        for batches in _batches(run):
-            parts = [run.part(batch) for batch in batches]
+        for loaded in _batches(run):
+            work = [run.part(batch) for batch in loaded]
             if config.compile and step == run.begun.step:
-                log.info(f"{run.folder}: {state.compile(parts)}")
+                log.info(f"{run.folder}: {state.compile(work)}")
                 lines.restart()
             rate = learning_rate_at(config.optim, step, steps, total)
             with lines.timed():
-                values = state.step(parts, rate, frozen=step < config.optim.freeze * steps)
+                values = state.step(work, rate, frozen=step < config.optim.freeze * steps)
             step += 1
-            lines.add(step, rate, values, [index for batch in batches for index in batch.indices.tolist()])
+            lines.add(step, rate, values, [index for batch in loaded for index in batch.indices.tolist()])
             now = replace(now, step=step, seconds=run.begun.seconds + lines.seconds)
             best = now.best_epoch
             if step % steps == 0 or step == total:
@@ -238,6 +239,10 @@ def _go_on(run: _Run, progress: bool) -> None:
                 raise Interrupted(got[0] if got else signal.SIGTERM, f"{run.folder / FILE} after step {step}")
             if now.stopped:
                 break
+
+
+def channels_last(images: Tensor) -> Tensor:
+    return images.contiguous(memory_format=torch.channels_last)
 
 
 def _load(checkpoint: Path, state: TrainState) -> None:
