@@ -47,6 +47,24 @@ def check(config: Config) -> None:
         _naming(config, "targets", lambda target=target: load_card(target))  # type: ignore[misc]
     _check_shapes(config)
     _check_pairs(config)
+    _check_precision(config)
+    _check_freezing(config)
+
+
+def _check_precision(config: Config) -> None:
+    if config.precision in ("tf32", "fp16") and device(config).type != "cuda":
+        config.fail(
+            "precision", f"{config.precision!r} is computed on CUDA alone; the choices here are auto, float32, bf16"
+        )
+
+
+def _check_freezing(config: Config) -> None:
+    """Refuse to freeze a backbone when no loss would train anything behind it."""
+    if config.optim.freeze > 0 and not any(
+        term.loss.input != ("features",) or list(term.loss.parameters()) for term in losses(config)
+    ):
+        names = ", ".join(term.name for term in losses(config))
+        config.fail("optim.freeze", f"{config.optim.freeze:g}, but the loss {names} trains the backbone alone")
 
 
 def _check_pairs(config: Config) -> None:
@@ -213,8 +231,7 @@ def placement(config: Config) -> Placement:
     precision: str = config.precision
     if precision == "auto":
         precision = "bf16" if has_bf16(on) else "fp16" if on.type == "cuda" else "float32"
-    if on.type != "cuda" and precision in ("tf32", "fp16"):
-        config.fail("precision", f"{precision!r} is computed on CUDA alone; the choices here are auto, float32, bf16")
+    _check_precision(config)
     dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision)
     return Placement(on, dtype, config.threads, named=config.device != "auto", tf32=precision == "tf32")
 
