@@ -420,7 +420,7 @@ def test_precisions_of_cuda_are_refused_on_a_cpu(tiny, precision):
 
 
 def test_freezing_is_refused_where_no_loss_trains_the_head(tiny):
-    config = load_config("market_bn.yaml", [*tiny, "optim.freeze=1", "losses.identity.weight=0"])
+    config = load_config("sites_bn.yaml", [*tiny, "data.source=market1501", "optim.freeze=1", "losses.identity.weight=0"])
     with pytest.raises(InputError, match=r"command line: optim.freeze: 1, .*triplet"):
         train(config, progress=False)
     assert not config.run_folder.exists()
