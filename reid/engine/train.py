@@ -23,7 +23,7 @@ import torch
 
 from reid.config import Config, OptimConfig, dump_resolved, load_resolved
 from reid.data.dataset import Draw, ImageDataset, batches, training_draws
-from reid.data.samplers import PKSampler, RandomSampler
+from reid.data.samplers import Sampler
 from reid.data.samples import Samples
 from reid.engine import build
 from reid.engine.build import Source
@@ -236,9 +236,7 @@ def _train(
     return folder
 
 
-def _remaining_draws(
-    sampler: PKSampler | RandomSampler, seed: int, step: int, total_steps: int
-) -> Iterator[list[Draw]]:
+def _remaining_draws(sampler: Sampler, seed: int, step: int, total_steps: int) -> Iterator[list[Draw]]:
     """The batches from ``step`` on, an epoch after the other: one loader reads them all, and they never lie in memory
     together."""
     first, within = divmod(step, len(sampler))
