@@ -17,7 +17,7 @@ from reid.data.samplers import SAMPLERS, Sampler, check_batches, note_on_identit
 from reid.data.samples import Samples, join
 from reid.data.transforms import Transform, evaluation_transform, training_transform
 from reid.engine.checkpoint import CONFIG_FILE, FILE, Progress, load_model, network_file, read_progress
-from reid.engine.distributed import world_size
+from reid.engine.distributed import local_rank, world_size
 from reid.engine.extract import Extractor, Placement, Testing, has_bf16
 from reid.engine.objective import WeightedLoss, make_losses
 from reid.errors import InputError
@@ -216,31 +216,40 @@ test_transform.__test__ = False  # type: ignore[attr-defined]  # not a test, wha
 
 
 def device(config: Config) -> torch.device:
-    """The configured device; ``auto`` is CUDA when there is one.
+    """The configured device; ``auto`` is CUDA when there is one. Of several processes each has a GPU of its own.
 
     Raises:
-        InputError: CUDA asked for where there is none.
+        InputError: CUDA asked for where there is none, or one GPU for several processes.
     """
     if config.device == "auto":
         chosen = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     else:
         chosen = torch.device(config.device)
+    if chosen.type == "cuda" and (number := local_rank()) is not None:
+        if chosen.index is not None:
+            raise InputError(f"{config.device!r}: of several processes each takes a GPU of its own; give cuda or auto")
+        chosen = torch.device("cuda", number)
     if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
-        raise InputError(f"{config.device!r}: this machine has {torch.cuda.device_count()} CUDA devices")
+        raise InputError(f"{str(chosen)!r}: this machine has {torch.cuda.device_count()} CUDA devices")
     return chosen
 
 
 def placement(config: Config) -> Placement:
     """Device, precision and threads; ``auto`` takes bf16 only where the hardware has it: emulation is many times
-    slower.
+    slower. On CUDA without it fp16 is the fast one.
 
     Raises:
-        InputError: CUDA asked for where there is none.
+        InputError: CUDA asked for where there is none, or a precision that is CUDA's.
     """
     _naming(config, "device", lambda: device(config))
     on = device(config)
-    half = config.precision == "bf16" or (config.precision == "auto" and has_bf16(on))
-    return Placement(on, torch.bfloat16 if half else None, config.threads, named=config.device != "auto")
+    precision: str = config.precision
+    if precision == "auto":
+        precision = "bf16" if has_bf16(on) else "fp16" if on.type == "cuda" else "float32"
+    if on.type != "cuda" and precision in ("tf32", "fp16"):
+        config.fail("precision", f"{precision!r} is computed on CUDA alone; the choices here are auto, float32, bf16")
+    dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision)
+    return Placement(on, dtype, config.threads, named=config.device != "auto", tf32=precision == "tf32")
 
 
 def workers(config: Config) -> int:
