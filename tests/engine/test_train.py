@@ -405,17 +405,7 @@ def test_a_truncated_checkpoint_is_named(tiny_config):
 
 
 def optim(**changes) -> OptimConfig:
-    plain = {
-        "lr": 1.0,
-        "weight_decay": 0,
-        "epochs": 120,
-        "steps": None,
-        "warmup": 10,
-        "schedule": "steps",
-        "milestones": (40, 70),
-        "gamma": 0.1,
-    }
-    return OptimConfig(**(plain | changes))
+    return load_config("base.yaml").optim.model_copy(update={"lr": 1.0, **changes})
 
 
 def test_learning_rate_of_the_published_recipe():

@@ -193,7 +193,7 @@ def test_another_value_of_a_later_key_is_another_config(of_this_machine, tmp_pat
         (str(LATER), "model.parts: is missing"),  # a file of its time has the key: this one is damaged
         (
             str(LATER + 1),
-            f"config.yaml: schema: {LATER + 1}, but this version of reid-gap reads up to {LATER}: newer code wrote this run",
+            f"config.yaml: schema: {LATER + 1}, but this version of reid-gap reads up to {LATER}: newer code wrote",
         ),
         ("'1'", "config.yaml: schema: expected a whole number, got '1'"),
         ("true", "config.yaml: schema: expected a whole number, got True"),
