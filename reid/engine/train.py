@@ -88,6 +88,7 @@ def train(config: Config, progress: bool = True, recorded: Config | None = None,
     source = build.source(config)
     samples, held = _split(config, source)
     build.sampler(config, samples.pids)  # too few people is said before a folder is made
+    build.image_cache(config, len(samples))  # and too little memory
     with locked(config.run_folder, wait):
         return _train(config, recorded or config, source, samples, held, progress)
 
@@ -177,7 +178,10 @@ def _train(
 
     objective = Objective(build.losses(config, len(identities), network.channels)).to(device)
     cameras = torch.from_numpy(samples.camids)
-    images = ImageDataset(samples.paths, build.train_transform(config))
+    transform = build.train_transform(config)
+    if (cache := build.image_cache(config, len(samples))) is not None:
+        log.info(f"{folder}: {cache}")
+    images = ImageDataset(samples.paths, transform.fit, transform.augment, cache)
     targets = torch.from_numpy(labels)
     step, state = begun.step, begun
     started = now = time.monotonic()
@@ -194,7 +198,7 @@ def _train(
             learning_rate = learning_rate_at(config.optim, step, steps_per_epoch, total_steps)
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate
-            inputs = batch.images.to(device, non_blocking=True, memory_format=torch.channels_last)
+            inputs = transform.normalise(batch.images.to(device, non_blocking=True))
             wanted = targets[batch.indices].to(device)
             with placement.autocast():
                 output = network(inputs)
