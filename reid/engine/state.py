@@ -270,7 +270,7 @@ def _optimizer_of_losses(objective: Objective) -> torch.optim.Optimizer | None:
         if parameters := list(term.loss.parameters()):
             loss: Any = term.loss
             groups.append({"params": parameters, "lr": loss.rate / term.weight})
-    return torch.optim.SGD(groups) if groups else None
+    return torch.optim.SGD(groups, fused=True) if groups else None  # else a loss scaler would wait for the device
 
 
 def _parameters(optimizer: torch.optim.Optimizer) -> list[Tensor]:

@@ -14,6 +14,7 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from reid.config import OptimConfig, load_config
+from reid.data.transforms import training_transform
 from reid.engine import build
 from reid.engine.checkpoint import FILE, check_resumable, read_progress, read_tensors
 from reid.engine.extract import Placement
@@ -149,13 +150,16 @@ def test_a_step_never_waits_for_the_device(loss, settings):
     assert waiting.seen == []
 
 
+@pytest.mark.parametrize("standardise", [False, True])
 @pytest.mark.parametrize("name", ["resnet18", "resnet18_ibn_a", "resnet18_ibn_b"])
-def test_nor_does_a_whole_network(name):
+def test_nor_does_a_whole_network(name, standardise):
     network = Embedder(RESNETS[name](num_classes=None, width=0.125, last_stride=1), PEOPLE)
     losses = make_losses({loss: {} for loss in LOSSES}, PEOPLE, network.channels)
-    state = TrainState(network, Objective(losses), optim(clip=1.0, ema=0.9), CPU, same)
+    normalise = training_transform(32, 16, standardise=standardise).normalise
+    state = TrainState(network, Objective(losses), optim(clip=1.0, ema=0.9), CPU, normalise)
+    pixels = torch.randint(0, 256, (8, 3, 32, 16), dtype=torch.uint8).contiguous(memory_format=torch.channels_last)
     with Waiting() as waiting:
-        state.step([part(1, size=(32, 16), dtype=torch.float32)], 0.01)
+        state.step([replace(part(1), images=pixels)], 0.01)
     assert waiting.seen == []
 
 
@@ -420,7 +424,9 @@ def test_precisions_of_cuda_are_refused_on_a_cpu(tiny, precision):
 
 
 def test_freezing_is_refused_where_no_loss_trains_the_head(tiny):
-    config = load_config("sites_bn.yaml", [*tiny, "data.source=market1501", "optim.freeze=1", "losses.identity.weight=0"])
+    config = load_config(
+        "sites_bn.yaml", [*tiny, "data.source=market1501", "optim.freeze=1", "losses.identity.weight=0"]
+    )
     with pytest.raises(InputError, match=r"command line: optim.freeze: 1, .*triplet"):
         train(config, progress=False)
     assert not config.run_folder.exists()
