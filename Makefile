@@ -20,9 +20,10 @@ lint: .venv/installed
 types: .venv/installed
 	.venv/bin/mypy
 
-bench: .venv/installed  ## evaluation, re-ranking and the gallery against the pure matrix product, one thread
+bench: .venv/installed  ## evaluation, re-ranking and the gallery against the pure matrix product, training against a plain loop; one thread
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 .venv/bin/python benchmarks/retrieval.py
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 .venv/bin/python benchmarks/gallery.py
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 .venv/bin/python benchmarks/step.py
 
 report: .venv/installed  ## the grid of three sites, three models, three seeds and the remedies, and its page runs/report/index.html
 	.venv/bin/python tools/cross_domain.py --benchmark sites.yaml --jobs $(JOBS) --output runs/report
