@@ -12,6 +12,7 @@ import torch
 
 from reid.config import Config, load_resolved
 from reid.data.card import load_card
+from reid.data.dataset import ImageCache
 from reid.data.reading import Roots, joint_fingerprint
 from reid.data.samplers import SAMPLERS, Sampler, check_batches, note_on_identities, note_on_pairs
 from reid.data.samples import Samples, join
@@ -201,10 +202,18 @@ def few_identities(config: Config) -> str:
 
 def train_transform(config: Config) -> Transform:
     """The random transform of training."""
-    steps = config.transforms
-    return training_transform(
-        config.data.height, config.data.width, steps.flip, steps.pad, steps.erasing, steps.jitter, steps.standardise
-    )
+    return training_transform(config.data.height, config.data.width, **config.transforms.model_dump())
+
+
+def image_cache(config: Config, images: int) -> ImageCache | None:
+    """What keeps decoded images of a training on so many, where that is asked for.
+
+    Raises:
+        InputError: naming data.cache_gb, when the memory is not there.
+    """
+    if config.data.cache == "none":
+        return None
+    return ImageCache(images, config.data.height, config.data.width, round(config.data.cache_gb * 1e9))
 
 
 def test_transform(config: Config) -> Transform:

@@ -20,7 +20,6 @@ from reid.engine.extract import exact_float32
 from reid.engine.selection import hold_out
 from reid.engine.train import train
 from reid.errors import InputError
-from reid.models import TrainOutput
 from reid.models.backbone import GEM_EXPONENT, POOLINGS
 
 
@@ -33,7 +32,7 @@ from reid.models.backbone import GEM_EXPONENT, POOLINGS
         ),
         ("sampler.name=kp", "command line: sampler.name: 'kp' is not one of pk, balanced, random"),
         ("losses.centre={weight: 1}", "losses: 'centre' is not one of identity, triplet"),
-        ("losses.triplet.margn=1", "losses: triplet: unknown key 'margn'; the keys here are weight, margin"),
+        ("losses.triplet.margn=1", "losses: triplet: unknown key 'margn'; the keys here are weight, gather, margin"),
         ("losses.triplet.margin=-1", "losses: triplet margin -1"),
         ("losses.triplet.weight=-1", "losses: triplet.weight: expected a number of at least 0, got -1"),
         ("losses.triplet.weight=.nan", "losses: triplet.weight: expected a number of at least 0, got nan"),
@@ -191,17 +190,6 @@ def test_a_source_of_one_image_a_person_is_said(tiny):
     assert said.startswith("sampler.name=pk: 0.0% of the images") and "a single image meets only that one" in said
 
 
-def test_losses_read_their_own_part_of_the_output():
-    config = load_config("market_bn.yaml", ["losses.triplet.weight=2"])
-    output = TrainOutput(torch.randn(8, 5), torch.randn(8, 4))
-    labels = torch.arange(4).repeat(2)
-    terms = build.losses(config)
-    total, values = build.total_loss(terms, output, labels)
-    assert total == pytest.approx(values["identity"] + 2 * values["triplet"])
-    only = build.losses(load_config("market_bn.yaml", ["losses.triplet.weight=0"]))
-    assert [term.name for term in only] == ["identity"]
-
-
 def test_precision_is_a_choice_and_never_emulated_by_itself(tiny, monkeypatch):
     def chosen(*overrides: str) -> torch.dtype | None:
         return build.placement(load_config("market_bn.yaml", [*tiny, "precision=auto", *overrides])).dtype
@@ -295,4 +283,4 @@ def test_bf16_is_asked_of_the_runs_own_device(tiny, monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
     configs = [load_config("market_bn.yaml", [*tiny, "precision=auto", f"device=cuda:{number}"]) for number in range(3)]
     chosen = [build.placement(config).dtype for config in configs]
-    assert chosen == [torch.bfloat16, None, torch.bfloat16]
+    assert chosen == [torch.bfloat16, torch.float16, torch.bfloat16]
