@@ -132,8 +132,6 @@ def test_balanced_batches_of_a_config(two_sources):
     source = build.source(config)
     sampler = build.sampler(config, source.samples.pids, source.domains)
     assert all(source.domains[batch].tolist() == [0, 0, 1, 1] * 2 for batch in sampler.epoch(0))
-    with pytest.raises(InputError, match="several sources"):
-        build.sampler(config, source.samples.pids)
     with pytest.raises(InputError, match="selection.holdout: leaves nobody of one of the sources"):
         build.sampler(config, source.samples.pids[:8], source.domains[:8])
 
@@ -164,10 +162,12 @@ def test_labels_that_a_loss_cannot_learn_from(tiny):
     singles, one = np.arange(12), np.zeros(12, int)
     at_random = load_config("market_bn.yaml", [*tiny, "sampler.name=random"])
     with pytest.raises(InputError, match=f"sampler.name: random: no person has two images, and {DEAD}"):
-        build.sampler(at_random, singles)
+        build.sampler(at_random, singles, one)
     with pytest.raises(InputError, match="data.source: one identity to train on"):
-        build.sampler(at_random, one)
-    build.sampler(load_config("market_bn.yaml", [*tiny, "sampler.name=random", "losses.triplet.weight=0"]), singles)
+        build.sampler(at_random, one, one)
+    build.sampler(
+        load_config("market_bn.yaml", [*tiny, "sampler.name=random", "losses.triplet.weight=0"]), singles, one
+    )
 
 
 @pytest.mark.parametrize(
@@ -186,7 +186,7 @@ def test_training_says_how_few_images_a_loss_of_pairs_learns_from(tiny, caplog, 
 
 def test_a_source_of_one_image_a_person_is_said(tiny):
     config, singles = load_config("market_bn.yaml", tiny), np.arange(12)
-    said = build.few_pairs(config, build.sampler(config, singles), singles)
+    said = build.few_pairs(config, build.sampler(config, singles, np.zeros(12, int)), singles)
     assert said.startswith("sampler.name=pk: 0.0% of the images") and "a single image meets only that one" in said
 
 
