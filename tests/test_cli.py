@@ -295,7 +295,7 @@ def test_bad_configs(tiny, tmp_path, capsys):
     for override, message in {
         "data.source=market": "command line: data.source: 'market'",
         "model.backbone=vgg": "command line: model.backbone: 'vgg' is not one of",
-        "losses.center={}": "losses: 'center' is not one of identity, triplet",
+        "losses.center={}": "losses: 'center' is not one of identity, arcface, cosface, centre, triplet",
         f"data.root={tmp_path}": str(tmp_path / PLACE),
         "targets=[nowhere]": "nowhere",
         "model.weights=none.pth": "none.pth",
