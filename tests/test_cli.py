@@ -68,7 +68,8 @@ def test_train_then_evaluate_then_compare(tiny, capsys):
         "model.backbone=resnet18",
     )
     assert code == 0 and "2 runs to train" in out
-    assert sorted(path.name for path in Path("runs/table").iterdir()) == ["gap.png", "results.csv", "table.md"]
+    written = [".lock", "gap.png", "logs", "results.csv", "table.md"]
+    assert sorted(path.name for path in Path("runs/table").iterdir()) == written
     assert Path("runs/table/table.md").read_text().strip() in out
     code, again, _ = run(
         capsys,
