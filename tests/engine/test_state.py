@@ -427,6 +427,6 @@ def test_freezing_is_refused_where_no_loss_trains_the_head(tiny):
     config = load_config(
         "sites_bn.yaml", [*tiny, "data.source=market1501", "optim.freeze=1", "losses.identity.weight=0"]
     )
-    with pytest.raises(InputError, match=r"command line: optim.freeze: 1, .*triplet"):
+    with pytest.raises(InputError, match="command line: optim.freeze: 1: no loss has anything to train"):
         train(config, progress=False)
     assert not config.run_folder.exists()
