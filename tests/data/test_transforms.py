@@ -219,7 +219,10 @@ def test_zoom_enlarges_and_crops():
         out = steps(zoom=0.5)(ramps, (0, 0, position)).astype(float)
         assert out.shape == ramps.shape
         inner = out[2:-2, 2:-2]  # at its edge a ramp that was enlarged is flat
-        down, across = np.polyfit(np.arange(116), inner[:, 50, 0], 1)[0], np.polyfit(np.arange(96), inner[50, :, 1], 1)[0]
+        down, across = (
+            np.polyfit(np.arange(116), inner[:, 50, 0], 1)[0],
+            np.polyfit(np.arange(96), inner[50, :, 1], 1)[0],
+        )
         assert down == pytest.approx(across, abs=0.02)
         factors.append(1 / down)
         starts.append((inner[0, 50, 0], inner[50, 0, 1]))
@@ -343,5 +346,7 @@ def test_training_fills_with_the_mean_colour():
     for position in range(50):
         erased = np.abs(whole(transform, white, (0, 0, position))).max(0) < 0.02
         shares.append(erased.mean())
-        assert whole(transform, white, (0, 0, position))[0, ~erased] == pytest.approx((1 - IMAGENET_MEAN[0]) / 0.229, rel=1e-4)
+        assert whole(transform, white, (0, 0, position))[0, ~erased] == pytest.approx(
+            (1 - IMAGENET_MEAN[0]) / 0.229, rel=1e-4
+        )
     assert 0.1 < np.mean(shares) < 0.3 and min(shares) > 0.018
