@@ -91,13 +91,13 @@ class ImageCache:
     def __init__(self, images: int, height: int, width: int, budget: int) -> None:
         size = height * width * 3
         rows = min(images, budget // size)
+        given = f"data.cache_gb: {budget / 1e9:g}"
         if rows == 0:
-            raise InputError(f"data.cache_gb: {budget / 1e9:g}: an image of {height} x {width} takes {size / 1e9:g} GB")
+            raise InputError(f"{given}: an image of {height} x {width} takes {size / 1e9:g} GB")
         left = _free_memory()
         if left is not None and rows * size > left:
             raise InputError(
-                f"data.cache_gb: {budget / 1e9:g}: {rows:,} images take {rows * size / 1e9:.2f} GB, and this machine has "
-                f"{left / 1e9:.2f} GB of memory left; choose less, or data.cache=none"
+                f"{given}: {rows:,} images take {rows * size / 1e9:.2f} GB, and this machine has {left / 1e9:.2f} GB of memory left; choose less, or data.cache=none"
             )
         self._images, self._pixels, self._there = images, SharedArray((rows, height, width, 3)), SharedArray((rows,))
         self._lock = multiprocessing.get_context("forkserver").Lock()
