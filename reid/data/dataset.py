@@ -97,7 +97,8 @@ class ImageCache:
         left = _free_memory()
         if left is not None and rows * size > left:
             raise InputError(
-                f"{given}: {rows:,} images take {rows * size / 1e9:.2f} GB, and this machine has {left / 1e9:.2f} GB of memory left; choose less, or data.cache=none"
+                f"{given}: {rows:,} images take {rows * size / 1e9:.2f} GB, and this machine has {left / 1e9:.2f} GB "
+                "of memory left; choose less, or data.cache=none"
             )
         self._images, self._pixels, self._there = images, SharedArray((rows, height, width, 3)), SharedArray((rows,))
         self._lock = multiprocessing.get_context("forkserver").Lock()
