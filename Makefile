@@ -24,6 +24,7 @@ bench: .venv/installed  ## loading against plain float32; evaluation, re-ranking
 	OMP_NUM_THREADS=1 .venv/bin/python benchmarks/loader.py
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 .venv/bin/python benchmarks/retrieval.py
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 .venv/bin/python benchmarks/gallery.py
+	OMP_NUM_THREADS=1 .venv/bin/python benchmarks/start.py
 
 report: .venv/installed  ## the grid of three sites, three models, three seeds and the remedies, and its page runs/report/index.html
 	.venv/bin/python tools/cross_domain.py --benchmark sites.yaml --jobs $(JOBS) --output runs/report

@@ -3,8 +3,7 @@
     make bench
 
 Drawn crops of Market-1501's size (64 x 128, JPEG of about 4 kB) to batches of 64 images of 256 x 128. The worker's CPU
-time counts, so that what else the machine does matters little; medians of rounds in which each loader is measured beside
-the plain one.
+time counts, so that what else the machine does matters little; medians of rounds, each loader beside the plain one.
 """
 
 from __future__ import annotations

@@ -1,5 +1,7 @@
-"""The loader that a re-identification project writes first: Pillow, albumentations, float32. In a module of its own, since
-workers import it."""
+"""The loader that a re-identification project writes first: Pillow, albumentations, float32.
+
+In a module of its own, since workers import it.
+"""
 
 from __future__ import annotations
 

@@ -4,6 +4,7 @@ import numpy as np
 import torch
 
 from reid.engine import build
+from reid.engine.state import TrainState
 from reid.evaluation.adapted import adapted
 from reid.evaluation.evaluate import evaluate
 from reid.evaluation.subject import subject_of_run
@@ -28,3 +29,16 @@ def inputs_of(transform, images) -> torch.Tensor:
     """(N, 3, H, W) float32, what a network gets when it is tested on images (h, w, 3) uint8."""
     fitted = np.stack([transform.fit(image) for image in images])
     return transform.normalise(torch.from_numpy(fitted).permute(0, 3, 1, 2))
+
+
+def at_step(monkeypatch, number, act):
+    """Have ``act`` called within the step of that number (from 1) that this process trains."""
+    calls, step = [], TrainState.step
+
+    def acting(self, *arguments, **named):
+        calls.append(1)
+        if len(calls) == number:
+            act()
+        return step(self, *arguments, **named)
+
+    monkeypatch.setattr(TrainState, "step", acting)

@@ -84,7 +84,7 @@ class Extractor:
         return self.transform.normalise(images.to(self.placement.device, non_blocking=True))
 
 
-Precision = Literal["float32", "bf16"]
+Precision = Literal["float32", "tf32", "bf16", "fp16"]
 
 
 @dataclass(frozen=True)
@@ -93,6 +93,7 @@ class Placement:
 
     Attributes:
         dtype: of the products and convolutions under autocast; None is float32 throughout.
+        tf32: whether float32's products may be rounded to TF32's 10 bits, on CUDA.
         threads: of the CPU; None is torch's own choice.
         named: whether the device was asked for by name, so that no other may stand in for it.
     """
@@ -101,10 +102,13 @@ class Placement:
     dtype: torch.dtype | None = None
     threads: int | None = None
     named: bool = False
+    tf32: bool = False
 
     @property
     def precision(self) -> Precision:
-        return "float32" if self.dtype is None else "bf16"
+        if self.dtype is None:
+            return "tf32" if self.tf32 else "float32"
+        return "fp16" if self.dtype == torch.float16 else "bf16"
 
     @property
     def device_name(self) -> str:
@@ -119,6 +123,10 @@ class Placement:
     def take_up(self) -> None:
         """Set this process's threads and arithmetic as they are here; called before a network is built or loaded."""
         exact_float32()
+        if self.tf32:
+            backends: Any = torch.backends
+            for part in (backends.cuda.matmul, backends.cudnn, backends.cudnn.conv, backends.cudnn.rnn):
+                part.fp32_precision = "tf32"
         if self.threads is not None:
             torch.set_num_threads(self.threads)
 
