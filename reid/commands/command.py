@@ -21,13 +21,15 @@ from reid.errors import InputError
 
 @dataclass(frozen=True)
 class Command:
-    """One sub-command; ``tool`` is the file in tools/ that runs it alone."""
+    """One sub-command; ``tool`` is the file in tools/ that runs it alone, and ``several`` whether torchrun may start
+    several processes of it."""
 
     tool: str
     help: str
     example: str
     arguments: Callable[[argparse.ArgumentParser], None]
     run: Callable[[argparse.Namespace], None]
+    several: bool = False
 
     def fill(self, parser: argparse.ArgumentParser, prefix: str) -> None:
         """Give ``parser`` the command's words and options; ``prefix``: what stands before them on a command line."""
@@ -35,7 +37,7 @@ class Command:
         parser.epilog = f"example:\n  {prefix} {self.example}"
         parser.formatter_class = argparse.RawDescriptionHelpFormatter
         self.arguments(parser)
-        parser.set_defaults(run=self.run)
+        parser.set_defaults(run=self.run, several=self.several)
 
 
 def run_tool(command: Command) -> int:
@@ -59,6 +61,11 @@ def run(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> int
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     logging.getLogger("reid").setLevel(logging.INFO)
     try:
+        if os.environ.get("WORLD_SIZE", "1") != "1" and not parsed.several:
+            raise InputError(
+                f"$WORLD_SIZE={os.environ['WORLD_SIZE']}: several processes, as torchrun starts them, train one network "
+                "together (train.py); this command is one process: start it by python, without WORLD_SIZE"
+            )
         parsed.run(parsed)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)

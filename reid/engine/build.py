@@ -17,13 +17,14 @@ from reid.data.samplers import SAMPLERS, Sampler, share_with_pairs
 from reid.data.samples import Samples, join
 from reid.data.transforms import Transform, evaluation_transform, training_transform
 from reid.engine.checkpoint import CONFIG_FILE, FILE, Progress, load_model, network_file, read_progress
-from reid.engine.distributed import local_rank
+from reid.engine.distributed import local_rank, planned_world
 from reid.engine.extract import Extractor, Placement, Testing, has_bf16
 from reid.engine.objective import WeightedLoss, make_losses
 from reid.errors import InputError
 from reid.models import Embedder, check_backbone, make_backbone
 from reid.models.weights import check_weights, load_weights
 
+FEW_PEOPLE = 8  # a part of a batch; with fewer batch-hard soon finds no hard pair
 BACKBONE_KEYS = ("last_stride", "width", "mixstyle")  # an error of a backbone begins with the one that it is about
 
 
@@ -45,13 +46,62 @@ def check(config: Config) -> None:
         _naming(config, "data.source", lambda source=source: load_card(source))  # type: ignore[misc]
     for target in config.targets:
         _naming(config, "targets", lambda target=target: load_card(target))  # type: ignore[misc]
+    _check_parts(config)
     _check_shapes(config)
     _check_pairs(config)
+
+
+def _check_parts(config: Config) -> None:
+    """Refuse a batch that cannot be dealt out in whole people, and statistics of all processes where there are none."""
+    people, count = config.sampler.identities, _parts(config)
+    if people % count:
+        near = ", ".join(str(count * number) for number in (people // count, people // count + 1) if number)
+        problem = f"{people} people a batch are not as many for each of {_dealt_to(config)}; choices: {near}, ..."
+        config.fail("sampler.identities", f"{problem}, or other processes or parts")
+    if config.sync_batchnorm and device(config).type != "cuda":
+        config.fail("sync_batchnorm", "true: is computed on CUDA alone; on a CPU the choice is false")
+
+
+def _parts(config: Config) -> int:
+    """Into how many parts a batch is cut, for all processes together."""
+    return planned_world() * config.sampler.accumulate
+
+
+def _dealt_to(config: Config) -> str:
+    each = config.sampler.accumulate
+    return f"{planned_world()} processes" + (f" x {each} parts (sampler.accumulate)" if each > 1 else "")
+
+
+def shares(config: Config) -> str:
+    """What part of a batch each process takes, as a sentence; empty where a batch is one part."""
+    people, count, images = config.sampler.identities, _parts(config), config.sampler.images
+    if count == 1:
+        return ""
+    if config.sampler.name == "random":
+        return f"{_dealt_to(config)}, each {people // count * images} of {people * images} images"
+    return f"{_dealt_to(config)}, each {people // count} of {people} people x {images} images"
+
+
+def few_people(config: Config) -> str:
+    """How few people's images are a part of a batch, as a sentence; empty where they are enough, or a batch is one."""
+    people, count = config.sampler.identities, _parts(config)
+    if count == 1 or people // count >= FEW_PEOPLE:
+        return ""
+    local = [term.name for term in losses(config) if term.loss.pairs and not term.gather]
+    gather = f"; losses.{local[0]}.gather=true takes its pairs from all processes" if local and planned_world() > 1 else ""
+    return (
+        f"sampler.identities={people}: {people // count} people a part, of which batch norm's statistics and the losses' "
+        f"pairs are, are fewer than {FEW_PEOPLE}: raise it, or take fewer parts{gather}"
+    )
 
 
 def _check_pairs(config: Config) -> None:
     """Refuse batches in which a loss that compares images has nothing to compare: it would be 0 for ever."""
     sampling, names = config.sampler, _pair_losses(config)
+    local = [term.name for term in losses(config) if term.loss.pairs and not term.gather]
+    if sampling.name != "random" and local and sampling.identities == _parts(config) > 1:
+        what = f"{sampling.identities}: none of {_dealt_to(config)} holds two people"
+        config.fail("sampler.identities", f"{what}{_dead(local)}; or losses.NAME.gather=true")
     if sampling.name == "pk" and names and sampling.images == 1:
         config.fail("sampler.images", f"1: no batch of sampler.name=pk holds two images of a person{_dead(names)}")
     if sampling.name == "pk" and names and sampling.identities == 1:
@@ -75,7 +125,8 @@ def check_tested(config: Config) -> None:
 
 def _check_shapes(config: Config) -> None:
     """Send a batch without content through the backbone: maps can be too small for a norm, a batch for the neck's."""
-    size = (config.sampler.identities * config.sampler.images, 3, config.data.height, config.data.width)
+    images = config.sampler.identities // _parts(config) * config.sampler.images
+    size = (images, 3, config.data.height, config.data.width)
     if size[0] < 2:
         config.fail("sampler.identities", "a batch of one image: the BNNeck needs two; or raise sampler.images")
     with torch.device("meta"):

@@ -195,7 +195,9 @@ def _begin(config: Config, recorded: Config, source: Source, samples: Samples, h
         else:
             log.info(f"{folder}: {begun.device}, {begun.precision}; {begun.weights}")
             write_atomically(folder / CONFIG_FILE, dump_resolved(recorded))
-        for note in (build.few_pairs(config, sampler, labels),):
+        if shares := build.shares(config):
+            log.info(f"{folder}: {shares}")
+        for note in (build.few_pairs(config, sampler, labels), build.few_people(config)):
             if note:
                 log.warning(f"{folder}: {note}")
         _cut_log(folder / LOG_FILE, begun.step)
@@ -212,7 +214,8 @@ def _go_on(run: _Run, progress: bool) -> None:
     agreed = distributed.Agreement()
     bar = track(name=run.folder.name, unit="step", total=total, done=step, shown=progress and first)
     lines = TrainLog(run.folder, state.objective.shown, run.samples.names, steps, state.placement.device, bar)
-    with bar, lines, CheckpointWriter(run.folder / FILE) as checkpoints, collected_signals() as got:
+    signals = collected_signals(alone=distributed.world_size() == 1)
+    with bar, lines, CheckpointWriter(run.folder / FILE) as checkpoints, signals as got:
         for loaded in _batches(run):
             work = [run.part(batch) for batch in loaded]
             if config.compile and step == run.begun.step:
@@ -228,7 +231,7 @@ def _go_on(run: _Run, progress: bool) -> None:
             if step % steps == 0 or step == total:
                 lines.write()
                 now = _end_epoch(run, now, -(-step // steps))
-            stopping = agreed(bool(got))
+            stopping = agreed(bool(got), last=now.finished)
             due = time.monotonic() - saved > SAVE_SECONDS and not checkpoints.busy
             if first and (stopping or now.finished or now.best_epoch != best or due):
                 lines.write()  # which sees that the loss is a number
@@ -236,6 +239,7 @@ def _go_on(run: _Run, progress: bool) -> None:
                 saved = time.monotonic()
             if stopping:
                 checkpoints.wait()
+                distributed.wait_for_all()  # torchrun ends the others when one has ended
                 raise Interrupted(got[0] if got else signal.SIGTERM, f"{run.folder / FILE} after step {step}")
             if now.stopped:
                 break
