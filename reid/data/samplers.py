@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol, TypeVar
 
 import numpy as np
@@ -12,6 +12,7 @@ import numpy as np
 from reid.errors import InputError
 
 STREAM = (0, 1)  # after (seed, epoch): an image's stream is (seed, epoch, position), which numpy pads with zeros
+ENOUGH_IDENTITIES = 8  # in a part of a batch: among fewer, the hardest pair of an image is hardly hard
 
 Item = TypeVar("Item")
 
@@ -118,15 +119,9 @@ class BalancedSampler:
         InputError: one source alone, P that S does not divide, or fewer than P / S identities in a source.
     """
 
-    def __init__(
-        self, labels: np.ndarray, identities: int, images: int, seed: int, domains: np.ndarray | None = None
-    ) -> None:
-        sources = [] if domains is None else [np.flatnonzero(domains == domain) for domain in np.unique(domains)]
-        if len(sources) < 2:
-            raise InputError("balanced: needs several sources, data.source: [a, b]; choices for one: pk, random")
-        each, rest = divmod(identities, len(sources))
-        if rest or not each:
-            raise InputError(f"identities: {identities} a batch are not as many of each of {len(sources)} sources")
+    def __init__(self, labels: np.ndarray, identities: int, images: int, seed: int, domains: np.ndarray) -> None:
+        sources = [np.flatnonzero(domains == domain) for domain in np.unique(domains)]
+        each = identities_of_each(identities, len(sources))
         self._parts: list[tuple[np.ndarray, PKSampler]] = []
         for number, members in enumerate(sources):
             try:
@@ -192,6 +187,39 @@ def share_with_pairs(batches: Sequence[Sequence[int]], labels: np.ndarray) -> fl
     return paired / sum(map(len, batches))
 
 
+def identities_of_each(identities: int, sources: int) -> int:
+    """How many of a balanced batch's ``identities`` are of each source.
+
+    Raises:
+        InputError: one source alone, or as many of each cannot be. The message begins with the key.
+    """
+    if sources < 2:
+        raise InputError("name: balanced: needs several sources, data.source=[a, b]; choices for one: pk, random")
+    if identities % sources:
+        raise InputError(f"identities: {identities}: balanced needs a multiple of {sources}, as many of each source")
+    return identities // sources
+
+
+def check_batches(name: str, identities: int, images: int, sources: int, count: int) -> None:
+    """Whether sampler ``name`` gives batches of so many identities, so many images each, of so many sources, that can
+    be cut into ``count`` parts: of whole identities, unless they are drawn at random.
+
+    Raises:
+        InputError: no; the message begins with the key that it is about.
+    """
+    if name not in SAMPLERS:
+        raise InputError(f"name: {name!r} is not one of {', '.join(SAMPLERS)}")
+    if name == "balanced":
+        identities_of_each(identities, sources)
+    whole, what = (identities * images, "images") if name == "random" else (identities, "identities")
+    if whole % count:
+        near = " or ".join(str(count * number) for number in (whole // count, whole // count + 1) if number)
+        raise InputError(
+            f"accumulate: a batch of {whole} {what} does not make {count} equal parts (so many for each process); "
+            f"choose {near} (sampler.identities), or other parts"
+        )
+
+
 def parts(batch: Sequence[Item], count: int) -> list[Sequence[Item]]:
     """``batch`` cut into ``count`` equal parts, in order: whole identities where it holds them one after the other and
     ``count`` divides their number.
@@ -205,7 +233,42 @@ def parts(batch: Sequence[Item], count: int) -> list[Sequence[Item]]:
     return [batch[start : start + size] for start in range(0, len(batch), size)]
 
 
-SAMPLERS: dict[str, type[PKSampler] | type[BalancedSampler] | type[RandomSampler]] = {
+def note_on_pairs(
+    batches: Sequence[Sequence[int]], count: int, labels: np.ndarray, name: str, losses: Sequence[str]
+) -> str:
+    """How few images the ``losses`` of pairs can learn from, as a sentence; empty where they can from all.
+
+    Args:
+        batches, labels: as for :func:`share_with_pairs`.
+        count: parts that a batch is cut into.
+        name: of the sampler.
+    """
+    share = share_with_pairs([part for batch in batches for part in parts(batch, count)], labels)
+    if share == 1:
+        return ""
+    why = "a person with a single image meets only that one again, augmented anew"
+    if name == "random":
+        why = "sampler.name=pk brings the images of a person together"
+    return (
+        f"sampler.name={name}: {share:.1%} of the images in a batch have another image of their person beside them, "
+        f"which the loss {', '.join(losses)} needs; {why}"
+    )
+
+
+def note_on_identities(identities: int, count: int, losses: Sequence[str]) -> str:
+    """How few identities the ``losses`` of pairs find in each of ``count`` parts of a batch, as a sentence; empty where
+    they are enough, and for whole batches."""
+    each = identities // count
+    if count == 1 or each >= ENOUGH_IDENTITIES:
+        return ""
+    return (
+        f"a batch of {identities} identities is cut into {count} parts: the hardest pairs are sought among {each} "
+        f"identities (loss {', '.join(losses)}); a larger sampler.identities gives more"
+    )
+
+
+# All take labels, identities, images and seed, `balanced` also domains.
+SAMPLERS: dict[str, Callable[..., Sampler]] = {
     "pk": PKSampler,
     "balanced": BalancedSampler,
     "random": RandomSampler,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import timedelta
@@ -82,8 +83,8 @@ def joined(device: torch.device) -> Iterator[None]:
         if not lost:
             raise
         raise InputError(
-            f"process {planned_rank()} of {planned_world()}: another one ended, and said why; the same command goes on "
-            f"from the last checkpoint ({str(error).splitlines()[0]})"
+            f"process {planned_rank()} of {planned_world()}: another one ended; its message, or torchrun's, says why. The "
+            f"same command goes on from the last checkpoint ({str(error).splitlines()[0]})"
         ) from None
     distributed.destroy_process_group()  # after an error the others may never come to it
 
@@ -104,9 +105,11 @@ def averaging(module: nn.Module, device: torch.device, unused: bool) -> nn.Modul
     if world_size() == 1:
         return module
     on = [device] if device.type == "cuda" else None
-    return nn.parallel.DistributedDataParallel(
-        module, device_ids=on, broadcast_buffers=False, find_unused_parameters=unused
-    )
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "`broadcast_buffers`", FutureWarning)  # torch 2.9 lacks what follows it
+        return nn.parallel.DistributedDataParallel(
+            module, device_ids=on, broadcast_buffers=False, find_unused_parameters=unused
+        )
 
 
 def averaged(module: nn.Module, now: bool) -> AbstractContextManager[None]:

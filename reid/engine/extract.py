@@ -26,7 +26,7 @@ class Extractor:
 
     Attributes:
         network: images (B, 3, H, W) float32 to features (B, D), in evaluation mode, on the placement's device.
-        transform: an image (h, w, 3) uint8 RGB to (3, H, W) float32.
+        transform: how an image (h, w, 3) uint8 RGB becomes one of those.
         batch_size: images a forward pass.
         workers: processes that read images; never changes a result.
         flip: whether a feature is the mean of the image's and its mirror image's.
@@ -43,9 +43,8 @@ class Extractor:
         """(N, D) float32 features of N crops (h, w, 3) uint8 RGB of any size, N at least 1."""
         rows = []
         for low in range(0, len(crops), self.batch_size):
-            batch = np.stack([self.transform(crop, ()) for crop in crops[low : low + self.batch_size]])
-            inputs = torch.from_numpy(batch).to(self.placement.device, memory_format=torch.channels_last)
-            rows.append(self.features(inputs))
+            fitted = np.stack([self.transform.fit(crop) for crop in crops[low : low + self.batch_size]])
+            rows.append(self.features(self.inputs(torch.from_numpy(fitted).permute(0, 3, 1, 2))))
         return np.concatenate(rows)
 
     def extract(self, samples: Samples, name: str = "features", progress: bool = True) -> np.ndarray:
@@ -69,16 +68,20 @@ class Extractor:
     def batches(
         self, samples: Samples, draws: Sequence[Sequence[Draw]], name: str, progress: bool = True
     ) -> Iterator[Batch]:
-        """The images of ``draws``, a batch at a time, as tested and on the device, under a bar of that name.
+        """What the network takes of ``draws``, a batch at a time: (B, 3, H, W) float32 on the device; under a bar of
+        that name.
 
         Raises:
             InputError: an image that cannot be read.
         """
-        loaded = batches(ImageDataset(samples.paths, self.transform), draws, self.workers)
+        loaded = batches(ImageDataset(samples.paths, self.transform.fit), draws, self.workers)
         title = f"{name} of {samples.title}"
         for batch in track(loaded, name=title, unit="batch", total=len(draws), shown=progress):
-            inputs = batch.images.to(self.placement.device, non_blocking=True, memory_format=torch.channels_last)
-            yield Batch(inputs, batch.indices)
+            yield Batch(self.inputs(batch.images), batch.indices)
+
+    def inputs(self, images: Tensor) -> Tensor:
+        """What the network takes, on the device, of fitted images (B, 3, H, W) uint8."""
+        return self.transform.normalise(images.to(self.placement.device, non_blocking=True))
 
 
 Precision = Literal["float32", "tf32", "bf16", "fp16"]

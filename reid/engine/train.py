@@ -94,7 +94,10 @@ def train(config: Config, progress: bool = True, recorded: Config | None = None,
     build.check(config)
     source = build.source(config)
     samples, held = _split(config, source)
-    build.sampler(config, samples.pids)  # too few people is said before a folder is made
+    build.sampler(
+        config, samples.pids, source.domains_of(samples.pids)
+    )  # too few people is said before a folder is made
+    build.image_cache(config, len(samples))  # and too little memory
     with locked(config.run_folder, wait) if distributed.rank() == 0 else nullcontext():
         run = _begin(config, recorded or config, source, samples, held)
         if run is not None:
@@ -105,8 +108,10 @@ def train(config: Config, progress: bool = True, recorded: Config | None = None,
 
 def planned_steps(config: Config) -> int:
     """Optimiser steps of the whole run, unless it stops early."""
-    samples, _ = _split(config, build.source(config))
-    return config.optim.steps or config.optim.epochs * len(build.sampler(config, samples.pids))
+    source = build.source(config)
+    samples, _ = _split(config, source)
+    sampler = build.sampler(config, samples.pids, source.domains_of(samples.pids))
+    return config.optim.steps or config.optim.epochs * len(sampler)
 
 
 def _split(config: Config, source: Source) -> tuple[Samples, Samples | None]:
@@ -142,7 +147,7 @@ def _begin(config: Config, recorded: Config, source: Source, samples: Samples, h
     """The run as it begins or goes on; None where it is finished."""
     folder = config.run_folder
     identities, labels = np.unique(samples.pids, return_inverse=True)
-    sampler = build.sampler(config, labels)
+    sampler = build.sampler(config, labels, source.domains_of(samples.pids))
     placement = build.placement(config)
     placement.take_up()
     torch.backends.cudnn.benchmark = True  # every batch has the same shape
@@ -185,7 +190,7 @@ def _begin(config: Config, recorded: Config, source: Source, samples: Samples, h
         begun = replace(begun, weights=build.pretrained(config, network))
     objective = Objective(build.losses(config, len(identities), network.channels))
     transform = build.train_transform(config)
-    state = TrainState(network, objective, config.optim, placement, channels_last, config.sync_batchnorm)
+    state = TrainState(network, objective, config.optim, placement, transform.normalise, config.sync_batchnorm)
     if resuming:
         _load(checkpoint, state)
     distributed.wait_for_all()  # all have read what is there
@@ -197,9 +202,8 @@ def _begin(config: Config, recorded: Config, source: Source, samples: Samples, h
             write_atomically(folder / CONFIG_FILE, dump_resolved(recorded))
         if shares := build.shares(config):
             log.info(f"{folder}: {shares}")
-        for note in (build.few_pairs(config, sampler, labels), build.few_people(config)):
-            if note:
-                log.warning(f"{folder}: {note}")
+        for note in filter(None, (build.few_pairs(config, sampler, labels), build.few_identities(config))):
+            log.warning(f"{folder}: {note}")
         _cut_log(folder / LOG_FILE, begun.step)
         if held is not None:
             _cut_log(folder / VALIDATION_FILE, begun.step // len(sampler))
@@ -245,10 +249,6 @@ def _go_on(run: _Run, progress: bool) -> None:
                 break
 
 
-def channels_last(images: Tensor) -> Tensor:
-    return images.contiguous(memory_format=torch.channels_last)
-
-
 def _load(checkpoint: Path, state: TrainState) -> None:
     try:
         state.load(read_tensors(checkpoint))
@@ -268,7 +268,9 @@ def _batches(run: _Run) -> Iterator[list[Batch]]:
     )
     left = itertools.islice(itertools.chain.from_iterable(epochs), run.begun.total_steps - step)
     ours = (parts(draws, each * distributed.world_size())[number * each : (number + 1) * each] for draws in left)
-    images = ImageDataset(run.samples.paths, run.transform)
+    if (cache := build.image_cache(run.config, len(run.samples))) is not None and number == 0:
+        log.info(f"{run.folder}: {cache}")
+    images = ImageDataset(run.samples.paths, run.transform.fit, run.transform.augment, cache)
     loaded = batches(images, itertools.chain.from_iterable(ours), build.workers(run.config))
     while together := list(itertools.islice(loaded, each)):
         yield together

@@ -1,0 +1,137 @@
+"""Two processes, connected by gloo, against one. Each start costs seconds: one for all that ends well, one in which a
+process is killed, one that goes on by the command line and ends at an image that cannot be read."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import together
+import torch
+from conftest import ROOT
+from runs import evaluate_run
+from safetensors.torch import load_file
+from together import PEOPLE, config_of, parts_of
+from trees import PLACE, market_tree
+
+from reid.config import load_config
+from reid.engine import build
+from reid.engine.checkpoint import FILE, LOG_FILE, read_progress
+from reid.engine.distributed import joined
+from reid.engine.selection import VALIDATION_FILE
+from reid.engine.train import train
+from reid.errors import InputError
+from reid.models.backbone import TrainOutput
+
+PATIENCE = 30  # seconds in which all must have ended
+
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Path:
+    """The small tree, of which a copy may be damaged."""
+    root = tmp_path_factory.mktemp("data")
+    market_tree(root / PLACE, identities=6, cameras=2, images=4, size=(64, 32))
+    return root
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, data) -> Path:
+    """Where two processes did all of ``together``."""
+    folder = tmp_path_factory.mktemp("together")
+    start(folder, str(ROOT / "tests" / "together.py"), "together", folder, data).check_returncode()
+    return folder
+
+
+def start(cwd: Path, *arguments: object, timeout: float | None = None) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    paths = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
+    return subprocess.run(
+        [*command, *map(str, arguments)],
+        cwd=cwd,
+        env={**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+    )
+
+
+def arithmetic(folder: Path) -> tuple[dict, dict]:
+    first, second = (torch.load(folder / f"arithmetic_{rank}.pt", weights_only=True) for rank in (0, 1))
+    return first, second
+
+
+def test_gathered_gradients_are_those_of_one_process_with_the_whole_batch(folder, data):
+    """Each half goes through the network by itself, since batch statistics are each process's own."""
+    state = together.state_of(together.gathered(data))
+    halves = [state.network(part.images) for part in parts_of(0, 2)]
+    labels = torch.arange(PEOPLE).repeat_interleave(together.IMAGES)
+    rows = (torch.cat(both) for both in list(zip(*halves, strict=True))[:3])
+    total, _ = state.objective(TrainOutput(*rows, halves[0].classes), labels, torch.zeros_like(labels))
+    total.backward()
+    wanted = together.gradients_of(state)
+    for process in arithmetic(folder):
+        assert process["gradients"].keys() == wanted.keys() and len(wanted) > 50
+        for name, gradient in process["gradients"].items():
+            torch.testing.assert_close(gradient, wanted[name], rtol=1e-5, atol=1e-10)
+
+
+def test_twenty_steps_give_the_weights_of_one_process_that_takes_the_parts_in_turn(folder, data):
+    weights, shown = together.after_steps(together.plain(data), steps=20, count=2)
+    for process in arithmetic(folder):
+        for name, value in process["plain"][0].items():
+            torch.testing.assert_close(value, weights[name], rtol=1e-5, atol=1e-9)
+        torch.testing.assert_close(process["plain"][1], shown)
+
+
+def test_parts_frozen_steps_an_average_and_unused_weights_go_together(folder, data):
+    weights, _ = together.after_steps(together.many_parts(data), steps=6, count=4, frozen=2)
+    assert any(name.startswith("average.") for name in weights)
+    for process in arithmetic(folder):
+        for name, value in process["many parts"][0].items():
+            torch.testing.assert_close(value, weights[name], rtol=1e-5, atol=1e-9)
+
+
+def test_the_processes_have_the_same_weights_bit_for_bit(folder):
+    first, second = arithmetic(folder)
+    for kind in ("plain", "many parts"):
+        assert all(torch.equal(value, second[kind][0][name]) for name, value in first[kind][0].items())
+
+
+def tensors_equal(a: Path, b: Path) -> bool:
+    first, second = load_file(a / FILE), load_file(b / FILE)
+    assert first.keys() == second.keys() and len(first) > 100
+    return all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_sigterm_to_any_leaves_a_checkpoint_that_goes_on_bit_for_bit(folder):
+    assert [json.loads((folder / f"code_{rank}.json").read_text()) for rank in (0, 1)] == [143, 143]
+    assert 5 < read_progress(folder / "runs/left" / FILE).step < read_progress(folder / "runs/stopped" / FILE).step
+    assert tensors_equal(folder / "runs/stopped", folder / "runs/whole")
+
+
+def test_another_number_of_processes_is_refused_on_resuming(folder, data, monkeypatch):
+    monkeypatch.chdir(folder)
+    with pytest.raises(InputError, match=r"left/checkpoint.safetensors: cannot be resumed: world_size was 2, is 1 \(a"):
+        train(config_of(data, "run=left"), progress=False)
+
+
+def test_one_process_writes_and_validates_once(folder):
+    whole = folder / "runs/whole"
+    total = read_progress(whole / FILE).total_steps
+    assert [json.loads(line)["step"] for line in (whole / LOG_FILE).read_text().splitlines()] == [*range(1, total + 1)]
+    assert [json.loads(line)["epoch"] for line in (whole / VALIDATION_FILE).read_text().splitlines()] == [1, 2, 3, 4]
+    assert read_progress(whole / FILE).world_size == 2
+
+
+def test_a_killed_process_ends_all_and_the_same_command_goes_on_and_tests_until_a_bad_image(
+    folder, data, tmp_path, monkeypatch
+):
+    ended = start(tmp_path, ROOT / "tests" / "together.py", "killed", tmp_path, data, timeout=PATIENCE + 60)
+    assert ended.returncode == 1 and "error: process 0 of 2: another one ended" in ended.stderr
+    run = tmp_path / "runs/killed"
+    assert 0 < read_progress(run / FILE).step < read_progress(folder / "runs/whole" / FILE).step
