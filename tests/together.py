@@ -91,8 +91,8 @@ def arithmetic(folder: Path, market: Path) -> None:
     torch.save(
         {
             "gradients": gradients_of(state),
-            "plain": after_steps(plain(market), steps=20, count=2),
-            "many parts": after_steps(many_parts(market), steps=6, count=4, frozen=2),
+            "plain": after_steps(plain(market), steps=20, count=2, frozen=3),
+            "many parts": after_steps(many_parts(market), steps=6, count=4),
         },
         folder / f"arithmetic_{rank()}.pt",
     )

@@ -216,7 +216,7 @@ def check_batches(name: str, identities: int, images: int, sources: int, count: 
         near = " or ".join(str(count * number) for number in (whole // count, whole // count + 1) if number)
         raise InputError(
             f"accumulate: a batch of {whole} {what} does not make {count} equal parts (so many for each process); "
-            f"choose {near} (sampler.identities), or other parts"
+            f"choose {near} {what}, or other parts"
         )
 
 

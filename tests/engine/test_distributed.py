@@ -80,16 +80,16 @@ def test_gathered_gradients_are_those_of_one_process_with_the_whole_batch(folder
             torch.testing.assert_close(gradient, wanted[name], rtol=1e-5, atol=1e-10)
 
 
-def test_twenty_steps_give_the_weights_of_one_process_that_takes_the_parts_in_turn(folder, data):
-    weights, shown = together.after_steps(together.plain(data), steps=20, count=2)
+def test_twenty_steps_of_which_three_are_frozen_give_the_weights_of_one_process_that_takes_the_parts_in_turn(folder, data):
+    weights, shown = together.after_steps(together.plain(data), steps=20, count=2, frozen=3)
     for process in arithmetic(folder):
         for name, value in process["plain"][0].items():
             torch.testing.assert_close(value, weights[name], rtol=1e-5, atol=1e-9)
         torch.testing.assert_close(process["plain"][1], shown)
 
 
-def test_parts_frozen_steps_an_average_and_unused_weights_go_together(folder, data):
-    weights, _ = together.after_steps(together.many_parts(data), steps=6, count=4, frozen=2)
+def test_parts_an_average_clipping_and_unused_weights_go_together(folder, data):
+    weights, _ = together.after_steps(together.many_parts(data), steps=6, count=4)
     assert any(name.startswith("average.") for name in weights)
     for process in arithmetic(folder):
         for name, value in process["many parts"][0].items():
