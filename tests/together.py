@@ -18,6 +18,8 @@ import torch
 from conftest import tiny_overrides
 from torch import Tensor
 
+from reid.commands.command import run_tool
+from reid.commands.training import TRAIN
 from reid.config import Config, OptimConfig, load_config
 from reid.engine import build, train
 from reid.engine.distributed import Agreement, in_shares, joined, of_first, planned_rank, rank, world_size
@@ -28,10 +30,14 @@ from reid.processes import Interrupted
 PEOPLE, IMAGES = 8, 2
 
 
-def config_of(market: Path, *overrides: str) -> Config:
+def overrides_of(market: Path, run: str) -> list[str]:
     """A run of four epochs whose first always leaves a checkpoint, since it is the best so far."""
-    settings = [*tiny_overrides(market), "sampler.identities=4", "selection.holdout=0.3", "optim.epochs=4"]
-    return load_config("market_bn.yaml", [*settings, "model.backbone=resnet18", "evaluation.batch_size=8", *overrides])
+    settings = ["model.backbone=resnet18", "sampler.identities=4", "selection.holdout=0.3", "optim.epochs=4"]
+    return [*tiny_overrides(market), *settings, "evaluation.batch_size=8", f"run={run}"]
+
+
+def config_of(market: Path, run: str = "none", *overrides: str) -> Config:
+    return load_config("market_bn.yaml", [*overrides_of(market, run), *overrides])
 
 
 def state_of(config: Config, classes: int = PEOPLE) -> TrainState:
@@ -73,7 +79,7 @@ def after_steps(config: Config, steps: int, count: int, frozen: int = 0) -> tupl
 
 
 def gathered(market: Path) -> Config:
-    return config_of(market, "losses.triplet={weight: 1.0, margin: null, gather: true}", "optim.name=sgd")
+    return config_of(market, "none", "losses.triplet={weight: 1.0, margin: null, gather: true}", "optim.name=sgd")
 
 
 def plain(market: Path) -> Config:
@@ -82,7 +88,7 @@ def plain(market: Path) -> Config:
 
 def many_parts(market: Path) -> Config:
     """Without a loss that reads the classifier or the neck, which then have no gradient."""
-    return config_of(market, "losses.identity.weight=0", "optim.ema=0.9", "optim.clip=1.0")
+    return config_of(market, "none", "losses.identity.weight=0", "optim.ema=0.9", "optim.clip=1.0")
 
 
 def arithmetic(folder: Path, market: Path) -> None:
@@ -141,36 +147,28 @@ def together(folder: Path, market: Path) -> None:
     with joined(torch.device("cpu")):
         arithmetic(folder, market)
         exchange()
-        train.train(config_of(market, "run=whole"), progress=False)
-        code = interrupt(config_of(market, "run=stopped"))
+        train.train(config_of(market, "whole"), progress=False)
+        code = interrupt(config_of(market, "stopped"))
         if rank() == 0:
             shutil.copytree(folder / "runs/stopped", folder / "runs/left")
-        train.train(config_of(market, "run=stopped"), progress=False)
+        train.train(config_of(market, "stopped"), progress=False)
         (folder / f"code_{rank()}.json").write_text(json.dumps(code))
 
 
-def command(market: Path, *overrides: str) -> int:
-    """``tools/train.py`` in this process."""
-    from reid.commands.command import run_tool
-    from reid.commands.training import TRAIN
-
-    settings = [*tiny_overrides(market), "sampler.identities=4", "selection.holdout=0.3", "optim.epochs=4"]
-    sys.argv = ["train.py", "--cfg", "market_bn.yaml", *settings, "model.backbone=resnet18", *overrides]
-    return run_tool(TRAIN)
-
-
 def killed(folder: Path, market: Path) -> int:
-    """The second process is killed in the third epoch's validation, where the first waits for it."""
+    """The command train.py, whose second process is killed in the third epoch's validation, where the first waits."""
     validate, calls = train.validate, []
 
     def dying(*arguments: Any) -> Any:
         calls.append(1)
         if len(calls) == 3 and planned_rank() == 1:
+            (folder / "dying").touch()
             os.kill(os.getpid(), signal.SIGKILL)
         return validate(*arguments)
 
     train.validate = dying  # type: ignore[attr-defined]
-    return command(market, "run=killed", "evaluation.batch_size=8")
+    sys.argv = ["train.py", "--cfg", "market_bn.yaml", *overrides_of(market, "killed")]
+    return run_tool(TRAIN)
 
 
 if __name__ == "__main__":

@@ -3,9 +3,11 @@ process is killed, one that goes on by the command line and ends at an image tha
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -16,26 +18,42 @@ from conftest import ROOT
 from runs import evaluate_run
 from safetensors.torch import load_file
 from together import PEOPLE, config_of, parts_of
-from trees import PLACE, market_tree
+from trees import PLACE, duke_tree, market_tree
 
-from reid.config import load_config
-from reid.engine import build
+from reid.config import load_resolved
 from reid.engine.checkpoint import FILE, LOG_FILE, read_progress
-from reid.engine.distributed import joined
 from reid.engine.selection import VALIDATION_FILE
 from reid.engine.train import train
 from reid.errors import InputError
+from reid.evaluation.results import read_results
 from reid.models.backbone import TrainOutput
 
+TOGETHER = ROOT / "tests/together.py"
 PATIENCE = 30  # seconds in which all must have ended
 
 
 
+def torchrun(folder: Path, *command: object) -> subprocess.Popen[str]:
+    """Two processes of a command, at work in ``folder``."""
+    start = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    paths = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
+    return subprocess.Popen(
+        [*start, *map(str, command)],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
 @pytest.fixture(scope="module")
 def data(tmp_path_factory) -> Path:
-    """The small tree, of which a copy may be damaged."""
+    """A small tree, and another one whose last gallery image is cut off."""
     root = tmp_path_factory.mktemp("data")
     market_tree(root / PLACE, identities=6, cameras=2, images=4, size=(64, 32))
+    bad = sorted((duke_tree(root) / "bounding_box_test").glob("0*.jpg"))[-1]
+    bad.write_bytes(bad.read_bytes()[:-40])
     return root
 
 
@@ -43,21 +61,10 @@ def data(tmp_path_factory) -> Path:
 def folder(tmp_path_factory, data) -> Path:
     """Where two processes did all of ``together``."""
     folder = tmp_path_factory.mktemp("together")
-    start(folder, str(ROOT / "tests" / "together.py"), "together", folder, data).check_returncode()
+    process = torchrun(folder, TOGETHER, "together", folder, data)
+    said, _ = process.communicate()
+    assert process.returncode == 0, said
     return folder
-
-
-def start(cwd: Path, *arguments: object, timeout: float | None = None) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    paths = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
-    return subprocess.run(
-        [*command, *map(str, arguments)],
-        cwd=cwd,
-        env={**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-    )
 
 
 def arithmetic(folder: Path) -> tuple[dict, dict]:
@@ -117,7 +124,7 @@ def test_sigterm_to_any_leaves_a_checkpoint_that_goes_on_bit_for_bit(folder):
 def test_another_number_of_processes_is_refused_on_resuming(folder, data, monkeypatch):
     monkeypatch.chdir(folder)
     with pytest.raises(InputError, match=r"left/checkpoint.safetensors: cannot be resumed: world_size was 2, is 1 \(a"):
-        train(config_of(data, "run=left"), progress=False)
+        train(config_of(data, "left"), progress=False)
 
 
 def test_one_process_writes_and_validates_once(folder):
@@ -128,10 +135,34 @@ def test_one_process_writes_and_validates_once(folder):
     assert read_progress(whole / FILE).world_size == 2
 
 
-def test_a_killed_process_ends_all_and_the_same_command_goes_on_and_tests_until_a_bad_image(
-    folder, data, tmp_path, monkeypatch
-):
-    ended = start(tmp_path, ROOT / "tests" / "together.py", "killed", tmp_path, data, timeout=PATIENCE + 60)
-    assert ended.returncode == 1 and "error: process 0 of 2: another one ended" in ended.stderr
-    run = tmp_path / "runs/killed"
-    assert 0 < read_progress(run / FILE).step < read_progress(folder / "runs/whole" / FILE).step
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory, data) -> Path:
+    """The folder of a run whose second process was killed."""
+    folder = tmp_path_factory.mktemp("killed")
+    process = torchrun(folder, TOGETHER, "killed", folder, data)
+    while not (folder / "dying").exists():
+        assert process.poll() is None, process.communicate()[0]
+        time.sleep(0.05)
+    said, _ = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 1 and "error: process 0 of 2: another one ended" in said
+    return folder
+
+
+def test_after_a_kill_the_same_command_goes_on_and_tests_as_one_process_until_a_bad_image(folder, data, killed):
+    run, whole = killed / "runs/killed", folder / "runs/whole"
+    assert 0 < read_progress(run / FILE).step < read_progress(whole / FILE).step
+    command = [ROOT / "tools/train.py", "--cfg", "market_bn.yaml", *together.overrides_of(data, "killed")]
+    process = torchrun(killed, *command, "targets=[dukemtmc]")
+    said, _ = process.communicate()
+    assert process.returncode == 1 and "Traceback" not in said.split("torch/distributed/elastic")[0]
+    assert re.search(r"^error: .*DukeMTMC-reID/bounding_box_test/0007_c5_f0046183.jpg: ", said, re.MULTILINE)
+    assert tensors_equal(run, whole)
+
+    results = read_results(run)
+    assert results["run"]["world_size"] == 2 and list(results["targets"]) == ["market1501"]
+    features = {split: np.load(run / f"targets/market1501/{split}.npz")["features"] for split in ("query", "gallery")}
+    shutil.rmtree(run / "targets")
+    alone = evaluate_run(load_resolved(run / "config.yaml"), run, ["market1501"])["targets"]["market1501"]
+    for split, rows in features.items():
+        assert np.array_equal(rows, np.load(run / f"targets/market1501/{split}.npz")["features"])
+    assert all(alone[key] == results["targets"]["market1501"][key] for key in ("mAP", "mINP", "cmc", "num_gallery"))
