@@ -99,8 +99,8 @@ class Interrupted(KeyboardInterrupt):
 def collected_signals(alone: bool = True) -> Iterator[list[int]]:
     """Collect the signals that ask to stop (Ctrl-C, SIGTERM, a closed terminal's SIGHUP) so that the step in progress
     can end; Ctrl-C after one of them interrupts at once. What the caller ignores (``nohup``, a shell's background job)
-    stays ignored. Not ``alone``: Ctrl-C reaches this process twice, from the terminal and handed on by torchrun, and the
-    second is as the first.
+    stays ignored. Not ``alone``: Ctrl-C comes twice, from the terminal and handed on by torchrun, and the second is as
+    the first.
     """
     received: list[int] = []
 

@@ -1,6 +1,6 @@
 """What two processes of tests/engine/test_distributed.py do together, and one alone for comparison.
 
-As a program, started by torchrun: ``together.py WHAT FOLDER MARKET``.
+As a program, started by torchrun: ``together.py FOLDER MARKET``; its end is that the second process is killed.
 """
 
 from __future__ import annotations
@@ -18,13 +18,12 @@ import torch
 from conftest import tiny_overrides
 from torch import Tensor
 
-from reid.commands.command import run_tool
-from reid.commands.training import TRAIN
 from reid.config import Config, OptimConfig, load_config
 from reid.engine import build, train
-from reid.engine.distributed import Agreement, in_shares, joined, of_first, planned_rank, rank, world_size
+from reid.engine.distributed import Agreement, in_shares, joined, of_first, rank, world_size
 from reid.engine.objective import Objective
 from reid.engine.state import Part, TrainState
+from reid.errors import InputError
 from reid.processes import Interrupted
 
 PEOPLE, IMAGES = 8, 2
@@ -91,7 +90,7 @@ def many_parts(market: Path) -> Config:
     return config_of(market, "none", "losses.identity.weight=0", "optim.ema=0.9", "optim.clip=1.0")
 
 
-def arithmetic(folder: Path, market: Path) -> None:
+def arithmetic(market: Path) -> None:
     state = state_of(gathered(market))
     state.step(parts_of(0, 2)[rank() : rank() + 1], rate=0.0)
     torch.save(
@@ -100,7 +99,7 @@ def arithmetic(folder: Path, market: Path) -> None:
             "plain": after_steps(plain(market), steps=20, count=2, frozen=3),
             "many parts": after_steps(many_parts(market), steps=6, count=4),
         },
-        folder / f"arithmetic_{rank()}.pt",
+        f"arithmetic_{rank()}.pt",
     )
 
 
@@ -142,40 +141,38 @@ def interrupt(config: Config) -> int:
     raise AssertionError("not interrupted")
 
 
-def together(folder: Path, market: Path) -> None:
-    """Everything that ends well."""
-    with joined(torch.device("cpu")):
-        arithmetic(folder, market)
-        exchange()
-        train.train(config_of(market, "whole"), progress=False)
-        code = interrupt(config_of(market, "stopped"))
-        if rank() == 0:
-            shutil.copytree(folder / "runs/stopped", folder / "runs/left")
-        train.train(config_of(market, "stopped"), progress=False)
-        (folder / f"code_{rank()}.json").write_text(json.dumps(code))
-
-
-def killed(folder: Path, market: Path) -> int:
-    """The command train.py, whose second process is killed in the third epoch's validation, where the first waits."""
+def die(config: Config) -> None:
+    """Train; the second process is killed in the third epoch's validation, where the first waits for it."""
     validate, calls = train.validate, []
 
     def dying(*arguments: Any) -> Any:
         calls.append(1)
-        if len(calls) == 3 and planned_rank() == 1:
-            (folder / "dying").touch()
+        if len(calls) == 3 and rank() == 1:
+            Path("dying").touch()
             os.kill(os.getpid(), signal.SIGKILL)
         return validate(*arguments)
 
     train.validate = dying  # type: ignore[attr-defined]
-    sys.argv = ["train.py", "--cfg", "market_bn.yaml", *overrides_of(market, "killed")]
-    return run_tool(TRAIN)
+    train.train(config, progress=False)
+
+
+def main(folder: Path, market: Path) -> None:
+    torch.set_num_threads(1)
+    os.chdir(folder)
+    with joined(torch.device("cpu")):
+        arithmetic(market)
+        exchange()
+        train.train(config_of(market, "whole"), progress=False)
+        code = interrupt(config_of(market, "stopped"))
+        if rank() == 0:
+            shutil.copytree("runs/stopped", "runs/left")
+        train.train(config_of(market, "stopped"), progress=False)
+        Path(f"code_{rank()}.json").write_text(json.dumps(code))
+        die(config_of(market, "killed"))
 
 
 if __name__ == "__main__":
-    what, folder, market = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
-    torch.set_num_threads(1)
-    os.chdir(folder)
-    if what == "together":
-        together(folder, market)
-    else:
-        sys.exit(killed(folder, market))
+    try:
+        main(Path(sys.argv[1]), Path(sys.argv[2]))
+    except InputError as error:
+        sys.exit(f"error: {error}")

@@ -63,8 +63,8 @@ def run(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> int
     try:
         if os.environ.get("WORLD_SIZE", "1") != "1" and not parsed.several:
             raise InputError(
-                f"$WORLD_SIZE={os.environ['WORLD_SIZE']}: several processes, as torchrun starts them, train one network "
-                "together (train.py); this command is one process: start it by python, without WORLD_SIZE"
+                f"$WORLD_SIZE={os.environ['WORLD_SIZE']}: of several processes, as torchrun starts them, only train.py "
+                "makes one; start this command by python, without WORLD_SIZE"
             )
         parsed.run(parsed)
     except InputError as error:

@@ -45,7 +45,7 @@ def _told(name: str) -> int:
     text = os.environ.get(name, "")
     if not text.isdecimal():
         raise InputError(
-            f"${name}: expected a number, got {text!r}; torchrun sets it for several processes, for one unset WORLD_SIZE"
+            f"${name}: not a number: {text!r}; torchrun sets it for several processes; for one unset WORLD_SIZE"
         )
     return int(text)
 
@@ -83,8 +83,8 @@ def joined(device: torch.device) -> Iterator[None]:
         if not lost:
             raise
         raise InputError(
-            f"process {planned_rank()} of {planned_world()}: another one ended; its message, or torchrun's, says why. The "
-            f"same command goes on from the last checkpoint ({str(error).splitlines()[0]})"
+            f"process {planned_rank()} of {planned_world()}: another one ended; its message, or torchrun's, says why. "
+            f"The same command goes on from the last checkpoint ({str(error).splitlines()[0]})"
         ) from None
     distributed.destroy_process_group()  # after an error the others may never come to it
 

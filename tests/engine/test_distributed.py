@@ -1,5 +1,5 @@
-"""Two processes, connected by gloo, against one. Each start costs seconds: one for all that ends well, one in which a
-process is killed, one that goes on by the command line and ends at an image that cannot be read."""
+"""Two processes, connected by gloo, against one. Each start costs seconds, so there are two: one for everything up to a
+kill, and one that goes on by the command line and ends at an image that cannot be read."""
 
 import json
 import os
@@ -28,9 +28,7 @@ from reid.errors import InputError
 from reid.evaluation.results import read_results
 from reid.models.backbone import TrainOutput
 
-TOGETHER = ROOT / "tests/together.py"
 PATIENCE = 30  # seconds in which all must have ended
-
 
 
 def torchrun(folder: Path, *command: object) -> subprocess.Popen[str]:
@@ -59,11 +57,14 @@ def data(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory, data) -> Path:
-    """Where two processes did all of ``together``."""
+    """Where two processes did all of tests/together.py, and ended together when one was killed."""
     folder = tmp_path_factory.mktemp("together")
-    process = torchrun(folder, TOGETHER, "together", folder, data)
-    said, _ = process.communicate()
-    assert process.returncode == 0, said
+    process = torchrun(folder, ROOT / "tests/together.py", folder, data)
+    while not (folder / "dying").exists():
+        assert process.poll() is None, process.communicate()[0]
+        time.sleep(0.05)
+    said, _ = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 1 and "error: process 0 of 2: another one ended" in said
     return folder
 
 
@@ -87,7 +88,9 @@ def test_gathered_gradients_are_those_of_one_process_with_the_whole_batch(folder
             torch.testing.assert_close(gradient, wanted[name], rtol=1e-5, atol=1e-10)
 
 
-def test_twenty_steps_of_which_three_are_frozen_give_the_weights_of_one_process_that_takes_the_parts_in_turn(folder, data):
+def test_twenty_steps_three_of_them_frozen_give_the_weights_of_one_process_that_takes_the_parts_in_turn(
+    folder, data
+):
     weights, shown = together.after_steps(together.plain(data), steps=20, count=2, frozen=3)
     for process in arithmetic(folder):
         for name, value in process["plain"][0].items():
@@ -135,24 +138,11 @@ def test_one_process_writes_and_validates_once(folder):
     assert read_progress(whole / FILE).world_size == 2
 
 
-@pytest.fixture(scope="module")
-def killed(tmp_path_factory, data) -> Path:
-    """The folder of a run whose second process was killed."""
-    folder = tmp_path_factory.mktemp("killed")
-    process = torchrun(folder, TOGETHER, "killed", folder, data)
-    while not (folder / "dying").exists():
-        assert process.poll() is None, process.communicate()[0]
-        time.sleep(0.05)
-    said, _ = process.communicate(timeout=PATIENCE)
-    assert process.returncode == 1 and "error: process 0 of 2: another one ended" in said
-    return folder
-
-
-def test_after_a_kill_the_same_command_goes_on_and_tests_as_one_process_until_a_bad_image(folder, data, killed):
-    run, whole = killed / "runs/killed", folder / "runs/whole"
+def test_after_a_kill_the_same_command_goes_on_and_tests_as_one_process_until_a_bad_image(folder, data):
+    run, whole = folder / "runs/killed", folder / "runs/whole"
     assert 0 < read_progress(run / FILE).step < read_progress(whole / FILE).step
     command = [ROOT / "tools/train.py", "--cfg", "market_bn.yaml", *together.overrides_of(data, "killed")]
-    process = torchrun(killed, *command, "targets=[dukemtmc]")
+    process = torchrun(folder, *command, "targets=[dukemtmc]")
     said, _ = process.communicate()
     assert process.returncode == 1 and "Traceback" not in said.split("torch/distributed/elastic")[0]
     assert re.search(r"^error: .*DukeMTMC-reID/bounding_box_test/0007_c5_f0046183.jpg: ", said, re.MULTILINE)
