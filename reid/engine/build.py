@@ -202,7 +202,7 @@ def shares(config: Config) -> str:
     sampling, count, each = config.sampler, parts_of_batch(config), config.sampler.accumulate
     if count == 1:
         return ""
-    among = f"{world_size()} processes" + (f" x {each} parts in turn" if each > 1 else "")
+    among = " x ".join([f"{world_size()} processes"] * (world_size() > 1) + [f"{each} parts in turn"] * (each > 1))
     if sampling.name == "random":
         images = sampling.identities * sampling.images
         return f"{among}, each {images // count} of {images} images"

@@ -77,7 +77,7 @@ class TrainedNetwork(TorchNetwork):
             "epoch_choice": choice,
             "training_seconds": round(stored.seconds, 1),
             "training_precision": stored.precision,
-            "training_device": stored.device,
+            "training_device": stored.device if stored.world_size == 1 else f"{stored.world_size} x {stored.device}",
             "world_size": stored.world_size,
             "batch": config.sampler.identities * config.sampler.images,
             "accumulate": config.sampler.accumulate,

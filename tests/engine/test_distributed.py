@@ -88,9 +88,7 @@ def test_gathered_gradients_are_those_of_one_process_with_the_whole_batch(folder
             torch.testing.assert_close(gradient, wanted[name], rtol=1e-5, atol=1e-10)
 
 
-def test_twenty_steps_three_of_them_frozen_give_the_weights_of_one_process_that_takes_the_parts_in_turn(
-    folder, data
-):
+def test_twenty_steps_three_of_them_frozen_give_the_weights_of_one_process_that_takes_the_parts_in_turn(folder, data):
     weights, shown = together.after_steps(together.plain(data), steps=20, count=2, frozen=3)
     for process in arithmetic(folder):
         for name, value in process["plain"][0].items():
@@ -149,7 +147,9 @@ def test_after_a_kill_the_same_command_goes_on_and_tests_as_one_process_until_a_
     assert tensors_equal(run, whole)
 
     results = read_results(run)
-    assert results["run"]["world_size"] == 2 and list(results["targets"]) == ["market1501"]
+    described = {key: results["run"][key] for key in ("world_size", "batch", "accumulate", "gather", "sync_batchnorm")}
+    assert described == {"world_size": 2, "batch": 8, "accumulate": 1, "gather": [], "sync_batchnorm": False}
+    assert results["run"]["training_device"] == "2 x cpu" and list(results["targets"]) == ["market1501"]
     features = {split: np.load(run / f"targets/market1501/{split}.npz")["features"] for split in ("query", "gallery")}
     shutil.rmtree(run / "targets")
     alone = evaluate_run(load_resolved(run / "config.yaml"), run, ["market1501"])["targets"]["market1501"]
