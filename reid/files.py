@@ -13,6 +13,8 @@ import shutil
 from collections import Counter
 from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
+from copy import deepcopy
+from functools import lru_cache
 from pathlib import Path
 from typing import IO, Any, BinaryIO
 
@@ -23,6 +25,7 @@ from reid.errors import InputError
 log = logging.getLogger(__name__)
 
 PARTIAL = ".*.partial*"  # what unfinished files are named
+LOCK = ".lock"
 NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
 
 
@@ -161,9 +164,21 @@ def locked(folder: Path, wait: bool = False) -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"{folder}: cannot be written: {error}") from None
-    with holding(folder / ".lock", folder, wait):
+    with holding(folder / LOCK, folder, wait):
         remove_leftover_partials(folder)
         yield
+
+
+def in_use(folder: Path) -> bool:
+    """Whether another process holds ``folder`` at this moment. A folder that cannot be locked at all is not in use: who
+    takes it up says why."""
+    if not (folder / LOCK).exists():
+        return False
+    try:
+        with holding(folder / LOCK, folder, wait=False):
+            return False
+    except InputError as error:
+        return isinstance(error, Busy)
 
 
 @contextmanager
@@ -235,9 +250,15 @@ def parse_yaml(text: str, where: str) -> Any:
         InputError: beginning with ``where``.
     """
     try:
-        return yaml.load(text, Loader=_Loader)
+        return deepcopy(_parsed(text))
     except (yaml.YAMLError, ValueError, OverflowError, RecursionError, TypeError) as error:
         raise InputError(f"{where}: not valid YAML: {error}") from None
+
+
+@lru_cache(maxsize=64)
+def _parsed(text: str) -> Any:
+    """Kept, since a grid's runs read the same few files again and again."""
+    return yaml.load(text, Loader=_Loader)
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

@@ -60,6 +60,14 @@ def run(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> int
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     logging.getLogger("reid").setLevel(logging.INFO)
+    code = _outcome(parsed)
+    if code:
+        _leave_others(code)
+    return code
+
+
+def _outcome(parsed: argparse.Namespace) -> int:
+    """Do what was asked for; the exit code."""
     try:
         if os.environ.get("WORLD_SIZE", "1") != "1" and not parsed.several:
             raise InputError(
@@ -78,3 +86,13 @@ def run(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> int
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader (head, less) has seen enough
         return 141
     return 0
+
+
+def _leave_others(code: int) -> None:
+    """End a process that others still wait for, without tidying up: what it has begun with them breaks off when it
+    goes, and gloo would answer that with SIGABRT in place of the exit code."""
+    distributed = sys.modules.get("torch.distributed")  # not loaded for less
+    if distributed is not None and distributed.is_available() and distributed.is_initialized():
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)

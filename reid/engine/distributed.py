@@ -84,7 +84,7 @@ def joined(device: torch.device) -> Iterator[None]:
             raise
         raise InputError(
             f"process {planned_rank()} of {planned_world()}: another one ended; its message, or torchrun's, says why. "
-            f"The same command goes on from the last checkpoint ({str(error).splitlines()[0]})"
+            f"The same command goes on from the last checkpoint ({str(error).splitlines()[0].split('. ')[0]})"
         ) from None
     distributed.destroy_process_group()  # after an error the others may never come to it
 

@@ -143,6 +143,7 @@ def test_after_a_kill_the_same_command_goes_on_and_tests_as_one_process_until_a_
     process = torchrun(folder, *command, "targets=[dukemtmc]")
     said, _ = process.communicate()
     assert process.returncode == 1 and "Traceback" not in said.split("torch/distributed/elastic")[0]
+    assert re.search(r"exitcode +: 2 ", said)
     assert re.search(r"^error: .*DukeMTMC-reID/bounding_box_test/0007_c5_f0046183.jpg: ", said, re.MULTILINE)
     assert tensors_equal(run, whole)
 
