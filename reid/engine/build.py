@@ -41,6 +41,8 @@ def check(config: Config) -> None:
     _naming(config, "losses", lambda: losses(config))
     if config.selection.patience is not None and config.selection.holdout == 0:
         config.fail("selection.patience", "needs selection.holdout above 0: without held-out people no epoch is better")
+    if config.optim.freeze and all(term.loss.input == ("features",) for term in losses(config)):
+        config.fail("optim.freeze", "leaves nothing to train: every loss reads features from before the neck; choose 0")
     for source in config.data.sources:
         _naming(config, "data.source", lambda source=source: load_card(source))  # type: ignore[misc]
     for target in config.targets:
@@ -76,6 +78,8 @@ def _check_sampler(config: Config, check: Callable[..., None], *more: object) ->
     except InputError as error:
         key, _, problem = str(error).partition(": ")
         config.fail(f"sampler.{key}", problem)
+    if config.sync_batchnorm and device(config).type != "cuda":
+        config.fail("sync_batchnorm", "true: is computed on CUDA alone; on a CPU the choice is false")
 
 
 def check_tested(config: Config) -> None:
@@ -186,6 +190,18 @@ def few_pairs(config: Config, sampler: samplers.Sampler, labels: np.ndarray) -> 
     """How few images of the first epoch a loss of pairs can learn from, as a sentence; empty where it can from all."""
     names, count = _pair_losses(config)
     return samplers.note_on_pairs(sampler.epoch(0), count, labels, config.sampler.name, names) if names else ""
+
+
+def shares(config: Config) -> str:
+    """What part of a batch each process computes at once, as a sentence; empty where that is all of it."""
+    sampling, count, each = config.sampler, parts_of_batch(config), config.sampler.accumulate
+    if count == 1:
+        return ""
+    among = " x ".join([f"{world_size()} processes"] * (world_size() > 1) + [f"{each} parts in turn"] * (each > 1))
+    if sampling.name == "random":
+        images = sampling.identities * sampling.images
+        return f"{among}, each {images // count} of {images} images"
+    return f"{among}, each {sampling.identities // count} of {sampling.identities} people x {sampling.images} images"
 
 
 def few_identities(config: Config) -> str:

@@ -194,7 +194,9 @@ class TrainState:
 
     def _wrap(self) -> None:
         trained = _Trained(self.network, self.objective)
-        self._module: nn.Module = distributed.averaging(trained, self.placement.device)
+        read = {name for term in self.objective.terms for name in term.loss.input}  # type: ignore[union-attr]
+        whole = not read.isdisjoint({"logits", "classes"})  # else the classifier, or the neck too, has no gradient
+        self._module: nn.Module = distributed.averaging(trained, self.placement.device, unused=not whole)
 
     def _freeze(self, frozen: bool) -> None:
         backbone = self.network.backbone
