@@ -14,8 +14,8 @@ from conftest import ROOT
 from trees import PLACE, manifest_tree, market_tree, write_image
 
 from reid.cli import COMMANDS, main
+from reid.commands.command import byte_size
 from reid.commands.search import ACTIONS
-from reid.commands.shared import byte_size
 from reid.retrieval.features import Features, load_features
 from reid.retrieval.ranking import evaluate
 

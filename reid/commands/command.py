@@ -1,8 +1,8 @@
-"""A command as an object, and how one ends: ``reid NAME`` and ``python tools/NAME.py`` run the same.
+"""A command as an object, options that several have, and how one ends.
 
-Bad input ends with one message and exit code 2, an interrupt with 129 (a closed terminal), 130 (Ctrl-C) or 143
-(SIGTERM). Imports stand in the functions that need them, so that ``--help`` and an error in a config's values come
-without loading the network's packages.
+``reid NAME`` and ``python tools/NAME.py`` run the same. Bad input ends with one message and exit code 2, an interrupt
+with 129 (a closed terminal), 130 (Ctrl-C) or 143 (SIGTERM). Imports stand in the functions that need them, so that
+``--help`` and an error in a config's values come without loading the network's packages.
 """
 
 from __future__ import annotations
@@ -11,10 +11,12 @@ import argparse
 import io
 import logging
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 from reid.errors import InputError
 
@@ -96,3 +98,56 @@ def _leave_others(code: int) -> None:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
+
+
+# --- options ----------------------------------------------------------------------------------------------------------
+
+
+def count(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 1024:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to 1024")
+    return int(text)
+
+
+def byte_size(text: str) -> int:
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMG]?)(I?)B?", text.strip().upper())
+    if not match or len(match[1]) > 12:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a size such as 2GB or 500MiB")
+    return int(float(match[1]) * (1024 if match[3] else 1000) ** " KMG".index(match[2] or " "))
+
+
+def add_data_roots(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--root", type=Path, metavar="DIR", help="data sets' folder (default: $REID_DATA or data)")
+    parser.add_argument(
+        "--sites-root",
+        type=Path,
+        default=Path("data/sites"),
+        metavar="DIR",
+        help="where the drawn sites lie (default: %(default)s)",
+    )
+
+
+def add_overrides(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "overrides", nargs="*", default=[], metavar="key=value", help="override a key of configs/base.yaml"
+    )
+
+
+def add_protocol(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--protocol",
+        choices=("cross-camera", "any-camera"),
+        help="any-camera: where cameras are not known, only a query's own image is left out (default: each card's)",
+    )
+
+
+def split_overrides(values: Sequence[str], overrides: Sequence[str]) -> tuple[list[str], list[str]]:
+    """``--targets A B key=value`` takes the override for a target; a data set's name holds no equals sign.
+
+    Raises:
+        InputError: a word after the options that is no override.
+    """
+    for word in overrides:
+        if "=" not in word:
+            raise InputError(f"command line: {word!r} is not of the form key=value")
+    return [value for value in values if "=" not in value], [value for value in (*values, *overrides) if "=" in value]

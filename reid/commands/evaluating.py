@@ -8,13 +8,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reid.commands.command import Command
+from reid.commands.command import Command, add_overrides, add_protocol, split_overrides
 from reid.commands.models import add_model, check_there
-from reid.commands.shared import add_overrides, add_protocol, split_overrides
 
 if TYPE_CHECKING:
     from reid.config import Config
     from reid.evaluation.subject import Subject
+    from reid.evaluation.targets import Target
 
 
 def evaluate_arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,6 +43,39 @@ def evaluate(arguments: argparse.Namespace) -> None:
     if arguments.adabn is not None:
         subject = adapted(subject, arguments.adabn)
     _evaluate(subject, targets, arguments.oracle)
+
+
+def with_sources(config: Config, targets: Sequence[str]) -> list[str]:
+    """Each source that has test splits, then the targets."""
+    from reid.data.card import load_card
+    from reid.engine import build
+
+    build.check(config)
+    tested = [source for source in config.data.sources if load_card(source).has_test]
+    return list(dict.fromkeys((*tested, *targets)))
+
+
+def check_targets(config: Config, targets: Sequence[str]) -> list[Target]:
+    """Read every table before the training whose result they test; drawn sites last, since they may take a minute.
+
+    Raises:
+        InputError: as :func:`reid.evaluation.targets.read_targets`; a target of a source's
+            name; a run not begun that would train on their images.
+    """
+    from reid.data.card import load_card
+    from reid.engine import build
+    from reid.engine.checkpoint import FILE
+    from reid.evaluation.targets import read_targets, refuse_namesakes_of_sources, refuse_training_images
+
+    begun = (config.run_folder / FILE).exists()
+    if not begun:
+        build.check(config)
+    roots, sources = build.roots(config), config.data.sources
+    read = read_targets(roots, sorted(targets, key=lambda name: load_card(name).drawn is not None))
+    refuse_namesakes_of_sources(roots, sources, read)
+    if not begun:
+        refuse_training_images(roots, sources, read)
+    return read
 
 
 def evaluate_run(config: Config, folder: Path, targets: Sequence[str]) -> None:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import argparse
 from importlib import import_module
 
-from reid.commands.command import Command
-from reid.commands.shared import add_overrides, check_targets, with_sources
+from reid.commands.command import Command, add_overrides
 
 
 def train_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,14 +22,15 @@ def train(arguments: argparse.Namespace) -> None:
     from reid.engine.distributed import first_before_others, joined, rank
     from reid.engine.train import train
 
-    targets = with_sources(config, config.targets)
+    # By its name: what tests is a command of its own, and as many files again as training is.
+    evaluating = import_module("reid.commands.evaluating")
+    targets = evaluating.with_sources(config, config.targets)
     with joined(build.placement(config).device):
         with first_before_others():  # who draws the sites that are not there
-            check_targets(config, targets)
+            evaluating.check_targets(config, targets)
         folder = train(config)
         if targets:
-            # By its name: what tests is a command of its own, and as many files again as training is.
-            import_module("reid.commands.evaluating").evaluate_run(config, folder, targets)
+            evaluating.evaluate_run(config, folder, targets)
         elif rank() == 0:
             print(f"trained: {folder}; {' and '.join(config.data.sources)}: no test split there, and no target given")
 

@@ -13,8 +13,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from reid.engine.checkpoint import CONFIG_FILE, LOG_FILE
-from reid.engine.selection import VALIDATION_FILE
+from reid.engine.checkpoint import CONFIG_FILE, LOG_FILE, VALIDATION_FILE
 from reid.errors import InputError
 from reid.files import write_atomically
 

@@ -14,14 +14,14 @@ from runs import inputs_of
 from trees import manifest_tree
 
 from reid.config import load_config
+from reid.data.samples import hold_out
 from reid.data.unlabelled import images_of
 from reid.engine import build
-from reid.engine.build import load_network
 from reid.engine.extract import exact_float32
-from reid.engine.selection import hold_out
 from reid.engine.train import train
 from reid.errors import InputError
 from reid.models.backbone import GEM_EXPONENT, POOLINGS
+from reid.networks.trained import load_network
 
 
 @pytest.mark.parametrize(

@@ -21,8 +21,7 @@ from together import PEOPLE, config_of, parts_of
 from trees import PLACE, duke_tree, market_tree
 
 from reid.config import load_resolved
-from reid.engine.checkpoint import FILE, LOG_FILE, read_progress
-from reid.engine.selection import VALIDATION_FILE
+from reid.engine.checkpoint import FILE, LOG_FILE, VALIDATION_FILE, read_progress
 from reid.engine.train import train
 from reid.errors import InputError
 from reid.evaluation.results import read_results

@@ -26,6 +26,7 @@ from reid.losses import LOSSES
 from reid.models import Embedder
 from reid.models.backbone import Backbone, global_average
 from reid.models.resnet import RESNETS
+from reid.networks.trained import load_network
 
 CPU = Placement(torch.device("cpu"))
 PEOPLE, CHANNELS = 4, 6
@@ -376,7 +377,7 @@ def test_a_run_freezes_for_its_epochs_and_tests_its_average(tiny):
         still = [name for name in backbone if torch.equal(stored[f"model.{name}"], begun[name])]
         assert len(still) == (len(backbone) if epochs == 1 else 0)
         assert not torch.equal(stored["model.classifier.weight"], begun["classifier.weight"])
-        loaded = build.load_network(config, config.run_folder).state_dict()
+        loaded = load_network(config, config.run_folder).state_dict()
         assert all(torch.equal(value, stored[f"average.{name}"]) for name, value in loaded.items())
         assert not torch.equal(stored["average.classifier.weight"], stored["model.classifier.weight"])
 

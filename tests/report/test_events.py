@@ -7,8 +7,7 @@ import pytest
 import yaml
 
 from reid.cli import main
-from reid.engine.checkpoint import CONFIG_FILE, LOG_FILE
-from reid.engine.selection import VALIDATION_FILE
+from reid.engine.checkpoint import CONFIG_FILE, LOG_FILE, VALIDATION_FILE
 from reid.errors import InputError
 from reid.report.events import EVENTS_FILE, export_runs
 
