@@ -113,7 +113,7 @@ def test_reports_decide_nothing_and_pooling_decides_all(tmp_path):
     for name, expected in (
         ("models/backbone.py", [True, False, True, False]),
         ("data/transforms.py", [True, False, True, False]),
-        ("losses/triplet.py", [True, False, False, False]),
+        ("losses/pairs.py", [True, False, False, False]),
         ("engine/adabn.py", [False, False, True, False]),
         ("retrieval/kernels.py", [False, True, False, True]),
         ("evaluation/evaluate.py", [False, False, False, True]),
