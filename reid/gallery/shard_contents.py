@@ -82,7 +82,7 @@ def _sample(member: tarfile.TarInfo) -> str:
 
 def _crops(shard: Path, archive: tarfile.TarFile, members: Sequence[tarfile.TarInfo]) -> Iterator[Crop]:
     told: dict[str, Any] = {}
-    images = [member for member in members if is_image(member.name)]
+    images = [member for member in members if is_image(PurePosixPath(member.name).name)]
     for member in members:
         if member.isreg() and member.name.endswith(".json"):
             if not images:
