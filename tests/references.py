@@ -90,3 +90,34 @@ def slow_trapezoid_ap(matches: list[bool]) -> float:
         area += (recall - recall_before) * (precision_before + precision) / 2
         recall_before, precision_before = recall, precision
     return area
+
+
+def slow_pk_epoch(labels: np.ndarray, p: int, k: int, seed: int, epoch: int) -> list[list[int]]:
+    """The batches of a PKSampler: each walks the whole queue for the first P different identities that are left, and
+    is filled up from all others."""
+    rng = np.random.default_rng([seed, epoch, 0, 1])
+
+    def deal(identity: int, groups: int) -> list[list[int]]:
+        order = list(rng.permutation(members[identity])) * (k + 1)
+        return [order[start : start + k] for start in range(0, groups * k, k)]
+
+    members = [np.flatnonzero(labels == label) for label in np.unique(labels)]
+    groups = [max(1, len(images) // k) for images in members]
+    shuffled = [deal(identity, groups[identity]) for identity in range(len(members))]
+    queue = [
+        (identity, turn)
+        for turn in range(max(groups))
+        for identity in rng.permutation([i for i in range(len(members)) if groups[i] > turn])
+    ]
+    batches = []
+    for _ in range(-(-sum(groups) // p)):
+        batch: dict[int, list[int]] = {}
+        for identity, turn in list(queue):
+            if len(batch) < p and identity not in batch:
+                batch[identity] = shuffled[identity][turn]
+                queue.remove((identity, turn))
+        others = [i for i in range(len(members)) if i not in batch]
+        for identity in rng.permutation(others)[: p - len(batch)]:
+            batch[identity] = deal(identity, 1)[0]
+        batches.append([int(index) for group in batch.values() for index in group])
+    return batches

@@ -1,6 +1,7 @@
 """Short ways to test the run of a config, for tests that are about something else."""
 
 from reid.engine import build
+from reid.engine.state import TrainState
 from reid.evaluation.adapted import adapted
 from reid.evaluation.evaluate import evaluate
 from reid.evaluation.subject import subject_of_run
@@ -19,3 +20,16 @@ def features_of(network, samples, config, origin="test") -> Features:
     """Features of ``samples`` by a network in evaluation mode."""
     rows = build.extractor(config, network).extract(samples, progress=False)
     return Features(rows, samples.pids, samples.camids, samples.names, origin)
+
+
+def at_step(monkeypatch, number, act):
+    """Have ``act`` called within the step of that number (from 1) that this process trains."""
+    calls, step = [], TrainState.step
+
+    def acting(self, *arguments, **named):
+        calls.append(1)
+        if len(calls) == number:
+            act()
+        return step(self, *arguments, **named)
+
+    monkeypatch.setattr(TrainState, "step", acting)

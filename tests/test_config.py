@@ -73,7 +73,7 @@ def test_base_holds_the_bag_of_tricks_recipe():
     [
         (
             "optim: {lrr: 1}",
-            r"x.yaml: unknown key 'optim.lrr'; the keys here are lr, weight_decay, .* Did you mean 'lr'\?",
+            r"x.yaml: unknown key 'optim.lrr'; the keys here are name, lr, backbone_lr, .* Did you mean 'lr'\?",
         ),
         ("modle: {}", r"x.yaml: unknown key 'modle'; the keys here are seed, .* Did you mean 'model'\?"),
         ("optim: {lr: fast}", "x.yaml: optim.lr: input should be a valid number.*, got 'fast'"),

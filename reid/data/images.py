@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -31,14 +32,16 @@ UPRIGHT: dict[int, Callable[[np.ndarray], np.ndarray]] = {  # views of (h, w, 3)
 }
 
 
-def read_image(path: Path) -> np.ndarray:
+def read_image(path: Path | str) -> np.ndarray:
     """Decode a file to (h, w, 3) uint8 RGB, as :func:`upright_rgb` does.
 
     Raises:
         InputError: naming the file, when it is missing or cannot be decoded whole.
     """
-    try:  # an open file: one given by name Pillow maps into memory, and shears a grey TIFF that lies on its side
-        with path.open("rb") as file, Image.open(file, formats=FORMATS) as image:
+    try:  # its bytes: a file given by name Pillow maps into memory, and shears a grey TIFF that lies on its side
+        with open(path, "rb", buffering=0) as file:
+            content = file.readall()
+        with Image.open(io.BytesIO(content), formats=FORMATS) as image:
             return upright_rgb(image)
     except UNREADABLE as error:
         raise InputError(f"{path}: not a readable image: {explain(error)}") from None
@@ -64,7 +67,7 @@ def upright_rgb(image: Image.Image) -> np.ndarray:
     if image.mode in SIXTEEN_BIT:
         pixels = np.repeat(_sixteen_bit_grey(image)[..., None], 3, axis=2)
     elif image.mode in EIGHT_BIT:
-        pixels = np.asarray(image.convert("RGB"))
+        pixels = np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
     else:
         raise ValueError(f"pixels of mode {image.mode} are not read; save 8 or 16 bits a pixel, grey or RGB")
     turn = UPRIGHT.get(_orientation(image))

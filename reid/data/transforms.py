@@ -1,44 +1,68 @@
-"""What happens to an image between the file and the network, by albumentations.
+"""What happens to an image between the file and the network, in three parts.
 
-Training: resize, flip, pad and crop, colour jitter, erasing, normalise. Evaluation: resize, normalise; for networks of
-other projects the resizing is Pillow's, with which they were trained.
+Fitting gives it the network's size, on 8 bits a colour; nothing is random, so what it gives can be kept. Augmenting is
+training's: flip, zoom, pad and crop, colour jitter, blur, erasing, all on 8 bits. Normalising turns a whole batch into
+real numbers, on the device: a quarter of the bytes travel there. For networks of other projects the resizing is
+Pillow's, with which they were trained.
 """
 
 from __future__ import annotations
 
 import os
 import random
-from collections.abc import Sequence
-from typing import Any, Literal
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Literal, Protocol
 
-import numpy as np
-
-os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # else the import asks the network for a newer version
-import albumentations as A
 import cv2
+import numpy as np
+import torch
 from PIL import Image
+from torch import Tensor
+
+if TYPE_CHECKING:
+    import albumentations as A
 
 Interpolation = Literal["bilinear", "bicubic"]
 TRIES = 100  # of a rectangle to erase, which may not fit
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+MEAN_COLOUR = tuple(round(255 * value) for value in IMAGENET_MEAN)
+AREA, RATIO = (0.02, 0.4), (0.3, 1 / 0.3)  # of what is erased: share of the image, height / width
+SIGMA = (0.1, 2.0)  # of the blur, pixels
+LEAST_DEVIATION, FURTHEST = 1e-4, 20.0  # of standardising: added to a deviation; where values end
 
 
+class Fit(Protocol):
+    """An image (h, w, 3) uint8 to (height, width, 3) uint8."""
+
+    @property
+    def height(self) -> int: ...
+
+    @property
+    def width(self) -> int: ...
+
+    def __call__(self, image: np.ndarray) -> np.ndarray: ...
+
+
+Augment = Callable[[np.ndarray, Sequence[int]], np.ndarray]
+Normalise = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
 class Transform:
-    """``(image (h, w, 3) uint8 RGB, stream) -> (3, height, width) float32``.
+    """What a network wants done to its images.
 
-    ``stream`` is a sequence of non-negative integers, such as (seed, epoch, position): the same stream gives the same
-    result in any process. All steps draw from one generator; ``Compose.set_random_seed`` would start each step's own
-    from the same seed, so that flip and erasing would always happen together.
+    Attributes:
+        fit: an image (h, w, 3) uint8 RGB to (height, width, 3) uint8.
+        normalise: a batch (B, 3, height, width) uint8 to float32 in channels_last, on the device that it lies on.
+        augment: a fitted image, which stays as it is, and a stream to one of the same size; None where nothing is
+            random.
     """
 
-    def __init__(self, steps: Sequence[A.BasicTransform]) -> None:
-        self._compose = A.Compose(list(steps))
-
-    def __call__(self, image: np.ndarray, stream: Sequence[int]) -> np.ndarray:
-        generator = np.random.default_rng(stream)
-        self._compose.set_random_state(generator, random.Random(int(generator.integers(2**63))))
-        channels_last = self._compose(image=image)["image"]
-        return np.ascontiguousarray(channels_last.transpose(2, 0, 1), dtype=np.float32)
+    fit: Fit
+    normalise: Normalise
+    augment: Augment | None = None
 
 
 def training_transform(
@@ -49,6 +73,8 @@ def training_transform(
     erasing: float = 0.5,
     jitter: float = 0.0,
     standardise: bool = False,
+    zoom: float = 0.0,
+    blur: float = 0.0,
 ) -> Transform:
     """The random transform of training.
 
@@ -56,27 +82,19 @@ def training_transform(
         height, width: pixels of the result.
         flip: probability of a horizontal flip.
         pad: pixels of black added around, before a random crop back to the size.
-        erasing: probability of :class:`RandomErasing` of 2 to 40 % of the image, with ImageNet's mean colour.
+        erasing: probability of :func:`erased_box` filled with ImageNet's mean colour.
         jitter: strength s: brightness, contrast and saturation in 1 +- s, hue in +- s / 5 of the circle; 0 is off.
         standardise: every image to mean 0, variance 1 per channel, instead of ImageNet's statistics.
+        zoom: strength s: enlarged by a factor in 1 to 1 + s, before a random crop back to the size; 0 is off.
+        blur: probability of a Gaussian blur, its standard deviation in 0.1 to 2 pixels.
     """
-    steps: list[A.BasicTransform] = [_resize(height, width)]
-    if flip > 0:
-        steps.append(A.HorizontalFlip(p=flip))
-    if pad > 0:
-        steps += [A.Pad(pad, fill=0), A.RandomCrop(height, width)]
-    if jitter > 0:
-        around_one = (1 - jitter, 1 + jitter)
-        steps.append(A.ColorJitter(around_one, around_one, around_one, (-jitter / 5, jitter / 5), p=1.0))
-    if erasing > 0:
-        mean_colour = tuple(round(255 * value) for value in IMAGENET_MEAN)
-        steps.append(RandomErasing(fill=mean_colour, p=erasing))
-    return Transform([*steps, _normalise(standardise)])
+    augment = RandomSteps(flip, zoom, pad, _colour_jitter(jitter) if jitter > 0 else None, blur, erasing)
+    return Transform(Resize(height, width), _normalisation(standardise), augment)
 
 
 def evaluation_transform(height: int, width: int, standardise: bool = False) -> Transform:
-    """The transform of testing: nothing random, whatever the stream."""
-    return Transform([_resize(height, width), _normalise(standardise)])
+    """The transform of testing: nothing random."""
+    return Transform(Resize(height, width), _normalisation(standardise))
 
 
 def pillow_transform(
@@ -91,73 +109,177 @@ def pillow_transform(
 
     Where an image gets smaller, Pillow averages over all of its pixels; OpenCV's resizing takes a few of them.
     """
-    return Transform([PillowResize(height, width, interpolation), A.Normalize(mean, std, max_pixel_value=255 / scale)])
+    return Transform(PillowResize(height, width, interpolation), PerChannel(tuple(mean), tuple(std), scale))
 
 
-class PillowResize(A.ImageOnlyTransform):
+@dataclass(frozen=True)
+class Resize:
+    """Images (h, w, 3) uint8 to (height, width, 3) by OpenCV; those that have the size already are not copied."""
+
+    height: int
+    width: int
+    interpolation: int = cv2.INTER_LINEAR
+
+    def __call__(self, image: np.ndarray) -> np.ndarray:
+        if image.shape[:2] == (self.height, self.width):
+            return image
+        return cv2.resize(image, (self.width, self.height), interpolation=self.interpolation)
+
+
+@dataclass(frozen=True)
+class PillowResize:
     """Images (h, w, 3) uint8 to (height, width, 3) uint8 by Pillow."""
 
-    def __init__(self, height: int, width: int, interpolation: Interpolation) -> None:
-        super().__init__(p=1.0)
-        self.height, self.width, self.interpolation = height, width, interpolation
+    height: int
+    width: int
+    interpolation: Interpolation
 
-    def apply(self, img: np.ndarray, **_: Any) -> np.ndarray:
+    def __call__(self, image: np.ndarray) -> np.ndarray:
         filters = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
-        return np.asarray(Image.fromarray(img).resize((self.width, self.height), filters[self.interpolation]))
+        return np.asarray(Image.fromarray(image).resize((self.width, self.height), filters[self.interpolation]))
 
 
-def _resize(height: int, width: int) -> A.Resize:
-    return A.Resize(height, width, interpolation=cv2.INTER_LINEAR)
+@dataclass(frozen=True)
+class RandomSteps:
+    """The steps of :func:`training_transform` that are random.
+
+    ``stream`` is a sequence of non-negative integers, such as (seed, epoch, position): the same stream gives the same
+    result in any process. The two generators of an image are drawn from in the order in which albumentations 2.0.8
+    does, by which networks were trained before; the steps of strength 0 draw nothing.
+    """
+
+    flip: float
+    zoom: float
+    pad: int
+    jitter: A.ColorJitter | None
+    blur: float
+    erasing: float
+
+    def __call__(self, image: np.ndarray, stream: Sequence[int]) -> np.ndarray:
+        """(H, W, 3) uint8, of an image of that size, which stays as it is."""
+        generator = np.random.default_rng(stream)
+        draw = random.Random(int(generator.integers(2**63)))
+        draw.random()  # whether to do anything at all, for albumentations
+        if _happens(self.flip, draw):
+            image = cv2.flip(image, 1)
+        if self.zoom > 0:
+            image = _zoomed(image, draw.uniform(1, 1 + self.zoom), draw)
+        if self.pad > 0:
+            image = _shifted(image, self.pad, draw)
+        if self.jitter is not None:
+            self.jitter.set_random_state(generator, draw)
+            image = self.jitter(image=image)["image"]
+        if _happens(self.blur, draw):
+            image = cv2.GaussianBlur(image, (0, 0), draw.uniform(*SIGMA))
+        if _happens(self.erasing, draw) and (box := erased_box(image.shape[0], image.shape[1], generator)) is not None:
+            top, left, height, width = box
+            image = image.copy()
+            image[top : top + height, left : left + width] = MEAN_COLOUR
+        return image
 
 
-def _normalise(standardise: bool) -> A.Normalize:
-    if standardise:
-        return A.Normalize(normalization="image_per_channel")
-    return A.Normalize(mean=IMAGENET_MEAN, std=IMAGENET_STD)
+def _happens(probability: float, draw: random.Random) -> bool:
+    """Draws only where chance decides, as albumentations does."""
+    return probability >= 1 or (probability > 0 and draw.random() < probability)
 
 
-class RandomErasing(A.ImageOnlyTransform):
-    """Fill one rectangle of the image, with probability ``p``: random erasing as published.
+def _start(room: int, draw: random.Random) -> int:
+    """Where a crop begins that has ``room`` pixels more than it takes: 0 to ``room``."""
+    return int((room + 1) * draw.random())
+
+
+def _zoomed(image: np.ndarray, factor: float, draw: random.Random) -> np.ndarray:
+    height, width = image.shape[:2]
+    enlarged = Resize(round(height * factor), round(width * factor))(image)
+    top = _start(enlarged.shape[0] - height, draw)
+    left = _start(enlarged.shape[1] - width, draw)
+    return np.ascontiguousarray(enlarged[top : top + height, left : left + width])
+
+
+def _shifted(image: np.ndarray, pad: int, draw: random.Random) -> np.ndarray:
+    """A crop of the size out of the image with ``pad`` pixels of black around it."""
+    down, right = pad - _start(2 * pad, draw), pad - _start(2 * pad, draw)
+    shifted = np.zeros_like(image)
+    _overlap(shifted, down, right)[:] = _overlap(image, -down, -right)
+    return shifted
+
+
+def _overlap(image: np.ndarray, down: int, right: int) -> np.ndarray:
+    """What lies in both the image and itself moved by so many pixels; empty where nothing does."""
+    height, width = image.shape[:2]
+    return image[max(down, 0) : max(height + down, 0), max(right, 0) : max(width + right, 0)]
+
+
+def erased_box(rows: int, columns: int, draw: np.random.Generator) -> tuple[int, int, int, int] | None:
+    """The rectangle (top, left, height, width), pixels, of random erasing as published; None where no try fitted.
 
     Zhong et al., "Random Erasing Data Augmentation", AAAI 2020, algorithm 1.
 
-    Area and height / width are drawn uniformly, again until the rectangle is lower and narrower than the image: on
-    images twice as high as wide a mean area of 20 % and a median height / width of 1.9. ``albumentations.Erasing``
-    caps the area so that every ratio fits: at most 15 % there, mostly in wide bars.
+    Area (2 to 40 % of the image) and height / width (0.3 to 3.33) are drawn uniformly, again until the rectangle is
+    lower and narrower than the image: on images twice as high as wide a mean area of 20 % and a median height / width
+    of 1.9. ``albumentations.Erasing`` caps the area so that every ratio fits: at most 15 % there, mostly in wide bars.
+    """
+    for _ in range(TRIES):
+        pixels, ratio = draw.uniform(*AREA) * rows * columns, draw.uniform(*RATIO)
+        height, width = round((pixels * ratio) ** 0.5), round((pixels / ratio) ** 0.5)
+        if height < rows and width < columns:
+            return int(draw.integers(rows - height + 1)), int(draw.integers(columns - width + 1)), height, width
+    return None
 
-    Args:
-        area: least and largest share of the image.
-        ratio: least and largest height / width.
-        fill: colour of the rectangle, a value a channel in the image's own range.
+
+def _colour_jitter(strength: float) -> A.ColorJitter:
+    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # else the import asks the network for a newer version
+    import albumentations as A  # half a second, which only who asks for it waits
+
+    around_one = (1 - strength, 1 + strength)
+    return A.ColorJitter(around_one, around_one, around_one, (-strength / 5, strength / 5), p=1.0)
+
+
+def _normalisation(standardise: bool) -> Normalise:
+    return PerImage() if standardise else PerChannel(IMAGENET_MEAN, IMAGENET_STD)
+
+
+@dataclass(frozen=True)
+class PerChannel:
+    """``(pixel * scale / 255 - mean) / std``, in float32, rounded as albumentations 2.0.8 does."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    scale: float = 1.0
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) float32 in channels_last, of images (B, 3, H, W) uint8 on any device."""
+        mean, factor = _constants(self, images.shape[3], images.device)
+        rows = images.permute(0, 2, 3, 1).flatten(2).to(torch.float32)
+        return rows.sub_(mean).mul_(factor).unflatten(2, (-1, 3)).permute(0, 3, 1, 2)
+
+
+@cache
+def _constants(of: PerChannel, width: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Mean and factor of a row of ``width`` pixels, (3 * width,), kept on the device: each copy would wait for it."""
+    white = 255 / of.scale
+    mean = np.array(of.mean, np.float32) * white
+    factor = np.reciprocal(np.array(of.std, np.float32) * white)
+    on_host = (torch.from_numpy(np.tile(values, width)) for values in (mean, factor))
+    first, second = (values.to(device, non_blocking=True) for values in on_host)
+    return first, second
+
+
+@dataclass(frozen=True)
+class PerImage:
+    """Every channel of every image to mean 0 and variance 1.
+
+    The sums are whole numbers and thus exact on any device. NumPy's, by which albumentations 2.0.8 did this, are so for
+    128 x 64 pixels and fewer where their number is a power of two; elsewhere they are rounded, and about one value in
+    100,000 differs in its last bit.
     """
 
-    def __init__(
-        self,
-        area: tuple[float, float] = (0.02, 0.4),
-        ratio: tuple[float, float] = (0.3, 1 / 0.3),
-        fill: tuple[int, ...] = (0, 0, 0),
-        p: float = 0.5,
-    ) -> None:
-        super().__init__(p=p)
-        self.area, self.ratio, self.fill = area, ratio, fill
-
-    def apply(self, img: np.ndarray, box: tuple[int, int, int, int] | None = None, **params: Any) -> np.ndarray:
-        """The image (h, w, C) with ``box`` (top, left, height, width) filled; as it is where there is none."""
-        if box is None:
-            return img
-        top, left, height, width = box
-        erased = img.copy()
-        erased[top : top + height, left : left + width] = self.fill
-        return erased
-
-    def get_params_dependent_on_data(self, params: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
-        """``box`` (top, left, height, width) in pixels; None where no try fitted, as in the published algorithm."""
-        rows, columns = params["shape"][:2]
-        draw = self.random_generator
-        for _ in range(TRIES):
-            pixels, ratio = draw.uniform(*self.area) * rows * columns, draw.uniform(*self.ratio)
-            height, width = round((pixels * ratio) ** 0.5), round((pixels / ratio) ** 0.5)
-            if height < rows and width < columns:
-                top, left = draw.integers(rows - height + 1), draw.integers(columns - width + 1)
-                return {"box": (int(top), int(left), height, width)}
-        return {"box": None}
+    def __call__(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) float32 in channels_last, of images (B, 3, H, W) uint8 on any device."""
+        pixels = images.permute(0, 2, 3, 1).flatten(1, 2).to(torch.float64)
+        count = pixels.shape[1]
+        total = pixels.sum(dim=1, keepdim=True)
+        squares = pixels.square().sum(dim=1, keepdim=True)
+        deviation = ((count * squares.long() - total.long().square()).double() / count**2).sqrt_()
+        values = pixels.sub_(total / count).div_(deviation.add_(LEAST_DEVIATION)).clamp_(-FURTHEST, FURTHEST)
+        return values.to(torch.float32).unflatten(1, images.shape[2:]).permute(0, 3, 1, 2)

@@ -12,18 +12,20 @@ import torch
 
 from reid.config import Config, load_resolved
 from reid.data.card import load_card
+from reid.data.dataset import ImageCache
 from reid.data.reading import Roots, joint_fingerprint
-from reid.data.samplers import SAMPLERS, PKSampler, RandomSampler, share_with_pairs
+from reid.data.samplers import SAMPLERS, Sampler, check_batches, note_on_identities, note_on_pairs
 from reid.data.samples import Samples, join
 from reid.data.transforms import Transform, evaluation_transform, training_transform
 from reid.engine.checkpoint import CONFIG_FILE, FILE, Progress, load_model, network_file, read_progress
+from reid.engine.distributed import local_rank, world_size
 from reid.engine.extract import Extractor, Placement, Testing, has_bf16
 from reid.engine.objective import WeightedLoss, make_losses
 from reid.errors import InputError
 from reid.models import Embedder, check_backbone, make_backbone
 from reid.models.weights import check_weights, load_weights
 
-BACKBONE_KEYS = ("last_stride", "width", "mixstyle")  # an error of a backbone begins with the one that it is about
+BACKBONE_KEYS = ("last_stride", "width", "mixstyle", "pooling")  # an error of a backbone begins with that it is about
 
 
 def check(config: Config) -> None:
@@ -34,8 +36,7 @@ def check(config: Config) -> None:
     """
     check_tested(config)
     model = config.model
-    if config.sampler.name not in SAMPLERS:
-        config.fail("sampler.name", f"{config.sampler.name!r} is not one of {', '.join(SAMPLERS)}")
+    _check_batches(config)
     _naming(config, "model.weights", lambda: check_weights(model.backbone, model.width, model.weights))
     _naming(config, "losses", lambda: losses(config))
     if config.selection.patience is not None and config.selection.holdout == 0:
@@ -48,13 +49,33 @@ def check(config: Config) -> None:
     _check_pairs(config)
 
 
+def parts_of_batch(config: Config) -> int:
+    """Into how many parts a batch is cut, each computed by itself: ``sampler.accumulate`` for each process."""
+    return config.sampler.accumulate * world_size()
+
+
+def _check_batches(config: Config) -> None:
+    """Refuse batches that cannot be drawn, or not be shared out among sources and parts."""
+    sampling = config.sampler
+    drawn = (sampling.name, sampling.identities, sampling.images, len(config.data.sources), parts_of_batch(config))
+    try:
+        check_batches(*drawn)
+    except InputError as error:
+        key, _, problem = str(error).partition(": ")
+        config.fail(f"sampler.{key}", problem)
+
+
 def _check_pairs(config: Config) -> None:
     """Refuse batches in which a loss that compares images has nothing to compare: it would be 0 for ever."""
-    sampling, names = config.sampler, _pair_losses(config)
-    if sampling.name == "pk" and names and sampling.images == 1:
-        config.fail("sampler.images", f"1: no batch of sampler.name=pk holds two images of a person{_dead(names)}")
-    if sampling.name == "pk" and names and sampling.identities == 1:
-        config.fail("sampler.identities", f"1: no batch of sampler.name=pk holds two people{_dead(names)}")
+    sampling, (names, count) = config.sampler, _pair_losses(config)
+    if sampling.name == "random" or not names:
+        return
+    of = f"sampler.name={sampling.name}"
+    if sampling.images == 1:
+        config.fail("sampler.images", f"1: no batch of {of} holds two images of a person{_dead(names)}")
+    if sampling.identities == count:
+        what = f"no batch of {of} holds" if count == 1 else f"none of {count} parts of a batch of {of} holds"
+        config.fail("sampler.identities", f"{count}: {what} two people{_dead(names)}")
 
 
 def _dead(names: Sequence[str]) -> str:
@@ -74,9 +95,12 @@ def check_tested(config: Config) -> None:
 
 def _check_shapes(config: Config) -> None:
     """Send a batch without content through the backbone: maps can be too small for a norm, a batch for the neck's."""
-    size = (config.sampler.identities * config.sampler.images, 3, config.data.height, config.data.width)
-    if size[0] < 2:
-        config.fail("sampler.identities", "a batch of one image: the BNNeck needs two; or raise sampler.images")
+    images = config.sampler.identities * config.sampler.images // parts_of_batch(config)
+    size = (images, 3, config.data.height, config.data.width)
+    if images < 2:
+        config.fail(
+            "sampler.identities", "a batch, or a part, of one image: the BNNeck needs two; or raise sampler.images"
+        )
     with torch.device("meta"):
         try:
             backbone = embedder(config, num_classes=2).backbone.train()
@@ -96,25 +120,34 @@ class Source:
     label: str
     samples: Samples
     fingerprint: str
+    domains: np.ndarray  # (N,) number of the data set that each image is of, in the order of data.source
+
+    def domains_of(self, people: np.ndarray) -> np.ndarray:
+        """Of images (M,) of these ``people``, such as are left after holding some out, the data sets' numbers (M,)."""
+        known, firsts = np.unique(self.samples.pids, return_index=True)  # nobody is in two
+        return self.domains[firsts[np.searchsorted(known, people)]]
 
 
 def source(config: Config) -> Source:
     """Read the training split of the source, or of each of the sources."""
     sets = [roots(config).dataset(name, ["train"]) for name in config.data.sources]
     if len(sets) == 1:
-        return Source(sets[0].label, sets[0].splits["train"], sets[0].fingerprint)
+        samples = sets[0].splits["train"]
+        return Source(sets[0].label, samples, sets[0].fingerprint, np.zeros(len(samples), int))
     labels = [data.label for data in sets]
     if len(set(labels)) < len(labels) or any("+" in label for label in labels):
         config.fail("data.source", f"names must differ and hold no '+' to be joined by it: {', '.join(labels)}")
     fingerprint = joint_fingerprint([data.fingerprint for data in sets])
-    return Source("+".join(labels), join([data.splits["train"] for data in sets]), fingerprint)
+    trained_on = [data.splits["train"] for data in sets]
+    domains = np.repeat(np.arange(len(sets)), [len(samples) for samples in trained_on])
+    return Source("+".join(labels), join(trained_on), fingerprint, domains)
 
 
 def embedder(config: Config, num_classes: int) -> Embedder:
     """A new network, its weights drawn from torch's generator; :func:`pretrained` replaces the backbone's."""
     model = config.model
     size = (config.data.height, config.data.width)
-    backbone = make_backbone(model.backbone, model.last_stride, model.width, model.mixstyle, size)
+    backbone = make_backbone(model.backbone, model.last_stride, model.width, model.mixstyle, model.pooling, size)
     return Embedder(backbone, num_classes, model.neck_feature)
 
 
@@ -129,48 +162,58 @@ def losses(config: Config, classes: int = 2, channels: int = 2) -> list[Weighted
     return make_losses(config.losses, classes, channels)
 
 
-def sampler(config: Config, labels: np.ndarray) -> PKSampler | RandomSampler:
-    """Which images form a batch, for (N,) ``labels``.
+def sampler(config: Config, labels: np.ndarray, domains: np.ndarray | None = None) -> Sampler:
+    """Which images form a batch, for (N,) ``labels`` and, to balance them, the number (N,) of each one's source.
 
     Raises:
         InputError: too few to fill a batch, one identity only, or no two images of one for a loss that compares them.
     """
     sampling = config.sampler
+    arguments: list[object] = [labels, sampling.identities, sampling.images, config.seed]
+    if sampling.name == "balanced":
+        arguments.append(np.zeros(len(labels), int) if domains is None else domains)
+        if domains is not None and len(np.unique(domains)) < len(config.data.sources):
+            config.fail("selection.holdout", "leaves nobody of one of the sources to train on")
     try:
-        built = SAMPLERS[sampling.name](labels, sampling.identities, sampling.images, config.seed)
+        built = SAMPLERS[sampling.name](*arguments)
     except InputError as error:
         config.fail("sampler", str(error))
     images = np.unique(labels, return_counts=True)[1]
     if len(images) < 2:
         config.fail("data.source", "one identity to train on: there is nothing to tell it from")
-    names = _pair_losses(config)
+    names, _ = _pair_losses(config)
     if sampling.name == "random" and names and images.max() < 2:
         config.fail("sampler.name", f"random: no person has two images{_dead(names)}")
     return built
 
 
-def few_pairs(config: Config, sampler: PKSampler | RandomSampler, labels: np.ndarray) -> str:
+def few_pairs(config: Config, sampler: Sampler, labels: np.ndarray) -> str:
     """How few images of the first epoch a loss of pairs can learn from, as a sentence; empty where it can from all."""
-    names = _pair_losses(config)
-    share = share_with_pairs(sampler.epoch(0), labels) if names else 1
-    if share == 1:
-        return ""
-    why = {
-        "pk": "a person with a single image meets only that one again, augmented anew",
-        "random": "sampler.name=pk brings the images of a person together",
-    }[config.sampler.name]
-    return (
-        f"sampler.name={config.sampler.name}: {share:.1%} of the images in a batch have another image of their person "
-        f"beside them, which the loss {', '.join(names)} needs; {why}"
-    )
+    names, count = _pair_losses(config)
+    return note_on_pairs(sampler.epoch(0), count, labels, config.sampler.name, names) if names else ""
+
+
+def few_identities(config: Config) -> str:
+    """How few people a loss of pairs finds in a part of a batch, as a sentence; empty where they are enough."""
+    names, count = _pair_losses(config)
+    known = names and config.sampler.name != "random"
+    return note_on_identities(config.sampler.identities, count, names) if known else ""
 
 
 def train_transform(config: Config) -> Transform:
     """The random transform of training."""
-    steps = config.transforms
-    return training_transform(
-        config.data.height, config.data.width, steps.flip, steps.pad, steps.erasing, steps.jitter, steps.standardise
-    )
+    return training_transform(config.data.height, config.data.width, **config.transforms.model_dump())
+
+
+def image_cache(config: Config, images: int) -> ImageCache | None:
+    """What keeps decoded images of a training on so many, where that is asked for.
+
+    Raises:
+        InputError: naming data.cache_gb, when the memory is not there.
+    """
+    if config.data.cache == "none":
+        return None
+    return ImageCache(images, config.data.height, config.data.width, round(config.data.cache_gb * 1e9))
 
 
 def test_transform(config: Config) -> Transform:
@@ -182,31 +225,40 @@ test_transform.__test__ = False  # type: ignore[attr-defined]  # not a test, wha
 
 
 def device(config: Config) -> torch.device:
-    """The configured device; ``auto`` is CUDA when there is one.
+    """The configured device; ``auto`` is CUDA when there is one. Of several processes each has a GPU of its own.
 
     Raises:
-        InputError: CUDA asked for where there is none.
+        InputError: CUDA asked for where there is none, or one GPU for several processes.
     """
     if config.device == "auto":
         chosen = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     else:
         chosen = torch.device(config.device)
+    if chosen.type == "cuda" and (number := local_rank()) is not None:
+        if chosen.index is not None:
+            raise InputError(f"{config.device!r}: of several processes each takes a GPU of its own; give cuda or auto")
+        chosen = torch.device("cuda", number)
     if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
-        raise InputError(f"{config.device!r}: this machine has {torch.cuda.device_count()} CUDA devices")
+        raise InputError(f"{str(chosen)!r}: this machine has {torch.cuda.device_count()} CUDA devices")
     return chosen
 
 
 def placement(config: Config) -> Placement:
     """Device, precision and threads; ``auto`` takes bf16 only where the hardware has it: emulation is many times
-    slower.
+    slower. On CUDA without it fp16 is the fast one.
 
     Raises:
-        InputError: CUDA asked for where there is none.
+        InputError: CUDA asked for where there is none, or a precision that is CUDA's.
     """
     _naming(config, "device", lambda: device(config))
     on = device(config)
-    half = config.precision == "bf16" or (config.precision == "auto" and has_bf16(on))
-    return Placement(on, torch.bfloat16 if half else None, config.threads, named=config.device != "auto")
+    precision: str = config.precision
+    if precision == "auto":
+        precision = "bf16" if has_bf16(on) else "fp16" if on.type == "cuda" else "float32"
+    if on.type != "cuda" and precision in ("tf32", "fp16"):
+        config.fail("precision", f"{precision!r} is computed on CUDA alone; the choices here are auto, float32, bf16")
+    dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision)
+    return Placement(on, dtype, config.threads, named=config.device != "auto", tf32=precision == "tf32")
 
 
 def workers(config: Config) -> int:
@@ -289,8 +341,12 @@ def finished(config: Config, folder: Path) -> Progress:
     return stored
 
 
-def _pair_losses(config: Config) -> list[str]:
-    return [term.name for term in losses(config) if term.loss.pairs]
+def _pair_losses(config: Config) -> tuple[list[str], int]:
+    """The losses of pairs that see the smallest parts of a batch, and how many parts those are."""
+    terms = [term for term in losses(config) if term.loss.pairs]
+    apart = any(not term.gather for term in terms)
+    names = [term.name for term in terms if not (apart and term.gather)]
+    return names, parts_of_batch(config) if apart else config.sampler.accumulate
 
 
 def _naming(config: Config, key: str, build: Callable[[], object]) -> None:

@@ -6,6 +6,8 @@ Nothing in such a file can be executed on loading, a truncated one is recognised
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -41,6 +43,8 @@ class Progress:
         stopped: ended early, for want of a better epoch.
         code: digests of the sources that trained it (:func:`reid.engine.code.training_code`); several, in order, where
             it went on with changed ones.
+        world_size: processes that trained it together.
+        compiled: whether by a compiled network.
         adapted: of a network whose batch-norm statistics were estimated anew after training: from which run and images,
             and how (:mod:`reid.evaluation.adapted`). Empty for a network as it was trained.
     """
@@ -62,6 +66,8 @@ class Progress:
     best_mAP: float = 0.0
     stopped: bool = False
     code: str = NO_CODE
+    world_size: int = 1
+    compiled: bool = False
     adapted: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -84,6 +90,8 @@ def check_resumable(checkpoint: Path, stored: Progress, now: Progress) -> None:
         "precision": "arithmetic differs between precisions",
         "packages": "other versions compute other bits",
         "total_steps": "the schedule differs",
+        "world_size": "a process' share of a batch differs, and with it batch statistics and the hardest pairs",
+        "compiled": "compiled kernels compute other bits",
         "num_classes": "the source's identities changed",
     }
     if now.device == "cpu":
@@ -94,25 +102,51 @@ def check_resumable(checkpoint: Path, stored: Progress, now: Progress) -> None:
             raise InputError(f"{checkpoint}: cannot be resumed: {key} was {was!r}, is {is_now!r} ({why})")
 
 
-def save_checkpoint(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress) -> None:
-    """Write model, optimiser state and torch's random state.
+class CheckpointWriter:
+    """Writes checkpoints beside the training that goes on meanwhile, one after the other.
 
-    Raises:
-        InputError: naming the path, when it cannot be written (a full disk), or weights that are no numbers; the old
-            checkpoint then still stands.
+    Raises (each of its methods, and leaving the block):
+        InputError: naming the path, when an earlier one could not be written (a full disk), or held weights that are
+            no numbers; the one before it then still stands.
     """
-    if not all(torch.isfinite(parameter).all() for parameter in model.parameters()):
-        raise InputError(f"{path}: not written: weights are no longer finite after step {progress.step}")
-    tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
-    for number, parameter in enumerate(_parameters(optimizer)):
-        for key, value in optimizer.state[parameter].items():
-            tensors[f"optimizer.{number}.{key}"] = value
-    tensors["random"] = torch.get_rng_state()
-    _save(path, tensors, progress)
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._thread = ThreadPoolExecutor(1, "checkpoint")
+        self._writing: Future[None] | None = None
+
+    def __enter__(self) -> CheckpointWriter:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._thread.shutdown()
+        if kind is None:
+            self.wait()
+
+    @property
+    def busy(self) -> bool:
+        """Whether one is being written."""
+        return self._writing is not None and not self._writing.done()
+
+    def write(self, tensors: Mapping[str, Tensor], progress: Progress) -> None:
+        """Begin to write these tensors as they are now."""
+        self.wait()
+        copies = {name: value.detach().to("cpu", copy=True) for name, value in tensors.items()}
+        self._writing = self._thread.submit(_save_finite, self._path, copies, progress)
+
+    def wait(self) -> None:
+        """Until all are written."""
+        if self._writing is not None:
+            writing, self._writing = self._writing, None
+            writing.result()
 
 
 def save_model(path: Path, model: nn.Module, progress: Progress) -> None:
-    """Write the model's tensors alone. Raises InputError as :func:`save_checkpoint` does."""
+    """Write the model's tensors alone.
+
+    Raises:
+        InputError: naming the path, when it cannot be written.
+    """
     _save(path, {f"model.{name}": value for name, value in model.state_dict().items()}, progress)
 
 
@@ -153,53 +187,41 @@ def read_width(path: Path) -> int:
 
 
 def load_model(path: Path, model: nn.Module) -> None:
-    """Copy the stored model tensors into ``model``, all of them and no others.
+    """Copy the stored model's tensors into ``model``, all of them and no others; of one trained with a moving average
+    the average's.
 
     Raises:
         InputError: naming the file.
     """
-    stored = _read(path)
-    state = {name.removeprefix("model."): value for name, value in stored.items() if name.startswith("model.")}
+    stored = read_tensors(path)
+    prefix = "average." if any(name.startswith("average.") for name in stored) else "model."
+    state = {name.removeprefix(prefix): value for name, value in stored.items() if name.startswith(prefix)}
     try:
         model.load_state_dict(state)
     except RuntimeError as error:
         raise InputError(f"{path}: does not fit the network of its config: {error}") from None
 
 
-def load_training(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-    """Restore model, optimiser state and torch's random state.
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """All tensors by name.
 
     Raises:
         InputError: naming the file.
     """
-    load_model(path, model)
-    stored = _read(path)
-    for number, parameter in enumerate(_parameters(optimizer)):
-        prefix = f"optimizer.{number}."
-        state = {name.removeprefix(prefix): value for name, value in stored.items() if name.startswith(prefix)}
-        optimizer.state[parameter] = {name: _like(value, parameter) for name, value in state.items()}
-    torch.set_rng_state(stored["random"])
-
-
-def _save(path: Path, tensors: dict[str, Tensor], progress: Progress) -> None:
-    stored = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
-    write_atomically(path, save(stored, metadata={"progress": json.dumps(asdict(progress))}))
-
-
-def _parameters(optimizer: torch.optim.Optimizer) -> list[Tensor]:
-    return [parameter for group in optimizer.param_groups for parameter in group["params"]]
-
-
-def _like(value: Tensor, parameter: Tensor) -> Tensor:
-    """``value`` where and how the parameter lies in memory: fused steps need channels_last beside channels_last."""
-    if value.shape != parameter.shape:
-        return value.to(parameter.device)
-    return torch.empty_like(parameter, dtype=value.dtype, requires_grad=False).copy_(value)
-
-
-def _read(path: Path) -> dict[str, Tensor]:
     try:
         with safe_open(path, framework="pt") as file:
             return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a dict
     except (OSError, SafetensorError) as error:
         raise InputError(f"{path}: not a readable checkpoint (truncated, or of another origin): {error}") from None
+
+
+def _save_finite(path: Path, tensors: Mapping[str, Tensor], progress: Progress) -> None:
+    for name, value in tensors.items():
+        if name.startswith("model.") and not torch.isfinite(value).all():
+            raise InputError(f"{path}: not written: weights are no longer finite after step {progress.step}")
+    _save(path, tensors, progress)
+
+
+def _save(path: Path, tensors: Mapping[str, Tensor], progress: Progress) -> None:
+    stored = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+    write_atomically(path, save(stored, metadata={"progress": json.dumps(asdict(progress))}))

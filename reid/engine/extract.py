@@ -26,7 +26,7 @@ class Extractor:
 
     Attributes:
         network: images (B, 3, H, W) float32 to features (B, D), in evaluation mode, on the placement's device.
-        transform: an image (h, w, 3) uint8 RGB to (3, H, W) float32.
+        transform: how an image (h, w, 3) uint8 RGB becomes one of those.
         batch_size: images a forward pass.
         workers: processes that read images; never changes a result.
         flip: whether a feature is the mean of the image's and its mirror image's.
@@ -43,9 +43,8 @@ class Extractor:
         """(N, D) float32 features of N crops (h, w, 3) uint8 RGB of any size, N at least 1."""
         rows = []
         for low in range(0, len(crops), self.batch_size):
-            batch = np.stack([self.transform(crop, ()) for crop in crops[low : low + self.batch_size]])
-            inputs = torch.from_numpy(batch).to(self.placement.device, memory_format=torch.channels_last)
-            rows.append(self.features(inputs))
+            fitted = np.stack([self.transform.fit(crop) for crop in crops[low : low + self.batch_size]])
+            rows.append(self.features(self.inputs(torch.from_numpy(fitted).permute(0, 3, 1, 2))))
         return np.concatenate(rows)
 
     def extract(self, samples: Samples, name: str = "features", progress: bool = True) -> np.ndarray:
@@ -69,19 +68,23 @@ class Extractor:
     def batches(
         self, samples: Samples, draws: Sequence[Sequence[Draw]], name: str, progress: bool = True
     ) -> Iterator[Batch]:
-        """The images of ``draws``, a batch at a time, as tested and on the device, under a bar of that name.
+        """What the network takes of ``draws``, a batch at a time: (B, 3, H, W) float32 on the device; under a bar of
+        that name.
 
         Raises:
             InputError: an image that cannot be read.
         """
-        loaded = batches(ImageDataset(samples.paths, self.transform), draws, self.workers)
+        loaded = batches(ImageDataset(samples.paths, self.transform.fit), draws, self.workers)
         title = f"{name} of {samples.title}"
         for batch in track(loaded, name=title, unit="batch", total=len(draws), shown=progress):
-            inputs = batch.images.to(self.placement.device, non_blocking=True, memory_format=torch.channels_last)
-            yield Batch(inputs, batch.indices)
+            yield Batch(self.inputs(batch.images), batch.indices)
+
+    def inputs(self, images: Tensor) -> Tensor:
+        """What the network takes, on the device, of fitted images (B, 3, H, W) uint8."""
+        return self.transform.normalise(images.to(self.placement.device, non_blocking=True))
 
 
-Precision = Literal["float32", "bf16"]
+Precision = Literal["float32", "tf32", "bf16", "fp16"]
 
 
 @dataclass(frozen=True)
@@ -90,6 +93,7 @@ class Placement:
 
     Attributes:
         dtype: of the products and convolutions under autocast; None is float32 throughout.
+        tf32: whether float32's products may be rounded to TF32's 10 bits, on CUDA.
         threads: of the CPU; None is torch's own choice.
         named: whether the device was asked for by name, so that no other may stand in for it.
     """
@@ -98,10 +102,13 @@ class Placement:
     dtype: torch.dtype | None = None
     threads: int | None = None
     named: bool = False
+    tf32: bool = False
 
     @property
     def precision(self) -> Precision:
-        return "float32" if self.dtype is None else "bf16"
+        if self.dtype is None:
+            return "tf32" if self.tf32 else "float32"
+        return "fp16" if self.dtype == torch.float16 else "bf16"
 
     @property
     def device_name(self) -> str:
@@ -116,6 +123,10 @@ class Placement:
     def take_up(self) -> None:
         """Set this process's threads and arithmetic as they are here; called before a network is built or loaded."""
         exact_float32()
+        if self.tf32:
+            backends: Any = torch.backends
+            for part in (backends.cuda.matmul, backends.cudnn, backends.cudnn.conv, backends.cudnn.rnn):
+                part.fp32_precision = "tf32"
         if self.threads is not None:
             torch.set_num_threads(self.threads)
 

@@ -57,12 +57,12 @@ def make_losses(
             raise InputError(f"{name}.weight: expected a number of at least 0, got {weight!r}")
         if not isinstance(gather, bool):
             raise InputError(f"{name}.gather: expected true or false, got {gather!r}")
-        arguments: dict[str, Any] = {key: value for key, value in given.items() if key not in OURS}
-        arguments |= {key: value for key, value in supplied.items() if key in known}
+        arguments = {key: value for key, value in given.items() if key not in OURS}
+        needed = {key: value for key, value in supplied.items() if key in known}
         try:
-            loss = kind(**arguments)
+            loss = kind(**arguments, **needed)
         except TypeError:  # null where the loss knows none
-            raise InputError(f"{name}: does not take {dict(given)}") from None
+            raise InputError(f"{name}: does not take {arguments}") from None
         if weight > 0:
             built.append(WeightedLoss(name, weight, loss, gather))
     if not built:

@@ -4,6 +4,8 @@ A run's folder holds config.yaml (resolved), log.jsonl (a line a step) and check
 identities also validation.jsonl (a line an epoch) and selected.safetensors (the best epoch). The same call goes on
 where an interrupted run stopped: batches and augmentation are functions of (seed, epoch, position), so on a CPU the
 result equals that of a run never interrupted, bit for bit.
+
+Started by torchrun, several processes do the same together (:mod:`reid.engine.distributed`); the first of them writes.
 """
 
 from __future__ import annotations
@@ -12,45 +14,50 @@ import importlib.metadata
 import itertools
 import json
 import logging
-import math
+import signal
 import time
 from collections.abc import Iterator
-from dataclasses import replace
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from reid.config import Config, OptimConfig, dump_resolved, load_resolved
-from reid.data.dataset import Draw, ImageDataset, batches, training_draws
-from reid.data.samplers import PKSampler, RandomSampler
+from reid.config import Config, dump_resolved, load_resolved
+from reid.data.dataset import Batch, ImageDataset, batches, training_draws
+from reid.data.samplers import Sampler, parts
 from reid.data.samples import Samples
-from reid.engine import build
+from reid.data.transforms import Transform
+from reid.engine import build, distributed
 from reid.engine.build import Source
 from reid.engine.checkpoint import (
     CONFIG_FILE,
     FILE,
     LOG_FILE,
+    CheckpointWriter,
     Progress,
     check_resumable,
-    load_training,
     network_file,
     read_progress,
-    save_checkpoint,
+    read_tensors,
     save_model,
 )
 from reid.engine.code import say_other_code, training_code, with_code
+from reid.engine.log import TrainLog
 from reid.engine.objective import Objective
 from reid.engine.selection import VALIDATION_FILE, hold_out, validate
+from reid.engine.state import Part, TrainState, learning_rate_at
 from reid.errors import InputError
 from reid.files import locked, write_atomically
-from reid.models import Embedder
 from reid.overrides import flatten
 from reid.processes import Interrupted, collected_signals
 from reid.progress import track
 
 log = logging.getLogger(__name__)
 
+SAVE_SECONDS = 60.0  # between checkpoints: what a kill may cost
 # Besides torch, what decides the pixels that a batch holds.
 ARITHMETIC = ("torch", "numpy", "albumentations", "opencv-python-headless", "pillow")
 
@@ -87,15 +94,24 @@ def train(config: Config, progress: bool = True, recorded: Config | None = None,
     build.check(config)
     source = build.source(config)
     samples, held = _split(config, source)
-    build.sampler(config, samples.pids)  # too few people is said before a folder is made
-    with locked(config.run_folder, wait):
-        return _train(config, recorded or config, source, samples, held, progress)
+    build.sampler(
+        config, samples.pids, source.domains_of(samples.pids)
+    )  # too few people is said before a folder is made
+    build.image_cache(config, len(samples))  # and too little memory
+    with locked(config.run_folder, wait) if distributed.rank() == 0 else nullcontext():
+        run = _begin(config, recorded or config, source, samples, held)
+        if run is not None:
+            _go_on(run, progress)
+        distributed.wait_for_all()
+    return config.run_folder
 
 
 def planned_steps(config: Config) -> int:
     """Optimiser steps of the whole run, unless it stops early."""
-    samples, _ = _split(config, build.source(config))
-    return config.optim.steps or config.optim.epochs * len(build.sampler(config, samples.pids))
+    source = build.source(config)
+    samples, _ = _split(config, source)
+    sampler = build.sampler(config, samples.pids, source.domains_of(samples.pids))
+    return config.optim.steps or config.optim.epochs * len(sampler)
 
 
 def _split(config: Config, source: Source) -> tuple[Samples, Samples | None]:
@@ -109,35 +125,50 @@ def _split(config: Config, source: Source) -> tuple[Samples, Samples | None]:
     return kept, held
 
 
-def _train(
-    config: Config, recorded: Config, source: Source, samples: Samples, held: Samples | None, progress: bool
-) -> Path:
+@dataclass(frozen=True)
+class _Run:
+    """What a run is made of, where it stands, and its state in training."""
+
+    config: Config
+    folder: Path
+    samples: Samples
+    labels: Tensor
+    held: Samples | None
+    sampler: Sampler
+    transform: Transform
+    state: TrainState
+    begun: Progress
+
+    def part(self, batch: Batch) -> Part:
+        return Part(batch.images, self.labels[batch.indices], torch.from_numpy(self.samples.camids)[batch.indices])
+
+
+def _begin(config: Config, recorded: Config, source: Source, samples: Samples, held: Samples | None) -> _Run | None:
+    """The run as it begins or goes on; None where it is finished."""
     folder = config.run_folder
     identities, labels = np.unique(samples.pids, return_inverse=True)
-    sampler = build.sampler(config, labels)
-    steps_per_epoch = len(sampler)
-    total_steps = config.optim.steps or config.optim.epochs * steps_per_epoch
-
+    sampler = build.sampler(config, labels, source.domains_of(samples.pids))
     placement = build.placement(config)
     placement.take_up()
-    device = placement.device
+    torch.backends.cudnn.benchmark = True  # every batch has the same shape
     begun = Progress(
         step=0,
-        total_steps=total_steps,
+        total_steps=config.optim.steps or config.optim.epochs * len(sampler),
         num_classes=len(identities),
         config_hash=config.hash(),
         source=source.label,
         data=source.fingerprint,
         threads=torch.get_num_threads(),
-        device=device.type,
+        device=placement.device.type,
         precision=placement.precision,
         packages=", ".join(f"{name} {importlib.metadata.version(name)}" for name in ARITHMETIC),
         cpu=torch.backends.cpu.get_cpu_capability(),
         seconds=0.0,
         weights="none",
         code=training_code(validated=config.selection.holdout > 0),
+        world_size=distributed.world_size(),
+        compiled=config.compile,
     )
-
     torch.manual_seed(config.seed)
     network = build.embedder(config, len(identities))
     checkpoint = folder / FILE
@@ -151,132 +182,115 @@ def _train(
             if config.precision not in ("auto", stored.precision):
                 config.fail("precision", f"{config.precision!r}, but {folder} was trained in {stored.precision}")
             say_other_code(folder, stored.code, begun.code)
-            return folder
+            return None
         check_resumable(checkpoint, stored, begun)
         begun = with_code(folder, stored, begun.code)
         torch.set_num_threads(begun.threads)
-        log.info(f"{folder}: going on after step {begun.step} of {total_steps}")
     else:
         begun = replace(begun, weights=build.pretrained(config, network))
-        log.info(f"{folder}: {begun.device}, {begun.precision}; {begun.weights}")
-        write_atomically(folder / CONFIG_FILE, dump_resolved(recorded))
-    if note := build.few_pairs(config, sampler, labels):
-        log.warning(f"{folder}: {note}")
-    network = network.to(device).to(memory_format=torch.channels_last).train()
-    optimizer = torch.optim.Adam(
-        [parameter for parameter in network.parameters() if parameter.requires_grad],
-        lr=config.optim.lr,
-        weight_decay=config.optim.weight_decay,
-        fused=True,
-    )
+    objective = Objective(build.losses(config, len(identities), network.channels))
+    transform = build.train_transform(config)
+    state = TrainState(network, objective, config.optim, placement, transform.normalise, config.sync_batchnorm)
     if resuming:
-        load_training(checkpoint, network, optimizer)
-    _cut_log(folder / LOG_FILE, begun.step)
-    if held is not None:
-        _cut_log(folder / VALIDATION_FILE, begun.step // steps_per_epoch)
+        _load(checkpoint, state)
+    distributed.wait_for_all()  # all have read what is there
+    if distributed.rank() == 0:
+        if resuming:
+            log.info(f"{folder}: going on after step {begun.step} of {begun.total_steps}")
+        else:
+            log.info(f"{folder}: {begun.device}, {begun.precision}; {begun.weights}")
+            write_atomically(folder / CONFIG_FILE, dump_resolved(recorded))
+        for note in filter(None, (build.few_pairs(config, sampler, labels), build.few_identities(config))):
+            log.warning(f"{folder}: {note}")
+        _cut_log(folder / LOG_FILE, begun.step)
+        if held is not None:
+            _cut_log(folder / VALIDATION_FILE, begun.step // len(sampler))
+    return _Run(config, folder, samples, torch.from_numpy(labels), held, sampler, transform, state, begun)
 
-    objective = Objective(build.losses(config, len(identities), network.channels)).to(device)
-    cameras = torch.from_numpy(samples.camids)
-    images = ImageDataset(samples.paths, build.train_transform(config))
-    targets = torch.from_numpy(labels)
-    step, state = begun.step, begun
-    started = now = time.monotonic()
 
-    def save() -> None:
-        seconds = begun.seconds + time.monotonic() - started
-        save_checkpoint(checkpoint, network, optimizer, replace(state, step=step, seconds=seconds))
-
-    bar = track(name=folder.name, unit="step", total=total_steps, done=step, shown=progress)
-    with (folder / LOG_FILE).open("a", encoding="utf-8", buffering=1) as lines, collected_signals() as received, bar:
-        draws = _remaining_draws(sampler, config.seed, step, total_steps)
-        for batch in batches(images, draws, build.workers(config)):
-            epoch = step // steps_per_epoch
-            learning_rate = learning_rate_at(config.optim, step, steps_per_epoch, total_steps)
-            for group in optimizer.param_groups:
-                group["lr"] = learning_rate
-            inputs = batch.images.to(device, non_blocking=True, memory_format=torch.channels_last)
-            wanted = targets[batch.indices].to(device)
-            with placement.autocast():
-                output = network(inputs)
-                loss, values = objective(output, wanted, cameras[batch.indices].to(device))
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-
-            shown = values.tolist()
-            if not math.isfinite(shown[0]):
-                where = f"epoch {epoch + 1}, batch {step - epoch * steps_per_epoch + 1}"
-                first = ", ".join(samples.names[i] for i in batch.indices[:4].tolist())
-                raise InputError(
-                    f"{folder}: the loss is {shown[0]} in {where} (images {first}, ...); "
-                    f"the last checkpoint stands. A lower optim.lr may help"
-                )
-            optimizer.step()
+def _go_on(run: _Run, progress: bool) -> None:
+    """From where it stands to the end."""
+    config, state, steps, total = run.config, run.state, len(run.sampler), run.begun.total_steps
+    first = distributed.rank() == 0
+    now, step, saved = run.begun, run.begun.step, time.monotonic()
+    agreed = distributed.Agreement()
+    bar = track(name=run.folder.name, unit="step", total=total, done=step, shown=progress and first)
+    lines = TrainLog(run.folder, state.objective.shown, run.samples.names, steps, state.placement.device, bar)
+    with bar, lines, CheckpointWriter(run.folder / FILE) as checkpoints, collected_signals() as got:
+        for loaded in _batches(run):
+            work = [run.part(batch) for batch in loaded]
+            if config.compile and step == run.begun.step:
+                log.info(f"{run.folder}: {state.compile(work)}")
+                lines.restart()
+            rate = learning_rate_at(config.optim, step, steps, total)
+            with lines.timed():
+                values = state.step(work, rate, frozen=step < config.optim.freeze * steps)
             step += 1
-            before, now = now, time.monotonic()
-            images_per_second = len(inputs) / (now - before)
-            line: dict[str, object] = {"step": step, "epoch": epoch + 1, "lr": learning_rate}
-            means = (value if math.isfinite(value) else None for value in shown)  # without a pair there is no mean
-            line |= dict(zip(objective.shown, means, strict=True))
-            lines.write(json.dumps(line | {"images_per_second": round(images_per_second, 1)}) + "\n")
-            bar.update()
-            bar.set_postfix_str(
-                f"loss {shown[0]:.2f}, accuracy {shown[1]:.0%}, hardest pair +{shown[2]:.1f} -{shown[3]:.1f}, "
-                f"{images_per_second:.0f} images/s",
-                refresh=False,
-            )
-            epoch_ended = step % steps_per_epoch == 0 or step == total_steps
-            if epoch_ended:
-                state = _end_epoch(config, folder, network, held, replace(state, step=step), epoch + 1)
-            if epoch_ended or received:
-                save()
-            if received:
-                raise Interrupted(received[0], f"{checkpoint} after step {step}")
-            if state.stopped:
+            lines.add(step, rate, values, [index for batch in loaded for index in batch.indices.tolist()])
+            now = replace(now, step=step, seconds=run.begun.seconds + lines.seconds)
+            best = now.best_epoch
+            if step % steps == 0 or step == total:
+                lines.write()
+                now = _end_epoch(run, now, -(-step // steps))
+            stopping = agreed(bool(got))
+            due = time.monotonic() - saved > SAVE_SECONDS and not checkpoints.busy
+            if first and (stopping or now.finished or now.best_epoch != best or due):
+                lines.write()  # which sees that the loss is a number
+                checkpoints.write(state.tensors(), now)
+                saved = time.monotonic()
+            if stopping:
+                checkpoints.wait()
+                raise Interrupted(got[0] if got else signal.SIGTERM, f"{run.folder / FILE} after step {step}")
+            if now.stopped:
                 break
-    return folder
 
 
-def _remaining_draws(
-    sampler: PKSampler | RandomSampler, seed: int, step: int, total_steps: int
-) -> Iterator[list[Draw]]:
-    """The batches from ``step`` on, an epoch after the other: one loader reads them all, and they never lie in memory
-    together."""
-    first, within = divmod(step, len(sampler))
+def _load(checkpoint: Path, state: TrainState) -> None:
+    try:
+        state.load(read_tensors(checkpoint))
+    except (KeyError, RuntimeError, ValueError) as error:
+        raise InputError(f"{checkpoint}: does not fit the network and losses of its config: {error}") from None
+
+
+def _batches(run: _Run) -> Iterator[list[Batch]]:
+    """This process's parts of each step's batch that is left, an epoch after the other: one loader reads them all, and
+    they never lie in memory together."""
+    seed, each, number = run.config.seed, run.config.sampler.accumulate, distributed.rank()
+    steps, step = len(run.sampler), run.begun.step
+    first, within = divmod(step, steps)
     epochs = (
-        training_draws(sampler.epoch(epoch), seed, epoch, within if epoch == first else 0)
+        training_draws(run.sampler.epoch(epoch), seed, epoch, within if epoch == first else 0)
         for epoch in itertools.count(first)
     )
-    return itertools.islice(itertools.chain.from_iterable(epochs), total_steps - step)
+    left = itertools.islice(itertools.chain.from_iterable(epochs), run.begun.total_steps - step)
+    ours = (parts(draws, each * distributed.world_size())[number * each : (number + 1) * each] for draws in left)
+    if (cache := build.image_cache(run.config, len(run.samples))) is not None and number == 0:
+        log.info(f"{run.folder}: {cache}")
+    images = ImageDataset(run.samples.paths, run.transform.fit, run.transform.augment, cache)
+    loaded = batches(images, itertools.chain.from_iterable(ours), build.workers(run.config))
+    while together := list(itertools.islice(loaded, each)):
+        yield together
 
 
-def _end_epoch(
-    config: Config, folder: Path, network: Embedder, held: Samples | None, state: Progress, epoch: int
-) -> Progress:
+def _end_epoch(run: _Run, state: Progress, epoch: int) -> Progress:
     """Keep the epoch's network if asked to; validate, keep it if it is the best so far, and say whether to go on."""
-    if config.selection.keep_epochs:
-        save_model(network_file(folder, held is not None, epoch), network, state)
-    if held is None:
+    config, folder, first = run.config, run.folder, distributed.rank() == 0
+    if config.selection.keep_epochs and first:
+        save_model(network_file(folder, run.held is not None, epoch), run.state.tested, state)
+    if run.held is None:
         return state
-    validation = validate(network, held, build.extractor(config, network))
+    distributed.share_buffers(run.state.tested)
+    validation = validate(run.state.tested, run.held, build.extractor(config, run.state.tested))
     line = {"epoch": epoch, "step": state.step, "mAP": validation.mAP, "rank1": float(validation.cmc[0])}
-    with (folder / VALIDATION_FILE).open("a", encoding="utf-8") as lines:
-        lines.write(json.dumps(line) + "\n")
+    if first:
+        with (folder / VALIDATION_FILE).open("a", encoding="utf-8") as lines:
+            lines.write(json.dumps(line) + "\n")
     if validation.mAP > state.best_mAP or not state.best_epoch:
         state = replace(state, best_epoch=epoch, best_mAP=validation.mAP)
-        save_model(network_file(folder, held is not None), network, state)
+        if first:
+            save_model(network_file(folder, held_out=True), run.state.tested, state)
     patience = config.selection.patience
     return replace(state, stopped=patience is not None and epoch - state.best_epoch >= patience)
-
-
-def learning_rate_at(optim: OptimConfig, step: int, steps_per_epoch: int, total_steps: int) -> float:
-    """Linear warm-up from a tenth of ``lr``, then steps (Luo et al. 2019, sec. 3.1) or half a cosine down to 0."""
-    position = step / steps_per_epoch
-    if position < optim.warmup:
-        return optim.lr * (0.1 + 0.9 * position / optim.warmup)
-    if optim.schedule == "steps":
-        return optim.lr * optim.gamma ** sum(position >= milestone for milestone in optim.milestones)
-    warm = optim.warmup * steps_per_epoch
-    return optim.lr * 0.5 * (1 + math.cos(math.pi * (step - warm) / max(total_steps - warm, 1)))
 
 
 def _check_same_config(config: Config, folder: Path) -> None:

@@ -29,9 +29,11 @@ def hardest_pairs(features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Ten
         distances = torch.cdist(features, features, compute_mode="donot_use_mm_for_euclid_dist")
         farthest = distances.masked_fill(~positive, -math.inf).argmax(dim=1)
         nearest = distances.masked_fill(same, math.inf).argmin(dim=1)
+    # By index as the mined rows are: so the gradients add up in the order that trained every published figure.
+    each = torch.arange(len(labels), device=labels.device)
     return (
-        torch.linalg.vector_norm(features - features[farthest], dim=1),
-        torch.linalg.vector_norm(features - features[nearest], dim=1),
+        torch.linalg.vector_norm(features[each] - features[farthest], dim=1),
+        torch.linalg.vector_norm(features[each] - features[nearest], dim=1),
         positive.any(dim=1) & ~same.all(dim=1),
     )
 

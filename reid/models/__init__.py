@@ -10,7 +10,8 @@ from reid.models.resnet import RESNETS, ResNet
 
 __all__ = ["BACKBONES", "Backbone", "Embedder", "OSNet", "ResNet", "TrainOutput", "check_backbone", "make_backbone"]
 
-# All take num_classes, last_stride, width and mixstyle: BACKBONES["resnet50_ibn_b"](num_classes=None, last_stride=1).
+# All take num_classes, last_stride, width, mixstyle and pooling:
+# BACKBONES["resnet50_ibn_b"](num_classes=None, last_stride=1).
 BACKBONES: dict[str, Callable[..., Backbone]] = {**RESNETS, **OSNETS}
 
 
@@ -26,14 +27,19 @@ def check_backbone(name: str) -> None:
 
 
 def make_backbone(
-    name: str, last_stride: int = 1, width: float = 1.0, mixstyle: float = 0.0, size: tuple[int, int] = (256, 128)
+    name: str,
+    last_stride: int = 1,
+    width: float = 1.0,
+    mixstyle: float = 0.0,
+    pooling: str = "average",
+    size: tuple[int, int] = (256, 128),
 ) -> Backbone:
     """A backbone without classifier, its weights drawn from torch's generator.
 
     Args:
         name: one of BACKBONES, or ``timm:NAME``.
-        last_stride, width, mixstyle: of BACKBONES, see :class:`reid.models.resnet.ResNet`. A network of timm has none
-            of them and takes their defaults only.
+        last_stride, width, mixstyle, pooling: of BACKBONES, see :class:`reid.models.resnet.ResNet`. A network of timm
+            has none of them and takes their defaults only.
         size: height and width of the images, pixels; only networks of timm depend on it.
 
     Raises:
@@ -41,8 +47,11 @@ def make_backbone(
     """
     check_backbone(name)
     if not name.startswith(PREFIX):
-        return BACKBONES[name](num_classes=None, last_stride=last_stride, width=width, mixstyle=mixstyle)
-    for key, value, default in (("last_stride", last_stride, 1), ("width", width, 1), ("mixstyle", mixstyle, 0)):
+        return BACKBONES[name](
+            num_classes=None, last_stride=last_stride, width=width, mixstyle=mixstyle, pooling=pooling
+        )
+    published = {"last_stride": 1, "width": 1, "mixstyle": 0, "pooling": "average"}
+    for (key, default), value in zip(published.items(), (last_stride, width, mixstyle, pooling), strict=True):
         if value != default:
             raise InputError(f"{key} {value!r}: a network of timm ({name}) is built as published; leave it {default}")
     return TimmBackbone(name.removeprefix(PREFIX), size)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -43,6 +44,58 @@ class Backbone(nn.Module, ABC):
 def global_average(maps: Tensor) -> Tensor:
     """Means (N, C) over the places of maps (N, C, H, W), in float32 at least."""
     return maps.mean(dim=(2, 3), dtype=torch.promote_types(maps.dtype, torch.float32))
+
+
+class GlobalAverage(nn.Module):
+    """Means (N, C) over the places of maps (N, C, H, W), in float32 at least."""
+
+    def forward(self, maps: Tensor) -> Tensor:
+        return global_average(maps)
+
+
+class GlobalMax(nn.Module):
+    """Largest values (N, C) of maps (N, C, H, W), in float32 at least. Equal ones share the gradient."""
+
+    def forward(self, maps: Tensor) -> Tensor:
+        return maps.amax(dim=(2, 3)).to(torch.promote_types(maps.dtype, torch.float32))
+
+
+LEAST = 1e-6  # what GeM takes smaller values for, as published
+
+
+class GeM(nn.Module):
+    """Generalised mean (N, C) of maps (N, C, H, W): the p-th root of the mean p-th power, in float32 at least.
+
+    Radenovic et al., "Fine-tuning CNN Image Retrieval with No Human Annotation", TPAMI 2018, equation 3: the
+    average at p = 1, the maximum at infinity. One p for all channels, trained, from 3 on.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.p = nn.Parameter(torch.full((1,), 3.0))
+
+    def forward(self, maps: Tensor) -> Tensor:
+        maps = maps.to(torch.promote_types(maps.dtype, torch.float32)).clamp(min=LEAST)
+        p = self.p.to(maps.dtype)
+        # In units of the largest value: the power of a map of zeros would be 0 from p = 8 on, its gradient infinite.
+        largest = maps.detach().amax(dim=(2, 3), keepdim=True)
+        return largest.flatten(1) * (maps / largest).pow(p).mean(dim=(2, 3)).pow(1 / p)
+
+
+GEM_EXPONENT = "pooling.p"  # in the state dict of a backbone that has one
+# By the name in a configuration.
+POOLINGS: dict[str, Callable[[], nn.Module]] = {"average": GlobalAverage, "max": GlobalMax, "gem": GeM}
+
+
+def make_pooling(name: str) -> nn.Module:
+    """From maps (N, C, H, W) to vectors (N, C).
+
+    Raises:
+        InputError: ``name`` is not one of POOLINGS.
+    """
+    if name not in POOLINGS:
+        raise InputError(f"pooling {name!r} is not one of {', '.join(POOLINGS)}")
+    return POOLINGS[name]()
 
 
 class _ChannelsLast(torch.autograd.Function):
@@ -99,8 +152,8 @@ class MixStyle(nn.Module):
         if not self.training or self.probability == 0 or torch.rand((), device="cpu").item() >= self.probability:
             return x
         concentration = torch.full((len(x), 1, 1, 1), self.alpha, device="cpu")
-        weight = torch.distributions.Beta(concentration, concentration).sample().to(x.device)
-        other = torch.randperm(len(x), device="cpu").to(x.device)
+        weight = torch.distributions.Beta(concentration, concentration).sample().to(x.device, non_blocking=True)
+        other = torch.randperm(len(x), device="cpu").to(x.device, non_blocking=True)
         variance, mean = torch.var_mean(x.detach().float(), dim=(2, 3), keepdim=True)
         deviation = (variance + EPSILON).sqrt()
         mixed_mean = weight * mean + (1 - weight) * mean[other]

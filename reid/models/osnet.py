@@ -13,7 +13,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 from reid.errors import InputError
-from reid.models.backbone import Backbone, InstanceNorm, MixStyle, global_average
+from reid.models.backbone import Backbone, InstanceNorm, MixStyle, make_pooling
 
 Variant = Literal["ibn", "ain"] | None
 
@@ -153,8 +153,9 @@ class OSNet(Backbone):
     last_stride:      1 alone: the last stage does not reduce the map, which is 1/16 of the image's size.
     width:            a further factor on the channel counts.
     mixstyle:         probability of MixStyle after each of the first two stages (Zhou et al. 2021), in training.
+    pooling:          of the map of `conv5`: average as published, max or gem.
 
-    Raises InputError for another last stride, or a width that leaves no channel.
+    Raises InputError for another last stride, an unknown pooling, or a width that leaves no channel.
     """
 
     def __init__(
@@ -166,6 +167,7 @@ class OSNet(Backbone):
         last_stride: int = 1,
         width: float = 1.0,
         mixstyle: float = 0.0,
+        pooling: str = "average",
     ) -> None:
         super().__init__()
         if last_stride != 1:
@@ -200,6 +202,7 @@ class OSNet(Backbone):
         self.conv4 = nn.Sequential(*stage(2, second))
         self.conv5 = ConvNorm(self.channels, self.channels)
         self.mixstyle = MixStyle(mixstyle)
+        self.pooling = make_pooling(pooling)
         self.fc: nn.Sequential | None = None
         self.classifier: nn.Linear | None = None
         if num_classes is not None:
@@ -231,8 +234,8 @@ class OSNet(Backbone):
         return self.stages(x)[-1]
 
     def pooled(self, x: Tensor) -> Tensor:
-        """Global average (N, channels) of the map of conv5."""
-        return global_average(self.features(x))
+        """Vectors (N, channels), pooled from the map of conv5."""
+        return self.pooling(self.features(x))
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits (N, num_classes) of images (N, 3, H, W), or without a classifier the map that `features` gives."""

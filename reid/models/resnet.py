@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from reid.errors import InputError
-from reid.models.backbone import Backbone, InstanceNorm, MixStyle, global_average, laid_as
+from reid.models.backbone import Backbone, InstanceNorm, MixStyle, laid_as, make_pooling
 
 Ibn = Literal["a", "b"] | None
 Stages = tuple[Ibn, Ibn, Ibn, Ibn]
@@ -92,9 +92,10 @@ class ResNet(Backbone):
     width:            factor on all channel counts, 1 as published; the stem gets 64 * width channels, made even so
                       that IBN-a has two equal halves.
     mixstyle:         probability of MixStyle after each of the first two stages (Zhou et al. 2021), in training.
+    pooling:          of the last stage's map: average as published, max or gem.
     groups, width_per_group: of the 3x3 convolution of a bottleneck (ResNeXt 32x4d: 32 and 4).
 
-    Raises InputError for a last stride, a width or an IBN variant that cannot be built.
+    Raises InputError for a last stride, a width, a pooling or an IBN variant that cannot be built.
     """
 
     def __init__(
@@ -107,6 +108,7 @@ class ResNet(Backbone):
         last_stride: int = 2,
         width: float = 1.0,
         mixstyle: float = 0.0,
+        pooling: str = "average",
         groups: int = 1,
         width_per_group: int = 64,
     ) -> None:
@@ -142,6 +144,7 @@ class ResNet(Backbone):
         self.layer3 = stage(2, 2)
         self.layer4 = stage(3, last_stride)
         self.mixstyle = MixStyle(mixstyle)
+        self.pooling = make_pooling(pooling)
         self.fc: nn.Module | None = None if num_classes is None else nn.Linear(self.channels, num_classes)
 
         for module in self.modules():  # the norms keep torch's 1 and 0, the published ones
@@ -171,13 +174,13 @@ class ResNet(Backbone):
         return self.stages(x)[-1]
 
     def pooled(self, x: Tensor) -> Tensor:
-        """Global average (N, channels) of the last stage's map."""
-        return global_average(self.features(x))
+        """Vectors (N, channels), pooled from the last stage's map."""
+        return self.pooling(self.features(x))
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits (N, num_classes) of images (N, 3, H, W), or without a classifier the map that `features` gives."""
         x = self.features(x)
-        return x if self.fc is None else self.fc(x.mean(dim=(2, 3)))
+        return x if self.fc is None else self.fc(self.pooling(x))
 
 
 _A: Stages = ("a", "a", "a", None)

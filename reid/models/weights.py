@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from reid.errors import InputError
 from reid.files import sha256_of
 from reid.models import BACKBONES
-from reid.models.backbone import Backbone
+from reid.models.backbone import GEM_EXPONENT, Backbone
 from reid.models.from_timm import PREFIX, TimmBackbone, check_name, create, has_published_weights, resampled_positions
 from reid.models.state_dicts import (
     SUFFIXES,
@@ -50,7 +50,8 @@ class WeightsReport:
     origin: str  # "none", a URL or a path
     sha256: str = ""  # of the file, in hexadecimal
     loaded: list[str] = field(default_factory=list)
-    missing: list[str] = field(default_factory=list)  # only batch counters may be: files before torch 0.4.1 lack them
+    # Only batch counters may be, which files before torch 0.4.1 lack, and GeM's p, which no published file has.
+    missing: list[str] = field(default_factory=list)
     unused: list[str] = field(default_factory=list)  # in the file, not of the backbone: classifiers, necks
     resampled: list[str] = field(default_factory=list)  # position embeddings, laid out anew for another image size
 
@@ -60,9 +61,11 @@ class WeightsReport:
             return f"weights {self.origin}: the backbone starts from its random initialisation"
         unused = f" ({', '.join(self.unused[:4])}{', …' if len(self.unused) > 4 else ''})" if self.unused else ""
         resampled = f", {', '.join(self.resampled)} resampled to the images' size" if self.resampled else ""
+        counters = sum(key != GEM_EXPONENT for key in self.missing)
+        fresh = f", {GEM_EXPONENT} starts anew" if counters < len(self.missing) else ""
         return (
             f"weights {self.origin} (sha256 {self.sha256[:8]}): {len(self.loaded)} tensors loaded, "
-            f"{len(self.missing)} batch counters missing, {len(self.unused)} unused{unused}{resampled}"
+            f"{counters} batch counters missing{fresh}, {len(self.unused)} unused{unused}{resampled}"
         )
 
 
@@ -111,7 +114,8 @@ def load_weights(backbone: Backbone, name: str, weights: str) -> WeightsReport:
 
     Raises InputError, with the backbone unchanged, for what `check_weights` refuses, a failed download or a wrong
     hash, a file that is damaged or holds more than plain data, and for a file of another architecture: a tensor
-    of the backbone missing, of another shape or type or not finite, or a stage's tensor left over.
+    of the backbone missing (except GeM's p, which then starts anew), of another shape or type or not finite, or a
+    stage's tensor left over.
     """
     check_weights(name, backbone.width, weights)
     if weights == "none":
@@ -185,7 +189,8 @@ def _refuse_misfits(source: dict[str, Any], target: dict[str, Tensor], name: str
     """Also where every tensor of the backbone is there, and more of its parts: of a deeper network, or other norms."""
     parts = {key.split(".")[0] for key in target} - {"fc", "classifier"}
     left = [f"{key} is left over" for key in source if key not in target and key.split(".")[0] in parts]
-    if phrases := misfits(source, target) + left:
+    needed = {key: value for key, value in target.items() if key != GEM_EXPONENT or key in source}
+    if phrases := misfits(source, needed) + left:
         raise InputError(f"{path}: not the weights of {name}, {len(phrases)} tensors do not fit: {first_of(phrases)}")
 
 

@@ -43,14 +43,21 @@ class Runner(Protocol):
 
 
 @dataclass(frozen=True)
-class Fit:
-    """:meth:`Description.fit` as the transform of a :class:`reid.data.dataset.ImageDataset`: pixels are handed over by
-    its workers as they are, a quarter of what they are as real numbers."""
+class Fitted:
+    """:meth:`Description.fit` as that of a :class:`reid.data.dataset.ImageDataset`."""
 
     description: Description
 
-    def __call__(self, image: np.ndarray, stream: Sequence[int]) -> np.ndarray:
-        return np.ascontiguousarray(self.description.fit(image))
+    @property
+    def height(self) -> int:
+        return self.description.height
+
+    @property
+    def width(self) -> int:
+        return self.description.width
+
+    def __call__(self, image: np.ndarray) -> np.ndarray:
+        return self.description.fit(image)
 
 
 def open_graph(name: str, testing: Testing) -> ForeignNetwork:
@@ -124,12 +131,12 @@ class ForeignNetwork:
     def extract(self, samples: Samples, progress: bool = True) -> np.ndarray:
         from reid.data.dataset import ImageDataset, batches, evaluation_draws
 
-        images = ImageDataset(samples.paths, Fit(self._description))  # type: ignore[arg-type]  # a Transform in all but name
+        images = ImageDataset(samples.paths, Fitted(self._description))
         draws = evaluation_draws(len(samples), self._loaded)
         name = f"{self.origin.name}: features of {samples.title}"
         loaded = track(batches(images, draws, self._workers), name=name, unit="batch", total=len(draws), shown=progress)
         size = self._runner.batch
-        fitted = (batch.images.numpy() for batch in loaded)
+        fitted = (batch.images.permute(0, 2, 3, 1).numpy() for batch in loaded)
         slices = (some[low : low + size] for some in fitted for low in range(0, len(some), size))
         return self._features(slices, len(samples))
 

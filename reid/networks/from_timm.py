@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import albumentations as A
 import cv2
 import torch
 
-from reid.data.transforms import Transform
+from reid.data.transforms import PerChannel, Resize, Transform
 from reid.engine.extract import Extractor, Testing
 from reid.errors import InputError
 from reid.files import sha256_of
@@ -90,11 +89,9 @@ def open_timm(text: str, testing: Testing) -> TorchNetwork:
     def build() -> Extractor:
         on.take_up()
         network = _load(wanted, testing.seed).to(on.device).to(memory_format=torch.channels_last)
-        steps = [
-            A.Resize(*wanted.size, interpolation=RESIZES[given.interpolation]),
-            A.Normalize(mean=given.mean, std=given.std),
-        ]
-        return Extractor(network, Transform(steps), on, testing.batch_size, testing.workers, testing.flip)
+        fit = Resize(*wanted.size, interpolation=RESIZES[given.interpolation])
+        transform = Transform(fit, PerChannel(tuple(given.mean), tuple(given.std)))
+        return Extractor(network, transform, on, testing.batch_size, testing.workers, testing.flip)
 
     preprocessing: dict[str, Any] = {
         "colour": "rgb",

@@ -10,15 +10,17 @@ import numpy as np
 import pytest
 import torch
 from conftest import ROOT
+from trees import manifest_tree
 
 from reid.config import load_config
 from reid.data.unlabelled import images_of
 from reid.engine import build
 from reid.engine.build import load_network
 from reid.engine.extract import exact_float32
+from reid.engine.selection import hold_out
 from reid.engine.train import train
 from reid.errors import InputError
-from reid.models import TrainOutput
+from reid.models.backbone import GEM_EXPONENT, POOLINGS
 
 
 @pytest.mark.parametrize(
@@ -28,9 +30,9 @@ from reid.models import TrainOutput
             "model.backbone=resnet51",
             "command line: model.backbone: 'resnet51' is not one of resnet18, .*resnet50_ibn_b",
         ),
-        ("sampler.name=kp", "command line: sampler.name: 'kp' is not one of pk, random"),
+        ("sampler.name=kp", "command line: sampler.name: 'kp' is not one of pk, balanced, random"),
         ("losses.centre={weight: 1}", "losses: 'centre' is not one of identity, triplet"),
-        ("losses.triplet.margn=1", "losses: triplet: unknown key 'margn'; the keys here are weight, margin"),
+        ("losses.triplet.margn=1", "losses: triplet: unknown key 'margn'; the keys here are weight, gather, margin"),
         ("losses.triplet.margin=-1", "losses: triplet margin -1"),
         ("losses.triplet.weight=-1", "losses: triplet.weight: expected a number of at least 0, got -1"),
         ("losses.triplet.weight=.nan", "losses: triplet.weight: expected a number of at least 0, got nan"),
@@ -53,10 +55,94 @@ def test_names_are_checked_before_anything_starts(tiny, tmp_path, override, mess
 def test_maps_or_batches_too_small_for_a_norm(tiny):
     for overrides, message in (
         (["data.height=16", "model.backbone=resnet18_ibn_a"], "does not go through resnet18_ibn_a"),
-        (["sampler.identities=1", "sampler.images=1"], "sampler.identities: a batch of one image"),
+        (["sampler.identities=1", "sampler.images=1"], "sampler.identities: a batch, or a part, of one image"),
     ):
         with pytest.raises(InputError, match=message):
             build.check(load_config("market_bn.yaml", [*tiny, *overrides]))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["sampler.name=balanced"], "command line: sampler.name: balanced: needs several sources"),
+        (
+            ["sampler.name=balanced", "data.source=[market1501, msmt17]"],
+            "command line: sampler.identities: 3: balanced needs a multiple of 2",
+        ),
+        (["sampler.accumulate=2"], "command line: sampler.accumulate: a batch of 3 identities does not make 2"),
+        (
+            ["sampler.accumulate=4", "sampler.name=random"],
+            "command line: sampler.accumulate: a batch of 6 images does not make 4",
+        ),
+        (
+            ["sampler.accumulate=3"],
+            "command line: sampler.identities: 3: none of 3 parts of a batch of sampler.name=pk holds two people, and",
+        ),
+        (
+            ["sampler.images=1", "sampler.accumulate=3", "losses.triplet.weight=0"],
+            "command line: sampler.identities: a batch, or a part, of one image: the BNNeck needs two",
+        ),
+        (
+            ["model.width=1", "model.pooling=gem", "model.backbone=timm:test_vit"],
+            "command line: model.pooling: pooling 'gem': a network",
+        ),
+    ],
+)
+def test_what_does_not_go_together_is_named(tiny, overrides, message):
+    if "timm" in overrides[-1]:
+        pytest.importorskip("timm", reason="timm is not installed (pip install -e '.[timm]')")
+    with pytest.raises(InputError, match=message):
+        build.check(load_config("market_bn.yaml", [*tiny, *overrides]))
+
+
+def test_few_identities_in_a_part_are_said(tiny):
+    def said(*overrides: str) -> str:
+        return build.few_identities(load_config("market_bn.yaml", [*tiny, "sampler.identities=12", *overrides]))
+
+    assert "hardest pairs are sought among 6 identities (loss triplet)" in said("sampler.accumulate=2")
+    for enough in (
+        ["sampler.accumulate=1"],
+        ["sampler.accumulate=2", "losses.triplet.weight=0"],
+        ["sampler.accumulate=2", "sampler.name=random"],
+        ["sampler.accumulate=2", "sampler.identities=16"],
+    ):
+        assert said(*enough) == ""
+
+
+@pytest.fixture
+def two_sources(tiny, market, tmp_path):
+    """Overrides that train on two small trees."""
+    return [*tiny, f"data.source=[market1501, {manifest_tree(tmp_path / 'more')}]", "sampler.identities=4"]
+
+
+def test_each_images_source_is_known_also_of_those_that_are_left(two_sources):
+    config = load_config("market_bn.yaml", two_sources)
+    source = build.source(config)
+    assert [int(domain) for domain in source.domains] == ["/more/" in name for name in source.samples.names]
+    assert 0 < source.domains.mean() < 1
+    kept, held = hold_out(source.samples, 0.4, seed=0)
+    for left in (kept, held):
+        assert source.domains_of(left.pids).tolist() == ["/more/" in name for name in left.names]
+    assert not build.source(load_config("market_bn.yaml", two_sources[:-2])).domains.any()
+
+
+def test_balanced_batches_of_a_config(two_sources):
+    config = load_config("market_bn.yaml", [*two_sources, "sampler.name=balanced"])
+    build.check(config)
+    source = build.source(config)
+    sampler = build.sampler(config, source.samples.pids, source.domains)
+    assert all(source.domains[batch].tolist() == [0, 0, 1, 1] * 2 for batch in sampler.epoch(0))
+    with pytest.raises(InputError, match="several sources"):
+        build.sampler(config, source.samples.pids)
+    with pytest.raises(InputError, match="selection.holdout: leaves nobody of one of the sources"):
+        build.sampler(config, source.samples.pids[:8], source.domains[:8])
+
+
+def test_pooling_of_a_config(tiny):
+    for pooling, state in (("average", False), ("max", False), ("gem", True)):
+        network = build.embedder(load_config("market_bn.yaml", [*tiny, f"model.pooling={pooling}"]), 2)
+        assert isinstance(network.backbone.pooling, POOLINGS[pooling])
+        assert (GEM_EXPONENT in network.backbone.state_dict()) == state
 
 
 DEAD = "the loss triplet would be 0 for ever; change that, or leave the loss out: losses.triplet.weight=0"
@@ -102,17 +188,6 @@ def test_a_source_of_one_image_a_person_is_said(tiny):
     config, singles = load_config("market_bn.yaml", tiny), np.arange(12)
     said = build.few_pairs(config, build.sampler(config, singles), singles)
     assert said.startswith("sampler.name=pk: 0.0% of the images") and "a single image meets only that one" in said
-
-
-def test_losses_read_their_own_part_of_the_output():
-    config = load_config("market_bn.yaml", ["losses.triplet.weight=2"])
-    output = TrainOutput(torch.randn(8, 5), torch.randn(8, 4))
-    labels = torch.arange(4).repeat(2)
-    terms = build.losses(config)
-    total, values = build.total_loss(terms, output, labels)
-    assert total == pytest.approx(values["identity"] + 2 * values["triplet"])
-    only = build.losses(load_config("market_bn.yaml", ["losses.triplet.weight=0"]))
-    assert [term.name for term in only] == ["identity"]
 
 
 def test_precision_is_a_choice_and_never_emulated_by_itself(tiny, monkeypatch):
@@ -208,4 +283,4 @@ def test_bf16_is_asked_of_the_runs_own_device(tiny, monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
     configs = [load_config("market_bn.yaml", [*tiny, "precision=auto", f"device=cuda:{number}"]) for number in range(3)]
     chosen = [build.placement(config).dtype for config in configs]
-    assert chosen == [torch.bfloat16, None, torch.bfloat16]
+    assert chosen == [torch.bfloat16, torch.float16, torch.bfloat16]

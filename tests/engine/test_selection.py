@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from references import slow_evaluate
-from runs import evaluate_run, features_of
+from runs import at_step, evaluate_run, features_of
 from safetensors.torch import load_file
 
 from reid.config import load_config
@@ -147,16 +147,8 @@ def test_patience_ends_a_run_early(tiny):
 def test_interrupted_it_selects_the_same(tiny, steps, monkeypatch):
     whole = train(load_config("market_bn.yaml", [*tiny, *HOLD, "run=whole"]), progress=False)
     config = load_config("market_bn.yaml", [*tiny, *HOLD, "run=stopped"])
-    original, calls = build.total_loss, []
-
-    def total_loss(*arguments):
-        calls.append(1)
-        if len(calls) == steps:
-            os.kill(os.getpid(), signal.SIGTERM)
-        return original(*arguments)
-
     with monkeypatch.context() as patch, pytest.raises(Interrupted):
-        patch.setattr(build, "total_loss", total_loss)
+        at_step(patch, steps, lambda: os.kill(os.getpid(), signal.SIGTERM))
         train(config, progress=False)
     folder = train(config, progress=False)
     assert (folder / VALIDATION_FILE).read_bytes() == (whole / VALIDATION_FILE).read_bytes()

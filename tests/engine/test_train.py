@@ -10,13 +10,14 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import ROOT
-from runs import evaluate_run
+from runs import at_step, evaluate_run
 from safetensors.torch import load_file
 from trees import PLACE, market_tree
 
 from reid.config import OptimConfig, load_config
-from reid.engine.checkpoint import FILE, LOG_FILE, read_progress, save_checkpoint
-from reid.engine.train import is_trained, learning_rate_at, train
+from reid.engine.checkpoint import FILE, LOG_FILE, CheckpointWriter, read_progress
+from reid.engine.state import learning_rate_at
+from reid.engine.train import is_trained, train
 from reid.errors import InputError
 from reid.files import locked
 from reid.processes import Interrupted, collected_signals
@@ -49,6 +50,7 @@ def test_a_run_leaves_its_files(tiny_config):
         "identity",
         "triplet",
         "images_per_second",
+        "device_use",
     }
     assert entry["loss"] == pytest.approx(entry["identity"] + entry["triplet"], rel=1e-5)
     assert is_trained(tiny_config)
@@ -71,35 +73,75 @@ def test_the_same_seed_gives_the_same_run_and_a_finished_run_is_left_alone(tiny)
     assert (folders[0] / FILE).stat().st_mtime_ns == written
 
 
-def test_killed_in_the_second_epoch_it_ends_as_if_never_interrupted(tiny):
-    """SIGKILL with two workers, erasing and jitter on; resumed without workers: every tensor is the same."""
+UNTIMED = ("images_per_second", "device_use")  # what a log says of the machine
+
+
+def told(folder: Path) -> list[dict]:
+    """The log without what the machine had to do with."""
+    return [{key: value for key, value in entry.items() if key not in UNTIMED} for entry in log_of(folder)]
+
+
+SAVING_EACH_STEP = """
+import sys
+from reid.config import load_config
+from reid.engine import train
+train.SAVE_SECONDS = 0.0
+train.train(load_config("market_bn.yaml", sys.argv[1:]), progress=False)
+"""
+
+
+def test_killed_again_and_again_it_ends_as_if_never_interrupted(tiny):
+    """SIGKILL while checkpoints are written beside every step, with two workers, erasing and jitter on; each time it
+    goes on from the last whole one, the last time without workers: every tensor is the same."""
     settings = [*tiny, "optim.epochs=3", "transforms.erasing=0.5", "transforms.jitter=0.3", "optim.lr=3e-3"]
     settings += ["data.height=128", "data.width=64", "model.width=0.25"]  # steps long enough to be killed between
     whole = train(load_config("market_bn.yaml", [*settings, "run=whole"]), progress=False)
-    steps = read_progress(whole / FILE).total_steps // 3
-
-    killed = Path("runs/killed")
-    command = [sys.executable, str(ROOT / "tools" / "train.py"), "--cfg", "market_bn.yaml", *settings]
-    process = subprocess.Popen(
-        [*command, "run=killed", "data.workers=2"], stderr=subprocess.PIPE, start_new_session=True
-    )
-    deadline = time.monotonic() + 120
-    while not ((killed / LOG_FILE).exists() and len(log_of_partial(killed)) > steps):
-        assert process.poll() is None, process.stderr.read().decode()
-        assert time.monotonic() < deadline
-        time.sleep(0.002)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.communicate()
-    stopped = read_progress(killed / FILE)
-    assert stopped.step == steps and not stopped.finished
-    assert steps < len(log_of_partial(killed)) < 3 * steps
-
+    killed, reached = Path("runs/killed"), 0
+    for more in (3, 2):
+        command = [sys.executable, "-c", SAVING_EACH_STEP, *settings, "run=killed", "data.workers=2"]
+        with subprocess.Popen(command, stderr=subprocess.PIPE, start_new_session=True) as process:
+            deadline = time.monotonic() + 200
+            while not (killed / FILE).exists() or read_progress(killed / FILE).step < reached + more:
+                assert process.poll() is None, process.stderr.read().decode()
+                assert time.monotonic() < deadline
+                time.sleep(0.002)
+            os.killpg(process.pid, signal.SIGKILL)
+        stopped = read_progress(killed / FILE)
+        assert not stopped.finished
+        reached = stopped.step
     train(load_config("market_bn.yaml", [*settings, "run=killed", "data.workers=0"]), progress=False)
-    assert tensors_equal(whole, killed)
-    shown = [
-        [{k: v for k, v in entry.items() if k != "images_per_second"} for entry in log_of(f)] for f in (whole, killed)
-    ]
-    assert shown[0] == shown[1]
+    assert tensors_equal(whole, killed) and told(whole) == told(killed)
+    assert sorted(path.name for path in killed.iterdir()) == [".lock", FILE, "config.yaml", LOG_FILE]
+
+
+WAYS = {  # of training, each of which must give the same bits however it is interrupted and read
+    "plain": [],
+    "workers": ["data.workers=2"],
+    "average": ["optim.ema=0.9", "optim.name=adamw", "optim.clip=1.0"],
+    "sgd": ["optim.name=sgd", "optim.nesterov=true", "optim.backbone_lr=0.1", "optim.freeze=1"],
+    "centres": ["losses.centre.weight=0.01"],
+    "cached": ["data.cache=ram", "data.workers=2"],
+    "augmented": ["transforms.jitter=0.3", "transforms.zoom=0.3", "transforms.blur=0.5", "model.mixstyle=0.5"],
+    "parts": ["sampler.identities=4", "sampler.accumulate=2"],
+    "sources": ["sampler.name=balanced", "sampler.identities=4"],
+    "gem": ["model.pooling=gem", "losses.circle.weight=1"],
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_stopped_and_gone_on_with_it_gives_the_same_bits(tiny, way, tmp_path, monkeypatch):
+    settings = [*tiny, *WAYS[way]]
+    if way == "sources":
+        market_tree(tmp_path / "more" / PLACE, identities=5, cameras=2, images=4, size=(64, 32))
+        settings.append(f"data.source=[market1501,{tmp_path / 'more' / PLACE / 'bounding_box_train'}]")
+    whole = train(load_config("market_bn.yaml", [*settings, "run=whole"]), progress=False)
+    config = load_config("market_bn.yaml", [*settings, "run=stopped"])
+    for step in (3, 2):  # the second counts from where the first stopped
+        with monkeypatch.context() as patch, pytest.raises(Interrupted):
+            at_step(patch, step, lambda: os.kill(os.getpid(), signal.SIGTERM))
+            train(config, progress=False)
+    other = load_config("market_bn.yaml", [*settings, "run=stopped", "data.workers=1", "data.cache=none"])
+    assert tensors_equal(whole, train(other, progress=False)) and told(whole) == told(other.run_folder)
 
 
 def test_one_loader_reads_all_epochs_and_draws_each_as_it_comes(tiny, monkeypatch):
@@ -134,19 +176,9 @@ def log_of_partial(folder: Path) -> list[str]:
 def test_a_signal_leaves_a_checkpoint_that_resumes(tiny, number, monkeypatch):
     whole = train(load_config("market_bn.yaml", [*tiny, "run=whole"]), progress=False)
     config = load_config("market_bn.yaml", [*tiny, "run=stopped"])
-    from reid.engine import build
-
-    original, calls = build.total_loss, []
-
-    def total_loss(*arguments):
-        calls.append(1)
-        if len(calls) == 3:
-            os.kill(os.getpid(), number)
-        return original(*arguments)
-
     before = signal.getsignal(number)
     with monkeypatch.context() as patch, pytest.raises(Interrupted, match="the same command goes on") as caught:
-        patch.setattr(build, "total_loss", total_loss)
+        at_step(patch, 3, lambda: os.kill(os.getpid(), number))
         train(config, progress=False)
     assert caught.value.code == 128 + number and signal.getsignal(number) is before
     assert read_progress(config.run_folder / FILE).step == 3
@@ -238,14 +270,14 @@ def test_under_nohup_a_run_goes_on(tiny):
     assert read_progress(Path("runs/r") / FILE).finished
 
 
-@pytest.mark.parametrize("change", ["threads", "device", "precision", "packages", "cpu", "data", "total_steps"])
+@pytest.mark.parametrize(
+    "change", ["threads", "device", "precision", "packages", "cpu", "data", "total_steps", "world_size", "compiled"]
+)
 def test_resume_says_why_it_refuses_or_restores(tiny, change, monkeypatch):
     config = load_config("market_bn.yaml", tiny)
     from reid.engine import train as module
 
-    real = module.save_checkpoint
-
-    def stop_after_first(path, model, optimizer, progress):
+    def stop_after_first(writer, tensors, progress):
         other = {
             "threads": 2,
             "device": "cuda",
@@ -254,14 +286,17 @@ def test_resume_says_why_it_refuses_or_restores(tiny, change, monkeypatch):
             "cpu": "AVX1024",
             "data": "x",
             "total_steps": 99,
+            "world_size": 2,
+            "compiled": True,
         }
-        real(path, model, optimizer, module.replace(progress, **{change: other[change]}))
+        write(writer, tensors, module.replace(progress, **{change: other[change]}))
         raise RuntimeError("stop here")
 
-    monkeypatch.setattr(module, "save_checkpoint", stop_after_first)
-    with pytest.raises(RuntimeError, match="stop here"):
+    write = CheckpointWriter.write
+    with monkeypatch.context() as patch, pytest.raises(RuntimeError, match="stop here"):
+        patch.setattr(module, "SAVE_SECONDS", 0.0)
+        patch.setattr(CheckpointWriter, "write", stop_after_first)
         train(config, progress=False)
-    monkeypatch.setattr(module, "save_checkpoint", real)
     if change == "threads":
         train(config, progress=False)
         restored = torch.get_num_threads()
@@ -295,7 +330,8 @@ def test_a_corrupt_image_mid_epoch_is_named_and_what_was_done_stays(tiny, tmp_pa
     from reid.engine import train as module
 
     with monkeypatch.context() as patch, pytest.raises(RuntimeError, match="stop"):
-        patch.setattr(module, "save_checkpoint", lambda *a: (module_save(*a), stop()))
+        patch.setattr(module, "SAVE_SECONDS", 0.0)
+        at_step(patch, 3, stop)
         train(config, progress=False)
     left = {path.name: path.read_bytes() for path in config.run_folder.iterdir() if path.name != LOG_FILE}
     assert read_progress(config.run_folder / FILE).step > 0
@@ -305,10 +341,6 @@ def test_a_corrupt_image_mid_epoch_is_named_and_what_was_done_stays(tiny, tmp_pa
     with pytest.raises(InputError, match=rf"{bad.name}: not a readable image"):
         train(config, progress=False)
     assert {path.name: path.read_bytes() for path in config.run_folder.iterdir() if path.name != LOG_FILE} == left
-
-
-def module_save(*arguments):
-    save_checkpoint(*arguments)
 
 
 def stop():
@@ -373,17 +405,7 @@ def test_a_truncated_checkpoint_is_named(tiny_config):
 
 
 def optim(**changes) -> OptimConfig:
-    plain = {
-        "lr": 1.0,
-        "weight_decay": 0,
-        "epochs": 120,
-        "steps": None,
-        "warmup": 10,
-        "schedule": "steps",
-        "milestones": (40, 70),
-        "gamma": 0.1,
-    }
-    return OptimConfig(**(plain | changes))
+    return load_config("base.yaml").optim.model_copy(update={"lr": 1.0, **changes})
 
 
 def test_learning_rate_of_the_published_recipe():

@@ -30,6 +30,7 @@ from reid.retrieval.features import load_features, saved_origin
 OLD = ROOT / "tests" / "data" / "old_runs"
 FINISHED, STOPPED = Path("runs/finished"), Path("runs/stopped")
 HASH = "ffbef132a759"
+LATER = max(INTRODUCED) + 1
 OVERRIDES = [
     "model.backbone=resnet18_ibn_b", "model.weights=none", "model.width=0.03125", "data.source=people.csv",
     "data.height=32", "data.width=16", "data.workers=0", "sampler.identities=3", "sampler.images=2", "optim.epochs=3",
@@ -62,14 +63,14 @@ def with_a_later_key(monkeypatch, folder: Path) -> None:
     """A key and a loss that came later, at their introductory values in base.yaml."""
 
     class LaterModel(ModelConfig):
-        pooling: str
+        parts: str
 
     class LaterConfig(Config):
         model: LaterModel
 
     shutil.copytree(ROOT / "configs", folder)
     text = (folder / "base.yaml").read_text()
-    text = text.replace("\nmodel:\n", "\nmodel:\n  pooling: average\n").replace(
+    text = text.replace("\nmodel:\n", "\nmodel:\n  parts: whole\n").replace(
         "\nlosses:", "\nlosses:\n  triplet: {mining: 1.0}\nlosses_of_old:"
     )
     old = yaml.safe_load(text)
@@ -78,13 +79,13 @@ def with_a_later_key(monkeypatch, folder: Path) -> None:
     (folder / "base.yaml").write_text(yaml.safe_dump(old))
     monkeypatch.setattr(module, "Config", LaterConfig)
     monkeypatch.setattr(module, "bundled", lambda kind: folder)
-    monkeypatch.setitem(INTRODUCED, 2, {"model.pooling": "average", "losses.triplet.mining": 1.0})
+    monkeypatch.setitem(INTRODUCED, LATER, {"model.parts": "whole", "losses.triplet.mining": 1.0})
 
 
 def test_every_key_stands_in_the_old_file_or_was_introduced():
     """A key added to base.yaml without a line in INTRODUCED would make every trained run unreadable."""
     before = flatten(yaml.safe_load((OLD / FINISHED / "config.yaml").read_text())).keys() - {"name"}
-    now = flatten(load_config("market_bn.yaml").model_dump(mode="json")).keys()
+    now = flatten(load_config("base.yaml").model_dump(mode="json")).keys()
     introduced = {key for keys in INTRODUCED.values() for key in keys}
     assert now == before | introduced and not before & introduced
 
@@ -124,7 +125,7 @@ def test_figures_of_unrecorded_place_are_not_replaced_by_another_data_sets(of_th
 
 
 def test_a_stopped_run_goes_on_to_the_same_network(of_this_machine, caplog):
-    config = load_config("market_bn.yaml", [*OVERRIDES, "run=stopped"])
+    config = load_config("base.yaml", [*OVERRIDES, "run=stopped"])
     assert not is_trained(config) and read_progress(STOPPED / FILE).step == 3
     train(config, progress=False)
     progress = read_progress(STOPPED / FILE)
@@ -140,36 +141,36 @@ def test_a_stopped_run_goes_on_to_the_same_network(of_this_machine, caplog):
 
 
 def test_a_finished_run_of_unknown_code_is_said_to_be_one(of_this_machine, caplog):
-    config = load_config("market_bn.yaml", [*OVERRIDES, "run=finished"])
+    config = load_config("base.yaml", [*OVERRIDES, "run=finished"])
     written = (FINISHED / FILE).read_bytes()
     assert train(config, progress=False) == FINISHED and (FINISHED / FILE).read_bytes() == written
     assert f"runs/finished: finished, but made by other code ({NO_CODE}; this is " in caplog.text
 
 
 def test_a_key_that_came_later_changes_nothing_at_its_introductory_value(of_this_machine, tmp_path, monkeypatch):
-    unnamed = load_config("market_bn.yaml", OVERRIDES).run_folder
+    unnamed = load_config("base.yaml", OVERRIDES).run_folder
     with_a_later_key(monkeypatch, tmp_path / "configs")
     stored = load_resolved(FINISHED / "config.yaml")
-    assert (stored.model.pooling, stored.losses["triplet"]["mining"], stored.hash()) == ("average", 1.0, HASH)
-    again = load_config("market_bn.yaml", [*OVERRIDES, "run=finished"])
+    assert (stored.model.parts, stored.losses["triplet"]["mining"], stored.hash()) == ("whole", 1.0, HASH)
+    again = load_config("base.yaml", [*OVERRIDES, "run=finished"])
     assert again.hash() == HASH and again.training() == stored.training() and is_trained(again)
-    assert load_config("market_bn.yaml", OVERRIDES).run_folder == unnamed
-    assert load_config("market_bn.yaml", [*OVERRIDES, "model.pooling=average"]).run_folder == unnamed
+    assert load_config("base.yaml", OVERRIDES).run_folder == unnamed
+    assert load_config("base.yaml", [*OVERRIDES, "model.parts=whole"]).run_folder == unnamed
 
 
 def test_with_a_later_key_old_runs_are_tested_and_gone_on_with(of_this_machine, tmp_path, monkeypatch):
-    from reid.engine import build
+    from reid.engine import objective
 
     with_a_later_key(monkeypatch, tmp_path / "configs")
-    own = build.LOSSES["triplet"]
+    own = objective.LOSSES["triplet"]
 
     class Later(own):
         def __init__(self, margin: float | None = 0.3, mining: float = 1.0) -> None:
             super().__init__(margin)
 
-    monkeypatch.setitem(build.LOSSES, "triplet", Later)
+    monkeypatch.setitem(objective.LOSSES, "triplet", Later)
     assert "people" in evaluate_run(run_config(FINISHED), FINISHED, ["people.csv"], progress=False)["targets"]
-    train(load_config("market_bn.yaml", [*OVERRIDES, "run=stopped"]), progress=False)
+    train(load_config("base.yaml", [*OVERRIDES, "run=stopped"]), progress=False)
     assert read_progress(STOPPED / FILE).finished
     if of_this_machine:
         whole, resumed = load_file(FINISHED / FILE), load_file(STOPPED / FILE)
@@ -178,19 +179,22 @@ def test_with_a_later_key_old_runs_are_tested_and_gone_on_with(of_this_machine, 
 
 def test_another_value_of_a_later_key_is_another_config(of_this_machine, tmp_path, monkeypatch):
     with_a_later_key(monkeypatch, tmp_path / "configs")
-    other = load_config("market_bn.yaml", [*OVERRIDES, "model.pooling=gem", "run=finished"])
+    other = load_config("base.yaml", [*OVERRIDES, "model.parts=stripes", "run=finished"])
     assert other.hash() != HASH
-    with pytest.raises(InputError, match=r"another config \(model.pooling was 'average', is 'gem'\)"):
+    with pytest.raises(InputError, match=r"another config \(model.parts was 'whole', is 'stripes'\)"):
         is_trained(other)
-    unnamed = [load_config("market_bn.yaml", [*OVERRIDES, *more]).run_folder for more in ([], ["model.pooling=gem"])]
+    unnamed = [load_config("base.yaml", [*OVERRIDES, *more]).run_folder for more in ([], ["model.parts=stripes"])]
     assert unnamed[0] != unnamed[1]
 
 
 @pytest.mark.parametrize(
     ("schema", "message"),
     [
-        ("2", "model.pooling: is missing"),  # a file of its time has the key: this one is damaged
-        ("3", "config.yaml: schema: 3, but this version of reid-gap reads up to 2: newer code wrote this run"),
+        (str(LATER), "model.parts: is missing"),  # a file of its time has the key: this one is damaged
+        (
+            str(LATER + 1),
+            f"config.yaml: schema: {LATER + 1}, but this version of reid-gap reads up to {LATER}: newer code wrote",
+        ),
         ("'1'", "config.yaml: schema: expected a whole number, got '1'"),
         ("true", "config.yaml: schema: expected a whole number, got True"),
         ("-1", "config.yaml: schema: expected a whole number, got -1"),
@@ -206,8 +210,8 @@ def test_only_files_older_than_a_key_may_lack_it(of_this_machine, tmp_path, monk
 
 def test_a_key_of_no_schema_is_named(of_this_machine):
     path = FINISHED / "config.yaml"
-    path.write_text(path.read_text().replace("  mixstyle: 0.0\n", "  mixstyle: 0.0\n  pooling: gem\n"))
-    with pytest.raises(InputError, match=r"finished/config.yaml: unknown key 'model.pooling'"):
+    path.write_text(path.read_text().replace("  mixstyle: 0.0\n", "  mixstyle: 0.0\n  parts: stripes\n"))
+    with pytest.raises(InputError, match=r"finished/config.yaml: unknown key 'model.parts'"):
         run_config(FINISHED)
 
 
@@ -215,6 +219,6 @@ def test_a_header_of_newer_code_is_said_to_be_one(of_this_machine):
     with safe_open(FINISHED / FILE, framework="pt") as file:
         header = json.loads(file.metadata()["progress"])
     assert "code" not in header and read_progress(FINISHED / FILE).code == NO_CODE
-    save_file(load_file(FINISHED / FILE), FINISHED / FILE, {"progress": json.dumps(header | {"ema": 0.9})})
-    with pytest.raises(InputError, match=r"its header holds 'ema', which this version of reid-gap does not know"):
+    save_file(load_file(FINISHED / FILE), FINISHED / FILE, {"progress": json.dumps(header | {"teacher": 0.9})})
+    with pytest.raises(InputError, match=r"its header holds 'teacher', which this version of reid-gap does not know"):
         read_progress(FINISHED / FILE)
