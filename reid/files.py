@@ -23,6 +23,7 @@ from reid.errors import InputError
 log = logging.getLogger(__name__)
 
 PARTIAL = ".*.partial*"  # what unfinished files are named
+LOCK = ".lock"
 NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
 
 
@@ -161,9 +162,21 @@ def locked(folder: Path, wait: bool = False) -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"{folder}: cannot be written: {error}") from None
-    with holding(folder / ".lock", folder, wait):
+    with holding(folder / LOCK, folder, wait):
         remove_leftover_partials(folder)
         yield
+
+
+def in_use(folder: Path) -> bool:
+    """Whether another process holds ``folder`` at this moment. A folder that cannot be locked at all is not in use: who
+    takes it up says why."""
+    if not (folder / LOCK).exists():
+        return False
+    try:
+        with holding(folder / LOCK, folder, wait=False):
+            return False
+    except InputError as error:
+        return isinstance(error, Busy)
 
 
 @contextmanager

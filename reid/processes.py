@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing import connection, forkserver, resource_tracker
@@ -83,6 +84,30 @@ def _wait_for_end() -> None:
         told = signal.sigtimedwait([signal.SIGTERM], 0) if signal.SIGTERM in HELD else None
         if told is not None and told.si_pid == parent.pid:
             break
+    os._exit(1)
+
+
+PARENT = "REID_PARENT"  # in the environment of a command that another started: the number of that process
+
+
+def environment_of_child() -> dict[str, str]:
+    """The environment of a command that this process starts, which finds the same packages and ends with it (see
+    :func:`end_with_starter`)."""
+    return {**os.environ, PARENT: str(os.getpid()), "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+
+
+def end_with_starter(grace: float = 120.0) -> None:
+    """Called in a command: where another process of this project started it, it stops as on SIGTERM when that process
+    is gone, however that ended; within ``grace`` seconds, in which a checkpoint is written."""
+    if PARENT in os.environ:
+        threading.Thread(target=_wait_for_starter, args=(int(os.environ.pop(PARENT)), grace), daemon=True).start()
+
+
+def _wait_for_starter(starter: int, grace: float) -> None:
+    while os.getppid() == starter:
+        time.sleep(0.2)
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(grace)
     os._exit(1)
 
 

@@ -87,10 +87,12 @@ def check_targets(config: Config, targets: Sequence[str]) -> list[Target]:
     from reid.engine.checkpoint import FILE
     from reid.evaluation.targets import read_targets, refuse_namesakes_of_sources, refuse_training_images
 
-    build.check(config)
+    begun = (config.run_folder / FILE).exists()
+    if not begun:
+        build.check(config)
     roots, sources = build.roots(config), config.data.sources
     read = read_targets(roots, sorted(targets, key=lambda name: load_card(name).drawn is not None))
     refuse_namesakes_of_sources(roots, sources, read)
-    if not (config.run_folder / FILE).exists():
+    if not begun:
         refuse_training_images(roots, sources, read)
     return read

@@ -9,6 +9,7 @@ from typing import Any
 
 from reid.config import Config, load_config
 from reid.engine import build
+from reid.engine.checkpoint import FILE
 from reid.engine.train import is_trained
 from reid.errors import InputError
 from reid.evaluation.adapted import adapted, read_adaptation
@@ -166,21 +167,11 @@ def lacking(run: Entry, failures: Sequence[Failure]) -> dict[str, str]:
 
 
 def foreign_of(benchmark: Benchmark, config: Config) -> list[ForeignEntry]:
-    """The foreign networks of the grid, tested as ``config`` says.
-
-    Raises:
-        InputError: one that cannot be opened, or two labels that mean one.
-    """
-    entries: list[ForeignEntry] = []
-    seen: dict[Path, str] = {}
-    for label, network in benchmark.foreign.items():
-        entry = ForeignEntry(label, network.model, network.trained_on, config, benchmark.targets)
-        folder = entry.subject().folder
-        if folder in seen:
-            raise InputError(f"{label!r} and {seen[folder]!r} are the same network, {network.model}")
-        seen[folder] = label
-        entries.append(entry)
-    return entries
+    """The foreign networks of the grid, tested as ``config`` says; none is opened."""
+    return [
+        ForeignEntry(label, network.model, network.trained_on, config, benchmark.targets)
+        for label, network in benchmark.foreign.items()
+    ]
 
 
 def runs_of(benchmark: Benchmark, overrides: Sequence[str] = ()) -> list[Run]:
@@ -203,8 +194,6 @@ def runs_of(benchmark: Benchmark, overrides: Sequence[str] = ()) -> list[Run]:
         for names in sources:
             set_here = {"data.source": names[0] if len(names) == 1 else names, "seed": seed}
             config = load_config(model.cfg, overrides, set_here)
-            if seed == benchmark.seeds[0]:
-                build.check(config)
             place = (config.run_folder, model.adabn)
             if place in seen:
                 raise InputError(f"{label!r} and {seen[place]!r} are the same run, {config.run_folder}")
@@ -212,6 +201,31 @@ def runs_of(benchmark: Benchmark, overrides: Sequence[str] = ()) -> list[Run]:
             divergence = not remedy and not model.adabn and seed == benchmark.seeds[0]
             runs.append(Run(label, remedy, config, model.adabn, benchmark.targets, divergence, model.oracle))
     return runs
+
+
+def check_runs(runs: Sequence[Run]) -> None:
+    """Check the config of each label that has runs which are not begun, before any is trained.
+
+    Raises:
+        InputError: naming the file, the key, the value and the choices.
+    """
+    new = {run.label: run.config for run in reversed(runs) if not (run.folder / FILE).exists()}
+    for config in reversed(new.values()):
+        build.check(config)
+
+
+def refuse_one_network_twice(entries: Sequence[Entry]) -> None:
+    """Open the foreign networks, and refuse two labels that mean one.
+
+    Raises:
+        InputError: naming both; a network that cannot be opened.
+    """
+    seen: dict[Path, str] = {}
+    for entry in (entry for entry in entries if isinstance(entry, ForeignEntry)):
+        folder = entry.subject().folder
+        if folder in seen:
+            raise InputError(f"{entry.label!r} and {seen[folder]!r} are the same network, {entry.name}")
+        seen[folder] = entry.label
 
 
 def check_sources(config: Config, benchmark: Benchmark) -> None:

@@ -11,6 +11,7 @@ import subprocess
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from weakref import WeakKeyDictionary
 
 import reid
 from reid.data.samples import Samples
@@ -63,9 +64,14 @@ def moments_key(origin: Origin, samples: Samples, testing: Testing, code: str) -
 
 
 def files_key(samples: Samples) -> str:
-    """Digest of images by name, size and time of change, and of who they show, seen by which camera."""
-    files = [(name, *stat) for name, stat in zip(samples.names, samples.stats, strict=True)]
-    return short_digest([files, samples.pids.tolist(), samples.camids.tolist()])
+    """Digest of images by name, size and time of change, and of who they show, seen by which camera; computed once."""
+    if samples not in _files_keys:
+        files = [(name, *stat) for name, stat in zip(samples.names, samples.stats, strict=True)]
+        _files_keys[samples] = short_digest([files, samples.pids.tolist(), samples.camids.tolist()])
+    return _files_keys[samples]
+
+
+_files_keys: WeakKeyDictionary[Samples, str] = WeakKeyDictionary()
 
 
 def origin_of(path: Path, digest: str, key: str) -> str:

@@ -1,277 +1,175 @@
-"""Training and testing what a grid lacks, in several processes; killed at any moment, it goes on where it stopped.
+"""What a grid lacks, in several processes, one a run's folder; killed at any moment, it goes on where it stopped.
 
-A run that fails does not end the others: what failed, and why, is returned. A run whose folder another process is at
-work in comes last, and is waited for.
+A process is started as a command, the one that does a part of a grid on other machines too. A run that fails does not
+end the others: what failed, and why, is returned. A run whose folder another process is at work in comes last.
 """
 
 from __future__ import annotations
 
 import logging
-import multiprocessing
 import os
-import signal
-import sys
-import threading
+import subprocess
 import time
-import traceback
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from multiprocessing.connection import Connection, wait
-from multiprocessing.process import BaseProcess
+from functools import cache
+from pathlib import Path
 
 import torch
 
-from reid.config import Config
 from reid.data.names import counted
-from reid.data.reading import tables_kept
 from reid.engine import build
 from reid.engine.extract import has_bf16
-from reid.engine.train import train
 from reid.errors import InputError
-from reid.evaluation.adapted import adapted
 from reid.evaluation.entries import Failure
-from reid.evaluation.evaluate import evaluate
-from reid.evaluation.moments import moments_of
+from reid.evaluation.parts import Report, of_all, report_file
 from reid.evaluation.tasks import Task
-from reid.files import Busy
-from reid.processes import STOPPING, Interrupted, collected_signals, starting
+from reid.files import in_use
+from reid.processes import Interrupted, collected_signals, environment_of_child
 from reid.progress import track
 
 log = logging.getLogger(__name__)
 
-GRACE = 120  # seconds for a worker to end its step and write a checkpoint
+GRACE = 120  # seconds for a process to end its step and write a checkpoint
+FAILED = (1, 2)  # exit codes of a command that says why
 
 
-@dataclass(eq=False)
+@dataclass(frozen=True, eq=False)
 class _Worker:
-    """A process in one of the places (``slot``), the number of the task that it is at, and the share of the task's
-    tests that are done."""
+    """A process at work on a task; the bytes that its log held before."""
 
-    slot: int
-    process: BaseProcess
-    connection: Connection
-    task: int | None = None
-    tested: float = 0.0
+    task: Task
+    process: subprocess.Popen[bytes]
+    log: Path
+    begins: int
+
+    def failures(self) -> tuple[Failure, ...]:
+        """What failed, of a process that has ended."""
+        code = self.process.returncode
+        told = Report.read(_report(self)).failures if code in FAILED else ()
+        if code == 0 or told:
+            return told
+        if code in FAILED:
+            with self.log.open("rb") as file:
+                file.seek(self.begins)
+                lines = file.read().decode(errors="replace").strip().splitlines() or ["it said nothing"]
+            return (of_all(self.task, f"{lines[-1].removeprefix('error: ')} ({self.log})", bug=code == 1),)
+        problem = f"a process was ended (exit code {code}); out of memory? Try fewer --jobs ({self.log})"
+        return (of_all(self.task, problem),)
 
 
-@dataclass(frozen=True)
-class _Outcome:
-    """What became of a task: what failed of it, or that the folder is another process's for now."""
-
-    failures: tuple[Failure, ...] = ()
-    busy: bool = False
-
-    @property
-    def unsound(self) -> bool:
-        """After an unforeseen error a process may be of no more use, as after one of CUDA's."""
-        return any(failure.bug for failure in self.failures)
+def _report(worker: _Worker) -> Path:
+    return worker.log.with_suffix(".json")
 
 
-def work(tasks: Sequence[Task], jobs: int, progress: bool = True) -> list[Failure]:
-    """Do all tasks in ``jobs`` processes; returns what failed. With several GPUs each process has one of its own.
+def work(
+    tasks: Sequence[Task], jobs: int, command: Callable[[Task], Sequence[str]], output: Path, progress: bool = True
+) -> list[Failure]:
+    """Do all tasks, ``jobs`` at once, each by its ``command``; returns what failed. With several GPUs each process sees
+    one. What it says goes to ``output/logs/NAME.log``.
 
     Raises:
-        InputError: GPUs that would compute in different precisions.
+        InputError: GPUs that would compute in different precisions; a log that cannot be written.
         Interrupted: on Ctrl-C, SIGTERM or SIGHUP; tasks in progress then stop with a checkpoint written.
     """
     if not tasks:
         return []
     jobs = min(jobs, len(tasks))
     _check_alike(tasks, jobs)
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # else waiting threads take the other processes' cores
     logs = [task.log() for task in tasks]
     before = [each.steps() if each else 0 for each in logs]
-    waiting = deque((number, False) for number in range(len(tasks)))
-    workers: dict[int, _Worker] = {}
-    finished: list[Task] = []
+    waiting, workers, finished = deque(tasks), dict[int, _Worker](), list[Task]()
     failures: list[Failure] = []
-    steps = sum(task.steps + task.tests for task in tasks)
     what = "network" if any(task.foreign for task in tasks) else "run"
+    steps = sum(task.steps + task.tests for task in tasks)
     bar = track(name=counted(len(tasks), what), unit="step", total=steps, shown=progress)
     with collected_signals() as received, bar:
         try:
             while len(finished) < len(tasks):
-                for slot in range(jobs):
-                    if waiting and slot not in workers:
-                        workers[slot] = _start(tasks, slot, jobs)
-                    if waiting and workers[slot].task is None:
-                        _give(workers, slot, waiting)
-                for worker, outcome in _ended(workers, tasks):
-                    number, worker.task = worker.task, None
-                    if number is None:
-                        continue
-                    if outcome.busy:
-                        log.info(f"{tasks[number].folder}: another process is at work in it; it comes last")
-                        waiting.append((number, True))
-                        continue
-                    finished.append(tasks[number])
-                    for failure in outcome.failures:
-                        log.warning(f"failed: {replace(failure, problem=failure.reason)}")
-                    failures += outcome.failures
-                at_it = [(worker.task, worker.tested) for worker in workers.values() if worker.task is not None]
-                trained = sum(max(0, each.steps() - before[number]) for number, _ in at_it if (each := logs[number]))
-                tested = sum(int(tasks[number].tests * share) for number, share in at_it)
-                bar.update(trained + tested + sum(task.steps + task.tests for task in finished) - bar.n)
-                bar.set_postfix_str(f"{counted(len(finished), what)} done", refresh=False)
+                for place in range(jobs):
+                    if waiting and place not in workers:
+                        task = _next(waiting)
+                        workers[place] = _start(task, command(task), output, _environment(task, place, jobs))
+                time.sleep(0.1)
                 if received:
                     raise Interrupted(received[0], "the grid's finished runs and the checkpoints of those in progress")
+                for place, worker in list(workers.items()):
+                    if worker.process.poll() is not None:
+                        del workers[place]
+                        finished.append(worker.task)
+                        for failure in worker.failures():
+                            log.warning(f"failed: {replace(failure, problem=failure.reason)}")
+                            failures.append(failure)
+                done = sum(task.steps + task.tests for task in finished)
+                for worker in workers.values():
+                    number = tasks.index(worker.task)
+                    steps_log = logs[number]
+                    done += max(0, steps_log.steps() - before[number]) if steps_log else 0
+                    done += int(worker.task.tests * Report.read(_report(worker)).tested)
+                bar.update(done - bar.n)
+                bar.set_postfix_str(f"{counted(len(finished), what)} done", refresh=False)
         except BaseException:
             _stop([worker.process for worker in workers.values()])
             raise
-    for worker in workers.values():
-        worker.connection.close()  # it ends
-        worker.process.join()
     return failures
 
 
-def _start(tasks: Sequence[Task], slot: int, jobs: int) -> _Worker:
-    context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe()
-    process = context.Process(target=_work, args=(list(tasks), theirs, slot, jobs, os.getpid()), daemon=False)
-    with starting():
-        process.start()
-    theirs.close()  # so that we see the end of the process as the end of the pipe
-    return _Worker(slot, process, ours)
+def _next(waiting: deque[Task]) -> Task:
+    """The first in whose folder no other process is at work; else the first, whose process waits for that one."""
+    for _ in range(len(waiting)):
+        if not in_use(waiting[0].folder):
+            break
+        _say_in_use(waiting[0].folder)
+        waiting.rotate(-1)
+    return waiting.popleft()
 
 
-def _give(workers: dict[int, _Worker], slot: int, waiting: deque[tuple[int, bool]]) -> None:
-    """The next task to an idle process; where that was killed meanwhile, the next turn starts another."""
+@cache
+def _say_in_use(folder: Path) -> None:
+    log.info(f"{folder}: another process is at work in it; it comes last")
+
+
+def _start(task: Task, command: Sequence[str], output: Path, environment: Mapping[str, str]) -> _Worker:
+    report = report_file(output, task.name)
+    path = report.with_suffix(".log")
     try:
-        workers[slot].connection.send(waiting[0])
-    except OSError:
-        worker = workers.pop(slot)
-        worker.connection.close()
-        worker.process.join()
-    else:
-        workers[slot].task, workers[slot].tested = waiting.popleft()[0], 0.0
+        report.parent.mkdir(parents=True, exist_ok=True)
+        report.unlink(missing_ok=True)  # of an earlier attempt
+        with path.open("ab") as file:
+            begins = file.tell()
+            # In a session of its own: signals of the terminal are its parent's to answer.
+            process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=file, stderr=file, env=environment, start_new_session=True
+            )
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written: {error}") from None
+    return _Worker(task, process, path, begins)
 
 
-def _ended(workers: dict[int, _Worker], tasks: Sequence[Task]) -> list[tuple[_Worker, _Outcome]]:
-    """Wait a moment for tests, or for tasks to end, well or not. Processes of no more use leave ``workers``."""
-    ended = []
-    wait([worker.connection for worker in workers.values()], timeout=0.5)
-    for worker in list(workers.values()):
-        # The pipe's end alone does not tell: processes that load images may hold it open after their parent's death.
-        alive = worker.process.is_alive()
-        if alive and not worker.connection.poll():
-            continue
-        try:
-            outcome: _Outcome | float = worker.connection.recv() if worker.connection.poll() else _killed(worker, tasks)
-        except (EOFError, OSError):
-            worker.process.join()
-            outcome = _killed(worker, tasks)
-        if isinstance(outcome, float):
-            worker.tested = outcome
-            continue
-        if outcome.unsound or not worker.process.is_alive():
-            worker.connection.close()
-            worker.process.join()
-            del workers[worker.slot]
-        ended.append((worker, outcome))
-    return ended
+def _environment(task: Task, place: int, jobs: int) -> dict[str, str]:
+    """A process's own GPU, or its share of the CPU's threads."""
+    environment, config = environment_of_child(), task.config
+    gpus = torch.cuda.device_count()
+    if config.device in ("auto", "cuda") and gpus:
+        seen = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
+        environment["CUDA_VISIBLE_DEVICES"] = (seen or [str(number) for number in range(gpus)])[place % gpus]
+    elif config.threads is None and build.device(config).type == "cpu" and jobs > 1:
+        environment.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // jobs)))
+    environment.setdefault("OMP_WAIT_POLICY", "passive")  # else waiting threads take the other processes' cores
+    return environment
 
 
-def _killed(worker: _Worker, tasks: Sequence[Task]) -> _Outcome:
-    if worker.task is None:
-        return _Outcome()
-    problem = f"a process was ended (exit code {worker.process.exitcode}); out of memory? Try fewer --jobs"
-    return _Outcome((_of_all(tasks[worker.task], problem),))
-
-
-def _stop(processes: Sequence[BaseProcess]) -> None:
+def _stop(processes: Sequence[subprocess.Popen[bytes]]) -> None:
     for process in processes:
-        if process.is_alive():
-            process.terminate()
+        process.terminate()
     deadline = time.monotonic() + GRACE
     for process in processes:
-        process.join(max(0.0, deadline - time.monotonic()))
-        if process.is_alive():
+        try:
+            process.wait(max(0.0, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
             process.kill()
-
-
-def _work(tasks: Sequence[Task], connection: Connection, slot: int, jobs: int, parent: int) -> None:
-    """One process: the tasks that it is given; ends with its parent, and apart from its terminal's signals."""
-    os.setsid()
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
-    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
-    with tables_kept():
-        while True:
-            try:
-                number, wait_for_it = connection.recv()
-            except EOFError:
-                return
-            try:
-                outcome = _Outcome(tuple(_do(tasks[number], slot, jobs, connection.send, wait_for_it)))
-            except Busy:
-                outcome = _Outcome(busy=True)
-            except KeyboardInterrupt as stop:
-                sys.exit(getattr(stop, "code", 130))
-            connection.send(outcome)
-            if outcome.unsound:
-                return
-
-
-def _end_with(parent: int) -> None:
-    while os.getppid() == parent:
-        time.sleep(0.2)
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
-def _do(task: Task, slot: int, jobs: int, tell: Callable[[float], None], wait_for_it: bool = False) -> list[Failure]:
-    """Train and test, and ``tell`` after each test what share of them is done; returns what failed.
-
-    Raises:
-        Busy: another process is at work in the run's folder, and we do not wait for it.
-    """
-    config = _placed(task.config, slot, jobs)
-    try:
-        if task.steps:
-            train(config, progress=False, recorded=task.config, wait=wait_for_it)
-        subject = task.runs[0].subject(config)
-    except Busy:
-        raise
-    except InputError as error:
-        return [_of_all(task, str(error))]
-    except Exception:  # a bug, told with its traceback: no reason to lose the other runs
-        return [_of_all(task, traceback.format_exc(), bug=True)]
-    failures = []
-    tests = [
-        (run, missing, name)
-        for run, missing in zip(task.runs, task.missing, strict=True)
-        for name in dict.fromkeys([*missing, *(run.targets if run.divergence else ())])
-    ]
-    for done, (run, missing, name) in enumerate(tests, 1):
-        try:  # each by itself: a damaged image of one target is no reason to lack the others
-            if name in missing:
-                tested = adapted(subject, name, progress=False) if run.adabn else subject
-                evaluate(tested, [name], progress=False, oracle=run.oracle)
-            if run.divergence:
-                moments_of(subject, name, progress=False)
-        except InputError as error:
-            failures.append(Failure(task.folder, run.described, name, str(error)))
-        except Exception:
-            failures.append(Failure(task.folder, run.described, name, traceback.format_exc(), bug=True))
-        tell(done / len(tests))
-    return failures
-
-
-def _of_all(task: Task, problem: str, bug: bool = False) -> Failure:
-    return Failure(task.folder, " and ".join(run.described for run in task.runs), None, problem, bug)
-
-
-def _placed(config: Config, slot: int, jobs: int) -> Config:
-    """The config on this process's own GPU where there are several, or with its share of the CPU's threads."""
-    gpus = torch.cuda.device_count()
-    if config.device in ("auto", "cuda") and gpus > 1:
-        return _with(config, "device", f"cuda:{slot % gpus}")
-    if config.threads is None and build.device(config).type == "cpu" and jobs > 1:
-        return _with(config, "threads", max(1, (os.cpu_count() or 1) // jobs))
-    return config
-
-
-def _with(config: Config, key: str, value: object) -> Config:
-    return config.model_copy(update={key: value})
+            process.wait()
 
 
 def _check_alike(tasks: Sequence[Task], jobs: int) -> None:

@@ -22,8 +22,10 @@ from reid.evaluation.targets import read_targets
 @dataclass(frozen=True)
 class Task:
     """All that is missing of one run's folder: training, and tests of one or more of the grid's labels; of a network of
-    other origin tests alone."""
+    other origin tests alone. ``number``: of its folder among the grid's, from 1; ``name``: what its log is called."""
 
+    number: int
+    name: str
     runs: tuple[Entry, ...]
     missing: tuple[tuple[str, ...], ...]  # targets of each of ``runs``
     steps: int  # still to train
@@ -46,19 +48,45 @@ class Task:
         return None if self.foreign else Log(self.folder)
 
 
-def tasks_of(runs: Sequence[Entry]) -> list[Task]:
+@dataclass(frozen=True)
+class Part:
+    """Of a grid's folders the share number ``number`` (from 1) of ``of``: every ``of``-th."""
+
+    number: int = 1
+    of: int = 1
+
+
+WHOLE = Part()
+
+
+def folders_of(entries: Sequence[Entry]) -> dict[str, tuple[Entry, ...]]:
+    """The entries of each run's folder, in the grid's order, by the folder's name; of two of one name the second has a
+    number behind it."""
+    together: dict[Path, list[Entry]] = {}
+    for entry in entries:
+        together.setdefault(entry.folder, []).append(entry)
+    named: dict[str, tuple[Entry, ...]] = {}
+    for folder, of_folder in together.items():
+        alike = sum(name == folder.name or name.startswith(f"{folder.name} ") for name in named)
+        named[f"{folder.name} {alike + 1}" if alike else folder.name] = tuple(of_folder)
+    return named
+
+
+def share_of(entries: Sequence[Entry], part: Part) -> list[Entry]:
+    """The entries of a part's folders."""
+    groups = list(folders_of(entries).values())
+    return [entry for group in groups[part.number - 1 :: part.of] for entry in group]
+
+
+def tasks_of(entries: Sequence[Entry], part: Part = WHOLE) -> list[Task]:
     """What is missing, in the grid's order, a task a run's folder. A run of which that cannot be told (a damaged file,
     a folder that holds another run) misses all: the process that takes it up fails, and says why."""
-    together: dict[Path, list[tuple[Entry, tuple[str, ...]]]] = {}
-    for run in runs:
-        try:
-            missing = tuple(run.missing())
-        except InputError:
-            missing = run.targets
-        if missing:
-            together.setdefault(run.folder, []).append((run, missing))
     tasks = []
-    for lacking in together.values():
+    numbered = list(enumerate(folders_of(entries).items(), 1))
+    for number, (name, runs) in numbered[part.number - 1 :: part.of]:
+        lacking = [(run, missing) for run in runs if (missing := _missing(run))]
+        if not lacking:
+            continue
         first = lacking[0][0]
         targets = tuple(names for _, names in lacking)
         try:
@@ -66,8 +94,15 @@ def tasks_of(runs: Sequence[Entry]) -> list[Task]:
             tests = _test_steps(first.config, targets)
         except InputError:
             steps, tests = int(isinstance(first, Run)), 1
-        tasks.append(Task(tuple(run for run, _ in lacking), targets, steps, tests))
+        tasks.append(Task(number, name, tuple(run for run, _ in lacking), targets, steps, tests))
     return tasks
+
+
+def _missing(run: Entry) -> tuple[str, ...]:
+    try:
+        return tuple(run.missing())
+    except InputError:
+        return run.targets
 
 
 def _steps_left(config: Config) -> int:
