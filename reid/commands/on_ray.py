@@ -11,20 +11,22 @@ import logging
 import os
 import subprocess
 import sys
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reid.errors import InputError
+from reid.processes import environment_of_child
+from reid.progress import track
 
 if TYPE_CHECKING:
+    from reid.evaluation.entries import Failure
+    from reid.evaluation.tasks import Task
     from reid.gallery.shards import Done
 
 SHARES = 4  # tasks a core or GPU, of those that load a network: fewer loads, but more to do again and to wait for
 RETRIES = 10  # of a task whose node or process is lost
-LINES = 20  # of what a run says at its end
 
 
 def embed_shards_on(
@@ -48,16 +50,43 @@ def embed_shards_on(
         yield from (done for _, done in _results(ray, _embed, calls, gpu))
 
 
-def run_commands_on(address: str, commands: Sequence[Sequence[str]], gpu: bool) -> Iterator[tuple[int, int, str]]:
-    """Run ``reid COMMAND ...`` in this folder, each as a task; as they end the command's place, exit code and last
-    lines.
+def work_on(address: str, tasks: Sequence[Task], words: Callable[[Task], Sequence[str]], output: Path) -> list[Failure]:
+    """As :func:`reid.evaluation.scheduler.work`, on a cluster, as many at once as there is room for.
+
+    Args:
+        words: of a task those that follow ``reid``.
 
     Raises:
         InputError: as :func:`embed_shards_on`.
     """
+    from reid.evaluation.parts import Report, of_all, report_file
+
+    reports = [report_file(output, task.name) for task in tasks]
+    commands = [(words(task), report.with_suffix(".log")) for task, report in zip(tasks, reports, strict=True)]
+    failures: list[Failure] = []
+    with track(name="runs", unit="run", total=len(tasks)) as bar:
+        for place, (code, said) in run_commands_on(address, commands, any(one.config.device != "cpu" for one in tasks)):
+            bar.update()
+            told = Report.read(reports[place]).failures if code in (1, 2) else ()
+            if code and not told:
+                problem = f"{said.removeprefix('error: ')} (exit code {code}, {commands[place][1]})"
+                told = (of_all(tasks[place], problem, bug=code == 1),)
+            failures += told
+    return failures
+
+
+def run_commands_on(
+    address: str, commands: Sequence[tuple[Sequence[str], Path]], gpu: bool
+) -> Iterator[tuple[int, tuple[int, str]]]:
+    """Run ``reid COMMAND ...`` in this folder, each as a task with a log; as they end their place, exit code and last
+    line.
+
+    Raises:
+        InputError: as :func:`embed_shards_on`.
+    """
+    calls = [(list(words), str(Path.cwd()), log.absolute()) for words, log in commands]
     with _cluster(address) as ray:
-        for place, (code, said) in _results(ray, _run, [(command, str(Path.cwd())) for command in commands], gpu):
-            yield place, code, said
+        yield from _results(ray, _run, calls, gpu)
 
 
 @contextmanager
@@ -108,10 +137,13 @@ def _embed(model: str, overrides: Sequence[str], pairs: Sequence[tuple[Path, Pat
         return [Done(str(shard), problem=str(error)) for shard, _ in pairs]
 
 
-def _run(command: Sequence[str], folder: str) -> tuple[int, str]:
-    """A task: a command in a process of its own, since it may be asked to stop, and holds a GPU until it ends."""
-    words = [sys.executable, "-m", "reid.cli", *command]
-    process = subprocess.Popen(words, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    assert process.stdout is not None
-    said = deque(process.stdout, LINES)
-    return process.wait(), "".join(said)
+def _run(words: Sequence[str], folder: str, log: Path) -> tuple[int, str]:
+    """A task: a command in a process of its own, which gives a GPU back when it ends, and ends when this one does."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, "-P", "-m", "reid.cli", *words]
+    with log.open("ab+") as file:
+        begins = file.tell()
+        done = subprocess.run(command, cwd=folder, env=environment_of_child(), stdout=file, stderr=file, check=False)
+        file.seek(begins)
+        lines = file.read().decode(errors="replace").strip().splitlines()
+    return done.returncode, lines[-1] if lines else "it said nothing"

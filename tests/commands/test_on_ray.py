@@ -10,21 +10,26 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from conftest import ROOT
+from conftest import ROOT, tiny_overrides
 from fakes import paint
 from tiny_onnx import describe, mean_colours
 
 from reid.cli import main
-from reid.commands.on_ray import run_commands_on
+from reid.commands import on_ray
+from reid.commands.on_ray import _run, run_commands_on
 from reid.errors import InputError
+from reid.evaluation.entries import Failure, Run
+from reid.evaluation.parts import Report, report_file
+from reid.evaluation.tasks import Task
 from reid.gallery.location import open_store
 from reid.networks.features_file import read_features_file
 
 NODE = {"num_cpus": 1, "object_store_memory": 80 * 2**20}  # about the least that Ray takes
-GARBAGE = b"neither a picture nor features"
+GARBAGE = b"no picture"
 
 
 @pytest.fixture(scope="module")
@@ -51,48 +56,46 @@ class Gate:
 
     def __init__(self, path: Path, content: bytes) -> None:
         self.path, self.content, self.pipe = path, content, path.with_name(f"{path.name}.pipe")
+        self.end: int | None = None
         os.mkfifo(path)
         os.link(path, self.pipe)
 
-    def waited_for(self) -> bool:
-        try:
-            self.end = os.open(self.pipe, os.O_WRONLY | os.O_NONBLOCK)
-        except OSError:  # nobody reads it
-            return False
-        return True
+    def reached(self) -> bool:
+        """Whether somebody waits at it."""
+        with suppress(OSError):  # nobody reads it
+            self.end = self.end or os.open(self.pipe, os.O_WRONLY | os.O_NONBLOCK)
+        return self.end is not None
 
     def open(self) -> None:
         """To the next ones it is a file, and those who wait read its content."""
         later = self.path.with_name(f"{self.path.name}.later")
         later.write_bytes(self.content)
         later.replace(self.path)
-        with suppress(AttributeError, BrokenPipeError):
-            os.write(self.end, self.content)
+        if self.end is not None:
+            with suppress(BrokenPipeError):
+                os.write(self.end, self.content)
             os.close(self.end)
 
 
 @contextmanager
-def a_node_killed_when(cluster, gates):
-    """The second node is killed when somebody waits at each gate; then the gates open."""
+def a_node_killed_when(cluster, reached, then=lambda: None):
+    """The second node is killed when all of ``reached`` say so, and ``then`` is called."""
     second = cluster.add_node(**NODE, node_ip_address="127.0.0.3")
-    problems = []
+    in_time = []
 
     def kill():
         end = time.monotonic() + 120
-        missing = list(gates)
-        while missing and time.monotonic() < end:
-            missing = [gate for gate in missing if not gate.waited_for()]
+        while not all(one() for one in reached) and time.monotonic() < end:
             time.sleep(0.01)
-        problems.extend(f"nobody came to {gate.path}" for gate in missing)
+        in_time.append(time.monotonic() < end)
         cluster.remove_node(second, allow_graceful=False)
-        for gate in gates:
-            gate.open()
+        then()
 
     thread = threading.Thread(target=kill)
     thread.start()
     yield
     thread.join()
-    assert not problems
+    assert in_time == [True]
 
 
 @pytest.fixture
@@ -120,7 +123,8 @@ def test_shards_are_complete_and_equal_though_a_node_is_killed(cluster, network,
     alone = capsys.readouterr()
     for wait in waits:
         wait.unlink()
-    with a_node_killed_when(cluster, [Gate(wait, GARBAGE) for wait in waits]):
+    gates = [Gate(wait, GARBAGE) for wait in waits]
+    with a_node_killed_when(cluster, [gate.reached for gate in gates], lambda: [gate.open() for gate in gates]):
         assert main([*embed, "spread", "--ray", cluster.address]) == 2
     spread = capsys.readouterr()
     assert "18 features of 6 shards" in alone.out and "18 features of 6 shards" in spread.out
@@ -138,15 +142,41 @@ def test_shards_are_complete_and_equal_though_a_node_is_killed(cluster, network,
         assert len(store) == 18
 
 
-def test_commands_end_once_each_though_a_node_is_killed(cluster, tmp_path, monkeypatch):
+def test_a_grid_is_complete_and_equal_though_a_node_is_killed(cluster, market, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    gates = [Gate(tmp_path / f"wait{place}.npz", GARBAGE) for place in range(2)]
-    commands = [["score", "--query", gate.path.name, "--gallery", "none.npz"] for gate in gates] + [["train", "--no"]]
-    with a_node_killed_when(cluster, gates):
-        results = {place: (code, said) for place, code, said in run_commands_on(cluster.address, commands, gpu=True)}
-    assert [results[place][0] for place in range(3)] == [2, 2, 2]
-    assert all(f"wait{place}.npz: not a readable .npz file" in results[place][1] for place in range(2))
-    assert "unrecognized arguments: --no" in results[2][1] or "required: --cfg" in results[2][1]
+    Path("small.yaml").write_text(
+        "models: {BN: market_bn.yaml}\nsources: [market1501]\ntargets: [market1501]\nseeds: [0, 1]\n"
+    )
+    small = [override for override in tiny_overrides(market) if "epochs" not in override]
+    ask = ["cross-domain", "--benchmark", "small.yaml", *small, "model.width=0.0625", "optim.steps=2", "--output"]
+    for step in (["--part", "1/2"], ["--part", "2/2"], ["--collect"]):
+        assert main([*ask, "alone", "output=alone_runs", *step]) == 0
+    begun = [lambda seed=seed: any(Path("runs").glob(f"*seed{seed}*/config.yaml")) for seed in (0, 1)]
+    with a_node_killed_when(cluster, begun):
+        assert main([*ask, "spread", "--ray", cluster.address]) == 0
+    assert "2 runs to train" in capsys.readouterr().out
+    assert len(list(Path("spread/logs").glob("*.log"))) == 2
+    alone, spread = (pd.read_csv(Path(folder) / "results.csv") for folder in ("alone", "spread"))
+    assert len(spread) == 2
+    pd.testing.assert_frame_equal(alone.drop(columns="run"), spread.drop(columns="run"))
+
+
+def test_a_task_s_log_holds_what_it_said_and_its_last_line_tells_why_it_failed(tmp_path):
+    log = tmp_path / "logs" / "a.log"
+    for times in (1, 2):
+        code, said = _run(["score", "--query", "a.npz", "--gallery", "b.npz"], str(tmp_path), log)
+        assert code == 2 and said.startswith("error: a.npz: ") and log.read_text().splitlines() == [said] * times
+
+
+def test_what_fails_on_a_cluster_is_told_as_it_is_here(tiny_config, tmp_path, monkeypatch):
+    run = Run("BN", False, tiny_config, False, ("market1501",), False)
+    tasks = [Task(number, f"r{number}", (run,), (("market1501",),), 2, 1) for number in (1, 2, 3)]
+    told = Failure(tiny_config.run_folder, "BN", "market1501", "a damaged image")
+    Report(0.5, (told,)).write(report_file(tmp_path, "r1"))
+    ends = [(2, (1, "ZeroDivisionError")), (0, (2, "error: 1 of 1 run failed")), (1, (0, "written"))]
+    monkeypatch.setattr(on_ray, "run_commands_on", lambda *_: iter(ends))
+    bug, failure = on_ray.work_on("a:1", tasks, lambda task: [task.name], tmp_path)
+    assert failure == told and bug.bug and bug.problem.startswith("ZeroDivisionError (exit code 1, ")
 
 
 @pytest.mark.parametrize(
@@ -167,4 +197,4 @@ def test_bad_input_is_named(network, tmp_path, monkeypatch, capsys, options, mes
 def test_without_ray_the_extra_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(InputError, match=r"--ray: Ray is not installed: pip install 'reid-gap\[ray\]'"):
-        list(run_commands_on("auto", [["train"]], gpu=False))
+        list(run_commands_on("auto", [(["train"], tmp_path / "log")], gpu=False))
