@@ -23,6 +23,7 @@ types: .venv/installed
 bench: .venv/installed  ## evaluation, re-ranking and the gallery against the pure matrix product, one thread
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 .venv/bin/python benchmarks/retrieval.py
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 .venv/bin/python benchmarks/gallery.py
+	OMP_NUM_THREADS=1 .venv/bin/python benchmarks/start.py
 
 report: .venv/installed  ## the grid of three sites, three models, three seeds and the remedies, and its page runs/report/index.html
 	.venv/bin/python tools/cross_domain.py --benchmark sites.yaml --jobs $(JOBS) --output runs/report

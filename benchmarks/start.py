@@ -1,10 +1,11 @@
-"""What a grid that is done takes to say so: seconds from the start of ``tools/cross_domain.py`` to "missing: 0 cells".
+"""What a grid that is done takes to say so: seconds from the start of ``cross_domain.py --list`` to "0 missing".
 
     make bench
 
-A generated tree in MSMT17's layout (93,820 test and 32,621 training images, of a few bytes each) and two smaller in
-Market-1501's, three models, three sources, three seeds: 27 finished runs of two tiny networks' size, each with results
-on the three targets. Nothing is trained or tested here: checkpoints and results are written as if it had been.
+A generated tree: MSMT17's layout and numbers (93,820 test images, 30,248 to train on), Market-1501's and
+DukeMTMC-reID's, each image of some hundred bytes. Three models, three sources, three targets, three seeds: 27 runs of
+narrow networks. Nothing is trained or tested: checkpoints and results are written as if it had been. Of networks of
+full width the digests of their checkpoints come on top (a ResNet-50's has 280 MB).
 """
 
 from __future__ import annotations
@@ -144,9 +145,10 @@ def main() -> None:
         command = [sys.executable, "-c", COUNTED, "--benchmark", str(grid), "--list", *overrides]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
         seconds = time.monotonic() - started
-    assert ", 0 missing" in done.stderr, done.stderr
+    if ", 0 missing" not in done.stderr:
+        raise RuntimeError(done.stderr)
     reads, splits = done.stdout.splitlines()[-1].split()
-    row = ["27 runs, 81 cells, 94,000 images", f"{seconds:.1f}", f"{reads} ({splits} splits)"]
+    row = ["27 runs, 81 cells, 94,000 images in the largest target", f"{seconds:.1f}", f"{reads} ({splits} splits)"]
     print(f"{machine()}, {os.cpu_count()} cores\n")
     print(align([["a grid that is done", "seconds to '0 missing'", "readings of a split"], row]))
 

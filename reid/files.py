@@ -13,6 +13,8 @@ import shutil
 from collections import Counter
 from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
+from copy import deepcopy
+from functools import lru_cache
 from pathlib import Path
 from typing import IO, Any, BinaryIO
 
@@ -248,9 +250,15 @@ def parse_yaml(text: str, where: str) -> Any:
         InputError: beginning with ``where``.
     """
     try:
-        return yaml.load(text, Loader=_Loader)
+        return deepcopy(_parsed(text))
     except (yaml.YAMLError, ValueError, OverflowError, RecursionError, TypeError) as error:
         raise InputError(f"{where}: not valid YAML: {error}") from None
+
+
+@lru_cache(maxsize=64)
+def _parsed(text: str) -> Any:
+    """Kept, since a grid's runs read the same few files again and again."""
+    return yaml.load(text, Loader=_Loader)
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

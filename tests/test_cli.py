@@ -68,7 +68,8 @@ def test_train_then_evaluate_then_compare(tiny, capsys):
         "model.backbone=resnet18",
     )
     assert code == 0 and "2 runs to train" in out
-    assert sorted(path.name for path in Path("runs/table").iterdir()) == ["gap.png", "results.csv", "table.md"]
+    written = [".lock", "gap.png", "logs", "results.csv", "table.md"]
+    assert sorted(path.name for path in Path("runs/table").iterdir()) == written
     assert Path("runs/table/table.md").read_text().strip() in out
     code, again, _ = run(
         capsys,
@@ -295,7 +296,7 @@ def test_bad_configs(tiny, tmp_path, capsys):
     for override, message in {
         "data.source=market": "command line: data.source: 'market'",
         "model.backbone=vgg": "command line: model.backbone: 'vgg' is not one of",
-        "losses.center={}": "losses: 'center' is not one of identity, triplet",
+        "losses.center={}": "losses: 'center' is not one of identity, arcface, cosface, centre, triplet",
         f"data.root={tmp_path}": str(tmp_path / PLACE),
         "targets=[nowhere]": "nowhere",
         "model.weights=none.pth": "none.pth",

@@ -144,8 +144,9 @@ def _of_benchmark(name: str, overrides: Sequence[str], output: Path | None, part
     stem, benchmark = load_benchmark(name)
     runs = runs_of(benchmark, overrides)
     entries: list[Entry] = [*runs, *foreign_of(benchmark, runs[0].config)]
+    if part is None:
+        check_runs(runs)
     share = [entry for entry in share_of(entries, Part(*part) if part else WHOLE) if isinstance(entry, Run)]
-    check_runs(share)
     for run in {run.config.data.sources: run for run in share}.values():
         refuse_two_protocols(check_targets(run.config, benchmark.targets))
     if part is None:
@@ -269,7 +270,7 @@ def _complete(grid: Grid, jobs: int, collect_alone: bool, ray: str | None) -> No
             else:
                 failures = work(tasks, jobs, _command_for(grid), grid.output)
         grid.collect(failures)
-    raise_failures(failures, _count(failures, grid.entries))
+    raise_failures(failures, _count(failures, grid.entries), INCOMPLETE if collect_alone else FAILED)
 
 
 def _command_for(grid: Grid) -> Callable[[Task], list[str]]:
@@ -289,7 +290,11 @@ def _count(failures: Sequence[Failure], runs: Sequence[Entry]) -> str:
     return f"{len({failure.folder for failure in failures})} of {counted(len(runs), 'run')}"
 
 
-def raise_failures(failures: Sequence[Failure], of_all: str) -> None:
+FAILED = "{} failed; what did not is kept, and the same command does what is missing:"
+INCOMPLETE = "{} not complete; the tables hold the rest, and the same command without --collect does what is missing:"
+
+
+def raise_failures(failures: Sequence[Failure], of_all: str, head: str = FAILED) -> None:
     """End with what failed, if anything did, and say that what did not is kept.
 
     Raises:
@@ -298,8 +303,7 @@ def raise_failures(failures: Sequence[Failure], of_all: str) -> None:
     """
     if not failures:
         return
-    head = f"{of_all} failed; what did not is kept, and the same command does what is missing:"
-    text = "\n".join([head, *map(str, failures)])
+    text = "\n".join([head.format(of_all), *map(str, failures)])
     raise RuntimeError(text) if any(failure.bug for failure in failures) else InputError(text)
 
 

@@ -5,7 +5,7 @@ import io
 from collections.abc import Iterator
 from pathlib import Path
 
-from reid.data.layouts import UNKNOWN_CAMERA, Row, Scan, checked_name, size_of, text_of
+from reid.data.layouts import UNKNOWN_CAMERA, Row, Scan, checked_name, stat_of, text_of
 from reid.data.names import label, refuse_missing, some
 from reid.data.schema import SPLITS, Card
 from reid.errors import InputError
@@ -43,12 +43,12 @@ def scan_manifest(card: Card, root: Path, hint: str) -> dict[str, Scan]:
         if split_name not in SPLITS:
             raise InputError(f"{where}: split {split_name!r} is not one of {', '.join(SPLITS)}")
         name = checked_name(values["path"], ".", seen.setdefault(split_name, set()), where)
-        size = size_of(root / name)
-        if size is None:
+        stat = stat_of(f"{root}/{name}")
+        if stat is None:
             missing.append(name)
         else:
             camera = values.get(CAMERA_COLUMN, UNKNOWN_CAMERA)
-            splits.setdefault(split_name, []).append(Row(name, values["pid"], camera, size))
+            splits.setdefault(split_name, []).append(Row(name, values["pid"], camera, stat))
     if missing:
         slashes = " (folders are told apart by /, not by \\)" if "\\" in missing[0] else ""
         raise InputError(f"{path}: {len(missing)} files that it lists are not in {root}{slashes}: {some(missing)}")

@@ -44,7 +44,6 @@ def read_dataset(card: Card, data_root: Path, sites_root: Path, splits: Sequence
     tables: dict[str, Samples] = {}
     left_out: dict[str, int] = {}
     differences: list[str] = []
-    sizes: dict[str, list[int]] = {}
     zeros: list[str] = []
     for name in wanted:
         rows, pids, camids = _select(card, name, scans[name].rows, pid_of, cam_of, halves)
@@ -69,8 +68,8 @@ def read_dataset(card: Card, data_root: Path, sites_root: Path, splits: Sequence
         if not rows:
             raise InputError(f"card {card.name}, split {name}: empty in {root}: {reason} only")
         title = f"{label_of(card, version)} ({name})"
-        tables[name] = Samples(root, tuple(row.name for row in rows), pids[keep], camids[keep], title)
-        sizes[name] = [row.size for row in rows]
+        names, stats = tuple(row.name for row in rows), tuple(row.stat for row in rows)
+        tables[name] = Samples(root, names, pids[keep], camids[keep], title, stats)
     if "query" in tables and "gallery" in tables:
         _check_test(card, root, scans, tables["query"], tables["gallery"])
     pictures = {picture for name in wanted for picture in scans[name].passed_over} | set(_beside(card, root))
@@ -81,7 +80,7 @@ def read_dataset(card: Card, data_root: Path, sites_root: Path, splits: Sequence
         root=root,
         card=card,
         splits=tables,
-        fingerprint=_fingerprint(tables, sizes),
+        fingerprint=_fingerprint(tables),
         left_out=left_out,
         differences=tuple(differences),
         notes=(*filter(None, [withdrawal(card)]), *differences, *notes, *zeros, *passed_over),
@@ -123,12 +122,12 @@ def withdrawal(card: Card) -> str | None:
     return f"withdrawn by its authors{why}; it should not be used for new work"
 
 
-def _fingerprint(tables: dict[str, Samples], sizes: dict[str, list[int]]) -> str:
+def _fingerprint(tables: dict[str, Samples]) -> str:
     digest = hashlib.sha256()
     for split in sorted(tables):
         table = tables[split]
-        columns = (table.names, sizes[split], table.pids.tolist(), table.camids.tolist())
-        for name, size, pid, camid in zip(*columns, strict=True):
+        columns = (table.names, table.stats, table.pids.tolist(), table.camids.tolist())
+        for name, (size, _), pid, camid in zip(*columns, strict=True):
             line = f"{split}\0{name}\0{size}\0{pid}\0{camid}\n"
             digest.update(line.encode(errors="surrogateescape"))
     return digest.hexdigest()

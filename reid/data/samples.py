@@ -21,6 +21,7 @@ class Samples:
     pids: NDArray[np.int64]
     camids: NDArray[np.int64]
     caption: str = ""  # what a reader knows them by, such as data set and split
+    read_with: tuple[tuple[int, int], ...] | None = None  # `stats`, where the files were looked at for the table
 
     @property
     def title(self) -> str:
@@ -36,7 +37,9 @@ class Samples:
 
     @cached_property
     def stats(self) -> tuple[tuple[int, int], ...]:
-        """Size in bytes and time of change in ns of each file, when first asked for."""
+        """Size in bytes and time of change in ns of each file, when the table was read or first asked for."""
+        if self.read_with is not None:
+            return self.read_with
         return tuple((stat.st_size, stat.st_mtime_ns) for stat in (path.stat() for path in self.paths))
 
     @property

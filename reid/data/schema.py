@@ -1,7 +1,6 @@
 """The typed schema of a card: what a data set's YAML file may say."""
 
 import re
-from pathlib import PurePosixPath
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
@@ -26,8 +25,8 @@ def _inside(values: tuple[str, ...]) -> tuple[str, ...]:
 
 def escapes(name: str) -> bool:
     """Whether a relative name could point outside the folder that it is relative to."""
-    path = PurePosixPath(name.replace("\\", "/"))
-    return not name or path.is_absolute() or ".." in path.parts or bool(re.match(r"[A-Za-z]:", name))
+    parts = name.replace("\\", "/").split("/")
+    return parts[0] == "" or ".." in parts or bool(re.match(r"[A-Za-z]:", name))
 
 
 Names = Annotated[tuple[str, ...], BeforeValidator(_as_tuple)]

@@ -11,10 +11,10 @@ import numpy as np
 import torch
 
 from reid.config import Config, load_resolved
+from reid.data import samplers
 from reid.data.card import load_card
 from reid.data.dataset import ImageCache
 from reid.data.reading import Roots, joint_fingerprint
-from reid.data.samplers import SAMPLERS, Sampler, check_batches, note_on_identities, note_on_pairs
 from reid.data.samples import Samples, join
 from reid.data.transforms import Transform, evaluation_transform, training_transform
 from reid.engine.checkpoint import CONFIG_FILE, FILE, Progress, load_model, network_file, read_progress
@@ -36,7 +36,7 @@ def check(config: Config) -> None:
     """
     check_tested(config)
     model = config.model
-    _check_batches(config)
+    _check_sampler(config, samplers.check_batches, len(config.data.sources), parts_of_batch(config))
     _naming(config, "model.weights", lambda: check_weights(model.backbone, model.width, model.weights))
     _naming(config, "losses", lambda: losses(config))
     if config.selection.patience is not None and config.selection.holdout == 0:
@@ -46,7 +46,8 @@ def check(config: Config) -> None:
     for target in config.targets:
         _naming(config, "targets", lambda target=target: load_card(target))  # type: ignore[misc]
     _check_shapes(config)
-    _check_pairs(config)
+    names, count = _pair_losses(config)
+    _check_sampler(config, samplers.check_pairs, count, names)
 
 
 def parts_of_batch(config: Config) -> int:
@@ -54,33 +55,14 @@ def parts_of_batch(config: Config) -> int:
     return config.sampler.accumulate * world_size()
 
 
-def _check_batches(config: Config) -> None:
-    """Refuse batches that cannot be drawn, or not be shared out among sources and parts."""
+def _check_sampler(config: Config, check: Callable[..., None], *more: object) -> None:
+    """Run a check of reid.data.samplers, whose errors begin with the key that they are about."""
     sampling = config.sampler
-    drawn = (sampling.name, sampling.identities, sampling.images, len(config.data.sources), parts_of_batch(config))
     try:
-        check_batches(*drawn)
+        check(sampling.name, sampling.identities, sampling.images, *more)
     except InputError as error:
         key, _, problem = str(error).partition(": ")
         config.fail(f"sampler.{key}", problem)
-
-
-def _check_pairs(config: Config) -> None:
-    """Refuse batches in which a loss that compares images has nothing to compare: it would be 0 for ever."""
-    sampling, (names, count) = config.sampler, _pair_losses(config)
-    if sampling.name == "random" or not names:
-        return
-    of = f"sampler.name={sampling.name}"
-    if sampling.images == 1:
-        config.fail("sampler.images", f"1: no batch of {of} holds two images of a person{_dead(names)}")
-    if sampling.identities == count:
-        what = f"no batch of {of} holds" if count == 1 else f"none of {count} parts of a batch of {of} holds"
-        config.fail("sampler.identities", f"{count}: {what} two people{_dead(names)}")
-
-
-def _dead(names: Sequence[str]) -> str:
-    choices = " ".join(f"losses.{name}.weight=0" for name in names)
-    return f", and the loss {', '.join(names)} would be 0 for ever; change that, or leave the loss out: {choices}"
 
 
 def check_tested(config: Config) -> None:
@@ -162,8 +144,8 @@ def losses(config: Config, classes: int = 2, channels: int = 2) -> list[Weighted
     return make_losses(config.losses, classes, channels)
 
 
-def sampler(config: Config, labels: np.ndarray, domains: np.ndarray | None = None) -> Sampler:
-    """Which images form a batch, for (N,) ``labels`` and, to balance them, the number (N,) of each one's source.
+def sampler(config: Config, labels: np.ndarray, domains: np.ndarray) -> samplers.Sampler:
+    """Which images form a batch, for (N,) ``labels`` and the number (N,) of each one's source.
 
     Raises:
         InputError: too few to fill a batch, one identity only, or no two images of one for a loss that compares them.
@@ -171,11 +153,11 @@ def sampler(config: Config, labels: np.ndarray, domains: np.ndarray | None = Non
     sampling = config.sampler
     arguments: list[object] = [labels, sampling.identities, sampling.images, config.seed]
     if sampling.name == "balanced":
-        arguments.append(np.zeros(len(labels), int) if domains is None else domains)
-        if domains is not None and len(np.unique(domains)) < len(config.data.sources):
+        arguments.append(domains)
+        if len(np.unique(domains)) < len(config.data.sources):
             config.fail("selection.holdout", "leaves nobody of one of the sources to train on")
     try:
-        built = SAMPLERS[sampling.name](*arguments)
+        built = samplers.SAMPLERS[sampling.name](*arguments)
     except InputError as error:
         config.fail("sampler", str(error))
     images = np.unique(labels, return_counts=True)[1]
@@ -183,21 +165,21 @@ def sampler(config: Config, labels: np.ndarray, domains: np.ndarray | None = Non
         config.fail("data.source", "one identity to train on: there is nothing to tell it from")
     names, _ = _pair_losses(config)
     if sampling.name == "random" and names and images.max() < 2:
-        config.fail("sampler.name", f"random: no person has two images{_dead(names)}")
+        config.fail("sampler.name", f"random: no person has two images{samplers.without_pairs(names)}")
     return built
 
 
-def few_pairs(config: Config, sampler: Sampler, labels: np.ndarray) -> str:
+def few_pairs(config: Config, sampler: samplers.Sampler, labels: np.ndarray) -> str:
     """How few images of the first epoch a loss of pairs can learn from, as a sentence; empty where it can from all."""
     names, count = _pair_losses(config)
-    return note_on_pairs(sampler.epoch(0), count, labels, config.sampler.name, names) if names else ""
+    return samplers.note_on_pairs(sampler.epoch(0), count, labels, config.sampler.name, names) if names else ""
 
 
 def few_identities(config: Config) -> str:
     """How few people a loss of pairs finds in a part of a batch, as a sentence; empty where they are enough."""
     names, count = _pair_losses(config)
     known = names and config.sampler.name != "random"
-    return note_on_identities(config.sampler.identities, count, names) if known else ""
+    return samplers.note_on_identities(config.sampler.identities, count, names) if known else ""
 
 
 def train_transform(config: Config) -> Transform:

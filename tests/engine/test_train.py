@@ -12,7 +12,7 @@ import torch
 from conftest import ROOT
 from runs import at_step, evaluate_run
 from safetensors.torch import load_file
-from trees import PLACE, market_tree
+from trees import PLACE, manifest_tree, market_tree
 
 from reid.config import OptimConfig, load_config
 from reid.engine.checkpoint import FILE, LOG_FILE, CheckpointWriter, read_progress
@@ -132,8 +132,7 @@ WAYS = {  # of training, each of which must give the same bits however it is int
 def test_stopped_and_gone_on_with_it_gives_the_same_bits(tiny, way, tmp_path, monkeypatch):
     settings = [*tiny, *WAYS[way]]
     if way == "sources":
-        market_tree(tmp_path / "more" / PLACE, identities=5, cameras=2, images=4, size=(64, 32))
-        settings.append(f"data.source=[market1501,{tmp_path / 'more' / PLACE / 'bounding_box_train'}]")
+        settings.append(f"data.source=[market1501,{manifest_tree(tmp_path / 'more', identities=4)}]")
     whole = train(load_config("market_bn.yaml", [*settings, "run=whole"]), progress=False)
     config = load_config("market_bn.yaml", [*settings, "run=stopped"])
     for step in (3, 2):  # the second counts from where the first stopped

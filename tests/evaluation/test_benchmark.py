@@ -1,7 +1,6 @@
 """Grids, end to end on a small tree: what is missing, what is written, what a kill leaves."""
 
 import json
-import multiprocessing
 import os
 import signal
 import subprocess
@@ -22,19 +21,20 @@ from safetensors.torch import save_file
 from trees import folder_tree, manifest_tree
 
 from reid.cli import main
-from reid.config import load_config, load_resolved
+from reid.config import load_config
 from reid.data import reading
 from reid.engine import build
 from reid.engine.checkpoint import FILE, read_progress
 from reid.engine.train import is_trained
 from reid.errors import InputError
 from reid.evaluation.benchmark import write_benchmark
-from reid.evaluation.entries import check_sources, foreign_of, runs_of
+from reid.evaluation.entries import Failure, check_runs, check_sources, foreign_of, refuse_one_network_twice, runs_of
 from reid.evaluation.grid import load_benchmark
+from reid.evaluation.parts import Report, do
 from reid.evaluation.results import read_results
-from reid.evaluation.scheduler import _check_alike, _do, _with, work
-from reid.evaluation.tasks import Log, estimate, network_key, tasks_of
-from reid.files import locked, write_atomically
+from reid.evaluation.scheduler import _check_alike, _environment, work
+from reid.evaluation.tasks import Log, Part, estimate, folders_of, network_key, share_of, tasks_of
+from reid.files import in_use, locked, write_atomically
 
 GRID = """
 models: {{BN: market_bn.yaml, IBN-b: market_ibn_b.yaml}}
@@ -66,20 +66,34 @@ def whole(tmp_path_factory, market):
     folder = tmp_path_factory.mktemp("whole")
     path, overrides = small_grid(folder, market)
     overrides.append(f"output={folder / 'runs'}")
-    return folder, overrides, *do(path, overrides, folder / "out")
+    return folder, overrides, *complete(path, overrides, folder / "out")
 
 
-def do(path: Path, overrides: list[str], output: Path, jobs: int = 1):
+def complete(path: Path, overrides: list[str], output: Path):
+    """The grid, done by this process."""
     name, benchmark = load_benchmark(str(path))
     runs = runs_of(benchmark, overrides)
     tasks = tasks_of(runs)
-    work(tasks, jobs, progress=False)
+    assert not done_here(tasks, output)
     write_benchmark(name, benchmark, runs, output)
     return runs, tasks
 
 
+def done_here(tasks, output: Path = Path("out")) -> list[Failure]:
+    return [failure for task in tasks for failure in do(task, output, progress=False)]
+
+
+def done_by_commands(path: Path, tasks, overrides: list[str], jobs: int = 1) -> list[Failure]:
+    """What failed of ``tasks``, each done by a process of its own."""
+    folders = len(folders_of(runs_of(load_benchmark(str(path))[1], overrides)))
+    command = [sys.executable, "-m", "reid.cli", "cross-domain", "--benchmark", str(path), "--output", "out"]
+    return work(
+        tasks, jobs, lambda task: [*command, *overrides, "--part", f"{task.number}/{folders}"], Path("out"), False
+    )
+
+
 def tables(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if path.name not in (".lock", "logs")}
 
 
 def test_a_grid_from_nothing_to_its_tables_and_from_cache(whole):
@@ -112,7 +126,7 @@ def test_a_grid_from_nothing_to_its_tables_and_from_cache(whole):
     assert told["targets"].keys() == {"market1501", "people"} and told["definitions"]["AP"]
 
     before = tables(out)
-    _, again = do(folder / "small.yaml", overrides, out)
+    _, again = complete(folder / "small.yaml", overrides, out)
     assert again == [] and tables(out) == before
 
 
@@ -130,27 +144,32 @@ def test_killed_it_goes_on_and_ends_in_the_same_table(grid, whole):
     process.wait()
     done = {p: p.stat().st_mtime_ns for p in finished(f"*/{FILE}") if read_progress(p).finished}
     assert 2 <= len(done) < 4 and not Path("out/results.csv").exists()
-    time.sleep(1)  # its processes notice within a fifth of a second, and end
-    do(path, killed, Path("out"))
+    complete(path, killed, Path("out"))
     assert {p: p.stat().st_mtime_ns for p in done} == done
     columns = ["model", "source", "target", "seed", "mAP", "rank1", "rank5", "rank10", "mINP", "config_hash", "epoch"]
     one, other = (pd.read_csv(place / "results.csv")[columns] for place in (whole[0] / "out", Path("out")))
     pd.testing.assert_frame_equal(one, other, check_exact=True)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGKILL])
 def test_a_signal_ends_a_grid_with_checkpoints(grid, number):
+    """Killed, it can no longer tell its processes to stop; they see that it is gone."""
     path, overrides = grid
     command = [sys.executable, str(ROOT / "tools" / "cross_domain.py"), "--benchmark", str(path), "--jobs", "2"]
-    process = subprocess.Popen([*command, *overrides, "optim.steps=2000"], stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 300
-    while len([p for p in Path("runs").glob("*/log.jsonl") if p.stat().st_size > 1000]) < 2:
-        assert process.poll() is None and time.monotonic() < deadline
+    process = subprocess.Popen([*command, *overrides, "optim.steps=5000"], stderr=subprocess.PIPE, text=True)
+    while len(begun()) < 2:
+        assert process.poll() is None
         time.sleep(0.05)
     process.send_signal(number)
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == 128 + number and f"stopped by {number.name}" in err and "Traceback" not in err
-    assert len([p for p in Path("runs").glob(f"*/{FILE}") if read_progress(p).step > 0]) == 2
+    _, err = process.communicate()
+    if number == signal.SIGKILL:
+        assert process.returncode == -number
+        while any(in_use(log.parent) for log in begun()):
+            time.sleep(0.05)
+    else:
+        assert process.returncode == 128 + number and f"stopped by {number.name}" in err and "Traceback" not in err
+    steps = [read_progress(path).step for path in Path("runs").glob(f"*/{FILE}")]
+    assert len(steps) == 2 and all(0 < step < 5000 for step in steps)
 
 
 def test_what_a_worker_cannot_do_is_said(grid, tmp_path):
@@ -160,7 +179,7 @@ def test_what_a_worker_cannot_do_is_said(grid, tmp_path):
     image = next((tmp_path / "people" / "gallery").rglob("*.jpg"))
     content = image.read_bytes()
     image.write_bytes(b"\xff" * len(content))
-    failures = work(tasks, 1, progress=False)
+    failures = done_here(tasks)
     assert {failure.target for failure in failures} == {str(tmp_path / "people")} and len(failures) == 5
     assert all(image.name in failure.problem and "not a readable image" in failure.problem for failure in failures)
     assert not any(failure.bug for failure in failures)
@@ -176,42 +195,41 @@ def test_what_a_worker_cannot_do_is_said(grid, tmp_path):
     ]
     assert all("not a readable image" in cell["reason"] for cell in told["missing"])
     image.write_bytes(content)
-    do(path, overrides, Path("out"))
+    complete(path, overrides, Path("out"))
     assert json.loads(Path("out/benchmark.json").read_text())["missing"] == []
     assert len(pd.read_csv("out/results.csv")) == 8
 
 
-def test_a_worker_that_is_ended_is_said(grid):
-    path, overrides = grid
-    tasks = tasks_of(runs_of(load_benchmark(str(path))[1], [*overrides, "optim.steps=5000"]))
-
-    def end_it():
-        while not [p for p in Path("runs").glob("*/log.jsonl") if p.stat().st_size > 1000]:
-            time.sleep(0.05)
-        for process in multiprocessing.active_children():
-            process.terminate()
-
-    threading.Thread(target=end_it, daemon=True).start()
-    quick = tasks_of(runs_of(load_benchmark(str(path))[1], overrides))
-    (failure,) = work([tasks[0], quick[1]], 1, progress=False)
-    assert "a process was ended (exit code 143)" in failure.problem and failure.folder == tasks[0].config.run_folder
-    assert is_trained(quick[1].config)  # by another process
+def parts_at_work() -> list[int]:
+    """The processes of this one that do parts of a grid."""
+    files = [path.read_text().split() for path in Path("/proc/self/task").glob("*/children")]
+    return [int(pid) for pids in files for pid in pids if b"--part" in Path(f"/proc/{pid}/cmdline").read_bytes()]
 
 
-def test_a_process_that_is_killed_is_said(grid):
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGKILL, -9)])
+def test_a_process_that_is_ended_is_said(grid, number, code):
     """As the system kills one for want of memory."""
     path, overrides = grid
-    tasks = tasks_of(runs_of(load_benchmark(str(path))[1], [*overrides, "optim.steps=5000", "data.workers=1"]))
+    overrides = [*overrides, "optim.steps=5000"]
+    tasks = tasks_of(runs_of(load_benchmark(str(path))[1], overrides))
 
     def end_it():
-        while not [p for p in Path("runs").glob("*/log.jsonl") if p.stat().st_size > 1000]:
+        while not begun():
             time.sleep(0.05)
-        multiprocessing.active_children()[0].kill()
+        os.kill(parts_at_work()[0], number)
 
     threading.Thread(target=end_it, daemon=True).start()
-    (failure,) = work(tasks[:1], 1, progress=False)
-    assert "a process was ended (exit code -9); out of memory? Try fewer --jobs" in failure.problem
+    (failure,) = done_by_commands(path, tasks[:1], overrides)
+    assert f"a process was ended (exit code {code}); out of memory? Try fewer --jobs (out/logs/" in failure.problem
     assert failure.run == "BN of market1501, seed 0 and BN, AdaBN of market1501, seed 0" and failure.target is None
+    log = Path("out/logs", f"{tasks[0].name}.log").read_text()
+    assert "part 1 of 4: 2 runs, 4 cells; missing: 4 cells, 1 run to train" in log
+    assert ("stopped by SIGTERM; saved" in log) == (number == signal.SIGTERM)
+
+
+def begun() -> list[Path]:
+    """Logs of runs that are some steps old."""
+    return [path for path in Path("runs").glob("*/log.jsonl") if path.stat().st_size > 1000]
 
 
 def test_one_failing_run_does_not_end_the_others_and_is_said_at_the_end(grid, tmp_path):
@@ -260,7 +278,7 @@ def test_an_unforeseen_error_is_one_runs_own(grid, tmp_path):
     folder = runs[1].config.run_folder
     folder.mkdir(parents=True)
     (folder / FILE).write_bytes(b"no checkpoint")
-    failures = work(tasks_of(runs), 2, progress=False)
+    failures = done_here(tasks_of(runs))
     assert [run.missing() == [] for run in (runs[2], runs[3])] == [True, True]
     by_folder = {failure.folder: failure for failure in failures}
     assert by_folder.keys() == {runs[0].config.run_folder, folder}
@@ -273,20 +291,21 @@ def test_an_unforeseen_error_is_one_runs_own(grid, tmp_path):
 def test_a_folder_in_use_comes_last_and_is_waited_for(grid, caplog):
     path, overrides = grid
     caplog.set_level("INFO")
-    tasks = tasks_of(runs_of(load_benchmark(str(path))[1], overrides))
+    tasks = tasks_of(runs_of(load_benchmark(str(path))[1], overrides))[:2]
     held = ExitStack()
-    held.enter_context(locked(tasks[0].config.run_folder))
+    held.enter_context(locked(tasks[0].folder))
 
     def let_go():
-        while sum(is_trained(task.config) for task in tasks) < 3:
+        waits = Path("out/logs", f"{tasks[0].name}.log")
+        while not (waits.exists() and "waiting for it to end" in waits.read_text()):
             time.sleep(0.05)
-        time.sleep(1)
+        assert is_trained(tasks[1].config)
         held.close()
 
     threading.Thread(target=let_go, daemon=True).start()
-    assert work(tasks, 1, progress=False) == []
+    assert done_by_commands(path, tasks, overrides) == []
     assert all(is_trained(task.config) for task in tasks)
-    assert f"{tasks[0].config.run_folder}: another process is at work in it; it comes last" in caplog.text
+    assert f"{tasks[0].folder}: another process is at work in it; it comes last" in caplog.text
 
 
 def test_steps_are_counted_by_reading_what_was_added(grid, monkeypatch):
@@ -346,22 +365,59 @@ def test_a_grid_from_cache_reads_each_table_once(whole, monkeypatch, capsys):
     assert "missing: 0 cells" in capsys.readouterr().out
     assert len(reads) == len(set(reads)) and {name for name, _ in reads} == {"market1501", "people"}
     again = tables(folder / "again")
-    assert again.pop(".lock") == b"" and again == tables(folder / "out")
+    assert again == tables(folder / "out") and not (folder / "again" / "logs").exists()
     build.roots(load_config("market_bn.yaml", overrides)).dataset("market1501", ["train"])
     build.roots(load_config("market_bn.yaml", overrides)).dataset("market1501", ["train"])
     assert reads[-2:] == [("market1501", ("train",))] * 2  # only a command takes the data to stay as it is
 
 
-def test_a_run_records_its_config_as_given(grid):
-    """Where one process of several ran it says nothing of the next time."""
+def test_a_process_gets_its_share_of_the_machine(grid, monkeypatch):
+    """Of which its run's config records nothing: where one process of several ran says nothing of the next time."""
     path, overrides = grid
-    loose = [override for override in overrides if not override.startswith(("threads", "device"))]
-    tasks = tasks_of(runs_of(load_benchmark(str(path))[1], [*loose, "threads=null"]))
-    told = []
-    _do(tasks[0], slot=1, jobs=2, tell=told.append)
-    assert told == [0.25, 0.5, 0.75, 1.0]  # after each test, the share that is done
-    stored = load_resolved(tasks[0].config.run_folder / "config.yaml")
-    assert (stored.device, stored.threads) == ("auto", None)
+    loose = [override for override in overrides if not override.startswith("threads")]
+    task = tasks_of(runs_of(load_benchmark(str(path))[1], [*loose, "threads=null"]))[0]
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    assert [_environment(task, 1, jobs).get("OMP_NUM_THREADS") for jobs in (1, 2, 16)] == [None, "4", "1"]
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    on_gpu = on_auto(task)
+    assert [_environment(on_gpu, place, 3)["CUDA_VISIBLE_DEVICES"] for place in range(3)] == ["0", "1", "0"]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5,GPU-a1")
+    assert [_environment(on_gpu, place, 3)["CUDA_VISIBLE_DEVICES"] for place in range(3)] == ["5", "GPU-a1", "5"]
+
+
+def on_auto(task, **keys):
+    """The task with its device left to the machine, and further keys."""
+    runs = tuple(replace(run, config=run.config.model_copy(update={"device": "auto", **keys})) for run in task.runs)
+    return replace(task, runs=runs)
+
+
+def test_a_report_tells_what_is_done_and_what_failed(whole, tmp_path):
+    _, _, runs, tasks = whole
+    report = Report.read(whole[0] / "out" / "logs" / f"{tasks[0].name}.json")
+    assert report == Report(1.0)
+    failure = Failure(tasks[0].folder, runs[0].described, "people", "a problem", bug=True)
+    Report(0.5, (failure,)).write(tmp_path / "r.json")
+    assert Report.read(tmp_path / "r.json") == Report(0.5, (failure,)) and Report.read(tmp_path / "none") == Report()
+    for text in ("", "[]", '{"tested": 1}', '{"tested": 1, "failures": [{"folder": "x"}]}'):
+        (tmp_path / "r.json").write_text(text)
+        with pytest.raises(InputError, match=r"r.json: cannot be read as a report of a run: .*; delete it"):
+            Report.read(tmp_path / "r.json")
+
+
+def test_parts_are_the_grid_whichever_are_done(whole):
+    folder, overrides, runs, _ = whole
+    names = list(folders_of(runs))
+    assert len(names) == 4 and [len(entries) for entries in folders_of(runs).values()] == [2, 1, 1, 1]
+    for of in (1, 2, 3, 4, 7):
+        shares = [share_of(runs, Part(number, of)) for number in range(1, of + 1)]
+        assert sorted(map(repr, [run for share in shares for run in share])) == sorted(map(repr, runs))
+        assert [len(folders_of(share)) for share in shares] == [len(names[n::of]) for n in range(of)]
+    elsewhere = runs_of(load_benchmark(str(folder / "small.yaml"))[1], [*overrides, "output=elsewhere"])
+    assert [task.number for task in tasks_of(elsewhere, Part(2, 2))] == [2, 4]
+    moved = [replace(run, config=run.config.model_copy(update={"output": "other"})) for run in runs]
+    assert list(folders_of([*runs, *moved])) == [*names, *(f"{name} 2" for name in names)]
 
 
 def test_damaged_queries_of_a_run_are_named(whole, tmp_path):
@@ -371,7 +427,7 @@ def test_damaged_queries_of_a_run_are_named(whole, tmp_path):
     path.write_bytes(content[: len(content) // 2])
     try:
         with pytest.raises(InputError, match=r"people/queries.parquet: cannot be read: .*evaluate again"):
-            do(folder / "small.yaml", overrides, tmp_path / "out")
+            complete(folder / "small.yaml", overrides, tmp_path / "out")
     finally:
         path.write_bytes(content)
 
@@ -385,7 +441,7 @@ def test_tables_of_an_earlier_grid_do_not_stay(whole, tmp_path):
     output.mkdir()
     for name in ("remedies.csv", "remedies.parquet", "remedies_queries.parquet"):
         (output / name).write_bytes(b"old")
-    do(path, overrides, output)
+    complete(path, overrides, output)
     assert not list(output.glob("remedies*")) and (output / "results.csv").exists()
 
 
@@ -396,7 +452,7 @@ def test_how_long_it_will_take(grid, monkeypatch):
     tasks = tasks_of(runs)
     assert sum(task.steps for task in tasks) == 4 * 2 and [len(task.runs) for task in tasks].count(2) == 1
     assert estimate(tasks, runs, 1) is None and not Path("runs").exists()  # nothing is known, and nothing is tried
-    assert work(tasks[:2], 1, progress=False) == []
+    assert done_here(tasks[:2]) == []
     left = tasks_of(runs)
     assert len(left) == 2 and {network_key(task.config) for task in left} == {network_key(t.config) for t in tasks}
     for number, task in enumerate(tasks[:2]):
@@ -419,16 +475,13 @@ def test_gpus_on_which_auto_means_unlike_precisions_are_refused(grid, monkeypatc
     path, overrides = grid
     loose = [override for override in overrides if not override.startswith(("device", "precision"))]
     tasks = tasks_of(runs_of(load_benchmark(str(path))[1], [*loose, "device=cpu"]))
-    tasks = [replace(task, runs=tuple(replace(r, config=_with(r.config, "device", "auto")) for r in task.runs))
-             for task in tasks]  # fmt: skip
+    tasks = [on_auto(task) for task in tasks]
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda on: [(9, 0), (9, 0), (7, 5)][on.index])
     with pytest.raises(InputError, match="precision: 'auto' is bf16 on cuda:0 and float32 on cuda:2; give float32 or"):
-        work(tasks, 3, progress=False)
+        work(tasks, 3, lambda task: [], Path("out"), progress=False)
     _check_alike(tasks, 2)  # only those that are used
-    own = [replace(t, runs=tuple(replace(r, config=_with(r.config, "precision", "bf16")) for r in t.runs))
-           for t in tasks]  # fmt: skip
-    _check_alike(own, 3)
+    _check_alike([on_auto(task, precision="bf16") for task in tasks], 3)
 
 
 def test_leave_one_out(grid, tmp_path):
@@ -438,7 +491,7 @@ def test_leave_one_out(grid, tmp_path):
         f"models: {{BN: market_bn.yaml}}\nsources: [market1501, {people[0]}, {people[1]}]\nleave_one_out: true\n"
         f"targets: [market1501, {people[0]}, {people[1]}]\nseeds: [0]\n"
     )
-    runs, _ = do(path, overrides, tmp_path / "out")
+    runs, _ = complete(path, overrides, tmp_path / "out")
     assert [len(run.config.data.sources) for run in runs] == [2, 2, 2]
     results = pd.read_csv(tmp_path / "out" / "results.csv")
     assert sorted(set(results["source"])) == ["a+b", "market1501+a", "market1501+b"]
@@ -539,7 +592,7 @@ def test_a_foreign_network_that_fails_loses_no_other(with_foreign, tmp_path):
     assert estimate(tasks, entries, 1) is None
     content = (tmp_path / "a.onnx").read_bytes()
     (tmp_path / "a.onnx").write_bytes(b"no network")
-    failures = work(tasks, 1, progress=False)
+    failures = done_here(tasks)
     assert {failure.run for failure in failures} == {f"A ({tmp_path / 'a.onnx'})"} and not failures[0].bug
     write_benchmark("small", benchmark, entries, Path("out"), failures)
     assert set(pd.read_csv("out/results.csv")["model"]) == {"BN", "B"}
@@ -579,10 +632,10 @@ def test_foreign_networks_that_cannot_be_opened_or_are_one(with_foreign):
     _, benchmark = load_benchmark(str(path))
     config = runs_of(benchmark, overrides)[0].config
     with pytest.raises(InputError, match="nowhere"):
-        foreign_of(benchmark, config)
+        refuse_one_network_twice(foreign_of(benchmark, config))
     path.write_text(text.replace("b.onnx", "a.onnx"))
     with pytest.raises(InputError, match="'B' and 'A' are the same network"):
-        foreign_of(load_benchmark(str(path))[1], config)
+        refuse_one_network_twice(foreign_of(load_benchmark(str(path))[1], config))
 
 
 def test_targets_of_two_protocols_are_no_one_grid(grid, tmp_path, capsys):
@@ -608,6 +661,7 @@ def test_the_bundled_grids_are_sound(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     stem, benchmark = load_benchmark(name)
     runs = runs_of(benchmark, ["model.weights=none"])
+    check_runs(runs)
     assert stem == name and len(runs) >= len(benchmark.models) * len(benchmark.seeds)
 
 
