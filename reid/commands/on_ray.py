@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -32,10 +33,8 @@ RETRIES = 10  # of a task whose node or process is lost
 def embed_shards_on(
     address: str, shards: Sequence[Path], outputs: Sequence[Path], model: str, overrides: Sequence[str], gpu: bool
 ) -> Iterator[list[Done]]:
-    """As :func:`reid.gallery.shards.embed_shards`, the shards spread over a cluster, some a task, as they are done.
-
-    Args:
-        gpu: each task takes one of the cluster's GPUs, if it has any.
+    """As :func:`reid.gallery.shards.embed_shards`, some shards a task, as they are done; with ``gpu`` each takes one
+    of the cluster's GPUs, if it has any.
 
     Raises:
         InputError: no cluster there, or one that loses a task again and again.
@@ -51,10 +50,7 @@ def embed_shards_on(
 
 
 def work_on(address: str, tasks: Sequence[Task], words: Callable[[Task], Sequence[str]], output: Path) -> list[Failure]:
-    """As :func:`reid.evaluation.scheduler.work`, on a cluster, as many at once as there is room for.
-
-    Args:
-        words: of a task those that follow ``reid``.
+    """As :func:`reid.evaluation.scheduler.work`, on a cluster; ``words`` of a task are those that follow ``reid``.
 
     Raises:
         InputError: as :func:`embed_shards_on`.
@@ -96,9 +92,12 @@ def _cluster(address: str) -> Iterator[Any]:
         import ray
     except ImportError:
         raise InputError("--ray: Ray is not installed: pip install 'reid-gap[ray]'") from None
+    host, _, port = address.rpartition(":")
     try:
+        if port.isdecimal() and "/" not in host:  # Ray itself would try for two minutes
+            socket.create_connection((host, int(port)), timeout=10).close()
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except (OSError, OverflowError, ValueError, RuntimeError) as error:
         raise InputError(f"--ray {address}: no Ray cluster answers there: {error}") from None
     try:
         yield ray
@@ -115,11 +114,9 @@ def _results(ray: Any, function: Callable[..., Any], calls: Sequence[tuple], gpu
         (ended,), _ = ray.wait(list(places), num_returns=1)
         try:
             result = ray.get(ended)
-        except (
-            ray.exceptions.WorkerCrashedError,
-            ray.exceptions.RaySystemError,
-            ray.exceptions.NodeDiedError,
-        ) as error:
+        except ray.exceptions.RayTaskError:  # raised by the function itself: a bug
+            raise
+        except ray.exceptions.RayError as error:
             raise InputError(f"--ray: a task was lost {RETRIES} times; the same command goes on: {error}") from None
         yield places.pop(ended), result
 

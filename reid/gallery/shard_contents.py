@@ -65,13 +65,22 @@ def read_shard(shard: Path) -> Iterator[Crop]:
 def _of_tar(shard: Path) -> Iterator[Crop]:
     try:
         with shard.open("rb") as file, tarfile.open(fileobj=file, mode="r:") as archive:
-            for _, members in groupby(archive, _sample):
+            for _, members in groupby(_members(archive), _sample):
                 yield from _crops(shard, archive, list(members))
             file.seek(archive.offset)  # tarfile takes a damaged header, and a missing one, for the end
             if file.read(BLOCK) != bytes(BLOCK):
                 raise InputError(f"{shard}: damaged or cut short: no end of the archive behind its last member")
     except DAMAGED as error:
         raise InputError(f"{shard}: damaged or cut short: {error}") from None
+
+
+def _members(archive: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
+    before = -1
+    for member in archive:
+        if member.size < 0 or member.offset <= before:  # up to Python 3.13.5 tarfile goes round for ever
+            raise tarfile.ReadError(f"{member.name!a}: {member.size} bytes")
+        before = member.offset
+        yield member
 
 
 def _sample(member: tarfile.TarInfo) -> str:

@@ -185,6 +185,7 @@ def test_what_fails_on_a_cluster_is_told_as_it_is_here(tiny_config, tmp_path, mo
         (["--output", "f.npz", "--ray", "x:1"], "--ray ADDRESS goes with --shards DIR"),
         (["--shards", "out", "--split", "query"], "--split NAME goes with data sets"),
         (["--shards", "out", "--ray", "nonsense"], "--ray nonsense: no Ray cluster answers there"),
+        (["--shards", "out", "--ray", "127.0.0.1:1"], "--ray 127.0.0.1:1: no Ray cluster answers there"),
     ],
 )
 def test_bad_input_is_named(network, tmp_path, monkeypatch, capsys, options, message):

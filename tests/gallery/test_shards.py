@@ -17,7 +17,7 @@ from PIL import Image
 
 from reid.errors import InputError
 from reid.gallery import shards
-from reid.gallery.given_features import add_features, read_given
+from reid.gallery.given_features import add_features, features_files, read_given
 from reid.gallery.location import open_store
 from reid.gallery.shard_contents import read_shard
 from reid.gallery.shards import attempt, embed_shard, embed_shards, outputs_of, shards_of
@@ -170,6 +170,14 @@ def test_a_damaged_shard_is_named_and_leaves_no_file(tmp_path, name, change, mes
     done = attempt(tmp_path / name, tmp_path / "out" / "o.parquet", MeanColours())
     assert done.rows == 0 and done.problem.startswith(f"{tmp_path / name}: ") and message in done.problem
     assert not (tmp_path / "out").exists()
+
+
+def test_a_member_of_negative_size_does_not_lead_round_for_ever(tmp_path):
+    member = tarfile.TarInfo("a.png")
+    member.size = -1024
+    (tmp_path / "s.tar").write_bytes(member.tobuf(tarfile.GNU_FORMAT) + bytes(1024))
+    with pytest.raises(InputError, match="s.tar: damaged or cut short"):
+        list(read_shard(tmp_path / "s.tar"))
 
 
 @given(st.data())
@@ -333,6 +341,19 @@ def test_a_gallery_takes_them_with_their_thumbnails_though_no_path_leads_to_the_
         assert len(added.ids) == 6 and not added.problems
         assert [store.thumbnail(id) for id in added.ids] == list(file.thumbnails)
         assert [entry.source for entry in store.find()] == [f"{shard}/{place}.png" for place in range(6)]
+
+
+def test_a_folder_of_features_stands_for_its_files_and_each_must_be_of_one_network(tmp_path):
+    a, b = colour_tar(tmp_path / "a.tar"), colour_tar(tmp_path / "b.tar")
+    outputs = outputs_of([a, b], tmp_path / "out")
+    list(embed_shards([a, b], outputs, MeanColours()))
+    assert features_files([tmp_path / "out", tmp_path / "x.npz"]) == [*outputs, tmp_path / "x.npz"]
+    (tmp_path / "shards").mkdir()
+    with pytest.raises(InputError, match=r"shards: no \.parquet file in it"):
+        features_files([tmp_path / "shards"])
+    other = Origin("another", 4, "1" * 64, "other")
+    with pytest.raises(InputError, match="b.parquet: .*cannot be compared"):
+        read_given(outputs[1], "door", other)
 
 
 def test_thumbnails_that_are_none_are_refused(tmp_path):
