@@ -80,10 +80,9 @@ def is_trained(config: Config) -> bool:
     return stored.finished
 
 
-def train(config: Config, progress: bool = True, recorded: Config | None = None, wait: bool = False) -> Path:
+def train(config: Config, progress: bool = True, wait: bool = False) -> Path:
     """Train to the end, or go on from the checkpoint in the run's folder; returns the folder.
 
-    ``recorded`` is the config that is written there, where this one differs in where it runs (device, threads);
     ``wait``: for another process that is at work in the folder, instead of an error.
 
     Raises:
@@ -99,7 +98,7 @@ def train(config: Config, progress: bool = True, recorded: Config | None = None,
     )  # too few people is said before a folder is made
     build.image_cache(config, len(samples))  # and too little memory
     with locked(config.run_folder, wait) if distributed.rank() == 0 else nullcontext():
-        run = _begin(config, recorded or config, source, samples, held)
+        run = _begin(config, source, samples, held)
         if run is not None:
             _go_on(run, progress)
         distributed.wait_for_all()
@@ -143,7 +142,7 @@ class _Run:
         return Part(batch.images, self.labels[batch.indices], torch.from_numpy(self.samples.camids)[batch.indices])
 
 
-def _begin(config: Config, recorded: Config, source: Source, samples: Samples, held: Samples | None) -> _Run | None:
+def _begin(config: Config, source: Source, samples: Samples, held: Samples | None) -> _Run | None:
     """The run as it begins or goes on; None where it is finished."""
     folder = config.run_folder
     identities, labels = np.unique(samples.pids, return_inverse=True)
@@ -199,7 +198,7 @@ def _begin(config: Config, recorded: Config, source: Source, samples: Samples, h
             log.info(f"{folder}: going on after step {begun.step} of {begun.total_steps}")
         else:
             log.info(f"{folder}: {begun.device}, {begun.precision}; {begun.weights}")
-            write_atomically(folder / CONFIG_FILE, dump_resolved(recorded))
+            write_atomically(folder / CONFIG_FILE, dump_resolved(config))
         for note in filter(None, (build.few_pairs(config, sampler, labels), build.few_identities(config))):
             log.warning(f"{folder}: {note}")
         _cut_log(folder / LOG_FILE, begun.step)
