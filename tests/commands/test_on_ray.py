@@ -1,12 +1,11 @@
 """Work spread over a Ray cluster of two nodes on this machine, of which one is killed."""
 
 import os
-import shutil
 import sys
 import tempfile
 import threading
 import time
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +26,7 @@ from reid.errors import InputError
 from reid.evaluation.entries import Failure, Run
 from reid.evaluation.parts import Report, report_file
 from reid.evaluation.tasks import Task
+from reid.files import locked
 from reid.gallery.location import open_store
 from reid.networks.features_file import read_features_file
 
@@ -40,17 +40,17 @@ def cluster():
     pytest.importorskip("ray", reason="ray is not installed (pip install -e '.[dev]')")
     from ray.cluster_utils import Cluster
 
-    folder = tempfile.mkdtemp(prefix="ray")  # a short name: sockets lie in it
-    with pytest.MonkeyPatch.context() as patch:
+    short = tempfile.TemporaryDirectory(prefix="ray", ignore_cleanup_errors=True)  # sockets lie in it
+    with pytest.MonkeyPatch.context() as patch, short as folder:
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        patch.setenv("RAY_TMPDIR", folder)
         patch.setenv("PYTHONPATH", str(ROOT))
-        head = {**NODE, "include_dashboard": False, "node_ip_address": "127.0.0.2", "temp_dir": folder}
+        head = {**NODE, "include_dashboard": False, "node_ip_address": "127.0.0.2"}
         nodes = Cluster(initialize_head=True, head_node_args=head)
         try:
             yield nodes
         finally:
             nodes.shutdown()
-            shutil.rmtree(folder, ignore_errors=True)
 
 
 class Gate:
@@ -153,11 +153,16 @@ def test_a_grid_is_complete_and_equal_though_a_node_is_killed(cluster, market, t
     ask = ["cross-domain", "--benchmark", "small.yaml", *small, "model.width=0.0625", "optim.steps=2", "--output"]
     for step in (["--part", "1/2"], ["--part", "2/2"], ["--collect"]):
         assert main([*ask, "alone", "output=alone_runs", *step]) == 0
-    begun = [lambda seed=seed: any(Path("runs").glob(f"*seed{seed}*/config.yaml")) for seed in (0, 1)]
-    with a_node_killed_when(cluster, begun):
-        assert main([*ask, "spread", "--ray", cluster.address]) == 0
+    names = sorted(path.name for path in Path("alone_runs").iterdir())
+    logs = [Path("spread/logs") / f"{name}.log" for name in names]
+    waits = [lambda log=log: log.exists() and "waiting for it to end" in log.read_text() for log in logs]
+    with ExitStack() as held:
+        for name in names:
+            held.enter_context(locked(Path("runs") / name))
+        with a_node_killed_when(cluster, waits, held.close):
+            assert main([*ask, "spread", "--ray", cluster.address]) == 0
     assert "2 runs to train" in capsys.readouterr().out
-    assert len(list(Path("spread/logs").glob("*.log"))) == 2
+    assert len(names) == 2 and max(log.read_text().count("part ") for log in logs) > 1  # one was begun again
     alone, spread = (pd.read_csv(Path(folder) / "results.csv") for folder in ("alone", "spread"))
     assert len(spread) == 2
     other = ["run", "checkpoint"]  # a folder's name, and a digest of a file that tells how many seconds it took
