@@ -414,6 +414,14 @@ def test_bad_features(tmp_path, capsys):
     )
 
 
+def test_several_processes_of_what_is_one_are_refused(capsys, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    for command in (["cross-domain", "--cfgs", "market_bn.yaml", "--targets", "msmt17"], ["report", "runs"]):
+        fails(capsys, "$WORLD_SIZE=2: of several processes, as torchrun starts them, only train.py makes one", *command)
+    monkeypatch.setenv("RANK", "x")
+    fails(capsys, "$RANK: not a number: 'x'; torchrun sets it", "train", "--cfg", "sites_bn.yaml")
+
+
 def test_usage_errors_end_with_2(capsys):
     for arguments in (["train"], ["nothing"], ["score", "--query", "x"], []):
         with pytest.raises(SystemExit) as ended:

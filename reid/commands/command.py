@@ -21,13 +21,15 @@ from reid.errors import InputError
 
 @dataclass(frozen=True)
 class Command:
-    """One sub-command; ``tool`` is the file in tools/ that runs it alone."""
+    """One sub-command; ``tool`` is the file in tools/ that runs it alone, and ``several`` whether torchrun may start
+    several processes of it."""
 
     tool: str
     help: str
     example: str
     arguments: Callable[[argparse.ArgumentParser], None]
     run: Callable[[argparse.Namespace], None]
+    several: bool = False
 
     def fill(self, parser: argparse.ArgumentParser, prefix: str) -> None:
         """Give ``parser`` the command's words and options; ``prefix``: what stands before them on a command line."""
@@ -35,7 +37,7 @@ class Command:
         parser.epilog = f"example:\n  {prefix} {self.example}"
         parser.formatter_class = argparse.RawDescriptionHelpFormatter
         self.arguments(parser)
-        parser.set_defaults(run=self.run)
+        parser.set_defaults(run=self.run, several=self.several)
 
 
 def run_tool(command: Command) -> int:
@@ -58,7 +60,20 @@ def run(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> int
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     logging.getLogger("reid").setLevel(logging.INFO)
+    code = _outcome(parsed)
+    if code:
+        _leave_others(code)
+    return code
+
+
+def _outcome(parsed: argparse.Namespace) -> int:
+    """Do what was asked for; the exit code."""
     try:
+        if os.environ.get("WORLD_SIZE", "1") != "1" and not parsed.several:
+            raise InputError(
+                f"$WORLD_SIZE={os.environ['WORLD_SIZE']}: of several processes, as torchrun starts them, only train.py "
+                "makes one; start this command by python, without WORLD_SIZE"
+            )
         parsed.run(parsed)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -71,3 +86,13 @@ def run(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> int
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader (head, less) has seen enough
         return 141
     return 0
+
+
+def _leave_others(code: int) -> None:
+    """End a process that others still wait for, without tidying up: what it has begun with them breaks off when it
+    goes, and gloo would answer that with SIGABRT in place of the exit code."""
+    distributed = sys.modules.get("torch.distributed")  # not loaded for less
+    if distributed is not None and distributed.is_available() and distributed.is_initialized():
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,10 +46,20 @@ def evaluate(arguments: argparse.Namespace) -> None:
 
 
 def evaluate_run(config: Config, folder: Path, targets: Sequence[str]) -> None:
-    """Test the run of ``config`` that was trained into ``folder``, and print its figures."""
+    """Test the run of ``config`` that was trained into ``folder``, and print its figures. Of several processes that
+    trained it the first does, and the others extract features for it."""
+    from reid.engine.distributed import rank
     from reid.evaluation.subject import subject_of_run
+    from reid.networks.shared import SharedNetwork
 
-    _evaluate(subject_of_run(config, folder), targets, oracle=False)
+    subject = subject_of_run(config, folder)
+    network = SharedNetwork(subject.network, subject.testing.batch_size)
+    if rank() > 0:
+        subject.testing.placement.take_up()
+        network.serve()
+        return
+    _evaluate(replace(subject, network=network), targets, oracle=False)
+    network.release()
 
 
 def _evaluate(subject: Subject, targets: Sequence[str], oracle: bool) -> None:

@@ -1,8 +1,10 @@
 """The tables of a data set: names, identities and cameras of its images, a split each; several of them as one."""
 
+from __future__ import annotations
+
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -30,6 +32,10 @@ class Samples:
 
     def __len__(self) -> int:
         return len(self.names)
+
+    def part(self, rows: slice) -> Samples:
+        """The images of these rows."""
+        return replace(self, names=self.names[rows], pids=self.pids[rows], camids=self.camids[rows])
 
     @cached_property
     def paths(self) -> tuple[Path, ...]:

@@ -41,6 +41,8 @@ def check(config: Config) -> None:
     _naming(config, "losses", lambda: losses(config))
     if config.selection.patience is not None and config.selection.holdout == 0:
         config.fail("selection.patience", "needs selection.holdout above 0: without held-out people no epoch is better")
+    if config.optim.freeze and all(term.loss.input == ("features",) for term in losses(config)):
+        config.fail("optim.freeze", "leaves nothing to train: every loss reads features from before the neck; choose 0")
     for source in config.data.sources:
         _naming(config, "data.source", lambda source=source: load_card(source))  # type: ignore[misc]
     for target in config.targets:
@@ -48,6 +50,19 @@ def check(config: Config) -> None:
     _check_shapes(config)
     names, count = _pair_losses(config)
     _check_sampler(config, samplers.check_pairs, count, names)
+    _check_precision(config)
+    _check_freezing(config)
+
+
+def _check_precision(config: Config) -> None:
+    if (asked := config.precision) in ("tf32", "fp16") and device(config).type != "cuda":
+        config.fail("precision", f"{asked!r} is computed on CUDA alone; the choices here are auto, float32, bf16")
+
+
+def _check_freezing(config: Config) -> None:
+    terms = losses(config) if config.optim.freeze > 0 else []
+    if terms and all(term.loss.input == ("features",) and not list(term.loss.parameters()) for term in terms):
+        config.fail("optim.freeze", f"{config.optim.freeze:g}: no loss has anything to train behind the backbone")
 
 
 def parts_of_batch(config: Config) -> int:
@@ -63,6 +78,8 @@ def _check_sampler(config: Config, check: Callable[..., None], *more: object) ->
     except InputError as error:
         key, _, problem = str(error).partition(": ")
         config.fail(f"sampler.{key}", problem)
+    if config.sync_batchnorm and device(config).type != "cuda":
+        config.fail("sync_batchnorm", "true: is computed on CUDA alone; on a CPU the choice is false")
 
 
 def check_tested(config: Config) -> None:
@@ -175,6 +192,18 @@ def few_pairs(config: Config, sampler: samplers.Sampler, labels: np.ndarray) -> 
     return samplers.note_on_pairs(sampler.epoch(0), count, labels, config.sampler.name, names) if names else ""
 
 
+def shares(config: Config) -> str:
+    """What part of a batch each process computes at once, as a sentence; empty where that is all of it."""
+    sampling, count, each = config.sampler, parts_of_batch(config), config.sampler.accumulate
+    if count == 1:
+        return ""
+    among = " x ".join([f"{world_size()} processes"] * (world_size() > 1) + [f"{each} parts in turn"] * (each > 1))
+    if sampling.name == "random":
+        images = sampling.identities * sampling.images
+        return f"{among}, each {images // count} of {images} images"
+    return f"{among}, each {sampling.identities // count} of {sampling.identities} people x {sampling.images} images"
+
+
 def few_identities(config: Config) -> str:
     """How few people a loss of pairs finds in a part of a batch, as a sentence; empty where they are enough."""
     names, count = _pair_losses(config)
@@ -237,8 +266,7 @@ def placement(config: Config) -> Placement:
     precision: str = config.precision
     if precision == "auto":
         precision = "bf16" if has_bf16(on) else "fp16" if on.type == "cuda" else "float32"
-    if on.type != "cuda" and precision in ("tf32", "fp16"):
-        config.fail("precision", f"{precision!r} is computed on CUDA alone; the choices here are auto, float32, bf16")
+    _check_precision(config)
     dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision)
     return Placement(on, dtype, config.threads, named=config.device != "auto", tf32=precision == "tf32")
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from reid.data.samples import Samples, matchless
+from reid.engine.distributed import in_shares, of_first
 from reid.engine.extract import Extractor
 from reid.errors import InputError
 from reid.models import Embedder
@@ -45,16 +46,24 @@ def validate(network: Embedder, held: Samples, extractor: Extractor) -> Evaluati
     """Held-out images as gallery, the first of each identity and camera as queries; the network ends in training mode.
 
     By the cosine of the features after the neck, without mirror images: how a run is tested later does not decide what
-    is trained. Of the ``extractor`` transform, placement, batch size and workers count.
+    is trained. Of the ``extractor`` transform, placement, batch size and workers count. Several processes extract their
+    shares; the first ranks, and all get what it found.
     """
     _, firsts = np.unique(np.stack([held.pids, held.camids]), axis=1, return_index=True)
     queries = np.isin(np.arange(len(held)), firsts)
     network.eval()
     try:
         plain = replace(extractor, network=network.after_neck, flip=False)
-        features = plain.extract(held, progress=False)
+        features = in_shares(len(held), plain.batch_size, lambda rows: plain.extract(held.part(rows), progress=False))
     finally:
         network.train()
+    evaluation = of_first(None if features is None else _ranked(features, held, queries))
+    assert evaluation is not None
+    return evaluation
+
+
+def _ranked(features: np.ndarray, held: Samples, queries: np.ndarray) -> Evaluation:
+    """The rows that ``queries`` (N,) says among all ``features`` (N, D)."""
     origin = "held-out identities"
     gallery = Features(features, held.pids, held.camids, held.names, origin)
     query = Features(features[queries], held.pids[queries], held.camids[queries], origin=origin)

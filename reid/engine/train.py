@@ -199,6 +199,8 @@ def _begin(config: Config, source: Source, samples: Samples, held: Samples | Non
         else:
             log.info(f"{folder}: {begun.device}, {begun.precision}; {begun.weights}")
             write_atomically(folder / CONFIG_FILE, dump_resolved(config))
+        if shares := build.shares(config):
+            log.info(f"{folder}: {shares}")
         for note in filter(None, (build.few_pairs(config, sampler, labels), build.few_identities(config))):
             log.warning(f"{folder}: {note}")
         _cut_log(folder / LOG_FILE, begun.step)
@@ -215,7 +217,8 @@ def _go_on(run: _Run, progress: bool) -> None:
     agreed = distributed.Agreement()
     bar = track(name=run.folder.name, unit="step", total=total, done=step, shown=progress and first)
     lines = TrainLog(run.folder, state.objective.shown, run.samples.names, steps, state.placement.device, bar)
-    with bar, lines, CheckpointWriter(run.folder / FILE) as checkpoints, collected_signals() as got:
+    signals = collected_signals(alone=distributed.world_size() == 1)
+    with bar, lines, CheckpointWriter(run.folder / FILE) as checkpoints, signals as got:
         for loaded in _batches(run):
             work = [run.part(batch) for batch in loaded]
             if config.compile and step == run.begun.step:
@@ -231,7 +234,7 @@ def _go_on(run: _Run, progress: bool) -> None:
             if step % steps == 0 or step == total:
                 lines.write()
                 now = _end_epoch(run, now, -(-step // steps))
-            stopping = agreed(bool(got))
+            stopping = agreed(bool(got), last=now.finished)
             due = time.monotonic() - saved > SAVE_SECONDS and not checkpoints.busy
             if first and (stopping or now.finished or now.best_epoch != best or due):
                 lines.write()  # which sees that the loss is a number
@@ -239,6 +242,7 @@ def _go_on(run: _Run, progress: bool) -> None:
                 saved = time.monotonic()
             if stopping:
                 checkpoints.wait()
+                distributed.wait_for_all()  # torchrun ends the others when one has ended
                 raise Interrupted(got[0] if got else signal.SIGTERM, f"{run.folder / FILE} after step {step}")
             if now.stopped:
                 break

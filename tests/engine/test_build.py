@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import ROOT
+from runs import inputs_of
 from trees import manifest_tree
 
 from reid.config import load_config
@@ -47,6 +48,7 @@ from reid.models.backbone import GEM_EXPONENT, POOLINGS
         ("model.weights=none.pth", "command line: model.weights: .*none.pth"),
         ("data.source=market1502", "command line: data.source: .*market1502.* market1501"),
         ("targets=[market1502]", "command line: targets: .*market1502"),
+        ("sync_batchnorm=true", "command line: sync_batchnorm: true: is computed on CUDA alone"),
         ("device=cuda:99", "command line: device: 'cuda:99': this machine has"),
     ],
 )
@@ -78,6 +80,14 @@ def test_maps_or_batches_too_small_for_a_norm(tiny):
         (
             ["sampler.accumulate=4", "sampler.name=random"],
             "command line: sampler.accumulate: a batch of 6 images does not make 4",
+        ),
+        (
+            ["sampler.accumulate=2", "sampler.identities=7"],
+            "a batch of 7 identities does not make 2 equal parts .*; choose 6 or 8 identities, or other parts",
+        ),
+        (
+            ["optim.freeze=1", "losses.identity.weight=0"],
+            "command line: optim.freeze: leaves nothing to train: every loss reads features from before the neck",
         ),
         (
             ["sampler.accumulate=3"],
@@ -112,6 +122,18 @@ def test_few_identities_in_a_part_are_said(tiny):
         ["sampler.accumulate=2", "sampler.identities=16"],
     ):
         assert said(*enough) == ""
+
+
+@pytest.mark.parametrize(
+    ("overrides", "sentence"),
+    [
+        ([], ""),
+        (["sampler.accumulate=2"], "2 parts in turn, each 6 of 12 people x 2 images"),
+        (["sampler.accumulate=3", "sampler.name=random"], "3 parts in turn, each 8 of 24 images"),
+    ],
+)
+def test_what_is_computed_at_once_is_said(tiny, overrides, sentence):
+    assert build.shares(load_config("market_bn.yaml", [*tiny, "sampler.identities=12", *overrides])) == sentence
 
 
 @pytest.fixture
@@ -216,9 +238,9 @@ def test_standardising_is_part_of_the_test_transform(tiny):
     import numpy as np
 
     image = np.random.default_rng(0).integers(0, 99, (32, 16, 3), dtype=np.uint8)
-    out = build.test_transform(load_config("market_bn.yaml", [*tiny, "transforms.standardise=true"]))(image, ())
-    assert abs(out.mean()) < 1e-4
-    assert abs(build.test_transform(load_config("market_bn.yaml", tiny))(image, ()).mean()) > 0.1
+    standardised = build.test_transform(load_config("market_bn.yaml", [*tiny, "transforms.standardise=true"]))
+    assert abs(inputs_of(standardised, [image]).mean()) < 1e-4
+    assert abs(inputs_of(build.test_transform(load_config("market_bn.yaml", tiny)), [image]).mean()) > 0.1
 
 
 def test_a_folder_of_images_says_what_it_passes_over_and_refuses_names_that_cannot_be_kept(tiny, tmp_path, caplog):
