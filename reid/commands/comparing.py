@@ -80,6 +80,7 @@ def cross_domain_arguments(parser: argparse.ArgumentParser) -> None:
         "--part", type=part, metavar="I/N", help="train and test every N-th run's folder from the I-th on; no tables"
     )
     how.add_argument("--collect", action="store_true", help="write the tables of what is there")
+    how.add_argument("--ray", metavar="ADDRESS", help="runs on a Ray cluster (host:port, auto, local), a task each")
     add_protocol(parser)
     add_overrides(parser)
 
@@ -96,10 +97,12 @@ def cross_domain(arguments: argparse.Namespace) -> None:
         raise InputError(
             f"{'--models' if arguments.models else '--cfgs'} needs --targets NAME ...: the data sets to test on"
         )
+    if arguments.ray and arguments.jobs > 1:
+        raise InputError(f"--jobs {arguments.jobs}: on a Ray cluster as many run at once as there is room for")
     if arguments.models:
         if arguments.jobs > 1:
             raise InputError(f"--jobs {arguments.jobs}: the networks of --models are tested one after the other")
-        for option in ("list", "part", "collect"):
+        for option in ("list", "part", "collect", "ray"):
             if getattr(arguments, option):
                 raise InputError(f"--{option} goes with --benchmark or --cfgs; --models tests one after the other")
         output = arguments.output or Path("runs/networks")
@@ -121,7 +124,7 @@ def cross_domain(arguments: argparse.Namespace) -> None:
         elif arguments.part:
             _do_part(grid, arguments.part, arguments.jobs)
         else:
-            _complete(grid, arguments.jobs, arguments.collect)
+            _complete(grid, arguments.jobs, arguments.collect, arguments.ray)
 
 
 def _of_benchmark(name: str, overrides: Sequence[str], output: Path | None, part: tuple[int, int] | None) -> Grid:
@@ -249,8 +252,9 @@ def _do_part(grid: Grid, share: tuple[int, int], jobs: int) -> None:
     raise_failures(failures, _count(failures, entries))
 
 
-def _complete(grid: Grid, jobs: int, collect_alone: bool) -> None:
-    """Do what is missing, unless told not to; then write the tables."""
+def _complete(grid: Grid, jobs: int, collect_alone: bool, ray: str | None) -> None:
+    """Do what is missing, here or on a Ray cluster, unless told not to; then write the tables."""
+    from reid.commands.on_ray import work_on
     from reid.evaluation.parts import lacking_of
     from reid.evaluation.scheduler import work
     from reid.evaluation.tasks import tasks_of
@@ -261,18 +265,25 @@ def _complete(grid: Grid, jobs: int, collect_alone: bool) -> None:
         else:
             tasks = tasks_of(grid.entries)
             _announce(grid.title, tasks, grid.entries, jobs)
-            failures = work(tasks, jobs, _command_for(grid), grid.output)
+            if ray and tasks:
+                failures = work_on(ray, tasks, _words_for(grid), grid.output)
+            else:
+                failures = work(tasks, jobs, _command_for(grid), grid.output)
         grid.collect(failures)
     raise_failures(failures, _count(failures, grid.entries), INCOMPLETE if collect_alone else FAILED)
 
 
 def _command_for(grid: Grid) -> Callable[[Task], list[str]]:
     """The command by which another process does a task; -P: nothing is imported from the working directory."""
+    words = _words_for(grid)
+    return lambda task: [sys.executable, "-P", "-m", "reid.cli", *words(task)]
+
+
+def _words_for(grid: Grid) -> Callable[[Task], list[str]]:
     from reid.evaluation.tasks import folders_of
 
     folders = len(folders_of(grid.entries))
-    command = [sys.executable, "-P", "-m", "reid.cli", "cross-domain", *grid.words]
-    return lambda task: [*command, "--part", f"{task.number}/{folders}"]
+    return lambda task: ["cross-domain", *grid.words, "--part", f"{task.number}/{folders}"]
 
 
 def _count(failures: Sequence[Failure], runs: Sequence[Entry]) -> str:

@@ -147,7 +147,7 @@ def embed_to_file(items: Sequence[Item], network: Network, output: Path, progres
             left_out = tuple(line for part in parts for line in part.left_out)
             if len(rows):
                 features = np.concatenate([part.features for part in parts])
-                _file([items[row] for row in rows.tolist()], features, network, key, left_out).save(output)
+                features_file([items[row] for row in rows.tolist()], features, network, key, left_out).save(output)
             shutil.rmtree(folder)
         finally:
             if not list(folder.glob("*.npz")):
@@ -159,7 +159,9 @@ def embed_to_file(items: Sequence[Item], network: Network, output: Path, progres
 
 
 @dataclass(frozen=True)
-class _Part:
+class Part:
+    """Of some images the places (N,) of those that have a feature, the features (N, D), and a line for each other."""
+
     rows: np.ndarray
     features: np.ndarray
     left_out: list[str]
@@ -170,16 +172,16 @@ class _Part:
         write_atomically(path, content.getvalue())
 
 
-def _load_part(path: Path) -> _Part | None:
+def _load_part(path: Path) -> Part | None:
     """None where it is not there, or was damaged."""
     try:
         arrays = read_arrays(path)
-        return _Part(arrays["rows"], arrays["features"], [str(line) for line in arrays["left_out"]])
+        return Part(arrays["rows"], arrays["features"], [str(line) for line in arrays["left_out"]])
     except (InputError, KeyError):
         return None
 
 
-def _parts(items: Sequence[Item], network: Network, folder: Path, progress: bool) -> tuple[list[_Part], int]:
+def _parts(items: Sequence[Item], network: Network, folder: Path, progress: bool) -> tuple[list[Part], int]:
     lows = range(0, len(items), PART)
     stored = {low: part for low in lows if (part := _load_part(folder / f"{low:09d}.npz")) is not None}
     done = sum(min(PART, len(items) - low) for low in stored)
@@ -194,32 +196,33 @@ def _parts(items: Sequence[Item], network: Network, folder: Path, progress: bool
             for low in missing
             for start in range(low, min(low + PART, len(items)), AT_ONCE)
         ]
-        part = _Part(np.empty(0, np.int64), np.empty((0, width), np.float32), [])
+        part = Part(np.empty(0, np.int64), np.empty((0, width), np.float32), [])
         for (start, end), crops in zip(spans, reader.read(spans), strict=True):
-            part = _joined(part, _embedded(items, start, crops, network))
+            part = _joined(part, embed_part(items, start, crops, network))
             bar.update(end - start)
             low = start - start % PART
             if end == min(low + PART, len(items)):
                 part.save(folder / f"{low:09d}.npz")
                 stored[low] = part
-                part = _Part(np.empty(0, np.int64), np.empty((0, width), np.float32), [])
+                part = Part(np.empty(0, np.int64), np.empty((0, width), np.float32), [])
     return [stored[low] for low in lows], done
 
 
-def _joined(a: _Part, b: _Part) -> _Part:
+def _joined(a: Part, b: Part) -> Part:
     rows, features = np.concatenate([a.rows, b.rows]), np.concatenate([a.features, b.features])
-    return _Part(rows, features, a.left_out + b.left_out)
+    return Part(rows, features, a.left_out + b.left_out)
 
 
-def _embedded(items: Sequence[Item], start: int, crops: Sequence[np.ndarray | InputError], network: Network) -> _Part:
+def embed_part(items: Sequence[Item], start: int, crops: Sequence[np.ndarray | InputError], network: Network) -> Part:
+    """Embed the crops of the items from ``start`` on, or say why one has no feature."""
     rows = np.array([start + place for place, crop in enumerate(crops) if not isinstance(crop, InputError)], np.int64)
     left_out = [str(crop) for crop in crops if isinstance(crop, InputError)]
     if not len(rows):
-        return _Part(rows, np.empty((0, network.origin.width), np.float32), left_out)
+        return Part(rows, np.empty((0, network.origin.width), np.float32), left_out)
     features = network.embed([crop for crop in crops if not isinstance(crop, InputError)])
     good = usable(features)
     left_out += [nothing_in(items[row].entry) for row in rows[~good].tolist()]
-    return _Part(rows[good], features[good].astype(np.float32), left_out)
+    return Part(rows[good], features[good].astype(np.float32), left_out)
 
 
 class _Reader:
@@ -275,9 +278,15 @@ def _key(items: Sequence[Item], network: Network) -> str:
     return digest.hexdigest()
 
 
-def _file(
-    items: Sequence[Item], features: np.ndarray, network: Network, key: str, left_out: tuple[str, ...]
+def features_file(
+    items: Sequence[Item],
+    features: np.ndarray,
+    network: Network,
+    key: str,
+    left_out: tuple[str, ...],
+    thumbnails: tuple[bytes, ...] | None = None,
 ) -> FeaturesFile:
+    """The record of items and their features (N, D)."""
     entries = [item.entry for item in items]
     identities, cameras = tuple(entry.identity or "" for entry in entries), tuple(entry.camera for entry in entries)
     people, places = _numbers(identities), _numbers(cameras)
@@ -296,7 +305,7 @@ def _file(
     )
     boxes = np.array([entry.box or WHOLE for entry in entries], np.int64)
     times = np.array([np.nan if entry.time is None else entry.time for entry in entries], np.float64)
-    return FeaturesFile(record, boxes, identities, cameras, times, network.origin, key, left_out)
+    return FeaturesFile(record, boxes, identities, cameras, times, network.origin, key, left_out, thumbnails)
 
 
 def _numbers(names: Sequence[str]) -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""Putting images into a gallery whose features were made before and lie in a file."""
+"""Putting images into a gallery whose features were made before and lie in files."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from reid.errors import InputError
 from reid.gallery.entries import Entry, Store
 from reid.gallery.ingest import AT_ONCE, Added, There, read_crop, told_fields
 from reid.gallery.thumbnails import thumbnail
-from reid.networks.features_file import WHOLE, FeaturesFile
+from reid.networks import Origin
+from reid.networks.features_file import WHOLE, FeaturesFile, read_features_file
 from reid.progress import track
+from reid.retrieval.unit import usable
 
 
 def features_entries(file: FeaturesFile, camera: str | None, where: str) -> list[Entry]:
@@ -40,10 +42,55 @@ def features_entries(file: FeaturesFile, camera: str | None, where: str) -> list
     return entries
 
 
-def add_features(store: Store, entries: Sequence[Entry], features: np.ndarray, progress: bool = True) -> Added:
-    """As :func:`add_images`, with features (N, D) that were made before; the images are read for their thumbnails."""
-    there = There(store, told_fields(entries))
-    new = [row for row, entry in enumerate(entries) if there.is_new(entry)]
+def features_files(paths: Sequence[Path]) -> list[Path]:
+    """The files that paths name; a folder stands for the Parquet files in it, by name.
+
+    Raises:
+        InputError: a folder without one.
+    """
+    files: list[Path] = []
+    for path in paths:
+        inside = sorted(path.glob("[!.]*.parquet")) if path.is_dir() else [path]
+        if not inside:
+            raise InputError(f"{path}: no .parquet file in it")
+        files += inside
+    return files
+
+
+def read_given(path: Path, camera: str | None, model: Origin | None) -> tuple[FeaturesFile, Origin, list[Entry]]:
+    """A features file whose rows can all go into a gallery, what made it, and its entries.
+
+    Raises:
+        InputError: as :func:`features_entries`; it is of another network than ``model``, or a feature is all zeros.
+    """
+    file = read_features_file(path)
+    entries = features_entries(file, camera, str(path))
+    assert file.origin is not None  # else features_entries refuses
+    if model is not None:
+        model.check(file.origin, str(path))
+    good = usable(file.features.features)
+    if not good.all():
+        first = entries[good.argmin()].source
+        raise InputError(f"{path}: {(~good).sum():,} features are all zeros, as that of {first}")
+    return file, file.origin, entries
+
+
+def add_features(
+    store: Store,
+    entries: Sequence[Entry],
+    features: np.ndarray,
+    thumbnails: Sequence[bytes] | None = None,
+    there: There | None = None,
+    progress: bool = True,
+) -> Added:
+    """As :func:`add_images`, with features (N, D) that were made before.
+
+    Args:
+        thumbnails: N JPEGs; None: they are made, for which the images are read.
+        there: what the store holds, for several calls; its differences are theirs together.
+    """
+    there, fields = there or There(store), told_fields(entries)
+    new = [row for row, entry in enumerate(entries) if there.is_new(entry, fields)]
     ids: list[int] = []
     problems: list[str] = []
     with track(name="images", unit="image", total=len(new), shown=progress) as bar:
@@ -51,7 +98,7 @@ def add_features(store: Store, entries: Sequence[Entry], features: np.ndarray, p
             rows, pictures = [], []
             for row in new[low : low + AT_ONCE]:
                 try:
-                    pictures.append(thumbnail(read_crop(entries[row])))
+                    pictures.append(thumbnail(read_crop(entries[row])) if thumbnails is None else thumbnails[row])
                     rows.append(row)
                 except InputError as error:
                     problems.append(str(error))

@@ -89,12 +89,16 @@ def _csv_entry(row: dict[str, str | None], where: str, folder: Path, needed: Seq
     moment = row.get("time")
     time = seconds(moment, f"{where}: time") if moment else None
     source = os.path.realpath(folder / path)  # unlike Path.resolve, no error where links go round
-    identity, camera = (_written(row.get(name) or "", where, name) for name in ("identity", "camera"))
+    identity, camera = (written_name(row.get(name) or "", where, name) for name in ("identity", "camera"))
     return Entry(source=source, camera=camera, identity=identity or None, time=time, box=box)
 
 
-def _written(name: str, where: str, column: str) -> str:
-    """A name as it stands there, but 1 for 1.0, as pandas writes whole numbers beside a missing one."""
+def written_name(name: str, where: str, column: str) -> str:
+    """A name as it stands there, but 1 for 1.0, as pandas writes whole numbers beside a missing one.
+
+    Raises:
+        InputError: beginning with ``where``, for a word that stands for a missing value.
+    """
     name = name.strip(" \t")
     refuse_missing(name, where, column)
     number = whole(name) if DECIMAL.fullmatch(name) else None
@@ -259,8 +263,8 @@ def add_images(store: Store, entries: Sequence[Entry], model: Network, progress:
     An image is known by its source and box; one that is there already is passed over, and what is given for it now and
     is not what is stored is told. A field that no entry has, such as the person of a folder's images, says nothing.
     """
-    there = There(store, told_fields(entries))
-    new = [entry for entry in entries if there.is_new(entry)]
+    there, fields = There(store), told_fields(entries)
+    new = [entry for entry in entries if there.is_new(entry, fields)]
     ids: list[int] = []
     problems: list[str] = []
     for some in embed_entries(new, model, problems, progress):
@@ -271,12 +275,12 @@ def add_images(store: Store, entries: Sequence[Entry], model: Network, progress:
 def add_fragments(store: Store, fragments: Iterable[Fragment]) -> Added:
     """Put fragments of tracks in as they end, a commit each; one that is there already is passed over as an image is,
     one without a feature is left out."""
-    there = There(store, ("camera", "time"))  # nobody has said who it is
+    there = There(store)
     ids: list[int] = []
     problems: list[str] = []
     passed = 0
     for entry, feature, image in fragments:
-        if not there.is_new(entry):
+        if not there.is_new(entry, ("camera", "time")):  # nobody has said who it is
             passed += 1
         elif usable(feature[None])[0]:
             ids += store.add([entry], feature[None], [image])
@@ -291,23 +295,21 @@ def told_fields(entries: Sequence[Entry]) -> list[str]:
 
 
 class There:
-    """The images that a gallery holds, by source, frame and box, and how what is given for them now differs in
-    ``fields``."""
+    """The images that a gallery holds, by source, frame and box, and how what is given for them now differs."""
 
-    def __init__(self, store: Store, fields: Sequence[str]) -> None:
+    def __init__(self, store: Store) -> None:
         self._by_place = {_place(entry): entry for entry in store.find()}
-        self._fields = fields
         self.differences: list[str] = []
 
-    def is_new(self, entry: Entry) -> bool:
-        """Whether it is not there; from now on it is."""
+    def is_new(self, entry: Entry, fields: Sequence[str]) -> bool:
+        """Whether it is not there; from now on it is. If it is, the ``fields`` are compared."""
         place = _place(entry)
         if place not in self._by_place:
             self._by_place[place] = entry
             return True
         stored = self._by_place[place]
         number = f"entry {stored.id}" if stored.id else "given twice"
-        for name in self._fields:
+        for name in fields:
             old, given = getattr(stored, name), getattr(entry, name)
             if old != given:
                 what = f"{name}: {_told(old)} is stored, {_told(given)} was given"

@@ -24,6 +24,7 @@ from reid.retrieval.features import Features, load_features, read_arrays
 SUFFIXES = (".npz", ".parquet")
 WHOLE = (-1, -1, -1, -1)  # in place of a box: all of the image
 BOX = ("left", "top", "right", "bottom")
+JPEG = b"\xff\xd8\xff"  # how one begins
 KEY = b"reid"  # of the Parquet file's metadata
 ABOUT = ("boxes", "identities", "cameras", "times", "about")  # arrays beside those that every features file has
 
@@ -41,6 +42,7 @@ class FeaturesFile:
         origin: of the network; None where the file does not tell.
         key: what the rows were made from: two files of one key are the same.
         left_out: a line for each image without a row: it cannot be read, or has no feature.
+        thumbnails: N JPEGs, in Parquet alone: of images that lie in shards, where no path leads to them.
     """
 
     features: Features
@@ -51,6 +53,7 @@ class FeaturesFile:
     origin: Origin | None
     key: str = ""
     left_out: tuple[str, ...] = ()
+    thumbnails: tuple[bytes, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.features)
@@ -101,6 +104,8 @@ class FeaturesFile:
             "time": pa.array(self.times, pa.float64(), mask=np.isnan(self.times)),
             "network": pa.DictionaryArray.from_arrays(np.zeros(rows, np.int32), [digest]),
         }
+        if self.thumbnails is not None:
+            columns["thumbnail"] = pa.array(self.thumbnails, pa.binary())
         table = pa.table(columns).replace_schema_metadata({KEY: self._about().encode()})
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -193,12 +198,13 @@ def _read_parquet(path: Path) -> FeaturesFile:
             for n in ("path", "identity", "camera")
         )
         about = ((table.schema.metadata or {}).get(KEY) or b"").decode()
+        thumbnails = tuple(table.column("thumbnail").to_pylist()) if "thumbnail" in table.column_names else None
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
     except (OSError, pa.ArrowException, AttributeError, ValueError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot be read as Parquet of reid embed: {error}") from None
     features = Features(np.asarray(rows), np.asarray(pids), np.asarray(camids), paths, str(path))
-    return _checked(path, features, np.asarray(boxes), identities, cameras, np.asarray(times), about)
+    return _checked(path, features, np.asarray(boxes), identities, cameras, np.asarray(times), about, thumbnails)
 
 
 def _checked(
@@ -209,6 +215,7 @@ def _checked(
     cameras: Sequence[str],
     times: np.ndarray,
     text: str,
+    thumbnails: tuple[bytes, ...] | None = None,
 ) -> FeaturesFile:
     about, count = _about(text, path), len(features)
     if boxes.shape != (count, 4) or boxes.dtype != np.int64:
@@ -226,6 +233,8 @@ def _checked(
         raise InputError(
             f"{path}: features of width {features.features.shape[1]}, but its network's is {about.origin.width}"
         )
+    if thumbnails is not None and not all(isinstance(one, bytes) and one.startswith(JPEG) for one in thumbnails):
+        raise InputError(f"{path}: thumbnail: expected a JPEG in every row")
     return FeaturesFile(
-        features, boxes, tuple(identities), tuple(cameras), times, about.origin, about.key, about.left_out
+        features, boxes, tuple(identities), tuple(cameras), times, about.origin, about.key, about.left_out, thumbnails
     )

@@ -40,7 +40,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
     what.add_argument("--data", metavar="NAME", help="a --split of a data set: a card, or a folder of identities")
     what.add_argument("--video", type=Path, metavar="FILE", help="people in a video, one entry a fragment of a track")
-    what.add_argument("--features", type=Path, metavar="FILE", help="images whose features embed.py wrote")
+    what.add_argument(
+        "--features",
+        nargs="+",
+        type=Path,
+        metavar="FILE",
+        help="images whose features embed.py wrote; a folder stands for the .parquet files in it",
+    )
     parser.add_argument(
         "--camera",
         metavar="NAME",
@@ -92,24 +98,21 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _add_features(arguments: argparse.Namespace) -> None:
-    from reid.gallery.given_features import add_features, features_entries
+    from reid.gallery.given_features import add_features, features_files, read_given
+    from reid.gallery.ingest import Added, There
     from reid.gallery.location import open_store
-    from reid.networks.features_file import read_features_file
-    from reid.retrieval.unit import usable
 
-    where = str(arguments.features)
-    file = read_features_file(arguments.features)
-    entries = features_entries(file, arguments.camera, where)
-    assert file.origin is not None  # else features_entries refuses
-    if model := origin_of(arguments):
-        model.check(file.origin, where)
-    good = usable(file.features.features)
-    if not good.all():
-        raise InputError(
-            f"{where}: {(~good).sum():,} features are all zeros, as that of {entries[good.argmin()].source}"
-        )
-    with open_store(arguments.store, file.origin, write=True, create=True) as store:
-        _report(store, add_features(store, entries, file.features.features), "images")
+    model = origin_of(arguments)
+    files = features_files(arguments.features)
+    file, origin, entries = read_given(files[0], arguments.camera, model)
+    with open_store(arguments.store, origin, write=True, create=True) as store:
+        there, parts = There(store), []
+        for path in files:
+            if path != files[0]:
+                file, _, entries = read_given(path, arguments.camera, origin)
+            parts.append(add_features(store, entries, file.features.features, file.thumbnails, there))
+        ids, problems = ([one for part in parts for one in getattr(part, name)] for name in ("ids", "problems"))
+        _report(store, Added(ids, sum(part.known for part in parts), problems, there.differences), "images")
 
 
 def _check(arguments: argparse.Namespace) -> None:
