@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import ROOT
+from runs import inputs_of
 from trees import manifest_tree
 
 from reid.config import load_config
@@ -216,9 +217,9 @@ def test_standardising_is_part_of_the_test_transform(tiny):
     import numpy as np
 
     image = np.random.default_rng(0).integers(0, 99, (32, 16, 3), dtype=np.uint8)
-    out = build.test_transform(load_config("market_bn.yaml", [*tiny, "transforms.standardise=true"]))(image, ())
-    assert abs(out.mean()) < 1e-4
-    assert abs(build.test_transform(load_config("market_bn.yaml", tiny))(image, ()).mean()) > 0.1
+    standardised = build.test_transform(load_config("market_bn.yaml", [*tiny, "transforms.standardise=true"]))
+    assert abs(inputs_of(standardised, [image]).mean()) < 1e-4
+    assert abs(inputs_of(build.test_transform(load_config("market_bn.yaml", tiny)), [image]).mean()) > 0.1
 
 
 def test_a_folder_of_images_says_what_it_passes_over_and_refuses_names_that_cannot_be_kept(tiny, tmp_path, caplog):
