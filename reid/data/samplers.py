@@ -213,8 +213,10 @@ def check_batches(name: str, identities: int, images: int, sources: int, count: 
         identities_of_each(identities, sources)
     whole, what = (identities * images, "images") if name == "random" else (identities, "identities")
     if whole % count:
+        near = " or ".join(str(count * number) for number in (whole // count, whole // count + 1) if number)
         raise InputError(
-            f"accumulate: a batch of {whole} {what} does not make {count} equal parts (so many for each process)"
+            f"accumulate: a batch of {whole} {what} does not make {count} equal parts (so many for each process); "
+            f"choose {near} {what}, or other parts"
         )
 
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from reid.engine.distributed import gathered
 from reid.errors import InputError
 from reid.losses import LOSSES
-from reid.losses.triplet import hardest_pairs, log_means
+from reid.losses.pairs import hardest_pairs, log_means
 from reid.models.backbone import TrainOutput
 
 OURS = {"weight", "gather"}  # keys of every loss; the others are arguments of its constructor

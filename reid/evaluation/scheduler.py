@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import subprocess
 import time
 from collections import deque
@@ -53,8 +54,9 @@ class _Worker:
         if code in FAILED:
             with self.log.open("rb") as file:
                 file.seek(self.begins)
-                lines = file.read().decode(errors="replace").strip().splitlines() or ["it said nothing"]
-            return (of_all(self.task, f"{lines[-1].removeprefix('error: ')} ({self.log})", bug=code == 1),)
+                said = file.read().decode(errors="replace").strip()
+            problem = re.split(r"^error: ", said, flags=re.MULTILINE)[-1] if code == 2 else said
+            return (of_all(self.task, f"{problem or 'it said nothing'} ({self.log})", bug=code == 1),)
         problem = f"a process was ended (exit code {code}); out of memory? Try fewer --jobs ({self.log})"
         return (of_all(self.task, problem),)
 
@@ -91,7 +93,7 @@ def work(
                     if waiting and place not in workers:
                         task = _next(waiting)
                         workers[place] = _start(task, command(task), output, _environment(task, place, jobs))
-                time.sleep(0.1)
+                time.sleep(0.2)
                 if received:
                     raise Interrupted(received[0], "the grid's finished runs and the checkpoints of those in progress")
                 for place, worker in list(workers.items()):

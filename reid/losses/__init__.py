@@ -7,8 +7,7 @@ autocast, and none waits for the device."""
 from torch import nn
 
 from reid.losses.identity import ArcFaceLoss, CentreLoss, CosFaceLoss, IdentityLoss
-from reid.losses.pairs import CircleLoss, SupervisedContrastiveLoss
-from reid.losses.triplet import TripletLoss, WeightedTripletLoss
+from reid.losses.pairs import CircleLoss, SupervisedContrastiveLoss, TripletLoss, WeightedTripletLoss
 
 LOSSES: dict[str, type[nn.Module]] = {
     "identity": IdentityLoss,

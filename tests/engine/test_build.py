@@ -14,14 +14,14 @@ from runs import inputs_of
 from trees import manifest_tree
 
 from reid.config import load_config
+from reid.data.samples import hold_out
 from reid.data.unlabelled import images_of
 from reid.engine import build
-from reid.engine.build import load_network
 from reid.engine.extract import exact_float32
-from reid.engine.selection import hold_out
 from reid.engine.train import train
 from reid.errors import InputError
 from reid.models.backbone import GEM_EXPONENT, POOLINGS
+from reid.networks.trained import load_network
 
 
 @pytest.mark.parametrize(
@@ -48,6 +48,7 @@ from reid.models.backbone import GEM_EXPONENT, POOLINGS
         ("model.weights=none.pth", "command line: model.weights: .*none.pth"),
         ("data.source=market1502", "command line: data.source: .*market1502.* market1501"),
         ("targets=[market1502]", "command line: targets: .*market1502"),
+        ("sync_batchnorm=true", "command line: sync_batchnorm: true: is computed on CUDA alone"),
         ("device=cuda:99", "command line: device: 'cuda:99': this machine has"),
     ],
 )
@@ -79,6 +80,14 @@ def test_maps_or_batches_too_small_for_a_norm(tiny):
         (
             ["sampler.accumulate=4", "sampler.name=random"],
             "command line: sampler.accumulate: a batch of 6 images does not make 4",
+        ),
+        (
+            ["sampler.accumulate=2", "sampler.identities=7"],
+            "a batch of 7 identities does not make 2 equal parts .*; choose 6 or 8 identities, or other parts",
+        ),
+        (
+            ["optim.freeze=1", "losses.identity.weight=0"],
+            "command line: optim.freeze: leaves nothing to train: every loss reads features from before the neck",
         ),
         (
             ["sampler.accumulate=3"],
@@ -113,6 +122,18 @@ def test_few_identities_in_a_part_are_said(tiny):
         ["sampler.accumulate=2", "sampler.identities=16"],
     ):
         assert said(*enough) == ""
+
+
+@pytest.mark.parametrize(
+    ("overrides", "sentence"),
+    [
+        ([], ""),
+        (["sampler.accumulate=2"], "2 parts in turn, each 6 of 12 people x 2 images"),
+        (["sampler.accumulate=3", "sampler.name=random"], "3 parts in turn, each 8 of 24 images"),
+    ],
+)
+def test_what_is_computed_at_once_is_said(tiny, overrides, sentence):
+    assert build.shares(load_config("market_bn.yaml", [*tiny, "sampler.identities=12", *overrides])) == sentence
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ from runs import features_of, inputs_of
 from reid.config import load_resolved
 from reid.data.images import read_image
 from reid.engine import build
-from reid.engine.build import load_network
 from reid.errors import InputError
+from reid.networks.trained import load_network
 
 
 def test_features_are_the_network_of_each_image_alone(trained):

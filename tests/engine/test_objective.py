@@ -8,7 +8,7 @@ from reid.config import load_config
 from reid.engine.objective import Objective, make_losses
 from reid.errors import InputError
 from reid.losses import LOSSES
-from reid.losses.triplet import hardest_pairs
+from reid.losses.pairs import hardest_pairs
 from reid.models import TrainOutput
 
 PARAMETERS: dict[str, dict[str, bool | float | None]] = {

@@ -227,6 +227,27 @@ def test_a_process_that_is_ended_is_said(grid, number, code):
     assert ("stopped by SIGTERM; saved" in log) == (number == signal.SIGTERM)
 
 
+@pytest.mark.parametrize(
+    ("code", "said", "problem"),
+    [
+        (2, "reading\nerror: no such thing;\nchoose another", "no such thing;\nchoose another (out/logs/"),
+        (1, "Traceback ...\nKeyError: 3", "Traceback ...\nKeyError: 3 (out/logs/"),
+        (2, "", "it said nothing (out/logs/"),
+    ],
+)
+def test_what_a_process_said_that_had_no_report_is_told(grid, code, said, problem):
+    path, overrides = grid
+    tasks = tasks_of(runs_of(load_benchmark(str(path))[1], overrides))[:1]
+    Path("out/logs").mkdir(parents=True)
+    Path("out/logs", f"{tasks[0].name}.log").write_text("error: of an earlier time\n")
+    Report(1.0, (Failure(tasks[0].folder, "BN", None, "of an earlier time"),)).write(
+        Path("out/logs", f"{tasks[0].name}.json")
+    )
+    command = [sys.executable, "-c", f"print({said!r}); raise SystemExit({code})"]
+    (failure,) = work(tasks, 1, lambda task: command, Path("out"), progress=False)
+    assert failure.problem.startswith(problem) and failure.bug == (code == 1)
+
+
 def begun() -> list[Path]:
     """Logs of runs that are some steps old."""
     return [path for path in Path("runs").glob("*/log.jsonl") if path.stat().st_size > 1000]

@@ -121,7 +121,7 @@ def test_a_slurm_array_stops_with_a_checkpoint_and_goes_on(grid, cluster, tmp_pa
     asked = dict(re.findall(r"^#SBATCH --([a-z-]+)=?(\S*)$", SCRIPT.read_text(), re.MULTILINE))
     assert asked["signal"] == "B:TERM@120" and "requeue" in asked and re.fullmatch(r"1-\d+", asked["array"])
     (tmp_path / "tools").symlink_to(ROOT / "tools")  # as from the checkout
-    command = ["sbatch", str(SCRIPT), *grid, "optim.steps=300"]
+    command = ["sbatch", str(SCRIPT), *grid, "optim.steps=200"]
     with Path("first.log").open("wb") as log:
         task = subprocess.Popen(command, stdout=log, stderr=log)
     while not [path for path in Path("runs").glob("*/log.jsonl") if path.stat().st_size > 1000]:
@@ -132,11 +132,11 @@ def test_a_slurm_array_stops_with_a_checkpoint_and_goes_on(grid, cluster, tmp_pa
     assert told[0] == 143 and "stopped by SIGTERM; saved" in told[1], told
     [checkpoint] = Path("runs").glob(f"*/{FILE}")
     stopped = read_progress(checkpoint)
-    assert 0 < stopped.step < 300 and checkpoint.parent.name.startswith("market_ibn_b")
+    assert 0 < stopped.step < 200 and checkpoint.parent.name.startswith("market_ibn_b")
     assert (cluster / "told").read_text() == "requeue 7_2\n"
 
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert f"going on after step {stopped.step} of 300" in done.stderr and read_progress(checkpoint).finished
+    assert f"going on after step {stopped.step} of 200" in done.stderr and read_progress(checkpoint).finished
     assert json.loads((checkpoint.parent / "results.json").read_text())["targets"].keys() == {"market1501", "people"}
     assert (cluster / "told").read_text() == "requeue 7_2\n"  # once

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from reid.errors import InputError
 from reid.losses import TripletLoss, WeightedTripletLoss
-from reid.losses.triplet import hardest_pairs
+from reid.losses.pairs import hardest_pairs
 
 GOLDEN = np.load(Path(__file__).parents[1] / "data" / "losses.npz")
 MARGINS = [0.0, 0.3, None]
