@@ -123,11 +123,13 @@ class ImageCache:
 
 def _free_memory() -> int | None:
     """Bytes that can still be taken; None where the system does not tell."""
-    meminfo = Path("/proc/meminfo")
-    if not meminfo.exists():
+    machine, container = Path("/proc/meminfo"), Path("/sys/fs/cgroup/memory.max")
+    if not machine.is_file():
         return None
-    lines = (line.split() for line in meminfo.read_text().splitlines())
-    return next(1024 * int(words[1]) for words in lines if words[0] == "MemAvailable:")
+    lines = (line.split() for line in machine.read_text().splitlines())
+    left = next(1024 * int(words[1]) for words in lines if words[0] == "MemAvailable:")
+    most = container.read_text().strip() if container.is_file() else "max"
+    return left if most == "max" else min(left, int(most))
 
 
 class ImageDataset(Dataset[tuple[np.ndarray, int] | InputError]):
