@@ -20,9 +20,11 @@ lint: .venv/installed
 types: .venv/installed
 	.venv/bin/mypy
 
-bench: .venv/installed  ## evaluation, re-ranking and the gallery against the pure matrix product, one thread
+bench: .venv/installed  ## loading and training against a plain loop; evaluation, re-ranking and the gallery against the pure matrix product; one thread
+	OMP_NUM_THREADS=1 .venv/bin/python benchmarks/loader.py
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 .venv/bin/python benchmarks/retrieval.py
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 .venv/bin/python benchmarks/gallery.py
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 .venv/bin/python benchmarks/step.py
 	OMP_NUM_THREADS=1 .venv/bin/python benchmarks/start.py
 
 report: .venv/installed  ## the grid of three sites, three models, three seeds and the remedies, and its page runs/report/index.html

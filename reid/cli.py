@@ -18,6 +18,7 @@ from reid.commands.gallery import GALLERY
 from reid.commands.reporting import REPORT
 from reid.commands.scoring import SCORE
 from reid.commands.search import SEARCH
+from reid.commands.tracking import TRACK
 from reid.commands.training import TRAIN
 from reid.installed import another_reid
 
@@ -29,6 +30,7 @@ COMMANDS = {
     "divergence": DIVERGENCE,
     "export": EXPORT,
     "report": REPORT,
+    "track": TRACK,
     "embed": EMBED,
     "score": SCORE,
     "check-data": CHECK_DATA,

@@ -19,7 +19,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 
 from reid.errors import InputError
-from reid.files import read_yaml
+from reid.files import bundled, data_root, read_yaml, resolve
 from reid.overrides import (
     drop,
     flatten,
@@ -32,7 +32,6 @@ from reid.overrides import (
     types_of,
     validate,
 )
-from reid.paths import bundled, data_root, resolve
 
 # By the schema number of the first config.yaml that holds them: new keys (dotted), each with the value that stands for
 # what the code did before. A run's file of a smaller number lacks them and takes these values; and while a key has this

@@ -13,8 +13,7 @@ from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 
 from reid.errors import InputError
-from reid.files import parse_yaml, read_yaml
-from reid.paths import resolve
+from reid.files import parse_yaml, read_yaml, resolve
 
 NUMBER = re.compile(r"[-+]?(0|[1-9][0-9]*)(\.[0-9]*)?([eE][-+]?[0-9]+)?")
 # One text of a list: in quotes, as YAML reads them, or as it stands up to the next comma.

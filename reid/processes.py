@@ -121,16 +121,17 @@ class Interrupted(KeyboardInterrupt):
 
 
 @contextmanager
-def collected_signals() -> Iterator[list[int]]:
+def collected_signals(alone: bool = True) -> Iterator[list[int]]:
     """Collect the signals that ask to stop (Ctrl-C, SIGTERM, a closed terminal's SIGHUP) so that the step in progress
     can end; Ctrl-C after one of them interrupts at once. What the caller ignores (``nohup``, a shell's background job)
-    stays ignored.
+    stays ignored. Not ``alone``: Ctrl-C comes twice, from the terminal and handed on by torchrun, and the second is as
+    the first.
     """
     received: list[int] = []
 
     def handler(number: int, frame: object) -> None:
         # A closed terminal and `timeout` send theirs twice: only a person who presses again is impatient.
-        if received and number == signal.SIGINT:
+        if received and number == signal.SIGINT and alone:
             raise KeyboardInterrupt
         received.append(number)
 

@@ -1,5 +1,8 @@
 """Short ways to test the run of a config, for tests that are about something else."""
 
+import numpy as np
+import torch
+
 from reid.engine import build
 from reid.engine.state import TrainState
 from reid.evaluation.adapted import adapted
@@ -20,6 +23,12 @@ def features_of(network, samples, config, origin="test") -> Features:
     """Features of ``samples`` by a network in evaluation mode."""
     rows = build.extractor(config, network).extract(samples, progress=False)
     return Features(rows, samples.pids, samples.camids, samples.names, origin)
+
+
+def inputs_of(transform, images) -> torch.Tensor:
+    """(N, 3, H, W) float32, what a network gets when it is tested on images (h, w, 3) uint8."""
+    fitted = np.stack([transform.fit(image) for image in images])
+    return transform.normalise(torch.from_numpy(fitted).permute(0, 3, 1, 2))
 
 
 def at_step(monkeypatch, number, act):

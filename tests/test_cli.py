@@ -14,8 +14,8 @@ from conftest import ROOT
 from trees import PLACE, manifest_tree, market_tree, write_image
 
 from reid.cli import COMMANDS, main
+from reid.commands.command import byte_size
 from reid.commands.search import ACTIONS
-from reid.commands.shared import byte_size
 from reid.retrieval.features import Features, load_features
 from reid.retrieval.ranking import evaluate
 
@@ -296,7 +296,7 @@ def test_bad_configs(tiny, tmp_path, capsys):
     for override, message in {
         "data.source=market": "command line: data.source: 'market'",
         "model.backbone=vgg": "command line: model.backbone: 'vgg' is not one of",
-        "losses.center={}": "losses: 'center' is not one of identity, triplet",
+        "losses.center={}": "losses: 'center' is not one of identity, arcface, cosface, centre, triplet",
         f"data.root={tmp_path}": str(tmp_path / PLACE),
         "targets=[nowhere]": "nowhere",
         "model.weights=none.pth": "none.pth",
@@ -412,6 +412,14 @@ def test_bad_features(tmp_path, capsys):
         "--json",
         tmp_path / "folder",
     )
+
+
+def test_several_processes_of_what_is_one_are_refused(capsys, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    for command in (["cross-domain", "--cfgs", "market_bn.yaml", "--targets", "msmt17"], ["report", "runs"]):
+        fails(capsys, "$WORLD_SIZE=2: of several processes, as torchrun starts them, only train.py makes one", *command)
+    monkeypatch.setenv("RANK", "x")
+    fails(capsys, "$RANK: not a number: 'x'; torchrun sets it", "train", "--cfg", "sites_bn.yaml")
 
 
 def test_usage_errors_end_with_2(capsys):

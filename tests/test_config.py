@@ -6,8 +6,8 @@ import pytest
 
 from reid.config import Config, dump_resolved, load_config, load_resolved
 from reid.errors import InputError
+from reid.files import bundled
 from reid.overrides import flatten
-from reid.paths import bundled
 
 
 def test_layers_in_order(tmp_path):

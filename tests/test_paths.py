@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 import reid
-from reid import paths
+from reid import files as paths
 from reid.errors import InputError
 
 

@@ -20,7 +20,8 @@ LOADS = f"""
     import numpy as np
     from reid.data.dataset import ImageDataset, batches, training_draws
     from reid.data.transforms import training_transform
-    images = ImageDataset(sorted(Path(sys.argv[1]).glob("*.png")), training_transform(32, 16, jitter=0.3))
+    transform = training_transform(32, 16, jitter=0.3)
+    images = ImageDataset(sorted(Path(sys.argv[1]).glob("*.png")), transform.fit, transform.augment)
     draws = training_draws([[0, 1], [2, 3], [4, 5], [6, 7]] * 10, seed=3, epoch=1)
 
     def load(workers):

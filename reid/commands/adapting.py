@@ -6,9 +6,8 @@ import argparse
 import shlex
 from pathlib import Path
 
-from reid.commands.command import Command
+from reid.commands.command import Command, add_overrides, split_overrides
 from reid.commands.models import add_model, check_there
-from reid.commands.shared import add_overrides, split_overrides
 from reid.networks import RUN
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from reid.commands.command import Command
-from reid.commands.shared import add_data_roots
+from reid.commands.command import Command, add_data_roots
 from reid.errors import InputError
 
 
@@ -23,7 +22,7 @@ def check_arguments(parser: argparse.ArgumentParser) -> None:
 
 def check_data(arguments: argparse.Namespace) -> None:
     from reid.data.check import check
-    from reid.paths import data_root
+    from reid.files import data_root
 
     sheet = arguments.sheet or Path("runs/check") / f"{Path(arguments.name).absolute().stem}.png"
     report = check(arguments.name, data_root(arguments.root), arguments.sites_root, sheet, protocol=arguments.protocol)

@@ -13,9 +13,9 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reid.commands.command import Command
+from reid.commands.command import Command, add_overrides, add_protocol, count, split_overrides
+from reid.commands.evaluating import check_targets, with_sources
 from reid.commands.networks import compare_networks
-from reid.commands.shared import add_overrides, add_protocol, check_targets, count, split_overrides, with_sources
 from reid.data.names import counted
 from reid.errors import InputError
 from reid.files import locked, write_atomically

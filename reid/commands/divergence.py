@@ -6,9 +6,8 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from reid.commands.command import Command
+from reid.commands.command import Command, add_overrides, split_overrides
 from reid.commands.models import check_there
-from reid.commands.shared import add_overrides, split_overrides
 from reid.errors import InputError
 from reid.files import write_atomically
 from reid.networks import MODULE

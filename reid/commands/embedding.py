@@ -6,10 +6,9 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reid.commands.command import Command
+from reid.commands.command import Command, split_overrides
 from reid.commands.models import add_model, check_there
 from reid.commands.search.shared import tell_left_out
-from reid.commands.shared import split_overrides
 from reid.errors import InputError
 from reid.networks import EMBEDDER
 

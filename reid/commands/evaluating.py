@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reid.commands.command import Command
+from reid.commands.command import Command, add_overrides, add_protocol, split_overrides
 from reid.commands.models import add_model, check_there
-from reid.commands.shared import add_overrides, add_protocol, split_overrides
 
 if TYPE_CHECKING:
     from reid.config import Config
     from reid.evaluation.subject import Subject
+    from reid.evaluation.targets import Target
 
 
 def evaluate_arguments(parser: argparse.ArgumentParser) -> None:
@@ -44,11 +45,54 @@ def evaluate(arguments: argparse.Namespace) -> None:
     _evaluate(subject, targets, arguments.oracle)
 
 
-def evaluate_run(config: Config, folder: Path, targets: Sequence[str]) -> None:
-    """Test the run of ``config`` that was trained into ``folder``, and print its figures."""
-    from reid.evaluation.subject import subject_of_run
+def with_sources(config: Config, targets: Sequence[str]) -> list[str]:
+    """Each source that has test splits, then the targets."""
+    from reid.data.card import load_card
+    from reid.engine import build
 
-    _evaluate(subject_of_run(config, folder), targets, oracle=False)
+    build.check(config)
+    tested = [source for source in config.data.sources if load_card(source).has_test]
+    return list(dict.fromkeys((*tested, *targets)))
+
+
+def check_targets(config: Config, targets: Sequence[str]) -> list[Target]:
+    """Read every table before the training whose result they test; drawn sites last, since they may take a minute.
+
+    Raises:
+        InputError: as :func:`reid.evaluation.targets.read_targets`; a target of a source's
+            name; a run not begun that would train on their images.
+    """
+    from reid.data.card import load_card
+    from reid.engine import build
+    from reid.engine.checkpoint import FILE
+    from reid.evaluation.targets import read_targets, refuse_namesakes_of_sources, refuse_training_images
+
+    begun = (config.run_folder / FILE).exists()
+    if not begun:
+        build.check(config)
+    roots, sources = build.roots(config), config.data.sources
+    read = read_targets(roots, sorted(targets, key=lambda name: load_card(name).drawn is not None))
+    refuse_namesakes_of_sources(roots, sources, read)
+    if not begun:
+        refuse_training_images(roots, sources, read)
+    return read
+
+
+def evaluate_run(config: Config, folder: Path, targets: Sequence[str]) -> None:
+    """Test the run of ``config`` that was trained into ``folder``, and print its figures. Of several processes that
+    trained it the first does, and the others extract features for it."""
+    from reid.engine.distributed import rank
+    from reid.evaluation.subject import subject_of_run
+    from reid.networks.shared import SharedNetwork
+
+    subject = subject_of_run(config, folder)
+    network = SharedNetwork(subject.network, subject.testing.batch_size)
+    if rank() > 0:
+        subject.testing.placement.take_up()
+        network.serve()
+        return
+    _evaluate(replace(subject, network=network), targets, oracle=False)
+    network.release()
 
 
 def _evaluate(subject: Subject, targets: Sequence[str], oracle: bool) -> None:

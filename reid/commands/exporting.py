@@ -8,9 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reid.commands.command import Command
+from reid.commands.command import Command, add_overrides, split_overrides
 from reid.commands.models import add_model, check_there
-from reid.commands.shared import add_overrides, split_overrides
 from reid.errors import InputError
 from reid.networks import RUN
 from reid.report.table import align

@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from reid.commands.command import split_overrides
 from reid.commands.models import check_there
-from reid.commands.shared import split_overrides
 from reid.errors import InputError
 from reid.files import write_atomically
 

@@ -10,8 +10,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reid.commands.command import Command
-from reid.commands.shared import byte_size
+from reid.commands.command import Command, byte_size
 from reid.files import write_atomically
 
 if TYPE_CHECKING:

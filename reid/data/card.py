@@ -12,9 +12,8 @@ from reid.data.layouts import Scan, listing, pictures_below, unread_pictures
 from reid.data.names import some
 from reid.data.schema import SPLITS, Card, Half, Split, SplitName
 from reid.errors import InputError
-from reid.files import read_yaml
+from reid.files import bundled, read_yaml, resolve
 from reid.overrides import validate
-from reid.paths import bundled, resolve
 
 
 def load_card(name_or_path: str) -> Card:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import itertools
-import logging
+import math
 import mmap
 import multiprocessing
 import os
 import tempfile
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from multiprocessing import reduction
 from pathlib import Path
@@ -24,11 +25,7 @@ from reid.data.transforms import Augment, Fit
 from reid.errors import InputError
 from reid.processes import end_with_parent, fork_server, starting
 
-log = logging.getLogger(__name__)
-
-SHARED = Path("/dev/shm")  # where Linux has what processes share: often 64 MB in a container
 AHEAD = 2  # batches that each worker prepares ahead
-HELD = 2  # batches that the consumer has: the one at work, and the next while it is handed over
 CUT_OFF = (EOFError, ConnectionError, FileNotFoundError)  # of a worker that ended while a batch was handed over
 
 
@@ -46,10 +43,41 @@ class Batch(NamedTuple):
     indices: Tensor
 
 
-class ImageCache:
-    """Fitted images of a table's first rows, in memory that this process and its loaders' workers share.
+class SharedArray:
+    """Numbers of 8 bits, at first 0, in memory that this process shares with those that it starts with this.
 
-    As many as fit. An image is put in by whoever reads it first, and no page is taken before that.
+    The memory is taken as it is written to. It is none of /dev/shm, of which a container often has 64 MB.
+
+    Attributes:
+        array: the numbers.
+    """
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        if hasattr(os, "memfd_create"):
+            handle = os.memfd_create("reid")
+        else:  # macOS: a file without a name, which the system keeps in memory as well as it can
+            with tempfile.TemporaryFile() as file:
+                handle = os.dup(file.fileno())
+        os.ftruncate(handle, math.prod(shape))
+        self._open(handle, shape)
+
+    def _open(self, handle: int, shape: tuple[int, ...]) -> None:
+        self._handle = handle
+        weakref.finalize(self, os.close, handle)
+        self.array = np.frombuffer(mmap.mmap(handle, math.prod(shape)), np.uint8).reshape(shape)
+
+    def __getstate__(self) -> tuple[Any, tuple[int, ...]]:
+        return reduction.DupFd(self._handle), self.array.shape
+
+    def __setstate__(self, state: tuple[Any, tuple[int, ...]]) -> None:
+        handle, shape = state
+        self._open(handle.detach(), shape)
+
+
+class ImageCache:
+    """Fitted images of a table's first rows, as many as fit, in memory that loaders' workers share.
+
+    An image is put in by whoever reads it first.
 
     Args:
         images: of the table.
@@ -61,63 +89,36 @@ class ImageCache:
     """
 
     def __init__(self, images: int, height: int, width: int, budget: int) -> None:
-        self._shape = (height, width, 3)
         size = height * width * 3
-        self.images, self.rows = images, min(images, budget // (size + 1))  # a byte says that it is there
-        if self.rows == 0:
-            raise InputError(f"data.cache_gb: {budget / 1e9:g}: an image of {height} x {width} takes {size / 1e9:g}")
-        bytes_ = self.rows * (size + 1)
+        rows = min(images, budget // size)
+        given = f"data.cache_gb: {budget / 1e9:g}"
+        if rows == 0:
+            raise InputError(f"{given}: an image of {height} x {width} takes {size / 1e9:g} GB")
         left = _free_memory()
-        if left is not None and bytes_ > left:
+        if left is not None and rows * size > left:
             raise InputError(
-                f"data.cache_gb: {budget / 1e9:g}: {self.rows} images take {bytes_ / 1e9:.2f}, and this machine has "
-                f"{left / 1e9:.2f} of memory left; choose less, or data.cache=none"
+                f"{given}: {rows:,} images take {rows * size / 1e9:.2f} GB, and this machine has {left / 1e9:.2f} GB "
+                "of memory left; choose less, or data.cache=none"
             )
+        self._images, self._pixels, self._there = images, SharedArray((rows, height, width, 3)), SharedArray((rows,))
         self._lock = multiprocessing.get_context("forkserver").Lock()
-        file = _anonymous_file()
-        os.ftruncate(file, bytes_)
-        self._open(file)
-
-    def _open(self, file: int) -> None:
-        self._file = mmap.mmap(file, self.rows * (int(np.prod(self._shape)) + 1))
-        self._handle = file
-        everything = np.frombuffer(self._file, np.uint8)
-        self._there, pixels = everything[: self.rows], everything[self.rows :]
-        self._pixels = pixels.reshape(self.rows, *self._shape)
-
-    def __getstate__(self) -> dict[str, Any]:
-        """For a worker that is being started, which takes over the file and not what is in it."""
-        plain = {name: value for name, value in vars(self).items() if name in ("_shape", "images", "rows", "_lock")}
-        return plain | {"_handle": reduction.DupFd(self._handle)}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        file = state.pop("_handle").detach()
-        vars(self).update(state)
-        self._open(file)
 
     def __str__(self) -> str:
-        taken = self._pixels.nbytes / 1e9
-        return f"data.cache=ram: {self.rows:,} of {self.images:,} images are kept in memory, {taken:.2f} GB"
+        pixels = self._pixels.array
+        return f"{len(pixels):,} of {self._images:,} images are kept in memory, {pixels.nbytes / 1e9:.2f} GB"
 
     def get(self, row: int, read: Callable[[int], np.ndarray]) -> np.ndarray:
         """The fitted image (H, W, 3) of ``row``, by ``read`` where it is not kept, or not yet; not to be written to."""
-        if row >= self.rows:
+        pixels, there = self._pixels.array, self._there.array
+        if row >= len(pixels):
             return read(row)
-        with self._lock:  # else another processor may see that an image is there before it sees its pixels
-            there = self._there[row]
-        if not there:
-            self._pixels[row] = read(row)  # by two workers at a time, perhaps: the same pixels
+        with self._lock:  # else a processor may see that an image is there before it sees its pixels
+            known = there[row]
+        if not known:
+            pixels[row] = read(row)  # perhaps by two workers at a time: the same pixels
             with self._lock:
-                self._there[row] = 1
-        return self._pixels[row]
-
-
-def _anonymous_file() -> int:
-    """A file in memory, outside /dev/shm; where the system has no such (macOS), one on disk without a name."""
-    if hasattr(os, "memfd_create"):
-        return os.memfd_create("reid-images", os.MFD_CLOEXEC)
-    with tempfile.TemporaryFile() as file:
-        return os.dup(file.fileno())
+                there[row] = 1
+        return pixels[row]
 
 
 def _free_memory() -> int | None:
@@ -150,9 +151,9 @@ class ImageDataset(Dataset[tuple[np.ndarray, int] | InputError]):
         return len(self._paths)
 
     @property
-    def image_bytes(self) -> int:
-        """Of a fitted image."""
-        return self._fit.height * self._fit.width * 3
+    def shape(self) -> tuple[int, int, int]:
+        """Of an image: height, width, 3."""
+        return self._fit.height, self._fit.width, 3
 
     def __getitem__(self, draw: Draw) -> tuple[np.ndarray, int] | InputError:
         try:
@@ -180,89 +181,102 @@ def evaluation_draws(count: int, size: int) -> list[list[Draw]]:
     return [[Draw(index, ()) for index in range(low, min(low + size, count))] for low in range(0, count, size)]
 
 
+class _Slots(Dataset[InputError | list[int]]):
+    """What a worker loads from: batches are written into places of their own in shared memory, used again and again,
+    and their rows alone are sent. New memory for each would cost a worker more time than the decoding does.
+    """
+
+    def __init__(self, images: ImageDataset, number: int, size: int) -> None:
+        self._images, self._slots = images, SharedArray((number, size, *images.shape))
+
+    def __getitems__(self, batch: tuple[int, Sequence[Draw]]) -> InputError | list[int]:
+        slot, draws = batch
+        return _load(self._images, draws, self._slots.array[slot])
+
+    def take(self, slot: int, rows: list[int]) -> Batch:
+        """A copy of what lies there; in pinned memory where there is CUDA, from which it copies by itself."""
+        lying = torch.from_numpy(self._slots.array[slot, : len(rows)])
+        images = torch.empty(lying.shape, dtype=torch.uint8, pin_memory=torch.cuda.is_available())
+        return _batch(images.copy_(lying), rows)
+
+
 def batches(dataset: ImageDataset, draws: Iterable[Sequence[Draw]], workers: int) -> Iterator[Batch]:
     """Load each list of draws as one batch, in this process or in ``workers`` others; the batches are the same.
 
-    With workers, ``draws`` is read a few batches ahead. They begin with no thread and nothing of the calling script
-    (see :mod:`reid.processes`): a transform defined there, not in a module, cannot be handed to them. The first call
-    in a process takes seconds to start them, later ones do not.
-
-    Batches travel through shared memory: where those in flight would not fit, fewer are prepared ahead and in the end by
-    fewer workers, which is said; it costs time and changes no result.
+    With workers, ``draws`` is read a few batches ahead, and no list may be longer than the first. They begin with no
+    thread and nothing of the calling script (see :mod:`reid.processes`): what fits and augments must be defined in a
+    module. The first call in a process takes seconds to start them, later ones do not.
 
     Raises:
-        InputError: naming the first file that cannot be read, or a worker process that was killed; shared memory
-            without room for the batches of one worker.
+        InputError: naming the first file that cannot be read, or a worker process that was killed.
     """
-    draws = iter(draws)
-    ahead = AHEAD
-    if workers and (first := next(draws, None)) is not None:
-        draws = itertools.chain([first], draws)
-        workers, ahead = _in_shared_memory(workers, len(first) * dataset.image_bytes)
+    return _by_workers(dataset, iter(draws), workers) if workers else _here(dataset, draws)
+
+
+def _here(dataset: ImageDataset, draws: Iterable[Sequence[Draw]]) -> Iterator[Batch]:
+    pinned = torch.cuda.is_available()
+    for some in draws:
+        images = torch.empty((len(some), *dataset.shape), dtype=torch.uint8, pin_memory=pinned)
+        rows = _load(dataset, some, images.numpy())
+        if isinstance(rows, InputError):
+            raise rows
+        yield _batch(images, rows)
+
+
+def _by_workers(dataset: ImageDataset, draws: Iterator[Sequence[Draw]], workers: int) -> Iterator[Batch]:
+    first = next(draws, None)
+    if first is None:
+        return
+    # A batch is begun when the one that workers * AHEAD before it is handed over, which then still lies in its slot.
+    number = workers * AHEAD + 1
+    slots = _Slots(dataset, number, len(first))
     loader: DataLoader = DataLoader(
-        dataset,
-        batch_sampler=draws,  # type: ignore[arg-type]  # typed for indices; any key reaches __getitem__ as it is
-        collate_fn=_collate,
+        slots,
+        batch_sampler=zip(itertools.cycle(range(number)), itertools.chain([first], draws)),  # type: ignore[arg-type]
+        collate_fn=_as_it_is,
         num_workers=workers,
-        prefetch_factor=ahead if workers else None,
+        prefetch_factor=AHEAD,
         worker_init_fn=_prepare_worker,
-        multiprocessing_context=fork_server(__name__) if workers else None,
+        multiprocessing_context=fork_server(__name__),
         generator=torch.Generator(),  # else every loader would draw a seed, that nothing needs, from the global one
-        pin_memory=torch.cuda.is_available(),
     )
     with starting():
         loaded = iter(loader)
-    while True:
+    for slot in itertools.cycle(range(number)):
         try:
-            batch = next(loaded, None)
+            rows = next(loaded, None)
         except (RuntimeError, *CUT_OFF) as error:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             ended = isinstance(error, CUT_OFF) or reason.startswith("DataLoader worker")
-            if not workers or not ended or reason.startswith("Caught"):  # the last in a worker that lives
+            if not ended or reason.startswith("Caught"):  # the last in a worker that lives
                 raise  # a fault in the code
             raise InputError(
                 f"data.workers: a worker process ended ({reason}); out of memory? Try fewer, or 0"
             ) from None
-        if batch is None:
+        if rows is None:
             return
-        if isinstance(batch, InputError):
-            raise batch
-        yield batch
+        if isinstance(rows, InputError):
+            raise rows
+        yield slots.take(slot, rows)
 
 
-def _in_shared_memory(workers: int, size: int) -> tuple[int, int]:
-    """Workers and the batches that each prepares ahead, of ``size`` bytes each, as asked for or as many as fit.
-
-    torch would end a worker by a bus error in the middle of the training.
-    """
-    if not SHARED.is_dir():
-        return workers, AHEAD
-    free = os.statvfs(SHARED)
-    room = free.f_bavail * free.f_frsize // size - HELD
-    if room >= workers * AHEAD:
-        return workers, AHEAD
-    if room < 1:
-        raise InputError(
-            f"data.workers: {workers}: a batch takes {size / 1e6:.1f} MB, and {SHARED} has "
-            f"{free.f_bavail * free.f_frsize / 1e6:.1f} MB left where {HELD + 1} must lie; make it larger "
-            "(docker run --shm-size), or take 0 workers"
-        )
-    fewer = min(workers, room)
-    log.warning(
-        f"{SHARED} has no room for the {workers * AHEAD + HELD} batches of {size / 1e6:.1f} MB that {workers} workers "
-        f"have in flight: {fewer} prepare 1 ahead each, not {AHEAD}; make it larger (docker run --shm-size)"
-    )
-    return fewer, 1
+def _load(dataset: ImageDataset, draws: Sequence[Draw], images: np.ndarray) -> InputError | list[int]:
+    """Write the images into the first of ``images`` (N, H, W, 3); their rows, or the first error."""
+    for place, draw in zip(images[: len(draws)], draws, strict=True):
+        loaded = dataset[draw]
+        if isinstance(loaded, InputError):
+            return loaded
+        place[:], _ = loaded
+    return [draw.row for draw in draws]
 
 
-def _collate(samples: list[tuple[np.ndarray, int] | InputError]) -> Batch | InputError:
-    loaded = []
-    for sample in samples:
-        if isinstance(sample, InputError):
-            return sample
-        loaded.append(sample)
-    images, indices = zip(*loaded, strict=True)
-    return Batch(torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2), torch.tensor(indices))
+def _batch(images: Tensor, rows: list[int]) -> Batch:
+    """Of images (B, H, W, 3) in this order in memory, which is channels_last of torch's (B, 3, H, W)."""
+    return Batch(images.permute(0, 3, 1, 2), torch.tensor(rows))
+
+
+def _as_it_is(loaded: InputError | list[int]) -> InputError | list[int]:
+    return loaded
 
 
 def _prepare_worker(worker: int) -> None:

@@ -39,7 +39,7 @@ def read_image(path: Path | str) -> np.ndarray:
         InputError: naming the file, when it is missing or cannot be decoded whole.
     """
     try:  # its bytes: a file given by name Pillow maps into memory, and shears a grey TIFF that lies on its side
-        with open(path, "rb", buffering=0) as file:
+        with io.FileIO(path) as file:
             content = file.readall()
         with Image.open(io.BytesIO(content), formats=FORMATS) as image:
             return upright_rgb(image)

@@ -213,9 +213,35 @@ def check_batches(name: str, identities: int, images: int, sources: int, count: 
         identities_of_each(identities, sources)
     whole, what = (identities * images, "images") if name == "random" else (identities, "identities")
     if whole % count:
+        near = " or ".join(str(count * number) for number in (whole // count, whole // count + 1) if number)
         raise InputError(
-            f"accumulate: a batch of {whole} {what} does not make {count} equal parts (so many for each process)"
+            f"accumulate: a batch of {whole} {what} does not make {count} equal parts (so many for each process); "
+            f"choose {near} {what}, or other parts"
         )
+
+
+def check_pairs(name: str, identities: int, images: int, count: int, losses: Sequence[str]) -> None:
+    """Whether the ``losses`` of pairs have something to compare in each of ``count`` parts of a batch of sampler
+    ``name``; else they would be 0 for ever. What is drawn at random is not known here.
+
+    Raises:
+        InputError: no; the message begins with the key that it is about.
+    """
+    if name == "random" or not losses:
+        return
+    if images == 1:
+        raise InputError(
+            f"images: 1: no batch of sampler.name={name} holds two images of a person{without_pairs(losses)}"
+        )
+    if identities == count:
+        where = "no batch" if count == 1 else f"none of {count} parts of a batch"
+        raise InputError(f"identities: {count}: {where} of sampler.name={name} holds two people{without_pairs(losses)}")
+
+
+def without_pairs(losses: Sequence[str]) -> str:
+    """What that means for the ``losses`` of pairs, as the end of a sentence."""
+    choices = " ".join(f"losses.{loss}.weight=0" for loss in losses)
+    return f", and the loss {', '.join(losses)} would be 0 for ever; change that, or leave the loss out: {choices}"
 
 
 def parts(batch: Sequence[Item], count: int) -> list[Sequence[Item]]:

@@ -1,8 +1,10 @@
 """The tables of a data set: names, identities and cameras of its images, a split each; several of them as one."""
 
+from __future__ import annotations
+
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -10,6 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reid.data.schema import Card
+from reid.errors import InputError
+
+HELD_OUT = (0, 0, 2)  # after the seed: apart from the images' and the sampler's (see samplers.py)
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +35,10 @@ class Samples:
 
     def __len__(self) -> int:
         return len(self.names)
+
+    def part(self, rows: slice) -> Samples:
+        """The images of these rows."""
+        return replace(self, names=self.names[rows], pids=self.pids[rows], camids=self.camids[rows])
 
     @cached_property
     def paths(self) -> tuple[Path, ...]:
@@ -129,3 +138,27 @@ def concatenate(parts: Sequence[Samples]) -> Samples:
     names = sorted(numbers)
     pids, camids = np.array([numbers[name] for name in names], dtype=np.int64).T
     return Samples(parts[0].root, tuple(names), pids, camids, " + ".join(dict.fromkeys(part.title for part in parts)))
+
+
+def hold_out(samples: Samples, share: float, seed: int) -> tuple[Samples, Samples]:
+    """Split off ``share`` of the identities, at least two: (trained on, held out).
+
+    Raises:
+        InputError: too few identities for both, or none of those held out was seen by two cameras.
+    """
+    people = samples.identities
+    count = max(2, round(share * len(people)))
+    if count > len(people) - 2:
+        raise InputError(f"{share}: leaves fewer than 2 of {len(people)} identities to train on")
+    chosen = np.random.default_rng([seed, *HELD_OUT]).permutation(people)[:count]
+    held = np.isin(samples.pids, chosen)
+    validation = subset(samples, held)
+    if matchless(validation, validation).all():
+        raise InputError(f"{share}: none of the {count} held-out identities was seen by two cameras")
+    return subset(samples, ~held), validation
+
+
+def subset(samples: Samples, keep: np.ndarray) -> Samples:
+    """The images that ``keep`` (N,) says."""
+    names = tuple(name for name, kept in zip(samples.names, keep, strict=True) if kept)
+    return Samples(samples.root, names, samples.pids[keep], samples.camids[keep])

@@ -171,7 +171,8 @@ class RandomSteps:
             image = self.jitter(image=image)["image"]
         if _happens(self.blur, draw):
             image = cv2.GaussianBlur(image, (0, 0), draw.uniform(*SIGMA))
-        if _happens(self.erasing, draw) and (box := erased_box(image.shape[0], image.shape[1], generator)) is not None:
+        rows, columns = image.shape[:2]
+        if _happens(self.erasing, draw) and (box := erased_box(rows, columns, generator)) is not None:
             top, left, height, width = box
             image = image.copy()
             image[top : top + height, left : left + width] = MEAN_COLOUR

@@ -12,7 +12,7 @@ from reid.data.names import refuse_unwritable
 from reid.data.reading import Roots, warn_once
 from reid.data.samples import Samples, concatenate
 from reid.errors import InputError
-from reid.paths import bundled_names
+from reid.files import bundled_names
 
 FOLDER = " (folder)"  # ends the label of a folder, which a data set may share its name with
 

@@ -17,7 +17,7 @@ from reid.engine.extract import Extractor
 from reid.errors import InputError
 from reid.models import Embedder
 
-STREAM = (0, 0, 3)  # after the seed: apart from all other draws (see reid/data/samplers.py, reid/engine/selection.py)
+STREAM = (0, 0, 3)  # after the seed: apart from all other draws (see reid/data/samplers.py, reid/data/samples.py)
 
 
 @torch.no_grad()

@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from reid.config import Config, load_resolved
+from reid.config import Config
 from reid.data.card import load_card
 from reid.data.dataset import ImageCache
 from reid.data.reading import Roots, joint_fingerprint
-from reid.data.samplers import SAMPLERS, Sampler, check_batches, note_on_identities, note_on_pairs
+from reid.data.samplers import (
+    SAMPLERS,
+    Sampler,
+    check_batches,
+    check_pairs,
+    note_on_identities,
+    note_on_pairs,
+    without_pairs,
+)
 from reid.data.samples import Samples, join
 from reid.data.transforms import Transform, evaluation_transform, training_transform
-from reid.engine.checkpoint import CONFIG_FILE, FILE, Progress, load_model, network_file, read_progress
 from reid.engine.distributed import local_rank, world_size
 from reid.engine.extract import Extractor, Placement, Testing, has_bf16
 from reid.engine.objective import WeightedLoss, make_losses
@@ -36,17 +43,33 @@ def check(config: Config) -> None:
     """
     check_tested(config)
     model = config.model
-    _check_batches(config)
+    _check_sampler(config, check_batches, len(config.data.sources), parts_of_batch(config))
     _naming(config, "model.weights", lambda: check_weights(model.backbone, model.width, model.weights))
     _naming(config, "losses", lambda: losses(config))
     if config.selection.patience is not None and config.selection.holdout == 0:
         config.fail("selection.patience", "needs selection.holdout above 0: without held-out people no epoch is better")
+    if config.optim.freeze and all(term.loss.input == ("features",) for term in losses(config)):
+        config.fail("optim.freeze", "leaves nothing to train: every loss reads features from before the neck; choose 0")
     for source in config.data.sources:
         _naming(config, "data.source", lambda source=source: load_card(source))  # type: ignore[misc]
     for target in config.targets:
         _naming(config, "targets", lambda target=target: load_card(target))  # type: ignore[misc]
     _check_shapes(config)
-    _check_pairs(config)
+    names, count = _pair_losses(config)
+    _check_sampler(config, check_pairs, count, names)
+    _check_precision(config)
+    _check_freezing(config)
+
+
+def _check_precision(config: Config) -> None:
+    if (asked := config.precision) in ("tf32", "fp16") and device(config).type != "cuda":
+        config.fail("precision", f"{asked!r} is computed on CUDA alone; the choices here are auto, float32, bf16")
+
+
+def _check_freezing(config: Config) -> None:
+    terms = losses(config) if config.optim.freeze > 0 else []
+    if terms and all(term.loss.input == ("features",) and not list(term.loss.parameters()) for term in terms):
+        config.fail("optim.freeze", f"{config.optim.freeze:g}: no loss has anything to train behind the backbone")
 
 
 def parts_of_batch(config: Config) -> int:
@@ -54,33 +77,16 @@ def parts_of_batch(config: Config) -> int:
     return config.sampler.accumulate * world_size()
 
 
-def _check_batches(config: Config) -> None:
-    """Refuse batches that cannot be drawn, or not be shared out among sources and parts."""
+def _check_sampler(config: Config, check: Callable[..., None], *more: object) -> None:
+    """Run a check of reid.data.samplers, whose errors begin with the key that they are about."""
     sampling = config.sampler
-    drawn = (sampling.name, sampling.identities, sampling.images, len(config.data.sources), parts_of_batch(config))
     try:
-        check_batches(*drawn)
+        check(sampling.name, sampling.identities, sampling.images, *more)
     except InputError as error:
         key, _, problem = str(error).partition(": ")
         config.fail(f"sampler.{key}", problem)
-
-
-def _check_pairs(config: Config) -> None:
-    """Refuse batches in which a loss that compares images has nothing to compare: it would be 0 for ever."""
-    sampling, (names, count) = config.sampler, _pair_losses(config)
-    if sampling.name == "random" or not names:
-        return
-    of = f"sampler.name={sampling.name}"
-    if sampling.images == 1:
-        config.fail("sampler.images", f"1: no batch of {of} holds two images of a person{_dead(names)}")
-    if sampling.identities == count:
-        what = f"no batch of {of} holds" if count == 1 else f"none of {count} parts of a batch of {of} holds"
-        config.fail("sampler.identities", f"{count}: {what} two people{_dead(names)}")
-
-
-def _dead(names: Sequence[str]) -> str:
-    choices = " ".join(f"losses.{name}.weight=0" for name in names)
-    return f", and the loss {', '.join(names)} would be 0 for ever; change that, or leave the loss out: {choices}"
+    if config.sync_batchnorm and device(config).type != "cuda":
+        config.fail("sync_batchnorm", "true: is computed on CUDA alone; on a CPU the choice is false")
 
 
 def check_tested(config: Config) -> None:
@@ -162,8 +168,8 @@ def losses(config: Config, classes: int = 2, channels: int = 2) -> list[Weighted
     return make_losses(config.losses, classes, channels)
 
 
-def sampler(config: Config, labels: np.ndarray, domains: np.ndarray | None = None) -> Sampler:
-    """Which images form a batch, for (N,) ``labels`` and, to balance them, the number (N,) of each one's source.
+def sampler(config: Config, labels: np.ndarray, domains: np.ndarray) -> Sampler:
+    """Which images form a batch, for (N,) ``labels`` and the number (N,) of each one's source.
 
     Raises:
         InputError: too few to fill a batch, one identity only, or no two images of one for a loss that compares them.
@@ -171,8 +177,8 @@ def sampler(config: Config, labels: np.ndarray, domains: np.ndarray | None = Non
     sampling = config.sampler
     arguments: list[object] = [labels, sampling.identities, sampling.images, config.seed]
     if sampling.name == "balanced":
-        arguments.append(np.zeros(len(labels), int) if domains is None else domains)
-        if domains is not None and len(np.unique(domains)) < len(config.data.sources):
+        arguments.append(domains)
+        if len(np.unique(domains)) < len(config.data.sources):
             config.fail("selection.holdout", "leaves nobody of one of the sources to train on")
     try:
         built = SAMPLERS[sampling.name](*arguments)
@@ -183,7 +189,7 @@ def sampler(config: Config, labels: np.ndarray, domains: np.ndarray | None = Non
         config.fail("data.source", "one identity to train on: there is nothing to tell it from")
     names, _ = _pair_losses(config)
     if sampling.name == "random" and names and images.max() < 2:
-        config.fail("sampler.name", f"random: no person has two images{_dead(names)}")
+        config.fail("sampler.name", f"random: no person has two images{without_pairs(names)}")
     return built
 
 
@@ -191,6 +197,18 @@ def few_pairs(config: Config, sampler: Sampler, labels: np.ndarray) -> str:
     """How few images of the first epoch a loss of pairs can learn from, as a sentence; empty where it can from all."""
     names, count = _pair_losses(config)
     return note_on_pairs(sampler.epoch(0), count, labels, config.sampler.name, names) if names else ""
+
+
+def shares(config: Config) -> str:
+    """What part of a batch each process computes at once, as a sentence; empty where that is all of it."""
+    sampling, count, each = config.sampler, parts_of_batch(config), config.sampler.accumulate
+    if count == 1:
+        return ""
+    among = " x ".join([f"{world_size()} processes"] * (world_size() > 1) + [f"{each} parts in turn"] * (each > 1))
+    if sampling.name == "random":
+        images = sampling.identities * sampling.images
+        return f"{among}, each {images // count} of {images} images"
+    return f"{among}, each {sampling.identities // count} of {sampling.identities} people x {sampling.images} images"
 
 
 def few_identities(config: Config) -> str:
@@ -255,8 +273,7 @@ def placement(config: Config) -> Placement:
     precision: str = config.precision
     if precision == "auto":
         precision = "bf16" if has_bf16(on) else "fp16" if on.type == "cuda" else "float32"
-    if on.type != "cuda" and precision in ("tf32", "fp16"):
-        config.fail("precision", f"{precision!r} is computed on CUDA alone; the choices here are auto, float32, bf16")
+    _check_precision(config)
     dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision)
     return Placement(on, dtype, config.threads, named=config.device != "auto", tf32=precision == "tf32")
 
@@ -297,48 +314,6 @@ def extractor(config: Config, network: Embedder) -> Extractor:
     """``network``, in evaluation mode on the configured device, as a run of this configuration is tested."""
     how = testing(config)
     return Extractor(network, test_transform(config), how.placement, how.batch_size, how.workers, how.flip)
-
-
-def run_config(folder: Path, overrides: Sequence[str] = ()) -> Config:
-    """The config of a finished run; ``overrides`` may change how it is tested, not what was trained."""
-    if not (folder / CONFIG_FILE).is_file():
-        raise InputError(f"{folder}: is not a run's folder: it holds no {CONFIG_FILE}")
-    config = load_resolved(folder / CONFIG_FILE, overrides)
-    if config.training() != load_resolved(folder / CONFIG_FILE).training():
-        raise InputError(f"command line: {' '.join(overrides)}: would change what was trained, not how it is tested")
-    return config
-
-
-def load_network(config: Config, folder: Path, epoch: int | None = None) -> Embedder:
-    """The network of a finished run (see :func:`network_file`), in evaluation mode on the configured device.
-
-    Raises:
-        InputError: no checkpoint, an unfinished or a damaged one.
-    """
-    check_tested(config)
-    on = placement(config)
-    on.take_up()
-    stored = finished(config, folder)
-    network = embedder(config, stored.num_classes)
-    load_model(network_file(folder, config.selection.holdout > 0, epoch), network)
-    return network.to(on.device).to(memory_format=torch.channels_last).eval()
-
-
-def finished(config: Config, folder: Path) -> Progress:
-    """The header of a finished run's checkpoint.
-
-    Raises:
-        InputError: there is none, it is unfinished or damaged, or of another config.
-    """
-    checkpoint = folder / FILE
-    if not checkpoint.exists():
-        raise InputError(f"{folder}: holds no {FILE}; train it first")
-    stored = read_progress(checkpoint)
-    if not stored.finished:
-        raise InputError(f"{folder}: stopped at step {stored.step} of {stored.total_steps}; train it to the end")
-    if stored.config_hash != config.hash():
-        raise InputError(f"{folder}: its config changed after training: hash {config.hash()}, was {stored.config_hash}")
-    return stored
 
 
 def _pair_losses(config: Config) -> tuple[list[str], int]:

@@ -17,10 +17,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from reid.config import Config, load_resolved
 from reid.errors import InputError
 from reid.files import write_atomically
+from reid.overrides import flatten
 
 FILE, CONFIG_FILE, LOG_FILE = "checkpoint.safetensors", "config.yaml", "log.jsonl"
+VALIDATION_FILE = "validation.jsonl"
 SELECTED, EPOCHS = "selected.safetensors", "epochs"
 NO_CODE = "code not recorded"  # in checkpoints written before it was
 
@@ -100,6 +103,31 @@ def check_resumable(checkpoint: Path, stored: Progress, now: Progress) -> None:
         was, is_now = getattr(stored, key), getattr(now, key)
         if was != is_now:
             raise InputError(f"{checkpoint}: cannot be resumed: {key} was {was!r}, is {is_now!r} ({why})")
+
+
+def check_same_config(config: Config, folder: Path) -> None:
+    old, new = flatten(load_resolved(folder / CONFIG_FILE).training()), flatten(config.training())
+    differing = [key for key in sorted(old.keys() | new.keys()) if old.get(key) != new.get(key)]
+    if differing:
+        shown = "; ".join(f"{key} was {old.get(key)!r}, is {new.get(key)!r}" for key in differing[:5])
+        raise InputError(f"{folder}: holds a run of another config ({shown}). Choose another run=NAME, or delete it")
+
+
+def check_same_data(folder: Path, stored: Progress, fingerprint: str, root: Path) -> None:
+    if stored.data != fingerprint:
+        raise InputError(
+            f"{folder}: was trained on other files of {stored.source} (fingerprint {stored.data[:12]}, the files in "
+            f"{root} have {fingerprint[:12]}). Choose another run=NAME, or delete it"
+        )
+
+
+def refuse_adapted(folder: Path, stored: Progress) -> None:
+    """Refuse to take an adapted network for the run that it was made from, to be trained or gone on with."""
+    if stored.adapted:
+        raise InputError(
+            f"{folder}: holds a network adapted to {stored.adapted['data']} (adapt.py), which is not trained any "
+            f"further; it was made from the run {stored.adapted['run']}. Choose another run=NAME, or delete it"
+        )
 
 
 class CheckpointWriter:

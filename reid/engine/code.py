@@ -30,7 +30,7 @@ TRAINING = (
     *(f"engine/{name}.py" for name in ("checkpoint", "distributed", "objective", "state", "train")),
 )
 RANKING = ("retrieval",)
-VALIDATION = ("engine/selection.py", *RANKING)
+VALIDATION = RANKING
 FEATURES = (
     *NETWORK,
     "engine/adabn.py",

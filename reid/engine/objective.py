@@ -6,7 +6,7 @@ import inspect
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from reid.engine.distributed import gathered
 from reid.errors import InputError
 from reid.losses import LOSSES
-from reid.losses.triplet import hardest_pairs, log_means
+from reid.losses.pairs import hardest_pairs, log_means
 from reid.models.backbone import TrainOutput
 
 OURS = {"weight", "gather"}  # keys of every loss; the others are arguments of its constructor
@@ -57,17 +57,22 @@ def make_losses(
             raise InputError(f"{name}.weight: expected a number of at least 0, got {weight!r}")
         if not isinstance(gather, bool):
             raise InputError(f"{name}.gather: expected true or false, got {gather!r}")
-        arguments = {key: value for key, value in given.items() if key not in OURS}
-        needed = {key: value for key, value in supplied.items() if key in known}
-        try:
-            loss = kind(**arguments, **needed)
-        except TypeError:  # null where the loss knows none
-            raise InputError(f"{name}: does not take {arguments}") from None
+        arguments: dict[str, Any] = {key: value for key, value in given.items() if key not in OURS}
+        for key, value in arguments.items():
+            _check_type(f"{name}.{key}", value, get_type_hints(kind.__init__)[key])
+        loss = kind(**arguments, **{key: value for key, value in supplied.items() if key in known})
         if weight > 0:
             built.append(WeightedLoss(name, weight, loss, gather))
     if not built:
         raise InputError("every loss has weight 0; nothing is left to train with")
     return built
+
+
+def _check_type(key: str, value: bool | float | None, hint: Any) -> None:
+    """Refuse a value that is not of a type that a loss' constructor names: neither true nor null is a number."""
+    types = get_args(hint) or (hint,)
+    if (float if type(value) is int else type(value)) not in types:
+        raise InputError(f"{key}: expected {'true or false' if bool in types else 'a number'}, got {value!r}")
 
 
 class Objective(nn.Module):

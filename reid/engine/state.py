@@ -194,7 +194,9 @@ class TrainState:
 
     def _wrap(self) -> None:
         trained = _Trained(self.network, self.objective)
-        self._module: nn.Module = distributed.averaging(trained, self.placement.device)
+        read = {name for term in self.objective.terms for name in term.loss.input}  # type: ignore[union-attr]
+        whole = not read.isdisjoint({"logits", "classes"})  # else the classifier, or the neck too, has no gradient
+        self._module: nn.Module = distributed.averaging(trained, self.placement.device, unused=not whole)
 
     def _freeze(self, frozen: bool) -> None:
         backbone = self.network.backbone
@@ -270,7 +272,7 @@ def _optimizer_of_losses(objective: Objective) -> torch.optim.Optimizer | None:
         if parameters := list(term.loss.parameters()):
             loss: Any = term.loss
             groups.append({"params": parameters, "lr": loss.rate / term.weight})
-    return torch.optim.SGD(groups) if groups else None
+    return torch.optim.SGD(groups, fused=True) if groups else None  # else a loss scaler would wait for the device
 
 
 def _parameters(optimizer: torch.optim.Optimizer) -> list[Tensor]:

@@ -25,10 +25,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from reid.config import Config, dump_resolved, load_resolved
+from reid.config import Config, dump_resolved
 from reid.data.dataset import Batch, ImageDataset, batches, training_draws
 from reid.data.samplers import Sampler, parts
-from reid.data.samples import Samples
+from reid.data.samples import Samples, hold_out
 from reid.data.transforms import Transform
 from reid.engine import build, distributed
 from reid.engine.build import Source
@@ -36,24 +36,30 @@ from reid.engine.checkpoint import (
     CONFIG_FILE,
     FILE,
     LOG_FILE,
+    VALIDATION_FILE,
     CheckpointWriter,
     Progress,
     check_resumable,
+    check_same_config,
+    check_same_data,
     network_file,
     read_progress,
     read_tensors,
+    refuse_adapted,
     save_model,
 )
 from reid.engine.code import say_other_code, training_code, with_code
+from reid.engine.extract import Extractor
 from reid.engine.log import TrainLog
 from reid.engine.objective import Objective
-from reid.engine.selection import VALIDATION_FILE, hold_out, validate
 from reid.engine.state import Part, TrainState, learning_rate_at
 from reid.errors import InputError
 from reid.files import locked, write_atomically
-from reid.overrides import flatten
+from reid.models import Embedder
 from reid.processes import Interrupted, collected_signals
 from reid.progress import track
+from reid.retrieval.features import Features
+from reid.retrieval.ranking import Evaluation, evaluate
 
 log = logging.getLogger(__name__)
 
@@ -71,19 +77,19 @@ def is_trained(config: Config) -> bool:
     folder = config.run_folder
     if not (folder / FILE).exists():
         return False
-    _check_same_config(config, folder)
+    check_same_config(config, folder)
     stored = read_progress(folder / FILE)
-    _refuse_adapted(folder, stored)
+    refuse_adapted(folder, stored)
     if stored.finished:
-        _check_same_data(folder, stored, build.source(config))
+        source = build.source(config)
+        check_same_data(folder, stored, source.fingerprint, source.samples.root)
         say_other_code(folder, stored.code, training_code(validated=config.selection.holdout > 0))
     return stored.finished
 
 
-def train(config: Config, progress: bool = True, recorded: Config | None = None, wait: bool = False) -> Path:
+def train(config: Config, progress: bool = True, wait: bool = False) -> Path:
     """Train to the end, or go on from the checkpoint in the run's folder; returns the folder.
 
-    ``recorded`` is the config that is written there, where this one differs in where it runs (device, threads);
     ``wait``: for another process that is at work in the folder, instead of an error.
 
     Raises:
@@ -99,7 +105,7 @@ def train(config: Config, progress: bool = True, recorded: Config | None = None,
     )  # too few people is said before a folder is made
     build.image_cache(config, len(samples))  # and too little memory
     with locked(config.run_folder, wait) if distributed.rank() == 0 else nullcontext():
-        run = _begin(config, recorded or config, source, samples, held)
+        run = _begin(config, source, samples, held)
         if run is not None:
             _go_on(run, progress)
         distributed.wait_for_all()
@@ -143,7 +149,7 @@ class _Run:
         return Part(batch.images, self.labels[batch.indices], torch.from_numpy(self.samples.camids)[batch.indices])
 
 
-def _begin(config: Config, recorded: Config, source: Source, samples: Samples, held: Samples | None) -> _Run | None:
+def _begin(config: Config, source: Source, samples: Samples, held: Samples | None) -> _Run | None:
     """The run as it begins or goes on; None where it is finished."""
     folder = config.run_folder
     identities, labels = np.unique(samples.pids, return_inverse=True)
@@ -174,10 +180,10 @@ def _begin(config: Config, recorded: Config, source: Source, samples: Samples, h
     checkpoint = folder / FILE
     resuming = checkpoint.exists()
     if resuming:
-        _check_same_config(config, folder)
+        check_same_config(config, folder)
         stored = read_progress(checkpoint)
-        _refuse_adapted(folder, stored)
-        _check_same_data(folder, stored, source)
+        refuse_adapted(folder, stored)
+        check_same_data(folder, stored, source.fingerprint, source.samples.root)
         if stored.finished:
             if config.precision not in ("auto", stored.precision):
                 config.fail("precision", f"{config.precision!r}, but {folder} was trained in {stored.precision}")
@@ -199,7 +205,9 @@ def _begin(config: Config, recorded: Config, source: Source, samples: Samples, h
             log.info(f"{folder}: going on after step {begun.step} of {begun.total_steps}")
         else:
             log.info(f"{folder}: {begun.device}, {begun.precision}; {begun.weights}")
-            write_atomically(folder / CONFIG_FILE, dump_resolved(recorded))
+            write_atomically(folder / CONFIG_FILE, dump_resolved(config))
+        if shares := build.shares(config):
+            log.info(f"{folder}: {shares}")
         for note in filter(None, (build.few_pairs(config, sampler, labels), build.few_identities(config))):
             log.warning(f"{folder}: {note}")
         _cut_log(folder / LOG_FILE, begun.step)
@@ -216,7 +224,8 @@ def _go_on(run: _Run, progress: bool) -> None:
     agreed = distributed.Agreement()
     bar = track(name=run.folder.name, unit="step", total=total, done=step, shown=progress and first)
     lines = TrainLog(run.folder, state.objective.shown, run.samples.names, steps, state.placement.device, bar)
-    with bar, lines, CheckpointWriter(run.folder / FILE) as checkpoints, collected_signals() as got:
+    signals = collected_signals(alone=distributed.world_size() == 1)
+    with bar, lines, CheckpointWriter(run.folder / FILE) as checkpoints, signals as got:
         for loaded in _batches(run):
             work = [run.part(batch) for batch in loaded]
             if config.compile and step == run.begun.step:
@@ -232,7 +241,7 @@ def _go_on(run: _Run, progress: bool) -> None:
             if step % steps == 0 or step == total:
                 lines.write()
                 now = _end_epoch(run, now, -(-step // steps))
-            stopping = agreed(bool(got))
+            stopping = agreed(bool(got), last=now.finished)
             due = time.monotonic() - saved > SAVE_SECONDS and not checkpoints.busy
             if first and (stopping or now.finished or now.best_epoch != best or due):
                 lines.write()  # which sees that the loss is a number
@@ -240,6 +249,7 @@ def _go_on(run: _Run, progress: bool) -> None:
                 saved = time.monotonic()
             if stopping:
                 checkpoints.wait()
+                distributed.wait_for_all()  # torchrun ends the others when one has ended
                 raise Interrupted(got[0] if got else signal.SIGTERM, f"{run.folder / FILE} after step {step}")
             if now.stopped:
                 break
@@ -293,32 +303,37 @@ def _end_epoch(run: _Run, state: Progress, epoch: int) -> Progress:
     return replace(state, stopped=patience is not None and epoch - state.best_epoch >= patience)
 
 
-def _check_same_config(config: Config, folder: Path) -> None:
-    old, new = flatten(load_resolved(folder / CONFIG_FILE).training()), flatten(config.training())
-    differing = [key for key in sorted(old.keys() | new.keys()) if old.get(key) != new.get(key)]
-    if differing:
-        shown = "; ".join(f"{key} was {old.get(key)!r}, is {new.get(key)!r}" for key in differing[:5])
-        raise InputError(f"{folder}: holds a run of another config ({shown}). Choose another run=NAME, or delete it")
-
-
-def _check_same_data(folder: Path, stored: Progress, source: Source) -> None:
-    if stored.data != source.fingerprint:
-        raise InputError(
-            f"{folder}: was trained on other files of {stored.source} (fingerprint {stored.data[:12]}, the files in "
-            f"{source.samples.root} have {source.fingerprint[:12]}). Choose another run=NAME, or delete it"
-        )
-
-
 def _cut_log(path: Path, steps: int) -> None:
     """Drop lines after the checkpoint: a killed run may have logged steps that are now done again."""
     lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
     write_atomically(path, "".join(lines[:steps]))
 
 
-def _refuse_adapted(folder: Path, stored: Progress) -> None:
-    """Refuse to take an adapted network for the run that it was made from, to be trained or gone on with."""
-    if stored.adapted:
-        raise InputError(
-            f"{folder}: holds a network adapted to {stored.adapted['data']} (adapt.py), which is not trained any "
-            f"further; it was made from the run {stored.adapted['run']}. Choose another run=NAME, or delete it"
+def validate(network: Embedder, held: Samples, extractor: Extractor) -> Evaluation:
+    """Held-out images as gallery, the first of each identity and camera as queries; the network ends in training mode.
+
+    By the cosine of the features after the neck, without mirror images: how a run is tested later does not decide what
+    is trained. Of the ``extractor`` transform, placement, batch size and workers count. Several processes extract their
+    shares; the first ranks, and all get what it found.
+    """
+    _, firsts = np.unique(np.stack([held.pids, held.camids]), axis=1, return_index=True)
+    queries = np.isin(np.arange(len(held)), firsts)
+    network.eval()
+    try:
+        plain = replace(extractor, network=network.after_neck, flip=False)
+        features = distributed.in_shares(
+            len(held), plain.batch_size, lambda rows: plain.extract(held.part(rows), progress=False)
         )
+    finally:
+        network.train()
+    evaluation = distributed.of_first(None if features is None else _ranked(features, held, queries))
+    assert evaluation is not None
+    return evaluation
+
+
+def _ranked(features: np.ndarray, held: Samples, queries: np.ndarray) -> Evaluation:
+    """The rows that ``queries`` (N,) says among all ``features`` (N, D)."""
+    origin = "held-out identities"
+    gallery = Features(features, held.pids, held.camids, held.names, origin)
+    query = Features(features[queries], held.pids[queries], held.camids[queries], origin=origin)
+    return evaluate(query, gallery)

@@ -13,9 +13,8 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from reid.errors import InputError
-from reid.files import read_yaml
+from reid.files import read_yaml, resolve
 from reid.overrides import validate
-from reid.paths import resolve
 
 
 class _Section(BaseModel):

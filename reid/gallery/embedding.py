@@ -25,12 +25,11 @@ from reid.data.samples import DataSet
 from reid.data.schema import SPLITS
 from reid.data.unlabelled import passed_over
 from reid.errors import InputError
-from reid.files import Busy, locked, write_atomically
+from reid.files import Busy, bundled_names, locked, write_atomically
 from reid.gallery.entries import Entry
 from reid.gallery.ingest import csv_entries, cut, folder_entries, nothing_in
 from reid.networks import Network
 from reid.networks.features_file import WHOLE, FeaturesFile, check_suffix, read_key
-from reid.paths import bundled_names
 from reid.progress import track
 from reid.retrieval.features import Features, read_arrays
 from reid.retrieval.unit import usable

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reid.errors import InputError
+from reid.files import bundled_names, meant
 from reid.networks.base import Network, Origin
-from reid.paths import bundled_names, meant
 
 if TYPE_CHECKING:
     from reid.engine.extract import Testing

@@ -17,9 +17,8 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from reid.errors import InputError
-from reid.files import read_yaml
+from reid.files import read_yaml, resolve
 from reid.overrides import validate
-from reid.paths import resolve
 
 SUFFIXES = (".onnx", ".xml")
 RESIZES = {"bilinear": cv2.INTER_LINEAR, "bicubic": cv2.INTER_CUBIC}

@@ -8,12 +8,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from reid.config import Config
+import torch
+
+from reid.config import Config, load_resolved
 from reid.engine import build
-from reid.engine.checkpoint import LOG_FILE, Progress, network_file, read_progress, read_width
+from reid.engine.checkpoint import (
+    CONFIG_FILE,
+    FILE,
+    LOG_FILE,
+    Progress,
+    load_model,
+    network_file,
+    read_progress,
+    read_width,
+)
 from reid.engine.extract import Extractor
 from reid.errors import InputError
 from reid.files import sha256_of
+from reid.models import Embedder
 from reid.networks.base import Origin
 from reid.networks.pytorch import TorchNetwork
 
@@ -40,12 +52,12 @@ class TrainedNetwork(TorchNetwork):
     def __init__(self, config: Config, folder: Path, epoch: int | None = None) -> None:
         build.check_tested(config)
         self.config, self.folder = config, folder
-        self._stored = build.finished(config, folder)
+        self._stored = finished(config, folder)
         file = network_file(folder, config.selection.holdout > 0, epoch)
         origin = Origin(folder.resolve().name, read_width(file), sha256_of(file), preprocessing(config))
 
         def extractor() -> Extractor:
-            return build.extractor(config, build.load_network(config, folder, epoch))
+            return build.extractor(config, load_network(config, folder, epoch))
 
         super().__init__(origin, extractor)
 
@@ -77,7 +89,12 @@ class TrainedNetwork(TorchNetwork):
             "epoch_choice": choice,
             "training_seconds": round(stored.seconds, 1),
             "training_precision": stored.precision,
-            "training_device": stored.device,
+            "training_device": stored.device if stored.world_size == 1 else f"{stored.world_size} x {stored.device}",
+            "world_size": stored.world_size,
+            "batch": config.sampler.identities * config.sampler.images,
+            "accumulate": config.sampler.accumulate,
+            "gather": sorted(term.name for term in build.losses(config) if term.gather),
+            "sync_batchnorm": config.sync_batchnorm,
             "training_code": stored.code,
             "threads": stored.threads,
             "weights": stored.weights,
@@ -108,7 +125,7 @@ def open_run(folder: Path, overrides: Sequence[str] = ()) -> TrainedNetwork:
     Raises:
         InputError: no run's folder, an unfinished run or a damaged file.
     """
-    return TrainedNetwork(build.run_config(folder, overrides), folder)
+    return TrainedNetwork(run_config(folder, overrides), folder)
 
 
 def preprocessing(config: Config) -> str:
@@ -141,3 +158,45 @@ def _tested_epoch(config: Config, folder: Path) -> tuple[int, str]:
         return int(last["epoch"]), "the last; no target is looked at"
     except (OSError, IndexError, KeyError, ValueError) as error:
         raise InputError(f"{folder / LOG_FILE}: does not tell the last epoch: {error!r}") from None
+
+
+def run_config(folder: Path, overrides: Sequence[str] = ()) -> Config:
+    """The config of a finished run; ``overrides`` may change how it is tested, not what was trained."""
+    if not (folder / CONFIG_FILE).is_file():
+        raise InputError(f"{folder}: is not a run's folder: it holds no {CONFIG_FILE}")
+    config = load_resolved(folder / CONFIG_FILE, overrides)
+    if config.training() != load_resolved(folder / CONFIG_FILE).training():
+        raise InputError(f"command line: {' '.join(overrides)}: would change what was trained, not how it is tested")
+    return config
+
+
+def load_network(config: Config, folder: Path, epoch: int | None = None) -> Embedder:
+    """The network of a finished run (see :func:`network_file`), in evaluation mode on the configured device.
+
+    Raises:
+        InputError: no checkpoint, an unfinished or a damaged one.
+    """
+    build.check_tested(config)
+    on = build.placement(config)
+    on.take_up()
+    stored = finished(config, folder)
+    network = build.embedder(config, stored.num_classes)
+    load_model(network_file(folder, config.selection.holdout > 0, epoch), network)
+    return network.to(on.device).to(memory_format=torch.channels_last).eval()
+
+
+def finished(config: Config, folder: Path) -> Progress:
+    """The header of a finished run's checkpoint.
+
+    Raises:
+        InputError: there is none, it is unfinished or damaged, or of another config.
+    """
+    checkpoint = folder / FILE
+    if not checkpoint.exists():
+        raise InputError(f"{folder}: holds no {FILE}; train it first")
+    stored = read_progress(checkpoint)
+    if not stored.finished:
+        raise InputError(f"{folder}: stopped at step {stored.step} of {stored.total_steps}; train it to the end")
+    if stored.config_hash != config.hash():
+        raise InputError(f"{folder}: its config changed after training: hash {config.hash()}, was {stored.config_hash}")
+    return stored

@@ -36,10 +36,12 @@ def mixtures(results: pd.DataFrame, compared: str | None = None) -> list[str]:
 
 
 def _kind(value: str) -> str:
-    """``cpu (AVX2)`` and ``cpu`` are one kind, all GPUs by their names another; precisions are what they are."""
-    if value in ("", "float32", "bf16"):
+    """``cpu (AVX2)`` and ``cpu`` are one kind, all GPUs by their names another, several processes of one (``2 x cuda``)
+    a third; precisions are what they are."""
+    if value in ("", "float32", "tf32", "bf16", "fp16"):
         return value
-    return "cpu" if value.split(" ")[0] == "cpu" else "cuda"
+    processes, times, device = value.rpartition(" x ")
+    return processes + times + ("cpu" if device.split(" ")[0] == "cpu" else "cuda")
 
 
 def _who(alike: pd.DataFrame, all_rows: pd.DataFrame) -> str:

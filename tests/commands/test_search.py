@@ -14,11 +14,11 @@ from runs import features_of
 from reid.cli import main
 from reid.data.card import load_card
 from reid.data.reading import read_dataset
-from reid.engine.build import load_network
 from reid.errors import InputError
+from reid.files import bundled
 from reid.gallery.entries import Entry
 from reid.gallery.location import open_store
-from reid.paths import bundled
+from reid.networks.trained import load_network
 
 SHARED = Path(os.environ.get("REID_SHARED", ROOT.parent / "shared"))
 

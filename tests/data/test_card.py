@@ -13,7 +13,7 @@ from trees import (
 
 from reid.data.card import load_card
 from reid.errors import InputError
-from reid.paths import bundled, bundled_names
+from reid.files import bundled, bundled_names
 
 
 def test_every_bundled_card_loads_and_says_its_terms() -> None:

@@ -14,7 +14,7 @@ from reid.data.reading import read_dataset
 from reid.data.samples import DataSet
 from reid.data.schema import Card
 from reid.errors import InputError
-from reid.paths import bundled
+from reid.files import bundled
 
 CARD = r"""
 name: pair

@@ -31,7 +31,7 @@ from reid.data.reading import read_dataset
 from reid.data.samples import DataSet, matchless
 from reid.data.schema import Card
 from reid.errors import InputError
-from reid.paths import bundled
+from reid.files import bundled
 
 SHARED = Path(os.environ.get("REID_SHARED", Path(__file__).parents[2] / ".." / "shared" / "data"))
 

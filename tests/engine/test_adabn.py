@@ -2,11 +2,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from runs import inputs_of
 from torch import nn
 from trees import write_image
 
@@ -39,8 +39,7 @@ def embedder(config):
 
 
 def all_images(site, config):
-    transform = build.test_transform(config)
-    return torch.from_numpy(np.stack([transform(read_image(path), ()) for path in site.paths]))
+    return inputs_of(build.test_transform(config), [read_image(path) for path in site.paths])
 
 
 @pytest.mark.parametrize(

@@ -10,17 +10,18 @@ import numpy as np
 import pytest
 import torch
 from conftest import ROOT
+from runs import inputs_of
 from trees import manifest_tree
 
 from reid.config import load_config
+from reid.data.samples import hold_out
 from reid.data.unlabelled import images_of
 from reid.engine import build
-from reid.engine.build import load_network
 from reid.engine.extract import exact_float32
-from reid.engine.selection import hold_out
 from reid.engine.train import train
 from reid.errors import InputError
 from reid.models.backbone import GEM_EXPONENT, POOLINGS
+from reid.networks.trained import load_network
 
 
 @pytest.mark.parametrize(
@@ -31,17 +32,23 @@ from reid.models.backbone import GEM_EXPONENT, POOLINGS
             "command line: model.backbone: 'resnet51' is not one of resnet18, .*resnet50_ibn_b",
         ),
         ("sampler.name=kp", "command line: sampler.name: 'kp' is not one of pk, balanced, random"),
-        ("losses.centre={weight: 1}", "losses: 'centre' is not one of identity, triplet"),
+        ("losses.center={weight: 1}", "losses: 'center' is not one of identity, .*centre, triplet"),
         ("losses.triplet.margn=1", "losses: triplet: unknown key 'margn'; the keys here are weight, gather, margin"),
         ("losses.triplet.margin=-1", "losses: triplet margin -1"),
         ("losses.triplet.weight=-1", "losses: triplet.weight: expected a number of at least 0, got -1"),
         ("losses.triplet.weight=.nan", "losses: triplet.weight: expected a number of at least 0, got nan"),
-        ("losses.identity.smoothing=null", "losses: identity: does not take {'smoothing': None}"),
+        ("losses.identity.smoothing=null", "losses: identity.smoothing: expected a number, got None"),
+        ("losses.triplet.cross_camera=1", "losses: triplet.cross_camera: expected true or false, got 1"),
+        ("losses.arcface={margin: 2}", "losses: arcface margin 2.*wanted radians"),
         ("model.width=0.001", "command line: model.width: width 0.001: wanted"),
-        ("losses={identity: {weight: 0}, triplet: {weight: 0}}", "losses: every loss has weight 0"),
+        (
+            "losses={identity: {weight: 0}, triplet: {weight: 0}, centre: {weight: 0}}",
+            "losses: every loss has weight 0",
+        ),
         ("model.weights=none.pth", "command line: model.weights: .*none.pth"),
         ("data.source=market1502", "command line: data.source: .*market1502.* market1501"),
         ("targets=[market1502]", "command line: targets: .*market1502"),
+        ("sync_batchnorm=true", "command line: sync_batchnorm: true: is computed on CUDA alone"),
         ("device=cuda:99", "command line: device: 'cuda:99': this machine has"),
     ],
 )
@@ -73,6 +80,14 @@ def test_maps_or_batches_too_small_for_a_norm(tiny):
         (
             ["sampler.accumulate=4", "sampler.name=random"],
             "command line: sampler.accumulate: a batch of 6 images does not make 4",
+        ),
+        (
+            ["sampler.accumulate=2", "sampler.identities=7"],
+            "a batch of 7 identities does not make 2 equal parts .*; choose 6 or 8 identities, or other parts",
+        ),
+        (
+            ["optim.freeze=1", "losses.identity.weight=0"],
+            "command line: optim.freeze: leaves nothing to train: every loss reads features from before the neck",
         ),
         (
             ["sampler.accumulate=3"],
@@ -109,6 +124,18 @@ def test_few_identities_in_a_part_are_said(tiny):
         assert said(*enough) == ""
 
 
+@pytest.mark.parametrize(
+    ("overrides", "sentence"),
+    [
+        ([], ""),
+        (["sampler.accumulate=2"], "2 parts in turn, each 6 of 12 people x 2 images"),
+        (["sampler.accumulate=3", "sampler.name=random"], "3 parts in turn, each 8 of 24 images"),
+    ],
+)
+def test_what_is_computed_at_once_is_said(tiny, overrides, sentence):
+    assert build.shares(load_config("market_bn.yaml", [*tiny, "sampler.identities=12", *overrides])) == sentence
+
+
 @pytest.fixture
 def two_sources(tiny, market, tmp_path):
     """Overrides that train on two small trees."""
@@ -132,8 +159,6 @@ def test_balanced_batches_of_a_config(two_sources):
     source = build.source(config)
     sampler = build.sampler(config, source.samples.pids, source.domains)
     assert all(source.domains[batch].tolist() == [0, 0, 1, 1] * 2 for batch in sampler.epoch(0))
-    with pytest.raises(InputError, match="several sources"):
-        build.sampler(config, source.samples.pids)
     with pytest.raises(InputError, match="selection.holdout: leaves nobody of one of the sources"):
         build.sampler(config, source.samples.pids[:8], source.domains[:8])
 
@@ -164,10 +189,12 @@ def test_labels_that_a_loss_cannot_learn_from(tiny):
     singles, one = np.arange(12), np.zeros(12, int)
     at_random = load_config("market_bn.yaml", [*tiny, "sampler.name=random"])
     with pytest.raises(InputError, match=f"sampler.name: random: no person has two images, and {DEAD}"):
-        build.sampler(at_random, singles)
+        build.sampler(at_random, singles, one)
     with pytest.raises(InputError, match="data.source: one identity to train on"):
-        build.sampler(at_random, one)
-    build.sampler(load_config("market_bn.yaml", [*tiny, "sampler.name=random", "losses.triplet.weight=0"]), singles)
+        build.sampler(at_random, one, one)
+    build.sampler(
+        load_config("market_bn.yaml", [*tiny, "sampler.name=random", "losses.triplet.weight=0"]), singles, one
+    )
 
 
 @pytest.mark.parametrize(
@@ -186,7 +213,7 @@ def test_training_says_how_few_images_a_loss_of_pairs_learns_from(tiny, caplog, 
 
 def test_a_source_of_one_image_a_person_is_said(tiny):
     config, singles = load_config("market_bn.yaml", tiny), np.arange(12)
-    said = build.few_pairs(config, build.sampler(config, singles), singles)
+    said = build.few_pairs(config, build.sampler(config, singles, np.zeros(12, int)), singles)
     assert said.startswith("sampler.name=pk: 0.0% of the images") and "a single image meets only that one" in said
 
 
@@ -211,9 +238,9 @@ def test_standardising_is_part_of_the_test_transform(tiny):
     import numpy as np
 
     image = np.random.default_rng(0).integers(0, 99, (32, 16, 3), dtype=np.uint8)
-    out = build.test_transform(load_config("market_bn.yaml", [*tiny, "transforms.standardise=true"]))(image, ())
-    assert abs(out.mean()) < 1e-4
-    assert abs(build.test_transform(load_config("market_bn.yaml", tiny))(image, ()).mean()) > 0.1
+    standardised = build.test_transform(load_config("market_bn.yaml", [*tiny, "transforms.standardise=true"]))
+    assert abs(inputs_of(standardised, [image]).mean()) < 1e-4
+    assert abs(inputs_of(build.test_transform(load_config("market_bn.yaml", tiny)), [image]).mean()) > 0.1
 
 
 def test_a_folder_of_images_says_what_it_passes_over_and_refuses_names_that_cannot_be_kept(tiny, tmp_path, caplog):

@@ -1,13 +1,13 @@
 import numpy as np
 import pytest
 import torch
-from runs import features_of
+from runs import features_of, inputs_of
 
 from reid.config import load_resolved
 from reid.data.images import read_image
 from reid.engine import build
-from reid.engine.build import load_network
 from reid.errors import InputError
+from reid.networks.trained import load_network
 
 
 def test_features_are_the_network_of_each_image_alone(trained):
@@ -19,7 +19,7 @@ def test_features_are_the_network_of_each_image_alone(trained):
     assert features.paths == query.names and features.origin == "test"
     transform = build.test_transform(config)
     for row in (0, len(query) - 1):
-        image = torch.from_numpy(transform(read_image(query.paths[row]), ()))[None]
+        image = inputs_of(transform, [read_image(query.paths[row])])
         with torch.inference_mode():
             np.testing.assert_allclose(network(image)[0].numpy(), features.features[row], rtol=1e-4, atol=1e-5)
 
@@ -38,9 +38,9 @@ def test_flip_averages_an_image_and_its_mirror_image(trained):
     flipped = load_resolved(folder / "config.yaml", ["evaluation.flip=true"])
     averaged = features_of(network, query, flipped, "test").features
     transform = build.test_transform(config)
-    images = np.stack([transform(read_image(path), ()) for path in query.paths])
+    images = inputs_of(transform, [read_image(path) for path in query.paths])
     with torch.inference_mode():
-        both = [network(torch.from_numpy(np.ascontiguousarray(own))).numpy() for own in (images, images[..., ::-1])]
+        both = [network(side).numpy() for side in (images, images.flip(3))]
     np.testing.assert_allclose(averaged, (both[0] + both[1]) / 2, rtol=1e-4, atol=1e-5)
 
 

@@ -10,13 +10,12 @@ from runs import at_step, evaluate_run, features_of
 from safetensors.torch import load_file
 
 from reid.config import load_config
-from reid.data.samples import Samples
+from reid.data.samples import Samples, hold_out
 from reid.engine import build
-from reid.engine.build import load_network
-from reid.engine.checkpoint import EPOCHS, FILE, SELECTED, read_progress
-from reid.engine.selection import VALIDATION_FILE, hold_out, validate
-from reid.engine.train import Interrupted, is_trained, train
+from reid.engine.checkpoint import EPOCHS, FILE, SELECTED, VALIDATION_FILE, read_progress
+from reid.engine.train import Interrupted, is_trained, train, validate
 from reid.errors import InputError
+from reid.networks.trained import load_network
 
 HOLD = ["selection.holdout=0.34", "optim.epochs=4", "sampler.identities=2", "optim.lr=3e-3", "transforms.erasing=0"]
 

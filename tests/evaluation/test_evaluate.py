@@ -12,7 +12,7 @@ from runs import evaluate_run
 from trees import manifest_tree, write_image
 
 from reid.cli import main
-from reid.commands.shared import check_targets
+from reid.commands.evaluating import check_targets
 from reid.config import load_config, load_resolved
 from reid.engine import build
 from reid.engine.train import train

@@ -5,6 +5,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from runs import inputs_of
 
 from reid.config import load_config
 from reid.data.images import read_image
@@ -22,8 +23,7 @@ from reid.networks.trained import preprocessing
 
 def two_pass(network, samples, config):
     """Per identity and stage (count, mean, variance) of all its maps at once, in float64; keeps every map."""
-    transform = build.test_transform(config)
-    images = torch.from_numpy(np.stack([transform(read_image(path), ()) for path in samples.paths]))
+    images = inputs_of(build.test_transform(config), [read_image(path) for path in samples.paths])
     with torch.inference_mode():
         maps = [stage.double().numpy() for stage in network.backbone.stages(images)]
     found = {}

@@ -17,13 +17,12 @@ from trees import manifest_tree
 
 from reid import config as module
 from reid.config import INTRODUCED, Config, ModelConfig, load_config, load_resolved
-from reid.engine.build import run_config
 from reid.engine.checkpoint import FILE, NO_CODE, read_progress
 from reid.engine.code import training_code
 from reid.engine.train import ARITHMETIC, is_trained, train
 from reid.errors import InputError
 from reid.evaluation.results import read_results
-from reid.networks.trained import open_run
+from reid.networks.trained import open_run, run_config
 from reid.overrides import flatten
 from reid.retrieval.features import load_features, saved_origin
 

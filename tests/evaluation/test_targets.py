@@ -189,8 +189,7 @@ def test_a_run_is_tested_where_nothing_it_was_trained_from_is_left(tiny, tmp_pat
     """Weights, source and a target of its config are gone; a loss and a sampler have other names."""
     from safetensors.torch import save_file
 
-    from reid.engine.build import run_config
-    from reid.networks.trained import open_run
+    from reid.networks.trained import open_run, run_config
 
     source = manifest_tree(tmp_path / "source")
     target = manifest_tree(tmp_path / "people").rename(tmp_path / "people" / "shop.csv")

@@ -113,9 +113,11 @@ def test_a_wrong_name_is_refused_with_the_choices(name: str, message: str) -> No
         make_backbone(name)
 
 
-@pytest.mark.parametrize(("key", "value"), [("last_stride", 2), ("width", 0.5), ("mixstyle", 0.3)])
-def test_settings_of_the_resnets_are_refused(key: str, value: float) -> None:
-    with pytest.raises(InputError, match=rf"{key} {value}: a network of timm \(timm:test_vit\) is built as published"):
+@pytest.mark.parametrize(("key", "value"), [("last_stride", 2), ("width", 0.5), ("mixstyle", 0.3), ("pooling", "gem")])
+def test_settings_of_the_resnets_are_refused(key: str, value: float | str) -> None:
+    with pytest.raises(
+        InputError, match=rf"{key} {value!r}: a network of timm \(timm:test_vit\) is built as published"
+    ):
         make_backbone("timm:test_vit", **{key: value})  # type: ignore[arg-type]
     assert make_backbone("resnet18", **{"width": 0.25, key: value}).channels  # type: ignore[arg-type]
 

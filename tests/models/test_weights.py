@@ -104,6 +104,26 @@ def test_batch_counters_may_be_missing(tmp_path: Path) -> None:
     assert len(report.missing) == 20 and all(key.endswith("num_batches_tracked") for key in report.missing)
 
 
+def test_gems_exponent_starts_anew_where_a_file_has_none(tmp_path: Path) -> None:
+    torch.save(net().state_dict(), tmp_path / "plain.pth")
+    backbone = net(seed=1, pooling="gem")
+    report = load_weights(backbone, "resnet18", str(tmp_path / "plain.pth"))
+    assert report.missing == ["pooling.p"] and backbone.pooling.p.item() == 3
+    assert "0 batch counters missing, pooling.p starts anew, 0 unused" in report.summary()
+    for key, value in net().state_dict().items():
+        assert torch.equal(value, backbone.state_dict()[key])
+
+    torch.nn.init.constant_(backbone.pooling.p, 4.5)
+    torch.save(backbone.state_dict(), tmp_path / "gem.pth")
+    again = net(seed=2, pooling="gem")
+    assert load_weights(again, "resnet18", str(tmp_path / "gem.pth")).missing == []
+    assert_same(again, backbone)
+    assert load_weights(net(seed=2), "resnet18", str(tmp_path / "gem.pth")).unused == ["pooling.p"]
+    torch.save(backbone.state_dict() | {"pooling.p": torch.ones(2)}, tmp_path / "bad.pth")
+    with pytest.raises(InputError, match=r"pooling.p is \(2,\), the backbone's is \(1,\)"):
+        load_weights(again, "resnet18", str(tmp_path / "bad.pth"))
+
+
 @pytest.mark.parametrize(
     ("held", "wanted", "named"),
     [

@@ -12,6 +12,7 @@ import safetensors.torch
 import torch
 from peers_formula import CLASSIFIERS, FEATURES, LAYOUTS, error, images, state
 from PIL import Image
+from runs import inputs_of
 from torch import Tensor, nn
 
 from reid.engine import extract
@@ -385,6 +386,6 @@ def test_a_checkpoint_of_fastreid_is_fed_whole_pixels(tmp_path: Path, monkeypatc
     assert network.origin.width == 2048 and "bicubic" in network.origin.preprocessing
     extractor, backbone = staged(network)
     with torch.no_grad():
-        seen = backbone.stages(torch.from_numpy(extractor.transform(crop, ()))[None])
+        seen = backbone.stages(inputs_of(extractor.transform, [crop]))
     for ours, wanted in zip(seen, stages, strict=True):
         torch.testing.assert_close(ours.double(), wanted, rtol=1e-3, atol=1e-4 * float(wanted.abs().max()))

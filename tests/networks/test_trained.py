@@ -14,9 +14,9 @@ from runs import features_of
 
 from reid.data.images import read_image
 from reid.engine import build
-from reid.engine.build import load_network
 from reid.errors import InputError
 from reid.networks import load
+from reid.networks.trained import load_network
 
 SHARED = Path(os.environ.get("REID_SHARED", ROOT.parent / "shared"))
 MODELS = SHARED / "models" / "openvino"

@@ -44,6 +44,8 @@ def test_what_is_alike_is_passed_over():
     [
         ({"model": "ibn", "train_precision": "bf16"}, "the precision of training differs (float32: bn; bf16: ibn)"),
         ({"model": "ibn", "train_device": "cuda"}, "the device of training differs (cpu: bn; cuda: ibn)"),
+        ({"model": "ibn", "train_device": "2 x cpu"}, "the device of training differs (cpu: bn; 2 x cpu: ibn)"),
+        ({"model": "ibn", "train_precision": "fp16"}, "the precision of training differs (float32: bn; fp16: ibn)"),
         ({"target": "station", "precision": "bf16"},
          "the precision of testing differs (float32: on plaza; bf16: on station)"),
         ({"seed": "1", "device": "NVIDIA H100"}, "the device of testing differs (cpu: seed 0; cuda: seed 1)"),

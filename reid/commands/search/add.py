@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from reid.commands.command import add_data_roots
 from reid.commands.models import add_model
 from reid.commands.search.shared import (
     add_name,
@@ -17,7 +18,6 @@ from reid.commands.search.shared import (
     origin_of,
     tell_left_out,
 )
-from reid.commands.shared import add_data_roots
 from reid.errors import InputError
 from reid.networks import EMBEDDER
 

@@ -6,9 +6,9 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
+from reid.commands.command import add_data_roots
 from reid.commands.models import add_model
 from reid.commands.search.shared import dataset, tell_left_out
-from reid.commands.shared import add_data_roots
 from reid.files import write_atomically
 from reid.networks import EMBEDDER
 

@@ -9,6 +9,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from reid.commands.command import add_data_roots
 from reid.commands.models import add_model
 from reid.commands.search.shared import (
     STORE,
@@ -22,7 +23,6 @@ from reid.commands.search.shared import (
     record,
     tell_left_out,
 )
-from reid.commands.shared import add_data_roots
 from reid.errors import InputError
 from reid.files import write_atomically
 from reid.networks import EMBEDDER

@@ -82,7 +82,7 @@ def dataset(arguments: argparse.Namespace, name: str, splits: Sequence[str]) -> 
     """Read a data set below ``--root`` or ``--sites-root``."""
     from reid.data.card import load_card
     from reid.data.reading import read_dataset
-    from reid.paths import data_root
+    from reid.files import data_root
 
     return read_dataset(load_card(name), data_root(arguments.root), arguments.sites_root, splits)
 
