@@ -253,7 +253,7 @@ def begun() -> list[Path]:
     return [path for path in Path("runs").glob("*/log.jsonl") if path.stat().st_size > 1000]
 
 
-def test_one_failing_run_does_not_end_the_others_and_is_said_at_the_end(grid, tmp_path):
+def test_one_failing_run_does_not_end_the_others_and_is_said_at_the_end(grid, tmp_path, capsys, caplog):
     path, overrides = grid
     (tmp_path / "bad.yaml").write_text("extends: market_bn.yaml\noptim: {lr: 1.0e+30, warmup: 0}\n")
     path.write_text(
@@ -261,34 +261,33 @@ def test_one_failing_run_does_not_end_the_others_and_is_said_at_the_end(grid, tm
         f"targets: [market1501, {tmp_path / 'people'}]\nseeds: [0]\n"
     )
     overrides = [*(o for o in overrides if "warmup" not in o and "steps" not in o), "optim.steps=4"]
-    command = [sys.executable, str(ROOT / "tools" / "cross_domain.py"), "--benchmark", str(path), "--output", "out"]
-    done = subprocess.run([*command, *overrides], capture_output=True, text=True)
-    assert done.returncode == 2 and "Traceback" not in done.stderr
-    said = done.stderr[done.stderr.index("error: 1 of 2 runs failed") :]
+    code = main(["cross-domain", "--benchmark", str(path), "--output", "out", *overrides])
+    told = capsys.readouterr().err
+    assert code == 2 and "Traceback" not in told
+    said = told[told.index("error: 1 of 2 runs failed") :]
     assert "Bad of market1501, seed 0 (runs/bad_" in said and "the loss is" in said and "BN of" not in said
     assert list(pd.read_csv("out/results.csv")["model"]) == ["BN"] * 2
     missing = json.loads(Path("out/benchmark.json").read_text())["missing"]
     assert [(cell["model"], cell["target"]) for cell in missing] == [("Bad", "market1501"), ("Bad", "people")]
-    page = subprocess.run([sys.executable, str(ROOT / "tools" / "report.py"), "out"], capture_output=True, text=True)
-    assert page.returncode == 0 and "The grid is not complete: 2 cells are missing" in page.stderr
+    assert main(["report", "out"]) == 0
+    assert "The grid is not complete: 2 cells are missing" in capsys.readouterr().err + caplog.text
     for name in ("index.html", "tables.md", "tables.tex"):
         assert "The grid is not complete: 2 cells are missing" in Path("out", name).read_text()
     assert "Bad, market1501 → people, seed 0: " in Path("out/index.html").read_text()
 
 
-def test_configs_that_fail_leave_a_table_of_the_others(grid, tmp_path):
+def test_configs_that_fail_leave_a_table_of_the_others(grid, tmp_path, capsys):
     _, overrides = grid
     (tmp_path / "bad.yaml").write_text("extends: market_bn.yaml\noptim: {lr: 1.0e+30, warmup: 0}\n")
     overrides = [*(o for o in overrides if "warmup" not in o and "steps" not in o), "optim.steps=4"]
-    command = [sys.executable, str(ROOT / "tools" / "cross_domain.py"), "--output", "out", "--cfgs", "bad.yaml"]
-    done = subprocess.run(
-        [*command, "market_bn.yaml", "--targets", "people", *overrides], capture_output=True, text=True
-    )
-    assert done.returncode == 2 and "error: 1 of 2 runs failed" in done.stderr and "Traceback" not in done.stderr
-    assert "| market_bn" in done.stdout and "| bad" not in done.stdout
+    command = ["cross-domain", "--output", "out", "--cfgs", "bad.yaml"]
+    assert main([*command, "market_bn.yaml", "--targets", "people", *overrides]) == 2
+    out, err = capsys.readouterr()
+    assert "error: 1 of 2 runs failed" in err and "Traceback" not in err
+    assert "| market_bn" in out and "| bad" not in out
     assert list(pd.read_csv("out/results.csv")["model"]) == ["market_bn"] * 2
-    alone = subprocess.run([*command[:-1], "bad.yaml", "--targets", "people", *overrides], capture_output=True)
-    assert alone.returncode == 2 and b"error: 1 of 1 run failed" in alone.stderr
+    assert main([*command, "--targets", "people", *overrides]) == 2
+    assert "error: 1 of 1 run failed" in capsys.readouterr().err
 
 
 def test_an_unforeseen_error_is_one_runs_own(grid, tmp_path):
