@@ -226,6 +226,13 @@ def _in_words(sources: Sequence[str]) -> str:
 COMMAND_LINE = "command line"
 
 
+def _later(origins: Mapping[str, str], layer: Mapping[str, Any], origin: str) -> dict[str, str]:
+    """Which layer set each key, those of the last layer at the end: a section is said to be of the last that set any of
+    its keys."""
+    new = dict.fromkeys(flatten(layer), origin)
+    return {key: value for key, value in origins.items() if key not in new} | new
+
+
 def load_config(name: str, overrides: Sequence[str] = (), values: Mapping[str, Any] | None = None) -> Config:
     """Read a config file (a path, or the bare name of a bundled one) over base.yaml, then ``key=value`` overrides.
 
@@ -239,14 +246,13 @@ def load_config(name: str, overrides: Sequence[str] = (), values: Mapping[str, A
     merged: dict[str, Any] = {}
     origins: dict[str, str] = {}
     for origin, layer in layers:
-        origins |= dict.fromkeys(flatten(layer), origin)
+        origins = _later(origins, layer, origin)
         merged = merge(merged, layer)
     plain = make_config(merged, path.stem, origins)
     changes = _changes(overrides)
     for key, value in (values or {}).items():
         changes = merge(changes, nested(key, value))
-    origins |= dict.fromkeys(flatten(changes), COMMAND_LINE)
-    config = make_config(merge(merged, changes), path.stem, origins)
+    config = make_config(merge(merged, changes), path.stem, _later(origins, changes, COMMAND_LINE))
     before, after = flatten(plain.training()), flatten(config.training())
     config._overridden = {key: value for key, value in after.items() if before.get(key, ...) != value and key != "seed"}
     return config

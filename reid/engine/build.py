@@ -23,9 +23,9 @@ from reid.data.samplers import (
     note_on_pairs,
     without_pairs,
 )
-from reid.data.samples import Samples, join
+from reid.data.samples import Samples, join, matchless
 from reid.data.transforms import Transform, evaluation_transform, training_transform
-from reid.engine.distributed import local_rank, world_size
+from reid.engine.distributed import local_rank, local_world, world_size
 from reid.engine.extract import Extractor, Placement, Testing, has_bf16
 from reid.engine.objective import WeightedLoss, make_losses
 from reid.errors import InputError
@@ -193,6 +193,13 @@ def sampler(config: Config, labels: np.ndarray, domains: np.ndarray) -> Sampler:
     return built
 
 
+def check_cameras(config: Config, samples: Samples) -> None:
+    """Refuse a loss across cameras where nobody was seen by two: it would be 0 for ever."""
+    names = [term.name for term in losses(config) if term.loss.cameras]
+    if names and matchless(samples, samples).all():
+        config.fail("losses", f"{names[0]}.cross_camera: true, but nobody in {config.data.source} was seen by two cameras")
+
+
 def few_pairs(config: Config, sampler: Sampler, labels: np.ndarray) -> str:
     """How few images of the first epoch a loss of pairs can learn from, as a sentence; empty where it can from all."""
     names, count = _pair_losses(config)
@@ -279,11 +286,12 @@ def placement(config: Config) -> Placement:
 
 
 def workers(config: Config) -> int:
-    """Processes that read images; by default two on a CPU, whose cores train, and on CUDA a core's worth each."""
+    """Processes that read images; by default two on a CPU, whose cores train, and up to eight for a GPU. Processes that
+    train together share the cores."""
     if config.data.workers is not None:
         return config.data.workers
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(8, cores) if device(config).type == "cuda" else min(2, cores)
+    return min(8 if device(config).type == "cuda" else 2, max(1, cores // local_world()))
 
 
 def roots(config: Config) -> Roots:

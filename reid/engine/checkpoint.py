@@ -186,8 +186,11 @@ def read_progress(path: Path) -> Progress:
             code.
     """
     try:
-        with safe_open(path, framework="pt") as file:
-            header = dict(json.loads((file.metadata() or {})["progress"]))
+        try:
+            stored = _metadata(path)
+        except RuntimeError:  # it was replaced in the moment between its opening and its mapping
+            stored = _metadata(path)
+        header = dict(json.loads(stored["progress"]))
         unknown = sorted(header.keys() - {field.name for field in fields(Progress)})
         if unknown:
             raise InputError(
@@ -199,6 +202,11 @@ def read_progress(path: Path) -> Progress:
         raise
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path}: not a readable checkpoint (truncated, or of another origin): {error}") from None
+
+
+def _metadata(path: Path) -> dict[str, str]:
+    with safe_open(path, framework="pt") as file:
+        return file.metadata() or {}
 
 
 def read_width(path: Path) -> int:

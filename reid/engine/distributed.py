@@ -36,6 +36,11 @@ def planned_rank() -> int:
     return _told("RANK") if planned_world() > 1 else 0
 
 
+def local_world() -> int:
+    """Processes that torchrun started on this machine."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+
+
 def local_rank() -> int | None:
     """This process's number on its machine, which is its GPU's; None without torchrun."""
     return _told("LOCAL_RANK") if planned_world() > 1 else None

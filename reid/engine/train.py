@@ -103,6 +103,7 @@ def train(config: Config, progress: bool = True, wait: bool = False) -> Path:
     build.sampler(
         config, samples.pids, source.domains_of(samples.pids)
     )  # too few people is said before a folder is made
+    build.check_cameras(config, samples)
     build.image_cache(config, len(samples))  # and too little memory
     with locked(config.run_folder, wait) if distributed.rank() == 0 else nullcontext():
         run = _begin(config, source, samples, held)
