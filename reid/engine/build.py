@@ -197,7 +197,7 @@ def check_cameras(config: Config, samples: Samples) -> None:
     """Refuse a loss across cameras where nobody was seen by two: it would be 0 for ever."""
     names = [term.name for term in losses(config) if term.loss.cameras]
     if names and matchless(samples, samples).all():
-        config.fail("losses", f"{names[0]}.cross_camera: true, but nobody in {config.data.source} was seen by two cameras")
+        config.fail("losses", f"{names[0]}.cross_camera: true, but nobody to train on was seen by two cameras")
 
 
 def few_pairs(config: Config, sampler: Sampler, labels: np.ndarray) -> str:
