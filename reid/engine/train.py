@@ -100,11 +100,10 @@ def train(config: Config, progress: bool = True, wait: bool = False) -> Path:
     build.check(config)
     source = build.source(config)
     samples, held = _split(config, source)
-    build.sampler(
-        config, samples.pids, source.domains_of(samples.pids)
-    )  # too few people is said before a folder is made
+    # What cannot be trained with is said before a folder is made.
+    build.sampler(config, samples.pids, source.domains_of(samples.pids))
     build.check_cameras(config, samples)
-    build.image_cache(config, len(samples))  # and too little memory
+    build.image_cache(config, len(samples))
     with locked(config.run_folder, wait) if distributed.rank() == 0 else nullcontext():
         run = _begin(config, source, samples, held)
         if run is not None:
