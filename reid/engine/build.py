@@ -58,18 +58,11 @@ def check(config: Config) -> None:
     names, count = _pair_losses(config)
     _check_sampler(config, check_pairs, count, names)
     _check_precision(config)
-    _check_freezing(config)
 
 
 def _check_precision(config: Config) -> None:
     if (asked := config.precision) in ("tf32", "fp16") and device(config).type != "cuda":
         config.fail("precision", f"{asked!r} is computed on CUDA alone; the choices here are auto, float32, bf16")
-
-
-def _check_freezing(config: Config) -> None:
-    terms = losses(config) if config.optim.freeze > 0 else []
-    if terms and all(term.loss.input == ("features",) and not list(term.loss.parameters()) for term in terms):
-        config.fail("optim.freeze", f"{config.optim.freeze:g}: no loss has anything to train behind the backbone")
 
 
 def parts_of_batch(config: Config) -> int:
