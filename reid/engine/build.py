@@ -43,6 +43,8 @@ def check(config: Config) -> None:
     """
     check_tested(config)
     model = config.model
+    if config.sync_batchnorm and device(config).type != "cuda":
+        config.fail("sync_batchnorm", "true: is computed on CUDA alone; on a CPU the choice is false")
     _check_sampler(config, check_batches, len(config.data.sources), parts_of_batch(config))
     _naming(config, "model.weights", lambda: check_weights(model.backbone, model.width, model.weights))
     _naming(config, "losses", lambda: losses(config))
@@ -76,8 +78,6 @@ def _check_sampler(config: Config, check: Callable[..., None], *more: object) ->
     except InputError as error:
         key, _, problem = str(error).partition(": ")
         config.fail(f"sampler.{key}", problem)
-    if config.sync_batchnorm and device(config).type != "cuda":
-        config.fail("sync_batchnorm", "true: is computed on CUDA alone; on a CPU the choice is false")
 
 
 def check_tested(config: Config) -> None:
