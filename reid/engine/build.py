@@ -238,7 +238,8 @@ def image_cache(config: Config, images: int) -> ImageCache | None:
     """
     if config.data.cache == "none":
         return None
-    return ImageCache(images, config.data.height, config.data.width, round(config.data.cache_gb * 1e9))
+    budget = round(config.data.cache_gb * 1e9)
+    return ImageCache(images, config.data.height, config.data.width, budget, local_world())
 
 
 def test_transform(config: Config) -> Transform:

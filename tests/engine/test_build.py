@@ -230,6 +230,28 @@ def test_precision_is_a_choice_and_never_emulated_by_itself(tiny, monkeypatch):
         assert chosen() is torch.bfloat16
 
 
+@pytest.mark.parametrize(
+    ("cores", "processes", "device", "workers"),
+    [
+        *((1, 1, "cpu", 1), (2, 1, "cpu", 2), (64, 1, "cpu", 2), (4, 4, "cpu", 1), (2, 4, "cpu", 1)),
+        *((64, 1, "cuda", 8), (6, 1, "cuda", 6), (64, 16, "cuda", 4)),
+    ],
+)
+def test_workers_are_by_the_cores_unless_given(tiny, monkeypatch, cores, processes, device, workers):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(cores)), raising=False)
+    monkeypatch.setattr(build, "device", lambda _: torch.device(device))
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", str(processes))
+    assert build.workers(load_config("market_bn.yaml", [*tiny, "data.workers=null"])) == workers
+    assert build.workers(load_config("market_bn.yaml", [*tiny, "data.workers=0"])) == 0
+
+
+def test_the_cache_counts_the_processes_of_this_machine(tiny, monkeypatch):
+    config = load_config("market_bn.yaml", [*tiny, "data.cache=ram", "data.cache_gb=1"])
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "3000000")
+    with pytest.raises(InputError, match=r"data\.cache_gb: 1: .* in each of 3000000 processes"):
+        build.image_cache(config, 10**6)
+
+
 def test_bf16_trains(tiny):
     train(load_config("market_bn.yaml", [*tiny, "precision=bf16", "optim.steps=2"]), progress=False)
 
