@@ -142,7 +142,7 @@ def test_the_schema_knows_what_a_key_may_hold():
     assert types_of(Config, "losses.triplet.margin") == {float, bool, NoneType}
     assert types_of(Config, "model.neck_feature") == {str} and types_of(Config, "model.last_stride") == {int}
     assert types_of(Config, "evaluation.flip") == {bool}
-    assert types_of(Config, "model.pooling") == types_of(Config, "x.y") == types_of(Config, "seed.x") == set()
+    assert types_of(Config, "model.pool") == types_of(Config, "x.y") == types_of(Config, "seed.x") == set()
 
 
 class Part(BaseModel):
