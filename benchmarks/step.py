@@ -159,8 +159,9 @@ def gap_line(folder: Path, epochs: int) -> list[str]:
     TrainState.step = timed  # type: ignore[assignment,method-assign]
     train(config, progress=False)
     TrainState.step = real  # type: ignore[method-assign]
-    samples = build.source(config).samples
-    steps = len(build.sampler(config, samples.pids))
+    trained_on = build.source(config)
+    samples = trained_on.samples
+    steps = len(build.sampler(config, samples.pids, trained_on.domains))
     gaps = [after[0] - before[1] for before, after in itertools.pairwise(marks)]
     between = [gap for place, gap in enumerate(gaps, 1) if place % steps == 0]
     within = [gap for place, gap in enumerate(gaps, 1) if place % steps]

@@ -139,7 +139,7 @@ def test_values_are_taken_as_they_are():
 def test_the_schema_knows_what_a_key_may_hold():
     assert types_of(Config, "run") == {str, NoneType} and types_of(Config, "seed") == {int}
     assert types_of(Config, "data.source") == {str, tuple} and types_of(Config, "data.source.0") == {str}
-    assert types_of(Config, "losses.triplet.margin") == {float, bool, NoneType}
+    assert types_of(Config, "losses.triplet.margin") == {bool, float, NoneType}
     assert types_of(Config, "model.neck_feature") == {str} and types_of(Config, "model.last_stride") == {int}
     assert types_of(Config, "evaluation.flip") == {bool}
     assert types_of(Config, "model.pool") == types_of(Config, "x.y") == types_of(Config, "seed.x") == set()

@@ -86,10 +86,6 @@ def test_maps_or_batches_too_small_for_a_norm(tiny):
             "a batch of 7 identities does not make 2 equal parts .*; choose 6 or 8 identities, or other parts",
         ),
         (
-            ["optim.freeze=1", "losses.identity.weight=0", "losses.centre.weight=0"],
-            "command line: optim.freeze: 1: no loss has anything to train behind the backbone; choose 0",
-        ),
-        (
             ["optim.name=sgd", "optim.nesterov=true", "optim.momentum=0"],
             "command line: optim.nesterov: true: needs optim.momentum above 0",
         ),
