@@ -76,14 +76,18 @@ def test_maps_or_batches_too_small_for_a_norm(tiny):
             ["sampler.name=balanced", "data.source=[market1501, msmt17]"],
             "command line: sampler.identities: 3: balanced needs a multiple of 2",
         ),
-        (["sampler.accumulate=2"], "command line: sampler.accumulate: a batch of 3 identities does not make 2"),
+        (["sampler.accumulate=2"], "command line: sampler.identities: a batch of 3 identities does not make 2"),
         (
             ["sampler.accumulate=4", "sampler.name=random"],
-            "command line: sampler.accumulate: a batch of 6 images does not make 4",
+            "command line: sampler.identities: a batch of 6 images does not make 4",
         ),
         (
             ["sampler.accumulate=2", "sampler.identities=7"],
             "a batch of 7 identities does not make 2 equal parts .*; choose 6 or 8 identities, or other parts",
+        ),
+        (
+            ["optim.name=sgd", "optim.nesterov=true", "optim.momentum=0"],
+            "command line: optim.nesterov: true: needs optim.momentum above 0",
         ),
         (
             ["sampler.accumulate=3"],
@@ -104,6 +108,13 @@ def test_what_does_not_go_together_is_named(tiny, overrides, message):
         pytest.importorskip("timm", reason="timm is not installed (pip install -e '.[timm]')")
     with pytest.raises(InputError, match=message):
         build.check(load_config("market_bn.yaml", [*tiny, *overrides]))
+
+
+def test_a_cache_that_holds_no_image_is_named_with_where_it_was_asked_for(tiny):
+    config = load_config("market_bn.yaml", [*tiny, "data.cache=ram", "data.cache_gb=1e-9"])
+    with pytest.raises(InputError, match="^command line: data.cache_gb: 1e-09: an image of"):
+        train(config, progress=False)
+    assert not config.run_folder.exists()
 
 
 def test_few_identities_in_a_part_are_said(tiny):
