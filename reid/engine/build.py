@@ -43,6 +43,8 @@ def check(config: Config) -> None:
     """
     check_tested(config)
     model = config.model
+    if config.sync_batchnorm and device(config).type != "cuda":
+        config.fail("sync_batchnorm", "true: is computed on CUDA alone; on a CPU the choice is false")
     _check_sampler(config, check_batches, len(config.data.sources), parts_of_batch(config))
     _naming(config, "model.weights", lambda: check_weights(model.backbone, model.width, model.weights))
     _naming(config, "losses", lambda: losses(config))
@@ -58,8 +60,6 @@ def check(config: Config) -> None:
     names, count = _pair_losses(config)
     _check_sampler(config, check_pairs, count, names)
     _check_precision(config)
-    if config.sync_batchnorm and device(config).type != "cuda":
-        config.fail("sync_batchnorm", "true: is computed on CUDA alone; on a CPU the choice is false")
     _check_freezing(config)
 
 

@@ -89,6 +89,7 @@ class TrainedNetwork(TorchNetwork):
             "epoch_choice": choice,
             "training_seconds": round(stored.seconds, 1),
             "training_precision": stored.precision,
+            "compiled": stored.compiled,
             "training_device": stored.device if stored.world_size == 1 else f"{stored.world_size} x {stored.device}",
             "world_size": stored.world_size,
             "batch": config.sampler.identities * config.sampler.images,
@@ -139,7 +140,7 @@ def preprocessing(config: Config) -> str:
             "normalisation": "image per channel" if config.transforms.standardise else "ImageNet",
             "flip": config.evaluation.flip,
             "neck_feature": config.model.neck_feature,
-            "precision": {"bf16": "bfloat16"}.get(build.placement(config).precision, "float32"),
+            "precision": build.placement(config).origin_precision,
         },
         sort_keys=True,
     )

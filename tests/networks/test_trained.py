@@ -9,14 +9,16 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 from conftest import ROOT
 from runs import features_of
 
 from reid.data.images import read_image
 from reid.engine import build
+from reid.engine.extract import Placement
 from reid.errors import InputError
 from reid.networks import load
-from reid.networks.trained import load_network
+from reid.networks.trained import load_network, preprocessing
 
 SHARED = Path(os.environ.get("REID_SHARED", ROOT.parent / "shared"))
 MODELS = SHARED / "models" / "openvino"
@@ -79,6 +81,20 @@ def test_the_origin_of_a_run(trained):
     assert other.network == first.network and other.fingerprint != first.fingerprint
     with pytest.raises(InputError, match="other preprocessing"):
         first.check(other, "gallery")
+
+
+def test_features_of_each_precision_are_told_apart(trained, monkeypatch):
+    config, _ = trained
+    cpu = torch.device("cpu")
+    placements = {
+        "float32": Placement(cpu),
+        "tf32": Placement(cpu, tf32=True),
+        "bfloat16": Placement(cpu, torch.bfloat16),
+        "fp16": Placement(cpu, torch.float16),
+    }
+    for name, on in placements.items():
+        monkeypatch.setattr(build, "placement", lambda config, on=on: on)
+        assert json.loads(preprocessing(config))["precision"] == name
 
 
 def test_no_run_or_an_unfinished_one(tmp_path, trained):
