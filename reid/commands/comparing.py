@@ -181,7 +181,11 @@ def _of_configs(names: Sequence[str], targets: Sequence[str], overrides: Sequenc
 
     configs = [load_config(name, overrides) for name in names]
     runs, tested = [], []
-    for config in configs:
+    named: dict[Path, str] = {}
+    for name, config in zip(names, configs, strict=True):
+        if config.run_folder in named:  # a folder holds one network, whose figures would stand under both
+            raise InputError(f"--cfgs: {named[config.run_folder]} and {name} are the same run, {config.run_folder}")
+        named[config.run_folder] = name
         wanted = tuple(with_sources(config, targets))
         tested += check_targets(config, wanted)
         runs.append(Run(config.name, False, config, False, wanted, False))

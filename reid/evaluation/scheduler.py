@@ -180,4 +180,4 @@ def _check_alike(tasks: Sequence[Task], jobs: int) -> None:
     for config in (task.config for task in tasks):
         if config.precision == "auto" and config.device in ("auto", "cuda") and len(set(able.values())) > 1:
             one, other = (next(number for number, has in able.items() if has is wanted) for wanted in (True, False))
-            config.fail("precision", f"'auto' is bf16 on cuda:{one} and float32 on cuda:{other}; give float32 or bf16")
+            config.fail("precision", f"'auto' is bf16 on cuda:{one} and fp16 on cuda:{other}; give float32 or fp16")

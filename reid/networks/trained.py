@@ -139,7 +139,7 @@ def preprocessing(config: Config) -> str:
             "normalisation": "image per channel" if config.transforms.standardise else "ImageNet",
             "flip": config.evaluation.flip,
             "neck_feature": config.model.neck_feature,
-            "precision": {"bf16": "bfloat16"}.get(build.placement(config).precision, "float32"),
+            "precision": build.placement(config).precision_in_keys,
         },
         sort_keys=True,
     )

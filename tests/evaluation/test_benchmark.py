@@ -498,7 +498,7 @@ def test_gpus_on_which_auto_means_unlike_precisions_are_refused(grid, monkeypatc
     tasks = [on_auto(task) for task in tasks]
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda on: [(9, 0), (9, 0), (7, 5)][on.index])
-    with pytest.raises(InputError, match="precision: 'auto' is bf16 on cuda:0 and float32 on cuda:2; give float32 or"):
+    with pytest.raises(InputError, match="precision: 'auto' is bf16 on cuda:0 and fp16 on cuda:2; give float32 or"):
         work(tasks, 3, lambda task: [], Path("out"), progress=False)
     _check_alike(tasks, 2)  # only those that are used
     _check_alike([on_auto(task, precision="bf16") for task in tasks], 3)

@@ -9,14 +9,16 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 from conftest import ROOT
 from runs import features_of
 
 from reid.data.images import read_image
 from reid.engine import build
+from reid.engine.extract import Placement
 from reid.errors import InputError
 from reid.networks import load
-from reid.networks.trained import load_network
+from reid.networks.trained import load_network, preprocessing
 
 SHARED = Path(os.environ.get("REID_SHARED", ROOT.parent / "shared"))
 MODELS = SHARED / "models" / "openvino"
@@ -79,6 +81,20 @@ def test_the_origin_of_a_run(trained):
     assert other.network == first.network and other.fingerprint != first.fingerprint
     with pytest.raises(InputError, match="other preprocessing"):
         first.check(other, "gallery")
+
+
+def test_features_are_known_by_the_precision_that_they_were_computed_in(tiny_config, monkeypatch):
+    """Else those in fp16 would count as float32, in results and where features are compared."""
+    cuda, told = torch.device("cuda"), []
+    for place in (
+        Placement(cuda),
+        Placement(cuda, tf32=True),
+        Placement(cuda, torch.float16),
+        Placement(cuda, torch.bfloat16),
+    ):
+        monkeypatch.setattr(build, "placement", lambda _, place=place: place)
+        told.append(json.loads(preprocessing(tiny_config))["precision"])
+    assert told == ["float32", "tf32", "fp16", "bfloat16"]
 
 
 def test_no_run_or_an_unfinished_one(tmp_path, trained):
