@@ -268,7 +268,7 @@ def _complete(grid: Grid, jobs: int, collect_alone: bool, ray: str | None) -> No
             failures = lacking_of(grid.entries, grid.output)
         else:
             tasks = tasks_of(grid.entries)
-            _announce(grid.title, tasks, grid.entries, jobs)
+            _announce(grid.title, tasks, grid.entries, None if ray else jobs)
             if ray and tasks:
                 failures = work_on(ray, tasks, _words_for(grid), grid.output)
             else:
@@ -311,15 +311,15 @@ def raise_failures(failures: Sequence[Failure], of_all: str, head: str = FAILED)
     raise RuntimeError(text) if any(failure.bug for failure in failures) else InputError(text)
 
 
-def _announce(title: str, tasks: Sequence[Task], entries: Sequence[Entry], jobs: int) -> None:
-    """Say what is missing and, where it is known, about how long it takes."""
+def _announce(title: str, tasks: Sequence[Task], entries: Sequence[Entry], jobs: int | None) -> None:
+    """Say what is missing and, where it is known, about how long it takes; None: other machines take their share."""
     from reid.evaluation.tasks import estimate
 
     cells = sum(len(missing) for task in tasks for missing in task.missing)
     train = sum(task.steps > 0 for task in tasks)
     every = counted(sum(len(entry.targets) for entry in entries), "cell")
     text = f"{title}, {every}; missing: {counted(cells, 'cell')}, {counted(train, 'run')} to train"
-    if train:  # tests alone take little time, and none is known of networks of other origin
+    if train and jobs is not None:  # tests alone take little time, and none is known of networks of other origin
         seconds = estimate(tasks, entries, jobs)
         if seconds is None:
             text += (

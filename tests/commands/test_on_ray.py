@@ -161,7 +161,7 @@ def test_a_grid_is_complete_and_equal_though_a_node_is_killed(cluster, market, t
             held.enter_context(locked(Path("runs") / name))
         with a_node_killed_when(cluster, waits, held.close):
             assert main([*ask, "spread", "--ray", cluster.address]) == 0
-    assert "2 runs to train" in capsys.readouterr().out
+    assert "2 runs to train\n" in capsys.readouterr().out  # how long that takes other machines is not known
     assert len(names) == 2 and max(log.read_text().count("part ") for log in logs) > 1  # one was begun again
     alone, spread = (pd.read_csv(Path(folder) / "results.csv") for folder in ("alone", "spread"))
     assert len(spread) == 2
