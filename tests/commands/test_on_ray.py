@@ -30,7 +30,10 @@ from reid.files import locked
 from reid.gallery.location import open_store
 from reid.networks.features_file import read_features_file
 
-NODE = {"num_cpus": 1, "object_store_memory": 80 * 2**20}  # about the least that Ray takes
+NODE = {  # about the least that Ray takes, without the processes that watch over it
+    "num_cpus": 1, "object_store_memory": 80 * 2**20, "include_dashboard": False, "include_log_monitor": False,
+    "no_monitor": True,
+}  # fmt: skip
 GARBAGE = b"no picture"
 
 
@@ -45,8 +48,7 @@ def cluster():
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         patch.setenv("RAY_TMPDIR", folder)
         patch.setenv("PYTHONPATH", str(ROOT))
-        head = {**NODE, "include_dashboard": False, "node_ip_address": "127.0.0.2"}
-        nodes = Cluster(initialize_head=True, head_node_args=head)
+        nodes = Cluster(initialize_head=True, head_node_args={**NODE, "node_ip_address": "127.0.0.2"})
         try:
             yield nodes
         finally:
