@@ -100,7 +100,7 @@ def test_a_text_is_what_was_given_and_all_else_yaml(override, expected, tmp_path
         ("targets=a", "targets: 'a': expected a list of texts: [a]"),
         ("targets=", "targets: '': expected a list of texts: [a, b]"),
         ("data.source=[a]", "data.source"),
-        ("precision=no", "input should be 'auto', 'float32' or 'bf16', got 'no'"),
+        ("precision=no", "input should be 'auto', 'float32', 'tf32', 'bf16' or 'fp16', got 'no'"),
     ],
 )
 def test_odd_values_are_refused(override, message):
@@ -134,7 +134,7 @@ def test_values_are_taken_as_they_are():
 def test_the_schema_knows_what_a_key_may_hold():
     assert types_of(Config, "run") == {str, NoneType} and types_of(Config, "seed") == {int}
     assert types_of(Config, "data.source") == {str, tuple} and types_of(Config, "data.source.0") == {str}
-    assert types_of(Config, "losses.triplet.margin") == {float, NoneType}
+    assert types_of(Config, "losses.triplet.margin") == {bool, float, NoneType}
     assert types_of(Config, "model.neck_feature") == {str} and types_of(Config, "model.last_stride") == {int}
     assert types_of(Config, "evaluation.flip") == {bool}
     assert types_of(Config, "model.pooling") == types_of(Config, "x.y") == types_of(Config, "seed.x") == set()

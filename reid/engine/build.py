@@ -48,8 +48,6 @@ def check(config: Config) -> None:
     _naming(config, "losses", lambda: losses(config))
     if config.selection.patience is not None and config.selection.holdout == 0:
         config.fail("selection.patience", "needs selection.holdout above 0: without held-out people no epoch is better")
-    if config.optim.freeze and all(term.loss.input == ("features",) for term in losses(config)):
-        config.fail("optim.freeze", "leaves nothing to train: every loss reads features from before the neck; choose 0")
     for source in config.data.sources:
         _naming(config, "data.source", lambda source=source: load_card(source))  # type: ignore[misc]
     for target in config.targets:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -108,6 +108,31 @@ class _ChannelsLast(torch.autograd.Function):
     @staticmethod
     def backward(ctx: object, gradient: Tensor) -> Tensor:
         return gradient.contiguous()
+
+
+class _Joined(torch.autograd.Function):
+    """Two maps as one of all their channels, laid out channels last in one pass; gradients go back as to a norm."""
+
+    @staticmethod
+    def forward(ctx: Any, first: Tensor, rest: Tensor) -> Tensor:
+        ctx.channels = first.shape[1]
+        size = (len(first), first.shape[1] + rest.shape[1], *first.shape[2:])
+        both = torch.empty(size, dtype=first.dtype, device=first.device, memory_format=torch.channels_last)
+        both[:, : ctx.channels], both[:, ctx.channels :] = first, rest
+        return both
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
+        gradient = gradient.contiguous()
+        return gradient[:, : ctx.channels], gradient[:, ctx.channels :]
+
+
+def joined_as(x: Tensor, first: Tensor, rest: Tensor) -> Tensor:
+    """The channels of two normed maps as one map in the memory format of ``x``; see :func:`laid_as`."""
+    channels_last = x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
+    if channels_last and first.dtype == rest.dtype and torch.is_grad_enabled() and not torch.compiler.is_exporting():
+        return _Joined.apply(first, rest)
+    return laid_as(x, torch.cat((first, rest), dim=1))
 
 
 def laid_as(x: Tensor, normed: Tensor) -> Tensor:

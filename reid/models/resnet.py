@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from reid.errors import InputError
-from reid.models.backbone import Backbone, InstanceNorm, MixStyle, laid_as, make_pooling
+from reid.models.backbone import Backbone, InstanceNorm, MixStyle, joined_as, make_pooling
 
 Ibn = Literal["a", "b"] | None
 Stages = tuple[Ibn, Ibn, Ibn, Ibn]
@@ -34,8 +34,7 @@ class IBN(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         first, rest = torch.split(x, self.split, dim=1)
-        normed = torch.cat((self.IN(first.contiguous()), self.BN(rest.contiguous())), dim=1)
-        return laid_as(x, normed)
+        return joined_as(x, self.IN(first.contiguous()), self.BN(rest.contiguous()))
 
 
 class Block(nn.Module):

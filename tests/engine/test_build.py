@@ -86,10 +86,6 @@ def test_maps_or_batches_too_small_for_a_norm(tiny):
             "a batch of 7 identities does not make 2 equal parts .*; choose 6 or 8 identities, or other parts",
         ),
         (
-            ["optim.freeze=1", "losses.identity.weight=0"],
-            "command line: optim.freeze: leaves nothing to train: every loss reads features from before the neck",
-        ),
-        (
             ["sampler.accumulate=3"],
             "command line: sampler.identities: 3: none of 3 parts of a batch of sampler.name=pk holds two people, and",
         ),
