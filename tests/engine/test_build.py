@@ -59,6 +59,12 @@ def test_names_are_checked_before_anything_starts(tiny, tmp_path, override, mess
     assert not (tmp_path / "runs").exists()
 
 
+def test_freezing_is_refused_where_no_loss_trains_the_head(tiny):
+    settings = [*tiny, "data.source=market1501", "optim.freeze=1", "losses.identity.weight=0"]
+    with pytest.raises(InputError, match="command line: optim.freeze: 1: no loss has anything to train"):
+        build.check(load_config("sites_bn.yaml", settings))
+
+
 def test_maps_or_batches_too_small_for_a_norm(tiny):
     for overrides, message in (
         (["data.height=16", "model.backbone=resnet18_ibn_a"], "does not go through resnet18_ibn_a"),
