@@ -181,7 +181,11 @@ def _of_configs(names: Sequence[str], targets: Sequence[str], overrides: Sequenc
 
     configs = [load_config(name, overrides) for name in names]
     runs, tested = [], []
-    for config in configs:
+    named: dict[Path, str] = {}
+    for name, config in zip(names, configs, strict=True):
+        if config.run_folder in named:  # a folder holds one network, whose figures would stand under both
+            raise InputError(f"--cfgs: {named[config.run_folder]} and {name} are the same run, {config.run_folder}")
+        named[config.run_folder] = name
         wanted = tuple(with_sources(config, targets))
         tested += check_targets(config, wanted)
         runs.append(Run(config.name, False, config, False, wanted, False))
@@ -264,7 +268,7 @@ def _complete(grid: Grid, jobs: int, collect_alone: bool, ray: str | None) -> No
             failures = lacking_of(grid.entries, grid.output)
         else:
             tasks = tasks_of(grid.entries)
-            _announce(grid.title, tasks, grid.entries, jobs)
+            _announce(grid.title, tasks, grid.entries, None if ray else jobs)
             if ray and tasks:
                 failures = work_on(ray, tasks, _words_for(grid), grid.output)
             else:
@@ -307,15 +311,15 @@ def raise_failures(failures: Sequence[Failure], of_all: str, head: str = FAILED)
     raise RuntimeError(text) if any(failure.bug for failure in failures) else InputError(text)
 
 
-def _announce(title: str, tasks: Sequence[Task], entries: Sequence[Entry], jobs: int) -> None:
-    """Say what is missing and, where it is known, about how long it takes."""
+def _announce(title: str, tasks: Sequence[Task], entries: Sequence[Entry], jobs: int | None) -> None:
+    """Say what is missing and, where it is known, about how long it takes; None: other machines take their share."""
     from reid.evaluation.tasks import estimate
 
     cells = sum(len(missing) for task in tasks for missing in task.missing)
     train = sum(task.steps > 0 for task in tasks)
     every = counted(sum(len(entry.targets) for entry in entries), "cell")
     text = f"{title}, {every}; missing: {counted(cells, 'cell')}, {counted(train, 'run')} to train"
-    if train:  # tests alone take little time, and none is known of networks of other origin
+    if train and jobs is not None:  # tests alone take little time, and none is known of networks of other origin
         seconds = estimate(tasks, entries, jobs)
         if seconds is None:
             text += (

@@ -50,6 +50,8 @@ def check(config: Config) -> None:
     _naming(config, "losses", lambda: losses(config))
     if config.selection.patience is not None and config.selection.holdout == 0:
         config.fail("selection.patience", "needs selection.holdout above 0: without held-out people no epoch is better")
+    if config.optim.name == "sgd" and config.optim.nesterov and config.optim.momentum == 0:
+        config.fail("optim.nesterov", "true: needs optim.momentum above 0")
     for source in config.data.sources:
         _naming(config, "data.source", lambda source=source: load_card(source))  # type: ignore[misc]
     for target in config.targets:
@@ -58,11 +60,19 @@ def check(config: Config) -> None:
     names, count = _pair_losses(config)
     _check_sampler(config, check_pairs, count, names)
     _check_precision(config)
+    _check_freezing(config)
 
 
 def _check_precision(config: Config) -> None:
     if (asked := config.precision) in ("tf32", "fp16") and device(config).type != "cuda":
         config.fail("precision", f"{asked!r} is computed on CUDA alone; the choices here are auto, float32, bf16")
+
+
+def _check_freezing(config: Config) -> None:
+    terms = losses(config) if config.optim.freeze > 0 else []
+    if terms and all(term.loss.input == ("features",) and not list(term.loss.parameters()) for term in terms):
+        problem = "no loss has anything to train behind the backbone; choose 0"
+        config.fail("optim.freeze", f"{config.optim.freeze:g}: {problem}")
 
 
 def parts_of_batch(config: Config) -> int:
@@ -229,7 +239,11 @@ def image_cache(config: Config, images: int) -> ImageCache | None:
     """
     if config.data.cache == "none":
         return None
-    return ImageCache(images, config.data.height, config.data.width, round(config.data.cache_gb * 1e9))
+    budget = round(config.data.cache_gb * 1e9)
+    try:
+        return ImageCache(images, config.data.height, config.data.width, budget, local_world())
+    except InputError as error:
+        config.fail("data.cache_gb", str(error).removeprefix("data.cache_gb: "))
 
 
 def test_transform(config: Config) -> Transform:

@@ -266,8 +266,8 @@ def _load(checkpoint: Path, state: TrainState) -> None:
 
 
 def _batches(run: _Run) -> Iterator[list[Batch]]:
-    """This process's parts of each step's batch that is left, an epoch after the other: one loader reads them all, and
-    they never lie in memory together."""
+    """This process's parts of each step's batch that is left. One loader reads those of all epochs, each of which is
+    drawn when its turn comes."""
     seed, each, number = run.config.seed, run.config.sampler.accumulate, distributed.rank()
     steps, step = len(run.sampler), run.begun.step
     first, within = divmod(step, steps)

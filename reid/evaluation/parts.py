@@ -12,12 +12,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from reid.engine.train import train
+from reid.engine import build
+from reid.engine.train import is_trained, train
 from reid.errors import InputError
 from reid.evaluation.adapted import adapted
-from reid.evaluation.entries import Entry, Failure
+from reid.evaluation.entries import Entry, Failure, Run
 from reid.evaluation.evaluate import evaluate
 from reid.evaluation.moments import moments_of
+from reid.evaluation.results import read_results
 from reid.evaluation.tasks import Task, tasks_of
 from reid.files import write_atomically
 
@@ -73,8 +75,26 @@ def lacking_of(entries: Sequence[Entry], output: Path) -> list[Failure]:
         for run, names in zip(task.runs, task.missing, strict=True):
             left = [name for name in names if not any(failure.keeps(run, name) for failure in told)]
             whole = len(left) == len(run.targets)
-            failures += [Failure(task.folder, run.described, None if whole else name, UNDONE) for name in left]
+            for name in left:
+                elsewhere = _elsewhere(run, name)
+                target = None if whole and not elsewhere else name
+                failures.append(Failure(task.folder, run.described, target, elsewhere or UNDONE))
     return list(dict.fromkeys(failures))
+
+
+def _elsewhere(run: Entry, name: str) -> str:
+    """Where a run's figures of a target are those of another kind of device, which do not count here: what they are
+    of. A login node without the GPUs of its cluster finds such."""
+    try:
+        if not isinstance(run, Run) or not is_trained(run.config):
+            return ""
+        here, tests = build.device(run.config).type, read_results(run.folder)["targets"].values()
+    except InputError:  # damaged or not there, which is told where the run is taken up
+        return ""
+    same = (test for test in tests if test.get("given") == name and (test.get("adabn") is not None) == run.adabn)
+    devices = {test["device"] for test in same if "device" in test}
+    others = sorted(device for device in devices if device.startswith("cpu (") == (here != "cpu"))
+    return f"tested on {others[0]}, which does not count on a machine that computes on {here}" if others else ""
 
 
 def do(task: Task, output: Path, progress: bool = True) -> tuple[Failure, ...]:

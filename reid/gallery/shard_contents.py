@@ -30,7 +30,7 @@ from reid.gallery.entries import Entry
 from reid.gallery.ingest import BOX, written_name
 from reid.gallery.times import seconds
 
-LARGEST = 256 * 2**20  # bytes of a member that is read: a sparse one may claim any size
+LARGEST = 256 * 2**20  # bytes of a member that is read
 BLOCK = 512  # bytes of a tar file's unit
 DAMAGED = (tarfile.TarError, OSError, EOFError, ValueError, ArithmeticError, struct.error)
 OF_IMAGE = ("camera", "identity", "time")
@@ -70,6 +70,8 @@ def _of_tar(shard: Path) -> Iterator[Crop]:
             file.seek(archive.offset)  # tarfile takes a damaged header, and a missing one, for the end
             if file.read(BLOCK) != bytes(BLOCK):
                 raise InputError(f"{shard}: damaged or cut short: no end of the archive behind its last member")
+    except InputError:  # which is a ValueError, and says what it is of
+        raise
     except DAMAGED as error:
         raise InputError(f"{shard}: damaged or cut short: {error}") from None
 
@@ -96,21 +98,24 @@ def _crops(shard: Path, archive: tarfile.TarFile, members: Sequence[tarfile.TarI
         if member.isreg() and member.name.endswith(".json"):
             if not images:
                 raise InputError(f"{shard}: {member.name!a}: no image stands beside it in the archive")
-            told = _json(f"{shard}: {member.name!a}", _content(archive, member))
+            place = f"{shard}: {member.name!a}"
+            told = _json(place, _content(archive, member, place))
     for member in images:
-        where = f"{shard}/{member.name}"
-        entry = _entry(where, f"{shard}: {member.name!a}", told)
+        where, place = f"{shard}/{member.name}", f"{shard}: {member.name!a}"
+        entry = _entry(where, place, told)
         try:
             if not member.isreg():
                 raise InputError(f"{where!a}: is a link or no file; images are expected")
-            yield Crop(_entry(_inside(shard, member.name), where, told), _content(archive, member))
+            yield Crop(_entry(_inside(shard, member.name), where, told), _content(archive, member, place))
         except InputError as error:
             yield Crop(entry, error)
 
 
-def _content(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
+def _content(archive: tarfile.TarFile, member: tarfile.TarInfo, place: str) -> bytes:
+    if member.issparse():  # holes take no room in the archive, but their zeros would in memory
+        raise InputError(f"{place}: has holes (a sparse file); pack it without --sparse")
     if member.size > LARGEST:
-        raise InputError(f"{member.name!a}: {member.size:,} bytes, more than the {LARGEST:,} of an image")
+        raise InputError(f"{place}: {member.size:,} bytes, more than the {LARGEST:,} of an image")
     file = archive.extractfile(member)  # an open part of the archive, no file on the disk
     assert file is not None  # a regular member
     return file.read()
@@ -147,7 +152,7 @@ def _of_parquet(shard: Path) -> Iterator[Crop]:
                 for values in pa.record_batch(list(columns.values()), list(columns)).to_pylist():
                     yield _of_row(shard, row, values)
                     row += 1
-    except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
+    except (OSError, pa.ArrowException, UnicodeDecodeError, OverflowError) as error:  # the last: times before year 1
         raise InputError(f"{shard}: cannot be read as Parquet: {error}") from None
 
 

@@ -188,7 +188,11 @@ def _read_parquet(path: Path) -> FeaturesFile:
         if missing:
             raise InputError(f"{path}: has no column {', '.join(missing)}: reid embed did not write it")
         column = {name: table.column(name).combine_chunks() for name in wanted}
-        width = column["feature"].type.list_size
+        if not pa.types.is_fixed_size_list(kind := column["feature"].type):
+            raise InputError(
+                f"{path}: column feature is {kind}, not a list of one width: a program that wrote it anew lost it"
+            )
+        width = kind.list_size
         rows = column["feature"].flatten().to_numpy(zero_copy_only=False).reshape(-1, width)
         boxes = np.stack([column[side].fill_null(-1).to_numpy(zero_copy_only=False) for side in BOX], axis=1)
         times = column["time"].fill_null(np.nan).to_numpy(zero_copy_only=False)
@@ -201,6 +205,8 @@ def _read_parquet(path: Path) -> FeaturesFile:
         thumbnails = tuple(table.column("thumbnail").to_pylist()) if "thumbnail" in table.column_names else None
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
+    except InputError:
+        raise
     except (OSError, pa.ArrowException, AttributeError, ValueError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot be read as Parquet of reid embed: {error}") from None
     features = Features(np.asarray(rows), np.asarray(pids), np.asarray(camids), paths, str(path))

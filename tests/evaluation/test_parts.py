@@ -79,6 +79,14 @@ def test_a_grid_in_parts(grid, capsys):
     collected = [Path("my tables", name).read_bytes() for name in names]
     assert run(capsys, *grid)[0] == 0 and [Path("my tables", name).read_bytes() for name in names] == collected
 
+    results = next(Path("runs").glob("market_ibn_b*/results.json"))
+    told = json.loads(results.read_text())
+    told["targets"]["people"] |= {"device": "NVIDIA A100", "inputs": "of another kind of device"}
+    results.write_text(json.dumps(told))
+    code, _, told = run(capsys, *grid, "--collect")
+    assert code == 2 and "people (runs/market_ibn_b" in told and "not done yet" not in told
+    assert "): tested on NVIDIA A100, which does not count on a machine that computes on cpu" in told
+
 
 @pytest.mark.parametrize("text", ["0/2", "3/2", "1", "1/0", "-1/2", "1/2/3", "one/two", "1/99999999"])
 def test_what_is_no_part_is_refused(grid, text, capsys):
@@ -99,6 +107,16 @@ def test_parts_are_of_grids_and_configs(grid, capsys):
     assert code == 2 and "2 of 2 runs not complete" in told and not out
 
 
+def test_two_configs_of_one_folder_are_no_two_rows(grid, capsys):
+    """A run's folder is named by its config's: the figures of the one trained there would stand in both rows."""
+    for name, text in (("a", ""), ("b", "model: {backbone: resnet18}\n")):
+        Path(name).mkdir()
+        Path(name, "net.yaml").write_text(f"extends: market_bn.yaml\n{text}")
+    code, out, told = run(capsys, "--cfgs", "a/net.yaml", "b/net.yaml", "--targets", "market1501", *grid[4:])
+    assert code == 2 and not out and not Path("runs").exists()
+    assert "--cfgs: a/net.yaml and b/net.yaml are the same run, runs/net_seed0" in told
+
+
 @pytest.fixture
 def cluster(tmp_path, monkeypatch) -> Path:
     """Commands `sbatch`, which starts a task of an array as Slurm would, and `scontrol`, which notes what it was told;
@@ -116,10 +134,11 @@ def cluster(tmp_path, monkeypatch) -> Path:
     return place
 
 
-def test_a_slurm_array_stops_with_a_checkpoint_and_goes_on(grid, cluster, tmp_path):
+def test_a_slurm_array_stops_with_a_checkpoint_and_goes_on(grid, cluster, tmp_path, caplog):
     """The signal that Slurm sends before the time is up reaches the script alone."""
     asked = dict(re.findall(r"^#SBATCH --([a-z-]+)=?(\S*)$", SCRIPT.read_text(), re.MULTILINE))
     assert asked["signal"] == "B:TERM@120" and "requeue" in asked and re.fullmatch(r"1-\d+", asked["array"])
+    caplog.set_level("INFO")
     (tmp_path / "tools").symlink_to(ROOT / "tools")  # as from the checkout
     command = ["sbatch", str(SCRIPT), *grid, "optim.steps=200"]
     with Path("first.log").open("wb") as log:
@@ -135,8 +154,13 @@ def test_a_slurm_array_stops_with_a_checkpoint_and_goes_on(grid, cluster, tmp_pa
     assert 0 < stopped.step < 200 and checkpoint.parent.name.startswith("market_ibn_b")
     assert (cluster / "told").read_text() == "requeue 7_2\n"
 
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert f"going on after step {stopped.step} of 200" in done.stderr and read_progress(checkpoint).finished
+    noted = tmp_path / "python"  # in place of a second start of it: what the script asks of it is done here
+    noted.write_text('#!/bin/sh\nprintf "%s\\0" "$@" > asked\n')
+    noted.chmod(0o755)
+    subprocess.run(command, check=True, env={**os.environ, "PYTHON": str(noted)})
+    tool, *words = Path("asked").read_text().rstrip("\0").split("\0")
+    assert tool == "tools/cross_domain.py" and words == [*grid, "optim.steps=200", "--part", "2/2"]
+    assert main(["cross-domain", *words]) == 0
+    assert f"going on after step {stopped.step} of 200" in caplog.text and read_progress(checkpoint).finished
     assert json.loads((checkpoint.parent / "results.json").read_text())["targets"].keys() == {"market1501", "people"}
     assert (cluster / "told").read_text() == "requeue 7_2\n"  # once

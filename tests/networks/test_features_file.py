@@ -104,7 +104,11 @@ def test_what_is_wrong_in_a_parquet_file_is_named(tmp_path):
     with pytest.raises(InputError, match=r"f\.parquet: cannot be read as Parquet"):
         read_features_file(path)
     pd.DataFrame({"path": ["a"], "pid": [1]}).to_parquet(path)
-    with pytest.raises(InputError, match=r"f\.parquet: has no column left, top"):
+    with pytest.raises(InputError, match=r"^\S+f\.parquet: has no column left, top"):
+        read_features_file(path)
+    record().save(path)
+    pd.read_parquet(path).to_parquet(path)
+    with pytest.raises(InputError, match=r"^\S+f\.parquet: column feature is list<.*>, not a list of one width"):
         read_features_file(path)
     replace(record(), boxes=np.array([[5, 5, 1, 9]] * 3)).save(path)
     with pytest.raises(InputError, match=r"row 0: box \[5, 5, 1, 9\]"):
