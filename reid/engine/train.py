@@ -16,6 +16,7 @@ import logging
 import signal
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,7 +26,7 @@ import torch
 from torch import Tensor
 
 from reid.config import Config, dump_resolved
-from reid.data.dataset import Batch, ImageDataset, batches, training_draws
+from reid.data.dataset import Batch, Draw, ImageDataset, batches, training_draws
 from reid.data.samplers import Sampler, parts
 from reid.data.samples import Samples, hold_out
 from reid.data.transforms import Transform
@@ -266,16 +267,9 @@ def _load(checkpoint: Path, state: TrainState) -> None:
 
 
 def _batches(run: _Run) -> Iterator[list[Batch]]:
-    """This process's parts of each step's batch that is left. One loader reads those of all epochs, each of which is
-    drawn when its turn comes."""
-    seed, each, number = run.config.seed, run.config.sampler.accumulate, distributed.rank()
-    steps, step = len(run.sampler), run.begun.step
-    first, within = divmod(step, steps)
-    epochs = (
-        training_draws(run.sampler.epoch(epoch), seed, epoch, within if epoch == first else 0)
-        for epoch in itertools.count(first)
-    )
-    left = itertools.islice(itertools.chain.from_iterable(epochs), run.begun.total_steps - step)
+    """This process's parts of each step's batch that is left; one loader reads those of all epochs."""
+    each, number = run.config.sampler.accumulate, distributed.rank()
+    left = itertools.islice(itertools.chain.from_iterable(_epochs(run)), run.begun.total_steps - run.begun.step)
     ours = (parts(draws, each * distributed.world_size())[number * each : (number + 1) * each] for draws in left)
     if (cache := build.image_cache(run.config, len(run.samples))) is not None and number == 0:
         log.info(f"{run.folder}: {cache}")
@@ -283,6 +277,24 @@ def _batches(run: _Run) -> Iterator[list[Batch]]:
     loaded = batches(images, itertools.chain.from_iterable(ours), build.workers(run.config))
     while together := list(itertools.islice(loaded, each)):
         yield together
+
+
+def _epochs(run: _Run) -> Iterator[list[list[Draw]]]:
+    """The batches of each epoch that is left. One is drawn while that before it is trained on: of a hundred thousand
+    images it takes half a second, for which the device would wait."""
+    first, within = divmod(run.begun.step, len(run.sampler))
+    last = (run.begun.total_steps - 1) // len(run.sampler)
+
+    def draw(epoch: int) -> list[list[Draw]]:
+        return training_draws(run.sampler.epoch(epoch), run.config.seed, epoch, within if epoch == first else 0)
+
+    with ThreadPoolExecutor(1, "epoch") as thread:
+        coming = thread.submit(draw, first)
+        for epoch in range(first, last + 1):
+            drawn = coming.result()
+            if epoch < last:
+                coming = thread.submit(draw, epoch + 1)
+            yield drawn
 
 
 def _end_epoch(run: _Run, state: Progress, epoch: int) -> Progress:
