@@ -31,7 +31,7 @@ def append(path: Path, lines: Sequence[Mapping[str, object]]) -> None:
         with path.open("a", encoding="utf-8") as file:
             file.write("".join(json.dumps(line) + "\n" for line in lines))
     except OSError as error:
-        raise InputError(f"{path}: cannot be written: {error}; the last checkpoint stands") from None
+        raise InputError(f"{path}: cannot be written: {error}") from None
 
 
 class TrainLog:
@@ -108,7 +108,7 @@ class TrainLog:
                 first = ", ".join(self._images[index] for index in images[:4])
                 broken = (
                     f"{self._folder}: the loss is {shown[0]} in epoch {epoch + 1}, batch {within + 1} (images "
-                    f"{first}, ...); the last checkpoint stands. A lower optim.lr may help"
+                    f"{first}, ...); no checkpoint is written of it. A lower optim.lr may help"
                 )
                 break
             line: dict[str, object] = {"step": step, "epoch": epoch + 1, "lr": rate}
