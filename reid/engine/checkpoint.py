@@ -154,7 +154,9 @@ class CheckpointWriter:
     @property
     def busy(self) -> bool:
         """Whether one is being written."""
-        return self._writing is not None and not self._writing.done()
+        if self._writing is not None and self._writing.done():
+            self.wait()
+        return self._writing is not None
 
     def write(self, tensors: Mapping[str, Tensor], progress: Progress) -> None:
         """Begin to write these tensors as they are now."""

@@ -16,6 +16,7 @@ from torch import Tensor
 from reid.engine import distributed
 from reid.engine.checkpoint import LOG_FILE
 from reid.errors import InputError
+from reid.files import write_atomically
 
 LOG_STEPS = 10  # lines written at once,
 LOG_SECONDS = 1.0  # or after so long
@@ -32,6 +33,12 @@ def append(path: Path, lines: Sequence[Mapping[str, object]]) -> None:
             file.write("".join(json.dumps(line) + "\n" for line in lines))
     except OSError as error:
         raise InputError(f"{path}: cannot be written: {error}") from None
+
+
+def cut(path: Path, steps: int) -> None:
+    """Drop lines after the checkpoint: a killed run may have logged steps that are now done again."""
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
+    write_atomically(path, "".join(lines[:steps]))
 
 
 class TrainLog:

@@ -50,7 +50,7 @@ from reid.engine.checkpoint import (
 )
 from reid.engine.code import say_other_code, training_code, with_code
 from reid.engine.extract import Extractor
-from reid.engine.log import TrainLog, append
+from reid.engine.log import TrainLog, append, cut
 from reid.engine.objective import Objective
 from reid.engine.state import Part, TrainState, learning_rate_at
 from reid.errors import InputError
@@ -210,9 +210,9 @@ def _begin(config: Config, source: Source, samples: Samples, held: Samples | Non
             log.info(f"{folder}: {shares}")
         for note in filter(None, (build.few_pairs(config, sampler, labels), build.few_identities(config))):
             log.warning(f"{folder}: {note}")
-        _cut_log(folder / LOG_FILE, begun.step)
+        cut(folder / LOG_FILE, begun.step)
         if held is not None:
-            _cut_log(folder / VALIDATION_FILE, begun.step // len(sampler))
+            cut(folder / VALIDATION_FILE, begun.step // len(sampler))
     return _Run(config, folder, samples, torch.from_numpy(labels), held, sampler, transform, state, begun)
 
 
@@ -231,9 +231,11 @@ def _go_on(run: _Run, progress: bool) -> None:
             if config.compile and step == run.begun.step:
                 log.info(f"{run.folder}: {state.compile(work)}")
                 lines.restart()
-            rate = learning_rate_at(config.optim, step, steps, total)
+            rate, frozen = learning_rate_at(config.optim, step, steps, total), step < config.optim.freeze * steps
             with lines.timed():
-                values = state.step(work, rate, frozen=step < config.optim.freeze * steps)
+                values = state.step(work, rate, frozen)
+            if config.compile and not frozen and step - 1 < config.optim.freeze * steps:
+                lines.restart()  # the backbone has thawed: compiled anew
             step += 1
             lines.add(step, rate, values, [index for batch in loaded for index in batch.indices.tolist()])
             now = replace(now, step=step, seconds=run.begun.seconds + lines.seconds)
@@ -243,7 +245,7 @@ def _go_on(run: _Run, progress: bool) -> None:
                 now = _end_epoch(run, now, -(-step // steps))
                 lines.restart()
             stopping = agreed(bool(got), last=now.finished)
-            due = time.monotonic() - saved > SAVE_SECONDS and not checkpoints.busy
+            due = not checkpoints.busy and time.monotonic() - saved > SAVE_SECONDS
             if first and (stopping or now.finished or now.best_epoch != best or due):
                 lines.write()  # which sees that the loss is a number
                 checkpoints.write(state.tensors(), now)
@@ -315,12 +317,6 @@ def _end_epoch(run: _Run, state: Progress, epoch: int) -> Progress:
             save_model(network_file(folder, held_out=True), run.state.tested, state)
     patience = config.selection.patience
     return replace(state, stopped=patience is not None and epoch - state.best_epoch >= patience)
-
-
-def _cut_log(path: Path, steps: int) -> None:
-    """Drop lines after the checkpoint: a killed run may have logged steps that are now done again."""
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
-    write_atomically(path, "".join(lines[:steps]))
 
 
 def validate(network: Embedder, held: Samples, extractor: Extractor) -> Evaluation:
