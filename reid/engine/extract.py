@@ -111,11 +111,6 @@ class Placement:
         return "fp16" if self.dtype == torch.float16 else "bf16"
 
     @property
-    def precision_in_keys(self) -> str:
-        """As it stands in what features are known by, where bf16 has its long name."""
-        return "bfloat16" if self.precision == "bf16" else self.precision
-
-    @property
     def device_name(self) -> str:
         """For results files: the card's name, or the processor's best instruction set."""
         if self.device.type == "cuda":

@@ -130,6 +130,7 @@ def open_run(folder: Path, overrides: Sequence[str] = ()) -> TrainedNetwork:
 
 def preprocessing(config: Config) -> str:
     """All that changes a feature and does not stand in the network's file."""
+    precision = build.placement(config).precision
     return json.dumps(
         {
             "colour": "rgb",
@@ -139,7 +140,7 @@ def preprocessing(config: Config) -> str:
             "normalisation": "image per channel" if config.transforms.standardise else "ImageNet",
             "flip": config.evaluation.flip,
             "neck_feature": config.model.neck_feature,
-            "precision": build.placement(config).precision_in_keys,
+            "precision": {"bf16": "bfloat16"}.get(precision, precision),
         },
         sort_keys=True,
     )
