@@ -46,7 +46,7 @@ def plain_batches(dataset: PlainImages, order: Sequence[Sequence[int]]) -> Itera
     return iter(
         DataLoader(
             dataset,
-            batch_sampler=order,
+            batch_sampler=[list(places) for places in order],
             num_workers=1,
             worker_init_fn=_one_thread,
             multiprocessing_context="forkserver",

@@ -136,8 +136,8 @@ def steps_line(folder: Path) -> list[str]:
     def all_of_it() -> None:
         for path in paths:
             saved_origin(path)
-        loaded = load()
-        write(*loaded, evaluate(*loaded, top_k=CMC_RANKS))
+        query, gallery = load()
+        write(query, gallery, evaluate(query, gallery, top_k=CMC_RANKS))
 
     works: list[Callable[[], object]] = [
         lambda: product(query, gallery),

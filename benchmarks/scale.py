@@ -29,7 +29,7 @@ from reid.gallery.milvus.store import MilvusStore
 from reid.networks import Origin
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests/gallery/milvus"))
-from milvus_server import missing, serving
+from milvus_server import missing, serving  # type: ignore[import-not-found]  # of the tests
 
 WIDTH = 512
 THUMBNAIL = 2_729  # bytes, mean of PKU-ReID's crops (128 x 48 pixels)

@@ -41,7 +41,10 @@ ON_A_CPU = ["device=cpu", "precision=float32", "threads=1", "targets=[]"]
 PEOPLE = 64
 WARM_UP = 5  # steps
 # Dense bf16 operations a second, from the data sheets of the cards, by a part of the name that CUDA gives.
-PEAKS = {"A100": 312e12, "H100 PCIe": 756e12, "H100": 989e12, "H200": 989e12, "L40S": 362e12, "L4": 121e12}
+PEAKS = {
+    **{"A100": 312e12, "H100 PCIe": 756e12, "H100 NVL": 835e12, "H100": 989e12, "H200 NVL": 835e12, "H200": 989e12},
+    **{"L40S": 362e12, "L40": 181e12, "L4": 121e12},
+}
 
 
 class PublishedIBN(IBN):
@@ -56,7 +59,7 @@ def published(network: nn.Module) -> nn.Module:
     """The network with torch's instance norm and the published IBN-a; its weights stay."""
     for module in network.modules():
         if type(module) is InstanceNorm:
-            module.__class__ = nn.InstanceNorm2d
+            module.__class__ = nn.InstanceNorm2d  # type: ignore[assignment]
         elif type(module) is IBN:
             module.__class__ = PublishedIBN
     return network
@@ -86,8 +89,9 @@ def our_step(config: Config) -> tuple[Callable[[Part], object], TrainState]:
 def plain_step(config: Config, device: torch.device) -> Callable[[Part], object]:
     """The step that everybody writes."""
     torch.manual_seed(0)
-    network = published(build.embedder(config, PEOPLE)).to(device).to(memory_format=torch.channels_last).train()
-    objective = Objective(build.losses(config, PEOPLE, network.channels)).to(device)
+    embedder = build.embedder(config, PEOPLE)
+    network = published(embedder).to(device).to(memory_format=torch.channels_last).train()
+    objective = Objective(build.losses(config, PEOPLE, embedder.channels)).to(device)
     trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
     optimizer = torch.optim.Adam(trained, config.optim.lr, weight_decay=config.optim.weight_decay, fused=True)
     normalise = build.train_transform(config).normalise
@@ -156,11 +160,12 @@ def gap_line(folder: Path, epochs: int) -> list[str]:
         marks.append((start, time.monotonic()))
         return values
 
-    TrainState.step = timed  # type: ignore[assignment,method-assign]
+    TrainState.step = timed  # type: ignore[method-assign]
     train(config, progress=False)
     TrainState.step = real  # type: ignore[method-assign]
-    samples = build.source(config).samples
-    steps = len(build.sampler(config, samples.pids))
+    trained_on = build.source(config)
+    samples = trained_on.samples
+    steps = len(build.sampler(config, samples.pids, trained_on.domains))
     gaps = [after[0] - before[1] for before, after in itertools.pairwise(marks)]
     between = [gap for place, gap in enumerate(gaps, 1) if place % steps == 0]
     within = [gap for place, gap in enumerate(gaps, 1) if place % steps]
@@ -174,7 +179,7 @@ def gap_line(folder: Path, epochs: int) -> list[str]:
         )
         next(loaded)
         anew.append(time.monotonic() - start)
-        loaded.close()
+        del loaded  # ends the workers
     figures = [statistics.median(within), statistics.median(between), max(between), statistics.median(anew)]
     return ["sites_bn", str(len(between)), *(f"{figure:.4f}" for figure in figures)]
 

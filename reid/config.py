@@ -163,7 +163,7 @@ class Config(_Section):
     data: DataConfig
     transforms: TransformsConfig
     sampler: SamplerConfig
-    losses: dict[str, dict[str, bool | float | None]]
+    losses: dict[str, dict[str, float | bool | None]]
     optim: OptimConfig
     selection: SelectionConfig
     evaluation: EvaluationConfig

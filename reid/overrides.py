@@ -90,8 +90,9 @@ def mistyped(value: object, types: set[Any]) -> str:
     if isinstance(value, bool) and types and bool not in types:  # else True would pass for the number 1
         return "a number or a text"
     if isinstance(value, str) and types and str not in types:
-        if bool in types:  # else "off" would pass for False
-            return "true or false"
+        number = NUMBER.fullmatch(value) and bool(types & {int, float})  # YAML takes 5e-4 for a text
+        if bool in types and not number:  # else "off" would pass for False
+            return "a number, or true or false" if types & {int, float} else "true or false"
         if types & {int, float} and any(map(str.isdigit, value)) and not NUMBER.fullmatch(value):
             return "a number in plain decimal digits"  # else "010" and "1_0" would pass for 10
     return ""

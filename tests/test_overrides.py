@@ -59,6 +59,9 @@ def value_of(config: Config, key: str) -> object:
         ("losses.triplet.margin=0.5", 0.5),
         ("evaluation.flip=true", True),
         ("evaluation.distance=euclidean", "euclidean"),
+        ("losses.centre.weight=5e-4", 5e-4),
+        ("losses.triplet.weight='1'", 1.0),
+        ("losses.triplet.cross_camera=true", True),
         ("model.last_stride=2", 2),
     ],
 )
@@ -87,6 +90,8 @@ def test_a_text_is_what_was_given_and_all_else_yaml(override, expected, tmp_path
         ("optim.lr=1:30.5", "1:30.5 could be read in several ways"),
         ("optim.milestones=[40, 070]", "070 could be read in several ways"),
         ("optim.milestones=[40, '070']", "optim.milestones.1: expected a number in plain decimal digits, got '070'"),
+        ("losses.triplet.margin=none", "losses.triplet.margin: expected a number, or true or false, got 'none'"),
+        ("losses.triplet.cross_camera='off'", "expected a number, or true or false, got 'off'"),
         ("losses.triplet.margin=01", "01 could be read in several ways"),
         ("losses={triplet: {margin: 01}}", "01 could be read in several ways"),
         ("model.last_stride=01", "01 could be read in several ways"),
@@ -137,7 +142,7 @@ def test_the_schema_knows_what_a_key_may_hold():
     assert types_of(Config, "losses.triplet.margin") == {bool, float, NoneType}
     assert types_of(Config, "model.neck_feature") == {str} and types_of(Config, "model.last_stride") == {int}
     assert types_of(Config, "evaluation.flip") == {bool}
-    assert types_of(Config, "model.pooling") == types_of(Config, "x.y") == types_of(Config, "seed.x") == set()
+    assert types_of(Config, "model.pool") == types_of(Config, "x.y") == types_of(Config, "seed.x") == set()
 
 
 class Part(BaseModel):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import itertools
 import math
 import mmap
 import multiprocessing
 import os
+import sys
 import tempfile
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -26,7 +28,11 @@ from reid.errors import InputError
 from reid.processes import end_with_parent, fork_server, starting
 
 AHEAD = 2  # batches that each worker prepares ahead
-CUT_OFF = (EOFError, ConnectionError, FileNotFoundError)  # of a worker that ended while a batch was handed over
+GROUPS = Path("/sys/fs/cgroup")  # Linux: what containers and jobs (Slurm's) may take, and take
+LIMITS = {  # by what a line of /proc/self/cgroup names: files of limit and use, and how counts with subgroups begin
+    "": ("memory.max", "memory.current", ""),  # version 2, where one hierarchy limits everything
+    "memory": ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_"),  # version 1
+}
 
 
 class Draw(NamedTuple):
@@ -50,15 +56,17 @@ class SharedArray:
 
     Attributes:
         array: the numbers.
+
+    Raises:
+        InputError: where it takes a file in a temporary folder instead, for which there is no room.
     """
 
     def __init__(self, shape: tuple[int, ...]) -> None:
-        if hasattr(os, "memfd_create"):
-            handle = os.memfd_create("reid")
-        else:  # macOS: a file without a name, which the system keeps in memory as well as it can
-            with tempfile.TemporaryFile() as file:
-                handle = os.dup(file.fileno())
-        os.ftruncate(handle, math.prod(shape))
+        size = math.prod(shape)
+        handle = _memory_file()
+        if handle is None:  # macOS: a file without a name, which the system keeps in memory as well as it can
+            handle = _temporary_file(size)
+        os.ftruncate(handle, size)
         self._open(handle, shape)
 
     def _open(self, handle: int, shape: tuple[int, ...]) -> None:
@@ -74,6 +82,30 @@ class SharedArray:
         self._open(handle.detach(), shape)
 
 
+def _memory_file() -> int | None:
+    """A file that lies in memory; None where the system has none."""
+    if hasattr(os, "memfd_create"):
+        return os.memfd_create("reid")
+    if sys.platform != "linux":
+        return None
+    library = ctypes.CDLL(None)  # many a Python of conda and uv lacks the function that its system has
+    handle = library.memfd_create(b"reid", 1) if hasattr(library, "memfd_create") else -1  # 1: not for other programs
+    return handle if handle >= 0 else None
+
+
+def _temporary_file(size: int) -> int:
+    """A file without a name of so many bytes, taken at once where that can be: a process that writes where the disk
+    has no room is ended by a bus error."""
+    with tempfile.TemporaryFile() as file:
+        try:
+            if hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(file.fileno(), 0, size)
+        except OSError as error:
+            where = tempfile.gettempdir()
+            raise InputError(f"{where}: {size / 1e9:.2f} GB for images: {error.strerror}; $TMPDIR says where") from None
+        return os.dup(file.fileno())
+
+
 class ImageCache:
     """Fitted images of a table's first rows, as many as fit, in memory that loaders' workers share.
 
@@ -83,22 +115,24 @@ class ImageCache:
         images: of the table.
         height, width: pixels of a fitted image.
         budget: bytes that it may take.
+        processes: on this machine that keep as many, each for itself.
 
     Raises:
         InputError: naming data.cache_gb, when it would take more than the machine has left, or no image fits.
     """
 
-    def __init__(self, images: int, height: int, width: int, budget: int) -> None:
+    def __init__(self, images: int, height: int, width: int, budget: int, processes: int = 1) -> None:
         size = height * width * 3
         rows = min(images, budget // size)
         given = f"data.cache_gb: {budget / 1e9:g}"
         if rows == 0:
             raise InputError(f"{given}: an image of {height} x {width} takes {size / 1e9:g} GB")
         left = _free_memory()
-        if left is not None and rows * size > left:
+        if left is not None and processes * rows * size > left:
+            each = "" if processes == 1 else f" in each of {processes} processes"
             raise InputError(
-                f"{given}: {rows:,} images take {rows * size / 1e9:.2f} GB, and this machine has {left / 1e9:.2f} GB "
-                "of memory left; choose less, or data.cache=none"
+                f"{given}: {rows:,} images take {rows * size / 1e9:.2f} GB{each}, and this machine has "
+                f"{left / 1e9:.2f} GB of memory left; choose less, or data.cache=none"
             )
         self._images, self._pixels, self._there = images, SharedArray((rows, height, width, 3)), SharedArray((rows,))
         self._lock = multiprocessing.get_context("forkserver").Lock()
@@ -121,15 +155,35 @@ class ImageCache:
         return pixels[row]
 
 
-def _free_memory() -> int | None:
-    """Bytes that can still be taken; None where the system does not tell."""
-    machine, container = Path("/proc/meminfo"), Path("/sys/fs/cgroup/memory.max")
+def _free_memory(proc: Path = Path("/proc"), groups: Path = GROUPS) -> int | None:
+    """Bytes that can still be taken, by the machine and by the limits of its containers and jobs; None where the system
+    does not tell."""
+    machine, belongs = proc / "meminfo", proc / "self" / "cgroup"
     if not machine.is_file():
         return None
     lines = (line.split() for line in machine.read_text().splitlines())
-    left = next(1024 * int(words[1]) for words in lines if words[0] == "MemAvailable:")
-    most = container.read_text().strip() if container.is_file() else "max"
-    return left if most == "max" else min(left, int(most))
+    left = [1024 * int(words[1]) for words in lines if words[0] == "MemAvailable:"]
+    for line in belongs.read_text().splitlines() if belongs.is_file() else []:
+        _, kind, place = line.split(":", 2)
+        if kind in LIMITS:
+            left += _left_of_groups(groups / kind, place.lstrip("/"), *LIMITS[kind])
+    return min(left, default=None)
+
+
+def _left_of_groups(root: Path, place: str, limit: str, usage: str, total: str) -> list[int]:
+    """What each of the groups has left that a process belongs to, from the one at ``place`` to the ``root``."""
+    left = []
+    for name in (place, *map(str, Path(place).parents)) if place else (".",):
+        folder = root / name
+        try:  # a container sees its own group as the root, whatever its place is called outside
+            most, taken = (folder / limit).read_text().strip(), int((folder / usage).read_text())
+            counts = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
+        except FileNotFoundError:
+            continue
+        if most != "max":
+            files = int(counts[f"{total}active_file"]) + int(counts[f"{total}inactive_file"])  # given back when needed
+            left.append(max(0, int(most) - taken + files))
+    return left
 
 
 class ImageDataset(Dataset[tuple[np.ndarray, int] | InputError]):
@@ -196,9 +250,9 @@ class _Slots(Dataset[InputError | list[int]]):
         return _load(self._images, draws, self._slots.array[slot])
 
     def take(self, slot: int, rows: list[int]) -> Batch:
-        """A copy of what lies there; in pinned memory where there is CUDA, from which it copies by itself."""
+        """A copy of what lies there; in pinned memory where CUDA is used, which copies from it by itself."""
         lying = torch.from_numpy(self._slots.array[slot, : len(rows)])
-        images = torch.empty(lying.shape, dtype=torch.uint8, pin_memory=torch.cuda.is_available())
+        images = torch.empty(lying.shape, dtype=torch.uint8, pin_memory=_pinned())
         return _batch(images.copy_(lying), rows)
 
 
@@ -216,9 +270,8 @@ def batches(dataset: ImageDataset, draws: Iterable[Sequence[Draw]], workers: int
 
 
 def _here(dataset: ImageDataset, draws: Iterable[Sequence[Draw]]) -> Iterator[Batch]:
-    pinned = torch.cuda.is_available()
     for some in draws:
-        images = torch.empty((len(some), *dataset.shape), dtype=torch.uint8, pin_memory=pinned)
+        images = torch.empty((len(some), *dataset.shape), dtype=torch.uint8, pin_memory=_pinned())
         rows = _load(dataset, some, images.numpy())
         if isinstance(rows, InputError):
             raise rows
@@ -247,11 +300,10 @@ def _by_workers(dataset: ImageDataset, draws: Iterator[Sequence[Draw]], workers:
     for slot in itertools.cycle(range(number)):
         try:
             rows = next(loaded, None)
-        except (RuntimeError, *CUT_OFF) as error:
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            ended = isinstance(error, CUT_OFF) or reason.startswith("DataLoader worker")
-            if not ended or reason.startswith("Caught"):  # the last in a worker that lives
+        except RuntimeError as error:
+            if not str(error).startswith("DataLoader worker"):
                 raise  # a fault in the code
+            reason = str(error).splitlines()[0]
             raise InputError(
                 f"data.workers: a worker process ended ({reason}); out of memory? Try fewer, or 0"
             ) from None
@@ -270,6 +322,11 @@ def _load(dataset: ImageDataset, draws: Sequence[Draw], images: np.ndarray) -> I
             return loaded
         place[:], _ = loaded
     return [draw.row for draw in draws]
+
+
+def _pinned() -> bool:
+    """Whether this process has begun to use CUDA: for one that computes on the CPU, pinned memory would do so."""
+    return torch.cuda.is_initialized()
 
 
 def _batch(images: Tensor, rows: list[int]) -> Batch:

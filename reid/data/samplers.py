@@ -215,8 +215,8 @@ def check_batches(name: str, identities: int, images: int, sources: int, count: 
     if whole % count:
         near = " or ".join(str(count * number) for number in (whole // count, whole // count + 1) if number)
         raise InputError(
-            f"accumulate: a batch of {whole} {what} does not make {count} equal parts (so many for each process); "
-            f"choose {near} {what}, or other parts"
+            f"identities: a batch of {whole} {what} does not make {count} equal parts (sampler.accumulate for each "
+            f"process); choose {near} {what}, or other parts"
         )
 
 

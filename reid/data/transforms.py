@@ -24,6 +24,9 @@ from torch import Tensor
 if TYPE_CHECKING:
     import albumentations as A
 
+# Else albumentations' import asks the network for a newer version; here, since workers' server imports this module.
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+
 Interpolation = Literal["bilinear", "bicubic"]
 TRIES = 100  # of a rectangle to erase, which may not fit
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -229,7 +232,6 @@ def erased_box(rows: int, columns: int, draw: np.random.Generator) -> tuple[int,
 
 
 def _colour_jitter(strength: float) -> A.ColorJitter:
-    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # else the import asks the network for a newer version
     import albumentations as A  # half a second, which only who asks for it waits
 
     around_one = (1 - strength, 1 + strength)

@@ -43,11 +43,15 @@ def check(config: Config) -> None:
     """
     check_tested(config)
     model = config.model
+    if config.sync_batchnorm and device(config).type != "cuda":
+        config.fail("sync_batchnorm", "true: is computed on CUDA alone; on a CPU the choice is false")
     _check_sampler(config, check_batches, len(config.data.sources), parts_of_batch(config))
     _naming(config, "model.weights", lambda: check_weights(model.backbone, model.width, model.weights))
     _naming(config, "losses", lambda: losses(config))
     if config.selection.patience is not None and config.selection.holdout == 0:
         config.fail("selection.patience", "needs selection.holdout above 0: without held-out people no epoch is better")
+    if config.optim.name == "sgd" and config.optim.nesterov and config.optim.momentum == 0:
+        config.fail("optim.nesterov", "true: needs optim.momentum above 0")
     for source in config.data.sources:
         _naming(config, "data.source", lambda source=source: load_card(source))  # type: ignore[misc]
     for target in config.targets:
@@ -67,7 +71,8 @@ def _check_precision(config: Config) -> None:
 def _check_freezing(config: Config) -> None:
     terms = losses(config) if config.optim.freeze > 0 else []
     if terms and all(term.loss.input == ("features",) and not list(term.loss.parameters()) for term in terms):
-        config.fail("optim.freeze", f"{config.optim.freeze:g}: no loss has anything to train behind the backbone")
+        problem = "no loss has anything to train behind the backbone; choose 0"
+        config.fail("optim.freeze", f"{config.optim.freeze:g}: {problem}")
 
 
 def parts_of_batch(config: Config) -> int:
@@ -83,8 +88,6 @@ def _check_sampler(config: Config, check: Callable[..., None], *more: object) ->
     except InputError as error:
         key, _, problem = str(error).partition(": ")
         config.fail(f"sampler.{key}", problem)
-    if config.sync_batchnorm and device(config).type != "cuda":
-        config.fail("sync_batchnorm", "true: is computed on CUDA alone; on a CPU the choice is false")
 
 
 def check_tested(config: Config) -> None:
@@ -236,7 +239,11 @@ def image_cache(config: Config, images: int) -> ImageCache | None:
     """
     if config.data.cache == "none":
         return None
-    return ImageCache(images, config.data.height, config.data.width, round(config.data.cache_gb * 1e9))
+    budget = round(config.data.cache_gb * 1e9)
+    try:
+        return ImageCache(images, config.data.height, config.data.width, budget, local_world())
+    except InputError as error:
+        config.fail("data.cache_gb", str(error).removeprefix("data.cache_gb: "))
 
 
 def test_transform(config: Config) -> Transform:

@@ -71,11 +71,16 @@ def joined(device: torch.device) -> Iterator[None]:
     torchrun nothing happens.
 
     Raises:
-        InputError: another process ended, whose own message says why.
+        InputError: another process ended, whose own message says why; or something else than torchrun set WORLD_SIZE.
     """
     if planned_world() == 1:
         yield
         return
+    if unset := [f"${name}" for name in ("RANK", "MASTER_ADDR", "MASTER_PORT") if name not in os.environ]:
+        raise InputError(
+            f"$WORLD_SIZE: {planned_world()}, but {', '.join(unset)} not set; torchrun sets all of them for several "
+            "processes; for one unset WORLD_SIZE"
+        )
     if planned_rank() > 0:
         logging.getLogger("reid").setLevel(logging.ERROR)
     if device.type == "cuda":

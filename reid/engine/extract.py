@@ -111,6 +111,11 @@ class Placement:
         return "fp16" if self.dtype == torch.float16 else "bf16"
 
     @property
+    def origin_precision(self) -> str:
+        """As a network's :class:`~reid.networks.base.Origin` has it: bf16 by its long name, as galleries hold it."""
+        return {"bf16": "bfloat16"}.get(self.precision, self.precision)
+
+    @property
     def device_name(self) -> str:
         """For results files: the card's name, or the processor's best instruction set."""
         if self.device.type == "cuda":

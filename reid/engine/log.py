@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,19 @@ from reid.errors import InputError
 
 LOG_STEPS = 10  # lines written at once,
 LOG_SECONDS = 1.0  # or after so long
+
+
+def append(path: Path, lines: Sequence[Mapping[str, object]]) -> None:
+    """Write each of ``lines`` as JSON at the end of a file.
+
+    Raises:
+        InputError: naming the path, when it cannot be written (a full disk).
+    """
+    try:
+        with path.open("a", encoding="utf-8") as file:
+            file.write("".join(json.dumps(line) + "\n" for line in lines))
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written: {error}; the last checkpoint stands") from None
 
 
 class TrainLog:
@@ -44,16 +57,6 @@ class TrainLog:
         self._device = device
         self._busy = 0.0  # seconds of the device's work on the steps that wait
         self._events: list[tuple[torch.cuda.Event, torch.cuda.Event]] = []
-
-    def __enter__(self) -> TrainLog:
-        first = distributed.rank() == 0
-        path = self._folder / LOG_FILE
-        self._file = path.open("a", encoding="utf-8", buffering=1) if first else None
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._file is not None:
-            self._file.close()
 
     @property
     def seconds(self) -> float:
@@ -82,7 +85,7 @@ class TrainLog:
         """A step that was done. Every ``LOG_STEPS``, or after ``LOG_SECONDS``, they are written.
 
         Raises:
-            InputError: a loss that is no number, naming the step.
+            InputError: a loss that is no number, naming the step; a file that cannot be written.
         """
         self._waiting.append((step, rate, values, images))
         if len(self._waiting) >= LOG_STEPS or time.monotonic() - self._last >= LOG_SECONDS:
@@ -98,20 +101,25 @@ class TrainLog:
         self._busy += sum(start.elapsed_time(end) / 1000 for start, end in self._events)
         count = sum(len(images) for *_, images in self._waiting) * distributed.world_size()
         speed, use = count / taken, min(self._busy / taken, 1.0)
+        lines, broken = [], ""
         for (step, rate, _, images), shown in zip(self._waiting, rows, strict=True):
             epoch, within = divmod(step - 1, self._steps)
             if not math.isfinite(shown[0]):
                 first = ", ".join(self._images[index] for index in images[:4])
-                raise InputError(
+                broken = (
                     f"{self._folder}: the loss is {shown[0]} in epoch {epoch + 1}, batch {within + 1} (images "
                     f"{first}, ...); the last checkpoint stands. A lower optim.lr may help"
                 )
+                break
             line: dict[str, object] = {"step": step, "epoch": epoch + 1, "lr": rate}
             means = (value if math.isfinite(value) else None for value in shown)  # without a pair there is no mean
             line |= dict(zip(self._names, means, strict=True))
             line |= {"images_per_second": round(speed, 1), "device_use": round(use, 3)}
-            if self._file is not None:
-                self._file.write(json.dumps(line) + "\n")
+            lines.append(line)
+        if distributed.rank() == 0:
+            append(self._folder / LOG_FILE, lines)
+        if broken:
+            raise InputError(broken)
         self._bar.update(len(rows))
         self._bar.set_postfix_str(
             f"loss {shown[0]:.2f}, accuracy {shown[1]:.0%}, hardest pair +{shown[2]:.1f} -{shown[3]:.1f}, "

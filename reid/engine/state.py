@@ -18,6 +18,7 @@ from reid.config import OptimConfig
 from reid.engine import distributed
 from reid.engine.extract import Placement
 from reid.engine.objective import Objective
+from reid.errors import InputError
 from reid.models import Embedder
 
 log = logging.getLogger(__name__)
@@ -128,19 +129,29 @@ class TrainState:
         """Compile the network for batches like these; returns what that took and from which step on it pays.
 
         The parts are only measured with: statistics, gradients and random state are as before.
+
+        Raises:
+            InputError: it cannot be compiled here (without a C++ compiler, say).
         """
-        module = self._module
+        module, device = self._module, self.placement.device
         kept = {name: value.clone() for name, value in module.state_dict().items()}
-        random = torch.get_rng_state()
-        eager = self._seconds(parts)
-        started = time.perf_counter()
-        self.network.compile()
-        self._seconds(parts, 1)
-        taken = time.perf_counter() - started
-        compiled = self._seconds(parts)
+        with torch.random.fork_rng([device] if device.type == "cuda" else []):
+            eager = self._seconds(parts)
+            started = time.perf_counter()
+            self.network.compile()
+            try:
+                self._seconds(parts, 1)
+            except RuntimeError as error:
+                if not type(error).__module__.startswith(("torch._dynamo.", "torch._inductor.")):
+                    raise
+                said = " ".join(str(error).split("\n\n")[0].split())  # what follows is for those who work on torch
+                raise InputError(
+                    f"compile: true: torch cannot compile the network here ({said}); choose false"
+                ) from error
+            taken = time.perf_counter() - started
+            compiled = self._seconds(parts)
         module.load_state_dict(kept)
         module.zero_grad(set_to_none=True)
-        torch.set_rng_state(random)
         gain = eager - compiled
         pays = f"pays after {math.ceil(taken / gain):,} steps" if gain > 0 else "does not pay"
         return f"compiled in {taken:.1f} s; a step takes {compiled:.3f} s, {eager:.3f} before: {pays}"

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import itertools
-import json
 import logging
 import signal
 import time
@@ -50,7 +49,7 @@ from reid.engine.checkpoint import (
 )
 from reid.engine.code import say_other_code, training_code, with_code
 from reid.engine.extract import Extractor
-from reid.engine.log import TrainLog
+from reid.engine.log import TrainLog, append
 from reid.engine.objective import Objective
 from reid.engine.state import Part, TrainState, learning_rate_at
 from reid.errors import InputError
@@ -225,7 +224,7 @@ def _go_on(run: _Run, progress: bool) -> None:
     bar = track(name=run.folder.name, unit="step", total=total, done=step, shown=progress and first)
     lines = TrainLog(run.folder, state.objective.shown, run.samples.names, steps, state.placement.device, bar)
     signals = collected_signals(alone=distributed.world_size() == 1)
-    with bar, lines, CheckpointWriter(run.folder / FILE) as checkpoints, signals as got:
+    with bar, CheckpointWriter(run.folder / FILE) as checkpoints, signals as got:
         for loaded in _batches(run):
             work = [run.part(batch) for batch in loaded]
             if config.compile and step == run.begun.step:
@@ -253,6 +252,9 @@ def _go_on(run: _Run, progress: bool) -> None:
                 raise Interrupted(got[0] if got else signal.SIGTERM, f"{run.folder / FILE} after step {step}")
             if now.stopped:
                 break
+        checkpoints.wait()  # a signal in the meantime may not break the last one off
+        if got:
+            raise Interrupted(got[0], f"{run.folder / FILE} after step {step}, its last")
 
 
 def _load(checkpoint: Path, state: TrainState) -> None:
@@ -263,8 +265,8 @@ def _load(checkpoint: Path, state: TrainState) -> None:
 
 
 def _batches(run: _Run) -> Iterator[list[Batch]]:
-    """This process's parts of each step's batch that is left, an epoch after the other: one loader reads them all, and
-    they never lie in memory together."""
+    """This process's parts of each step's batch that is left. One loader reads those of all epochs, each of which is
+    drawn when its turn comes."""
     seed, each, number = run.config.seed, run.config.sampler.accumulate, distributed.rank()
     steps, step = len(run.sampler), run.begun.step
     first, within = divmod(step, steps)
@@ -293,8 +295,7 @@ def _end_epoch(run: _Run, state: Progress, epoch: int) -> Progress:
     validation = validate(run.state.tested, run.held, build.extractor(config, run.state.tested))
     line = {"epoch": epoch, "step": state.step, "mAP": validation.mAP, "rank1": float(validation.cmc[0])}
     if first:
-        with (folder / VALIDATION_FILE).open("a", encoding="utf-8") as lines:
-            lines.write(json.dumps(line) + "\n")
+        append(folder / VALIDATION_FILE, [line])
     if validation.mAP > state.best_mAP or not state.best_epoch:
         state = replace(state, best_epoch=epoch, best_mAP=validation.mAP)
         if first:

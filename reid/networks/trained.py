@@ -89,6 +89,7 @@ class TrainedNetwork(TorchNetwork):
             "epoch_choice": choice,
             "training_seconds": round(stored.seconds, 1),
             "training_precision": stored.precision,
+            "compiled": stored.compiled,
             "training_device": stored.device if stored.world_size == 1 else f"{stored.world_size} x {stored.device}",
             "world_size": stored.world_size,
             "batch": config.sampler.identities * config.sampler.images,
@@ -130,7 +131,6 @@ def open_run(folder: Path, overrides: Sequence[str] = ()) -> TrainedNetwork:
 
 def preprocessing(config: Config) -> str:
     """All that changes a feature and does not stand in the network's file."""
-    precision = build.placement(config).precision
     return json.dumps(
         {
             "colour": "rgb",
@@ -140,7 +140,7 @@ def preprocessing(config: Config) -> str:
             "normalisation": "image per channel" if config.transforms.standardise else "ImageNet",
             "flip": config.evaluation.flip,
             "neck_feature": config.model.neck_feature,
-            "precision": {"bf16": "bfloat16"}.get(precision, precision),
+            "precision": build.placement(config).origin_precision,
         },
         sort_keys=True,
     )

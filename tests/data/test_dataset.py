@@ -1,5 +1,8 @@
+import errno
 import gc
 import os
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -179,8 +182,92 @@ def test_a_budget_without_the_memory_is_refused(monkeypatch):
     ImageCache(1, 256, 128, 4 * 10**9)
 
 
-def test_without_files_in_memory_one_without_a_name_is_shared(paths, monkeypatch):
+def test_memory_of_several_processes_is_asked_for_together(monkeypatch):
+    monkeypatch.setattr(dataset, "_free_memory", lambda: 3 * 98_304)
+    ImageCache(1, 256, 128, HUGE, processes=3)
+    with pytest.raises(InputError, match=r"1 images take 0\.00 GB in each of 4 processes, and this machine has"):
+        ImageCache(1, 256, 128, HUGE, processes=4)
+
+
+KB = 1024
+
+
+@pytest.mark.parametrize(
+    ("belongs", "groups", "left"),
+    [
+        ("0::/\n", {}, 900 * KB),
+        ("0::/\n", {".": ("max", 5)}, 900 * KB),
+        ("0::/\n", {".": (500, 100)}, 430),  # a container with a name space of its own
+        ("0::/docker/1\n", {".": (500, 100)}, 430),  # one without
+        ("0::/slurm/job_7/step_0\n", {"slurm/job_7": (500, 100), "slurm/job_7/step_0": ("max", 90)}, 430),
+        ("0::/slurm/job_7\n", {"slurm": (300, 200), "slurm/job_7": (500, 100)}, 130),
+        ("0::/slurm/job_7\n", {"slurm/job_7": (500, 600)}, 0),
+        ("0::/slurm/job_7\n", {"slurm/job_8": (500, 100)}, 900 * KB),
+        ("4:memory:/docker/1\n3:cpuset:/\n0::/\n", {"memory/docker/1": (500, 100), "memory": (2**63, 9)}, 430),
+    ],
+)
+def test_free_memory_is_what_machine_and_job_have_left(tmp_path, belongs, groups, left):
+    """Of what a job takes 30 bytes are files' pages, which the system takes back."""
+    proc = tmp_path / "proc"
+    (proc / "self").mkdir(parents=True)
+    (proc / "self" / "cgroup").write_text(belongs)
+    assert dataset._free_memory(proc, tmp_path) is None
+    (proc / "meminfo").write_text("MemTotal:    1000 kB\nMemAvailable:     900 kB\n")
+    for name, (most, taken) in groups.items():
+        first = name.startswith("memory")
+        (tmp_path / name).mkdir(parents=True, exist_ok=True)
+        (tmp_path / name / ("memory.limit_in_bytes" if first else "memory.max")).write_text(f"{most}\n")
+        (tmp_path / name / ("memory.usage_in_bytes" if first else "memory.current")).write_text(f"{taken}\n")
+        counts = "active_file 1\ninactive_file 2\ntotal_" if first else ""
+        total = "total_" if first else ""
+        (tmp_path / name / "memory.stat").write_text(f"anon 70\n{counts}active_file 10\n{total}inactive_file 20\n")
+    assert dataset._free_memory(proc, tmp_path) == left
+
+
+def test_this_machine_tells_its_free_memory():
+    left = dataset._free_memory()
+    assert left is None if sys.platform != "linux" else left > 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="macOS has no files in memory")
+def test_pythons_without_files_in_memory_ask_the_system(monkeypatch):
+    """Those of conda and uv are built for systems from before there were any."""
     monkeypatch.delattr(os, "memfd_create", raising=False)
+    handle = dataset._memory_file()
+    assert str(Path(f"/proc/self/fd/{handle}").readlink()).startswith("/memfd:reid")
+    assert not os.get_inheritable(handle)
+    os.close(handle)
+
+
+def test_without_files_in_memory_one_without_a_name_is_shared(paths, monkeypatch):
+    monkeypatch.setattr(dataset, "_memory_file", lambda: None)
     draws = evaluation_draws(7, 2)
     expected = list(batches(augmented(paths), draws, 0))
     assert same(expected, batches(augmented(paths, ImageCache(7, 32, 16, HUGE)), draws, 1))
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="the system cannot say so before")
+def test_a_disk_without_room_for_it_is_said(monkeypatch):
+    monkeypatch.setattr(dataset, "_memory_file", lambda: None)
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(InputError, match=r"GB for images: No space left on device; \$TMPDIR"):
+        ImageCache(7, 32, 16, HUGE)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine on which pinning memory fails")
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_process_that_computes_on_the_cpu_leaves_cuda_alone(paths, workers, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert len(list(batches(augmented(paths), evaluation_draws(7, 2), workers))) == 4
+
+
+def test_workers_do_not_ask_the_network_for_a_newer_albumentations():
+    """They are forked from a server that has imported this, which may begin before a transform that asks for it."""
+    code = "import os, reid.data.dataset; print(os.environ['NO_ALBUMENTATIONS_UPDATE'])"
+    environment = {name: value for name, value in os.environ.items() if name != "NO_ALBUMENTATIONS_UPDATE"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert done.stdout == "1\n", done.stderr

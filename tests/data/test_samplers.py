@@ -167,9 +167,9 @@ def test_parts_are_equal():
         (("kp", 4, 2, 1, 1), "name: 'kp' is not one of pk, balanced, random"),
         (("balanced", 4, 2, 1, 1), "name: balanced: needs several sources"),
         (("balanced", 4, 2, 3, 1), "identities: 4: balanced needs a multiple of 3"),
-        (("pk", 6, 2, 1, 4), "accumulate: a batch of 6 identities does not make 4 equal parts"),
-        (("balanced", 6, 2, 2, 4), "accumulate: a batch of 6 identities does not make 4 equal parts"),
-        (("random", 3, 3, 1, 2), "accumulate: a batch of 9 images does not make 2 equal parts"),
+        (("pk", 6, 2, 1, 4), "identities: a batch of 6 identities does not make 4 equal parts"),
+        (("balanced", 6, 2, 2, 4), "identities: a batch of 6 identities does not make 4 equal parts"),
+        (("random", 3, 3, 1, 2), "identities: a batch of 9 images does not make 2 equal parts"),
     ],
 )
 def test_batches_that_cannot_be(arguments, message):

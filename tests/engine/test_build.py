@@ -59,6 +59,12 @@ def test_names_are_checked_before_anything_starts(tiny, tmp_path, override, mess
     assert not (tmp_path / "runs").exists()
 
 
+def test_freezing_is_refused_where_no_loss_trains_the_head(tiny):
+    settings = [*tiny, "data.source=market1501", "optim.freeze=1", "losses.identity.weight=0"]
+    with pytest.raises(InputError, match="command line: optim.freeze: 1: no loss has anything to train"):
+        build.check(load_config("sites_bn.yaml", settings))
+
+
 def test_maps_or_batches_too_small_for_a_norm(tiny):
     for overrides, message in (
         (["data.height=16", "model.backbone=resnet18_ibn_a"], "does not go through resnet18_ibn_a"),
@@ -76,14 +82,18 @@ def test_maps_or_batches_too_small_for_a_norm(tiny):
             ["sampler.name=balanced", "data.source=[market1501, msmt17]"],
             "command line: sampler.identities: 3: balanced needs a multiple of 2",
         ),
-        (["sampler.accumulate=2"], "command line: sampler.accumulate: a batch of 3 identities does not make 2"),
+        (["sampler.accumulate=2"], "command line: sampler.identities: a batch of 3 identities does not make 2"),
         (
             ["sampler.accumulate=4", "sampler.name=random"],
-            "command line: sampler.accumulate: a batch of 6 images does not make 4",
+            "command line: sampler.identities: a batch of 6 images does not make 4",
         ),
         (
             ["sampler.accumulate=2", "sampler.identities=7"],
             "a batch of 7 identities does not make 2 equal parts .*; choose 6 or 8 identities, or other parts",
+        ),
+        (
+            ["optim.name=sgd", "optim.nesterov=true", "optim.momentum=0"],
+            "command line: optim.nesterov: true: needs optim.momentum above 0",
         ),
         (
             ["sampler.accumulate=3"],
@@ -104,6 +114,13 @@ def test_what_does_not_go_together_is_named(tiny, overrides, message):
         pytest.importorskip("timm", reason="timm is not installed (pip install -e '.[timm]')")
     with pytest.raises(InputError, match=message):
         build.check(load_config("market_bn.yaml", [*tiny, *overrides]))
+
+
+def test_a_cache_that_holds_no_image_is_named_with_where_it_was_asked_for(tiny):
+    config = load_config("market_bn.yaml", [*tiny, "data.cache=ram", "data.cache_gb=1e-9"])
+    with pytest.raises(InputError, match="^command line: data.cache_gb: 1e-09: an image of"):
+        train(config, progress=False)
+    assert not config.run_folder.exists()
 
 
 def test_few_identities_in_a_part_are_said(tiny):
@@ -224,6 +241,28 @@ def test_precision_is_a_choice_and_never_emulated_by_itself(tiny, monkeypatch):
     for name in ("avx512_bf16", "amx_bf16"):
         monkeypatch.setattr(torch.cpu, "get_capabilities", lambda name=name: {name: True}, raising=False)
         assert chosen() is torch.bfloat16
+
+
+@pytest.mark.parametrize(
+    ("cores", "processes", "device", "workers"),
+    [
+        *((1, 1, "cpu", 1), (2, 1, "cpu", 2), (64, 1, "cpu", 2), (4, 4, "cpu", 1), (2, 4, "cpu", 1)),
+        *((64, 1, "cuda", 8), (6, 1, "cuda", 6), (64, 16, "cuda", 4)),
+    ],
+)
+def test_workers_are_by_the_cores_unless_given(tiny, monkeypatch, cores, processes, device, workers):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(cores)), raising=False)
+    monkeypatch.setattr(build, "device", lambda _: torch.device(device))
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", str(processes))
+    assert build.workers(load_config("market_bn.yaml", [*tiny, "data.workers=null"])) == workers
+    assert build.workers(load_config("market_bn.yaml", [*tiny, "data.workers=0"])) == 0
+
+
+def test_the_cache_counts_the_processes_of_this_machine(tiny, monkeypatch):
+    config = load_config("market_bn.yaml", [*tiny, "data.cache=ram", "data.cache_gb=1"])
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "3000000")
+    with pytest.raises(InputError, match=r"data\.cache_gb: 1: .* in each of 3000000 processes"):
+        build.image_cache(config, 10**6)
 
 
 def test_bf16_trains(tiny):

@@ -22,6 +22,7 @@ from trees import PLACE, duke_tree, market_tree
 
 from reid.config import load_resolved
 from reid.engine.checkpoint import FILE, LOG_FILE, VALIDATION_FILE, read_progress
+from reid.engine.distributed import joined
 from reid.engine.train import train
 from reid.errors import InputError
 from reid.evaluation.results import read_results
@@ -70,6 +71,18 @@ def folder(tmp_path_factory, data) -> Path:
 def arithmetic(folder: Path) -> tuple[dict, dict]:
     first, second = (torch.load(folder / f"arithmetic_{rank}.pt", weights_only=True) for rank in (0, 1))
     return first, second
+
+
+@pytest.mark.parametrize(("size", "names"), [("2", "MASTER_ADDR, $MASTER_PORT"), ("0", "RANK, $MASTER_ADDR, $M")])
+def test_a_number_of_processes_that_torchrun_did_not_set_is_refused(monkeypatch, size, names):
+    """As a scheduler may leave it in the environment."""
+    for name in ("RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("WORLD_SIZE", size)
+    if size == "2":
+        monkeypatch.setenv("RANK", "0")
+    with pytest.raises(InputError, match=re.escape(f"$WORLD_SIZE: {size}, but ${names}")), joined(torch.device("cpu")):
+        raise AssertionError("joined nobody")
 
 
 def test_gathered_gradients_are_those_of_one_process_with_the_whole_batch(folder, data):

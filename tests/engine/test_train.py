@@ -184,6 +184,29 @@ def test_a_signal_leaves_a_checkpoint_that_resumes(tiny, number, monkeypatch):
     assert tensors_equal(whole, train(config, progress=False))
 
 
+def test_a_signal_while_the_last_checkpoint_is_written_does_not_break_it_off(tiny, monkeypatch):
+    from reid.engine import checkpoint as module
+
+    save = module._save
+
+    def interrupted(path, tensors, progress):
+        os.kill(os.getpid(), signal.SIGTERM)
+        save(path, tensors, progress)
+
+    def not_collected(*_):
+        raise RuntimeError("this would have ended the process")
+
+    before = signal.signal(signal.SIGTERM, not_collected)
+    monkeypatch.setattr(module, "_save", interrupted)
+    config = load_config("market_bn.yaml", tiny)
+    try:
+        with pytest.raises(Interrupted, match=f"{FILE} after step .*, its last"):
+            train(config, progress=False)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert read_progress(config.run_folder / FILE).finished
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_what_is_ignored_stays_ignored(number):
     others = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP} - {number}

@@ -83,18 +83,18 @@ def test_the_origin_of_a_run(trained):
         first.check(other, "gallery")
 
 
-def test_features_are_known_by_the_precision_that_they_were_computed_in(tiny_config, monkeypatch):
-    """Else those in fp16 would count as float32, in results and where features are compared."""
-    cuda, told = torch.device("cuda"), []
-    for place in (
-        Placement(cuda),
-        Placement(cuda, tf32=True),
-        Placement(cuda, torch.float16),
-        Placement(cuda, torch.bfloat16),
-    ):
-        monkeypatch.setattr(build, "placement", lambda _, place=place: place)
-        told.append(json.loads(preprocessing(tiny_config))["precision"])
-    assert told == ["float32", "tf32", "fp16", "bfloat16"]
+def test_features_of_each_precision_are_told_apart(trained, monkeypatch):
+    config, _ = trained
+    cpu = torch.device("cpu")
+    placements = {
+        "float32": Placement(cpu),
+        "tf32": Placement(cpu, tf32=True),
+        "bfloat16": Placement(cpu, torch.bfloat16),
+        "fp16": Placement(cpu, torch.float16),
+    }
+    for name, on in placements.items():
+        monkeypatch.setattr(build, "placement", lambda config, on=on: on)
+        assert json.loads(preprocessing(config))["precision"] == name
 
 
 def test_no_run_or_an_unfinished_one(tmp_path, trained):

@@ -122,7 +122,7 @@ def open_checkpoint(name: str | Path, testing: Testing) -> TorchNetwork:
         **asdict(expected),
         "resize": f"Pillow, {expected.interpolation}",
         "flip": testing.flip,
-        "precision": {"bf16": "bfloat16"}.get(placement.precision, placement.precision),
+        "precision": placement.origin_precision,
     }
     del steps["interpolation"]
     origin = Origin(path.stem, feature_width(module), sha256_of(path), json.dumps(steps, sort_keys=True))
