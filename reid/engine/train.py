@@ -240,6 +240,7 @@ def _go_on(run: _Run, progress: bool) -> None:
             if step % steps == 0 or step == total:
                 lines.write()
                 now = _end_epoch(run, now, -(-step // steps))
+                lines.restart()
             stopping = agreed(bool(got), last=now.finished)
             due = time.monotonic() - saved > SAVE_SECONDS and not checkpoints.busy
             if first and (stopping or now.finished or now.best_epoch != best or due):

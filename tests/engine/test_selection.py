@@ -1,6 +1,7 @@
 import json
 import os
 import signal
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,7 +13,8 @@ from safetensors.torch import load_file
 from reid.config import load_config
 from reid.data.samples import Samples, hold_out
 from reid.engine import build
-from reid.engine.checkpoint import EPOCHS, FILE, SELECTED, VALIDATION_FILE, read_progress
+from reid.engine.checkpoint import EPOCHS, FILE, LOG_FILE, SELECTED, VALIDATION_FILE, read_progress
+from reid.engine.state import TrainState
 from reid.engine.train import Interrupted, is_trained, train, validate
 from reid.errors import InputError
 from reid.networks.trained import load_network
@@ -57,6 +59,31 @@ def test_what_cannot_select_is_refused_before_training(tiny):
     own = samples()
     with pytest.raises(InputError, match="seen by two cameras"):
         hold_out(Samples(own.root, own.names, own.pids, np.ones_like(own.camids)), 0.3, 0)
+
+
+def test_the_rate_of_a_step_is_without_validation(tiny, monkeypatch):
+    """By a clock that steps and validations move on, a second and a thousand."""
+    from reid.engine import train as module
+
+    clock, step = SimpleNamespace(now=0.0), TrainState.step
+    monkeypatch.setattr(
+        "reid.engine.log.time", SimpleNamespace(monotonic=lambda: clock.now, process_time=lambda: clock.now)
+    )
+
+    def slow_step(self, *arguments, **named):
+        clock.now += 1
+        return step(self, *arguments, **named)
+
+    def slow_validate(*arguments):
+        clock.now += 1000
+        return validate(*arguments)
+
+    monkeypatch.setattr(TrainState, "step", slow_step)
+    monkeypatch.setattr(module, "validate", slow_validate)
+    config = load_config("market_bn.yaml", [*tiny, *HOLD])
+    lines = [json.loads(line) for line in (train(config, progress=False) / LOG_FILE).read_text().splitlines()]
+    assert lines[-1]["epoch"] == 4
+    assert all(line["images_per_second"] == 4 and line["device_use"] == 1 for line in lines)
 
 
 def test_how_a_run_is_tested_does_not_decide_what_is_selected(tiny):
