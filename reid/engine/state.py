@@ -107,12 +107,13 @@ class TrainState:
         for group in self.optimizer.param_groups:
             group["lr"] = rate * group["factor"]
         optimizers = [self.optimizer, *([self._own] if self._own else [])]
-        for optimizer in optimizers:
-            optimizer.zero_grad(set_to_none=True)
         shown = []
         for number, part in enumerate(parts):
             with distributed.averaged(self._module, now=number == len(parts) - 1):
                 total, values = self._forward(part)
+                if number == 0:  # not before: the backward pass then finds their memory, still mapped
+                    for optimizer in optimizers:
+                        optimizer.zero_grad(set_to_none=True)
                 self.scaler.scale(total if len(parts) == 1 else total / len(parts)).backward()
             shown.append(values)
         if self._clip is not None:
