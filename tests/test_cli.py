@@ -418,7 +418,8 @@ def test_several_processes_of_what_is_one_are_refused(capsys, monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
     for command in (["cross-domain", "--cfgs", "market_bn.yaml", "--targets", "msmt17"], ["report", "runs"]):
         fails(capsys, "$WORLD_SIZE=2: of several processes, as torchrun starts them, only train.py makes one", *command)
-    monkeypatch.setenv("RANK", "x")
+    for name, value in {"RANK": "x", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}.items():
+        monkeypatch.setenv(name, value)
     fails(capsys, "$RANK: not a number: 'x'; torchrun sets it", "train", "--cfg", "sites_bn.yaml")
 
 

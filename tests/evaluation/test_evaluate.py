@@ -345,4 +345,4 @@ def test_what_is_done_counts_on_another_gpu_of_the_box(trained, monkeypatch):
     assert key("auto") == key("cuda") == key("cuda:0") == key("cuda:1") != key("cpu")
     assert key("auto", "auto") == key("cuda:1", "bf16") != key("cuda:1")
     capability["value"] = (7, 5)
-    assert key("auto", "auto") == key("cuda:1", "float32")
+    assert key("auto", "auto") == key("cuda:1", "fp16") != key("cuda:1", "float32")
