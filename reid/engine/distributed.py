@@ -38,7 +38,7 @@ def planned_rank() -> int:
 
 def local_world() -> int:
     """Processes that torchrun started on this machine."""
-    return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    return _told("LOCAL_WORLD_SIZE") if "LOCAL_WORLD_SIZE" in os.environ else 1
 
 
 def local_rank() -> int | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import logging
 import math
 import statistics
 import time
@@ -20,8 +19,6 @@ from reid.engine.extract import Placement
 from reid.engine.objective import Objective
 from reid.errors import InputError
 from reid.models import Embedder
-
-log = logging.getLogger(__name__)
 
 WARM_UP_STEPS = 3  # timed before and after compiling
 
@@ -126,14 +123,16 @@ class TrainState:
         self._average()
         return distributed.mean_of_all(shown[0] if len(shown) == 1 else torch.stack(shown).mean(dim=0))
 
-    def compile(self, parts: Sequence[Part]) -> str:
+    def compile(self, parts: Sequence[Part], frozen: bool = False) -> str:
         """Compile the network for batches like these; returns what that took and from which step on it pays.
 
-        The parts are only measured with: statistics, gradients and random state are as before.
+        The parts are only measured with: statistics, gradients and random state are as before. ``frozen``: as for
+        :meth:`step`; the first step of the other kind compiles anew.
 
         Raises:
             InputError: it cannot be compiled here (without a C++ compiler, say).
         """
+        self._freeze(frozen)
         module, device = self._module, self.placement.device
         kept = {name: value.clone() for name, value in module.state_dict().items()}
         with torch.random.fork_rng([device] if device.type == "cuda" else []):

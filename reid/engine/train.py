@@ -13,6 +13,7 @@ from __future__ import annotations
 import importlib.metadata
 import itertools
 import logging
+import math
 import signal
 import time
 from collections.abc import Iterator
@@ -221,21 +222,21 @@ def _go_on(run: _Run, progress: bool) -> None:
     config, state, steps, total = run.config, run.state, len(run.sampler), run.begun.total_steps
     first = distributed.rank() == 0
     now, step, saved = run.begun, run.begun.step, time.monotonic()
-    agreed = distributed.Agreement()
+    agreed, thaw = distributed.Agreement(), math.ceil(config.optim.freeze * steps)
     bar = track(name=run.folder.name, unit="step", total=total, done=step, shown=progress and first)
     lines = TrainLog(run.folder, state.objective.shown, run.samples.names, steps, state.placement.device, bar)
     signals = collected_signals(alone=distributed.world_size() == 1)
     with bar, CheckpointWriter(run.folder / FILE) as checkpoints, signals as got:
         for loaded in _batches(run):
             work = [run.part(batch) for batch in loaded]
+            rate, frozen = learning_rate_at(config.optim, step, steps, total), step < thaw
             if config.compile and step == run.begun.step:
-                log.info(f"{run.folder}: {state.compile(work)}")
+                log.info(f"{run.folder}: {state.compile(work, frozen)}")
                 lines.restart()
-            rate, frozen = learning_rate_at(config.optim, step, steps, total), step < config.optim.freeze * steps
             with lines.timed():
                 values = state.step(work, rate, frozen)
-            if config.compile and not frozen and step - 1 < config.optim.freeze * steps:
-                lines.restart()  # the backbone has thawed: compiled anew
+            if config.compile and run.begun.step < step == thaw:
+                lines.restart()  # it was compiled anew
             step += 1
             lines.add(step, rate, values, [index for batch in loaded for index in batch.indices.tolist()])
             now = replace(now, step=step, seconds=run.begun.seconds + lines.seconds)

@@ -11,6 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load, save
 from torch import nn
+from torch._dynamo.utils import counters
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from reid.config import OptimConfig, load_config
@@ -18,6 +19,7 @@ from reid.data.transforms import training_transform
 from reid.engine import build
 from reid.engine.checkpoint import FILE, check_resumable, read_progress, read_tensors
 from reid.engine.extract import Placement
+from reid.engine.log import TrainLog
 from reid.engine.objective import Objective, WeightedLoss, make_losses
 from reid.engine.state import Part, TrainState, learning_rate_at
 from reid.engine.train import train
@@ -387,9 +389,9 @@ def test_a_compiled_run_says_when_it_pays_and_is_resumed_compiled_alone(tiny, ca
     kept = []
     real = TrainState.compile
 
-    def compile_and_compare(state, parts):
+    def compile_and_compare(state, parts, frozen):
         before = {name: value.clone() for name, value in state.tensors().items()}
-        said = real(state, parts)
+        said = real(state, parts, frozen)
         after = state.tensors()
         assert before.keys() == after.keys() and all(torch.equal(before[name], after[name]) for name in before)
         assert all(parameter.grad is None for parameter in state.network.parameters())
@@ -412,6 +414,34 @@ def test_a_compiled_run_says_when_it_pays_and_is_resumed_compiled_alone(tiny, ca
         with pytest.raises(InputError, match=f"cannot be resumed: compiled was {stored}, is {now} "):
             check_resumable(folder / FILE, replace(progress, compiled=stored), replace(progress, compiled=now))
     assert open_run(folder).describe()["compiled"] is True
+
+
+def test_a_frozen_network_is_compiled_as_such_and_anew_when_it_thaws(tiny, monkeypatch):
+    """What is compiled within a step would count in its images/s: only the first after the freezing may, and the log
+    leaves it out."""
+    torch._dynamo.reset()  # networks of one code share what is compiled
+    graphs, left_out = [], []
+    step, restart = TrainState.step, TrainLog.restart
+
+    def counted_step(state, *arguments):
+        before = counters["stats"]["unique_graphs"]
+        shown = step(state, *arguments)
+        graphs.append(counters["stats"]["unique_graphs"] - before)
+        return shown
+
+    def counted_restart(log):
+        left_out.append(len(graphs))
+        restart(log)
+
+    monkeypatch.setattr(TrainState, "step", counted_step)
+    monkeypatch.setattr(TrainLog, "restart", counted_restart)
+    monkeypatch.setattr(Embedder, "compile", lambda network: nn.Module.compile(network, backend="aot_eager"))
+    monkeypatch.setattr(build, "embedder", lambda config, num_classes: Embedder(Tiny(), num_classes))
+    monkeypatch.setattr(build, "check", lambda config: None)
+    settings = ["compile=true", "optim.freeze=0.25", "optim.steps=4"]  # an epoch has eight
+    train(load_config("market_bn.yaml", [*tiny, *settings]), progress=False)
+    assert [count > 0 for count in graphs] == [False, False, True, False]
+    assert left_out == [0, 3, 4]  # before the first step, after the thawed one, at the end
 
 
 def test_a_network_that_cannot_be_compiled_is_said_to_be_one(tiny, monkeypatch):
