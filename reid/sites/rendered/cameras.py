@@ -10,7 +10,7 @@ from reid.sites.photometry import Photometry
 from reid.sites.rendered.light import Lamp, Light, direction
 from reid.sites.rendered.losses import Losses
 from reid.sites.rendered.view import Mount
-from reid.sites.rendered.worlds import Losing, Lighting, Mounting, Scatter, Span, World
+from reid.sites.rendered.world import Lighting, Losing, Mounting, Scatter, Span, World
 
 
 @dataclass(frozen=True)
@@ -60,15 +60,15 @@ def _sample_light(rng: np.random.Generator, lighting: Lighting) -> Light:
     heights, warm = rng.uniform(0.7, 1.4, 2), rng.normal(0, 0.05)
     softness = _within(rng, lighting.softness)
     colour = np.array([1 + warm, 1.0, 1 - 1.4 * warm]) * lighting.sun_colour
-    sun = Lamp(direction(first, elevation), _triple(1.5 * power * colour), softness)
+    sun = Lamp(direction(first, elevation), _triple(1.7 * power * colour), softness)
     lamps = [sun]
     for k in range(lighting.lamps):
         strength = 0.5 * power * others[k % 2] * colour
         lamps.append(Lamp(direction(first + turns[k % 2], heights[k % 2]), _triple(strength), 0.5))
-    ambient = 1 - 0.6 * power
+    ambient = 1 - 0.65 * power
     return Light(
         lamps=tuple(lamps),
-        sky=_triple(1.0 * ambient * np.array(lighting.sky_colour)),
+        sky=_triple(1.1 * ambient * np.array(lighting.sky_colour)),
         ground=_triple(ambient * _within(rng, lighting.ground) * np.array([1.0, 0.97, 0.92])),
         occlusion=_within(rng, lighting.occlusion),
         shadow=_within(rng, lighting.shadow),

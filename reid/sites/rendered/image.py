@@ -1,4 +1,4 @@
-"""One image: people before a camera's background, their light and shadows, what stands in front, the camera's losses."""
+"""One image: people before a camera's background, their light and shadows, what stands in front, the losses."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from reid.sites.rendered.losses import lose, scale_losses
 from reid.sites.rendered.mesh import TWO_SIDED, Label
 from reid.sites.rendered.raster import Buffer, Floats, Fragments, Ints, gather, rasterise
 from reid.sites.rendered.view import Aim, View, make_view, sample_aim, turned
-from reid.sites.rendered.worlds import World
+from reid.sites.rendered.world import World
 
 SUPERSAMPLE = 2
 _BACKGROUND_ROWS = 256  # of a background, what an image of any height shows at zoom 1

@@ -15,7 +15,7 @@ from reid.sites.rendered.view import View
 DISPLAY_GAMMA = 2.2
 _SHADOW_MAP = 128  # height in pixels of the picture that the sun has of a person
 _SHADOW_BIAS = 0.03  # metres that a point may lie behind what the sun sees and be lit
-_REACH = 0.12  # metres: a pixel that lies so far behind its surroundings gets a good half of the sky's light
+_REACH = 0.08  # metres: a pixel that lies so far behind its surroundings gets a good half of the sky's light
 
 
 @dataclass(frozen=True)

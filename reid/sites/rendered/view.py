@@ -9,6 +9,9 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
 
+# Of the camera's height above a person's middle: nobody is nearer, so that no view is steeper than 40 degrees.
+_STEEPEST = 1.2
+
 
 @dataclass(frozen=True)
 class Mount:
@@ -95,18 +98,18 @@ def sample_aim(rng: np.random.Generator, mount: Mount) -> Aim:
     """Draw the lots of one image."""
     heading = mount.headings[int(rng.integers(len(mount.headings)))] + rng.normal(0, mount.heading_scatter)
     anywhere, wanders = rng.uniform(0, 2 * np.pi), rng.random() < mount.wandering
-    distance = mount.distance * np.exp(rng.normal(0, 0.25))
+    distance = mount.distance * np.exp(np.clip(rng.normal(0, 0.25), -0.5, 0.5))
     roll = rng.normal(0, mount.roll)
-    margin = max(-0.04, rng.normal(mount.margin, mount.margin_scatter))
+    margin = max(-0.03, rng.normal(mount.margin, mount.margin_scatter))
     aspect = mount.aspect * np.exp(rng.normal(0, 0.05))
-    right, down = rng.normal(0, mount.jitter, 2).clip(-2.5 * mount.jitter, 2.5 * mount.jitter)
-    wide, high = np.exp(rng.normal(0, 0.045, 2))
+    right, down = mount.jitter * rng.normal(0, (1.0, 0.5)).clip(-2, 2)  # detectors err less along a person
+    wide, high = np.exp(rng.normal(0, 0.03, 2))
     cut, share, of_head = rng.random() < mount.cut, rng.uniform(0.04, 0.22), rng.random() < 0.25
     lost = share if cut else 0.0
     return Aim(
         azimuth=float(anywhere if wanders else heading) % (2 * np.pi),
         height=float(mount.height * np.exp(rng.normal(0, 0.03))),
-        distance=float(distance),
+        distance=float(max(distance, _STEEPEST * (mount.height - 0.9))),
         roll=float(roll),
         margin=float(margin),
         aspect=float(aspect),

@@ -1,125 +1,23 @@
-"""The rendered worlds: what tells their cameras apart. Frozen before networks are compared."""
+"""The rendered worlds. Their numbers are frozen before networks are compared."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 from reid.sites.photometry import Photometry
-
-Span = tuple[float, float]  # least and greatest value of what is drawn uniformly
-
-
-@dataclass(frozen=True)
-class Mounting:
-    """Spans of :class:`reid.sites.rendered.view.Mount`."""
-
-    height: Span  # metres
-    distance: Span  # metres
-    heading_scatter: Span  # radians
-    wandering: float  # share of people who follow no path
-    roll: Span  # radians
-    margin: Span
-    margin_scatter: Span
-    aspect: Span
-    jitter: Span
-    cut: Span
-
-
-@dataclass(frozen=True)
-class Lighting:
-    """Spans of :class:`reid.sites.rendered.light.Light`."""
-
-    power: Span  # of the sun or the lamps against sky and walls, 0..1
-    elevation: Span  # radians
-    softness: Span
-    lamps: int  # further ones, weaker and soft
-    sun_colour: tuple[float, float, float]
-    sky_colour: tuple[float, float, float]
-    ground: Span  # light from below as a share of that from above
-    occlusion: Span
-    shadow: Span
-    contact: Span
-    shade: float  # share of images in which the first lamp does not reach the person
-
-
-@dataclass(frozen=True)
-class Scatter:
-    """How far cameras scatter around their world's photometry: standard deviations (of logarithms where it
-    multiplies), greatest additions, and shares of cameras that are unlike the others."""
-
-    warm: float  # red against blue
-    green: float  # green against both
-    exposure: float  # stops
-    gamma: float
-    contrast: float
-    saturation: float
-    mixing: float  # greatest
-    vignette: float  # greatest
-    shadow: float  # greatest
-    haze: float  # greatest
-    hazy: float = 0.0  # share with haze of a colour of its own
-    grey: float = 0.0  # share that shows nearly no colour
-    night: float = 0.0  # share that is one to two stops darker
-    washed: float = 0.0  # share that is overexposed
-
-
-@dataclass(frozen=True)
-class Losing:
-    """Spans of :class:`reid.sites.rendered.losses.Losses`, with the shares of cameras that have them."""
-
-    far: float
-    shrink: Span
-    blur: Span
-    moving: float
-    motion: Span
-    interlaced: float
-    comb: Span
-    sharpened: float
-    sharpen: Span
-    halo: Span
-    noise: Span
-    colour_noise: Span
-    jpeg: Span
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where cameras hang: indoors, outdoors or at night, as backgrounds and light differ."""
-
-    share: float  # of a world's cameras
-    lighting: Lighting
-
-
-@dataclass(frozen=True)
-class World:
-    """One rendered site."""
-
-    number: int  # enters every random generator: never change or reuse one (1 to 3 are drawn sites)
-    description: str
-    wardrobe: str  # what people wear: "summer", "winter" or "mixed"
-    places: dict[str, Place]  # "indoor", "outdoor", "night"
-    mounting: Mounting
-    photometry: Photometry
-    scatter: Scatter
-    losing: Losing
-    neighbours: float = 0.2  # share of images with somebody else in it
-    occluders: float = 0.12  # share of images with a thing in front
-    wandering_light: Span = field(default=(0.15, 0.03))  # of an image around its camera's: stops, log gains
-
+from reid.sites.rendered.world import Lighting, Losing, Mounting, Place, Scatter, World
 
 _SUN = (1.04, 1.0, 0.92)
 _SKY = (0.94, 0.99, 1.08)
 _WHITE = (1.0, 1.0, 1.0)
 
 _DAYLIGHT = Lighting(
-    power=(0.05, 0.85),
+    power=(0.15, 0.95),
     elevation=(0.45, 1.25),
     softness=(0.0, 0.3),
     lamps=0,
     sun_colour=_SUN,
     sky_colour=_SKY,
-    ground=(0.2, 0.5),
-    occlusion=(0.6, 1.0),
+    ground=(0.12, 0.38),
+    occlusion=(0.8, 1.0),
     shadow=(0.5, 1.0),
     contact=(0.3, 0.7),
     shade=0.25,
@@ -131,8 +29,8 @@ _HALL = Lighting(
     lamps=2,
     sun_colour=_WHITE,
     sky_colour=_WHITE,
-    ground=(0.25, 0.5),
-    occlusion=(0.6, 1.0),
+    ground=(0.15, 0.4),
+    occlusion=(0.8, 1.0),
     shadow=(0.2, 0.6),
     contact=(0.3, 0.7),
     shade=0.1,
@@ -145,7 +43,7 @@ _LANTERNS = Lighting(
     sun_colour=(1.08, 1.0, 0.85),
     sky_colour=(0.95, 1.0, 1.05),
     ground=(0.1, 0.35),
-    occlusion=(0.6, 1.0),
+    occlusion=(0.8, 1.0),
     shadow=(0.3, 0.8),
     contact=(0.2, 0.6),
     shade=0.2,
@@ -167,13 +65,13 @@ WORLDS: dict[str, World] = {
             heading_scatter=(0.25, 0.9),
             wandering=0.45,
             roll=(0.01, 0.05),
-            margin=(0.0, 0.06),
-            margin_scatter=(0.01, 0.04),
+            margin=(0.005, 0.06),
+            margin_scatter=(0.005, 0.025),
             aspect=(0.32, 0.5),
-            jitter=(0.01, 0.045),
+            jitter=(0.008, 0.035),
             cut=(0.02, 0.14),
         ),
-        photometry=Photometry(exposure=0.1, contrast=1.08, saturation=0.95, haze_colour=(0.6, 0.6, 0.6)),
+        photometry=Photometry(exposure=0.25, contrast=1.12, saturation=0.95, haze_colour=(0.6, 0.6, 0.6)),
         scatter=Scatter(
             warm=0.16,
             green=0.07,
@@ -276,8 +174,8 @@ WORLDS: dict[str, World] = {
                     lamps=0,
                     sun_colour=_SUN,
                     sky_colour=_SKY,
-                    ground=(0.25, 0.5),
-                    occlusion=(0.7, 1.0),
+                    ground=(0.15, 0.4),
+                    occlusion=(0.85, 1.0),
                     shadow=(0.8, 1.0),
                     contact=(0.4, 0.7),
                     shade=0.25,
