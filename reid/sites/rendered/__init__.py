@@ -1,0 +1,1 @@
+"""The rendered world: people that never lived, before cameras that never hung."""
