@@ -19,7 +19,8 @@ from reid.sites.rendered.view import Aim, View, make_view, sample_aim, turned
 from reid.sites.rendered.world import World
 
 SUPERSAMPLE = 2
-_BACKGROUND_ROWS = 256  # of a background, what an image of any height shows at zoom 1
+BACKGROUND_FEET = 300  # row of a background where people stand
+BACKGROUND_SCALE = 140  # pixels of a background a metre, there
 
 _SEEN_FROM_BOTH = np.isin(np.arange(max(Label) + 1), [int(label) for label in TWO_SIDED])
 
@@ -62,7 +63,7 @@ class Shot:
     """Everything drawn by lot for one image. Depends on no strength and no height."""
 
     aim: Aim
-    window: tuple[float, float, float]  # of the background: row and column, as shares of what is left; zoom
+    window: tuple[float, float, float]  # of the background: metres down, share of the room at its left, zoom
     mirrored: bool  # the background
     background: float  # which of the camera's, 0..1
     dimmed: float  # share of the first lamp's light that reaches the person, 0..1
@@ -80,7 +81,7 @@ STRANGERS = 96
 def sample_shot(rng: np.random.Generator, world: World, camera: Camera) -> Shot:
     """Draw the lots of one image. Every draw is made, in one order, whatever the image shows."""
     aim = sample_aim(rng, camera.mount)
-    row, column, zoom, which = rng.random(), rng.random(), rng.uniform(0.6, 1.4), rng.random()
+    down, left, zoom, which = rng.normal(0, 0.12), rng.random(), rng.uniform(0.75, 1.3), rng.random()
     mirrored = bool(rng.random() < 0.5)
     shaded, dimmed = rng.random() < camera.shade, rng.uniform(0.0, 0.3)
     edge = ShadowEdge(
@@ -103,7 +104,7 @@ def sample_shot(rng: np.random.Generator, world: World, camera: Camera) -> Shot:
     seeds = [int(seed) for seed in rng.integers(0, 2**63, 4)]
     return Shot(
         aim=aim,
-        window=(float(row), float(column), float(zoom)),
+        window=(float(down), float(left), float(zoom)),
         mirrored=mirrored,
         background=float(which),
         dimmed=float(dimmed if shaded else 1.0),
@@ -155,16 +156,22 @@ def _coloured(
     return seen, shade(placed.figure.paint(seen), folded, light, open_[seen.rows, seen.columns], lit)
 
 
-def _cut_background(background: NDArray[np.uint8], shot: Shot, height: int, width: int) -> Image:
-    """A window of the background, as large as the image, 0..1."""
-    row, column, zoom = shot.window
-    rows = min(round(_BACKGROUND_ROWS * zoom), background.shape[0], 2 * background.shape[1])
-    columns = max(1, min(rows * width // height, background.shape[1]))
-    top, left = round(row * (background.shape[0] - rows)), round(column * (background.shape[1] - columns))
+def _cut_background(background: NDArray[np.uint8], shot: Shot, view: View) -> Image:
+    """A window of the background, as large as the image, 0..1, with the ground where the person stands."""
+    feet = view.project(np.zeros((1, 3), np.float32))[0]
+    down, aside, zoom = shot.window
+    scale = zoom * BACKGROUND_SCALE / (view.height / view.size[1] * float(feet[2]))  # background pixels a pixel
+    rows = max(16, min(round(scale * view.height), background.shape[0]))
+    shape = view.size[0] / view.size[1]
+    columns = max(8, min(round(rows * shape), background.shape[1]))
+    top = round(BACKGROUND_FEET + down * BACKGROUND_SCALE - float(feet[1]) * rows / view.height)
+    top = min(max(top, 0), background.shape[0] - rows)
+    left = round(aside * (background.shape[1] - columns))
     window = background[top : top + rows, left : left + columns]
     if shot.mirrored:
         window = window[:, ::-1]
-    resized = cv2.resize(np.ascontiguousarray(window), (width, height), interpolation=cv2.INTER_LINEAR)
+    size = (view.width, view.height)
+    resized = cv2.resize(np.ascontiguousarray(window), size, interpolation=cv2.INTER_LINEAR)
     return resized.astype(np.float32) / np.float32(255)
 
 
@@ -183,7 +190,7 @@ def render_content(
         figure: whom the image shows.
         shot: its lots.
         camera: how it is seen and lit.
-        background: (rows, columns, 3) uint8, larger than the window that is cut out.
+        background: (rows, columns, 3) uint8, where people stand in row BACKGROUND_FEET, BACKGROUND_SCALE pixels a metre.
         stranger: the neighbour of `shot`; None: there is none.
         occluder: (rows, columns, 4) premultiplied, 0..1, in front of all; None: there is none.
         height: of the image, pixels.
@@ -195,7 +202,7 @@ def render_content(
     if stranger is not None and shot.neighbour is not None:
         other = shot.neighbour
         people.append(_place(stranger, shot.seeds[1], other.azimuth, other.aside, other.behind))
-    image = _cut_background(background, shot, rows, columns)
+    image = _cut_background(background, shot, view)
     for person in people:
         lay_on(image, ground_shadow(person.posed.vertices, person.posed.faces, light, view))
     buffers = [person.buffer(view) for person in people]

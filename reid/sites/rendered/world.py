@@ -83,8 +83,8 @@ class Losing:
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where cameras hang: indoors, outdoors or at night, as backgrounds and light differ."""
+class Spot:
+    """Cameras of one place."""
 
     share: float  # of a world's cameras
     lighting: Lighting
@@ -97,7 +97,7 @@ class World:
     number: int  # enters every random generator: never change or reuse one (1 to 3 are drawn sites)
     description: str
     wardrobe: str  # what people wear: "summer", "winter" or "mixed"
-    places: dict[str, Place]  # "indoor", "outdoor", "night"
+    places: dict[str, Spot]  # by backgrounds.Place: "indoor", "outdoor", "night"
     mounting: Mounting
     photometry: Photometry
     scatter: Scatter

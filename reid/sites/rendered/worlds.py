@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from reid.sites.photometry import Photometry
-from reid.sites.rendered.world import Lighting, Losing, Mounting, Place, Scatter, World
+from reid.sites.rendered.world import Lighting, Losing, Mounting, Scatter, Spot, World
 
 _SUN = (1.04, 1.0, 0.92)
 _SKY = (0.94, 0.99, 1.08)
@@ -55,9 +55,9 @@ WORLDS: dict[str, World] = {
         description="for training: cameras as unlike as real ones, indoors and outdoors, by day and night",
         wardrobe="mixed",
         places={
-            "outdoor": Place(0.55, _DAYLIGHT),
-            "indoor": Place(0.3, _HALL),
-            "night": Place(0.15, _LANTERNS),
+            "outdoor": Spot(0.55, _DAYLIGHT),
+            "indoor": Spot(0.3, _HALL),
+            "night": Spot(0.15, _LANTERNS),
         },
         mounting=Mounting(
             height=(1.8, 6.0),
@@ -108,7 +108,7 @@ WORLDS: dict[str, World] = {
         number=12,
         description="a mall: lamps from above, yellowish green, cameras high, tight boxes",
         wardrobe="mixed",
-        places={"indoor": Place(1.0, _HALL)},
+        places={"indoor": Spot(1.0, _HALL)},
         mounting=Mounting(
             height=(3.6, 5.5),
             distance=(4.0, 8.0),
@@ -165,7 +165,7 @@ WORLDS: dict[str, World] = {
         description="a campus in the sun: bright, warm, hard shadows, cameras low, loose boxes",
         wardrobe="summer",
         places={
-            "outdoor": Place(
+            "outdoor": Spot(
                 1.0,
                 Lighting(
                     power=(0.45, 0.9),
@@ -235,7 +235,7 @@ WORLDS: dict[str, World] = {
         number=14,
         description="a street at night: dark, greyish, low contrast, noisy, tight boxes of far people",
         wardrobe="winter",
-        places={"night": Place(1.0, _LANTERNS)},
+        places={"night": Spot(1.0, _LANTERNS)},
         mounting=Mounting(
             height=(2.8, 5.0),
             distance=(9.0, 20.0),
