@@ -176,13 +176,21 @@ _TOP_PATTERNS = {
     "rows": 6, "columns": 3, "groups": 2.5, "gingham": 2.5, "tartan": 4, "window": 1.5, "dots": 1.5, "flowers": 5,
     "camouflage": 1, "knit": 4, "gradient": 1, "melange": 6,
 }  # fmt: skip
-_LOWER_PATTERNS = {"columns": 2, "tartan": 1.5, "window": 1, "flowers": 1.2, "camouflage": 1.5, "melange": 4, "dots": 0.5}
+_LOWER_PATTERNS = {
+    "columns": 2,
+    "tartan": 1.5,
+    "window": 1,
+    "flowers": 1.2,
+    "camouflage": 1.5,
+    "melange": 4,
+    "dots": 0.5,
+}
 
 
 def _pattern(rng: np.random.Generator, shares: dict[str, float], plain: float) -> str:
     names = ("plain", *shares)
-    weights = np.array([plain * sum(shares.values()) / (1 - plain), *shares.values()])
-    return names[int(rng.choice(len(names), p=weights / weights.sum()))]
+    rest = (1 - plain) / sum(shares.values())
+    return names[int(rng.choice(len(names), p=[plain, *(rest * share for share in shares.values())]))]
 
 
 def sample_cloth(
@@ -206,7 +214,10 @@ def sample_cloth(
     if pattern in ("flowers", "camouflage", "gingham", "tartan"):
         period = max(period, 0.03)
     if pattern == "camouflage":
-        second, third = palette.shade(base, 0.45), palette.tone(rng, "khaki" if palette.lightness(base) < 0.5 else "grey")
+        second, third = (
+            palette.shade(base, 0.45),
+            palette.tone(rng, "khaki" if palette.lightness(base) < 0.5 else "grey"),
+        )
     if pattern in ("knit", "melange"):
         second = palette.shade(base, 0.55) if palette.lightness(base) > 0.2 else base + np.float32(0.12)
         period = float(np.clip(period, 0.015, 0.05))
@@ -216,3 +227,24 @@ def sample_cloth(
     return Cloth(
         pattern, base, second, third, period, duty, phase, weave, wear, amount, size, quilt if quilted else 0.0
     )
+
+
+def fold_slopes(
+    u: Floats, v: Floats, size: float, stretch: Floats, phase: tuple[float, float]
+) -> tuple[Floats, Floats]:
+    """Slopes (N,), (N,) around and along of wrinkles `size` metres across at `u`, `v` (N,) metres; about 1 at most.
+
+    `stretch` (N,) is how much longer wrinkles are along than around (below 1: they run around, as at elbows and knees).
+    """
+    step = np.float32(0.12)
+    a, b = u / (size * np.sqrt(1 / stretch)) + 50 * phase[0], v / (size * np.sqrt(stretch)) + 50 * phase[1]
+    # bent by slower noise, so that no wrinkle is straight
+    a, b = a + 0.9 * noise(0.4 * b + 9, 0.4 * a), b + 0.9 * noise(0.4 * a, 0.4 * b + 5)
+
+    def height(x: Floats, y: Floats) -> Floats:
+        ridge = 1 - np.abs(2 * noise(x, y) - 1)
+        return np.asarray(ridge * ridge + 0.3 * noise(2.7 * x + 3, 2.7 * y + 8), np.float32)
+
+    here = height(a, b)
+    around, along = (height(a + step, b) - here) / step, (height(a, b + step) - here) / step
+    return around * np.sqrt(stretch), along / np.sqrt(stretch)

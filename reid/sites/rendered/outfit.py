@@ -155,7 +155,17 @@ _OUTERS: dict[str, _Kind] = {
     "rain jacket": _Kind((5, 5), palette.VIVID, 1.0, _LONG, (0.014, 0.03), (0.0, 0.3), (-0.14, -0.02), folds=1.1,
                          collar=(0.04, 0.06), open=0.25, hood=0.9, contrast=0.2),
 }  # fmt: skip
-_WARM = ("down jacket", "parka", "wool coat", "long down coat", "gilet", "trench", "blouson", "zipped hood", "suit jacket")
+_WARM = (
+    "down jacket",
+    "parka",
+    "wool coat",
+    "long down coat",
+    "gilet",
+    "trench",
+    "blouson",
+    "zipped hood",
+    "suit jacket",
+)
 _COOL_TOPS = ("t-shirt", "polo", "shirt", "rolled shirt", "blouse", "sleeveless", "tunic")
 
 
@@ -232,7 +242,9 @@ def _top(rng: np.random.Generator, name: str, kind: _Kind, outer: bool) -> Top:
     if name in ("shirt", "rolled shirt", "polo", "overshirt"):
         details.append(Detail("placket", seams, seams, (0.006,)))
     if outer or rng.random() < 0.2:
-        details.append(Detail("pockets", seams, seams, (float(rng.uniform(-0.02, 0.1)), float(rng.uniform(0.03, 0.06)))))
+        details.append(
+            Detail("pockets", seams, seams, (float(rng.uniform(-0.02, 0.1)), float(rng.uniform(0.03, 0.06))))
+        )
     if rng.random() < (0.45 if kind.cling[0] < 0.1 else 0.15):
         details.append(Detail("edges", trim, trim, (float(rng.uniform(0.02, 0.06)), float(rng.uniform(0.04, 0.1)))))
     if outer and rng.random() < 0.035:
@@ -274,7 +286,11 @@ def _trousers(rng: np.random.Generator, female: bool, short: bool) -> Bottom:
     if rng.random() < (0.2 if female else 0.1):
         hem = float(rng.uniform(-0.72, -0.58))
     if short:
-        hem, knee, ease = float(rng.uniform(-0.44, -0.16)), float(rng.uniform(0.08, 0.11)), float(rng.uniform(0.01, 0.025))
+        hem, knee, ease = (
+            float(rng.uniform(-0.44, -0.16)),
+            float(rng.uniform(0.08, 0.11)),
+            float(rng.uniform(0.01, 0.025)),
+        )
     if leggings:
         knee, ankle, ease = 0.03, 0.03, 0.003
     details: list[Detail] = []
@@ -282,7 +298,9 @@ def _trousers(rng: np.random.Generator, female: bool, short: bool) -> Bottom:
     sporty = u[0] < 0.09
     stripe = palette.beside(rng, cloth.base, {"white": 6, "red": 1, "blue": 1, "grey": 1, "black": 2}, 0.35)
     if sporty:
-        details.append(Detail("side stripe", stripe, stripe, (float(rng.uniform(0.006, 0.02)), float(1 + int(3 * u[1])))))
+        details.append(
+            Detail("side stripe", stripe, stripe, (float(rng.uniform(0.006, 0.02)), float(1 + int(3 * u[1]))))
+        )
     if u[2] < 0.45 and not leggings:
         leather = palette.colour(rng, {"black": 5, "brown": 4, "beige": 1})
         details.append(Detail("waistband", leather, leather, (0.035,)))
@@ -304,14 +322,30 @@ def _trousers(rng: np.random.Generator, female: bool, short: bool) -> Bottom:
 
 def _skirt(rng: np.random.Generator, cold: bool, cloth: Cloth | None) -> Bottom:
     own = sample_cloth(rng, palette.SKIRTS, plain=0.66, lower=True)
-    length = float(rng.choice([rng.uniform(-0.27, -0.17), rng.uniform(-0.42, -0.28), rng.uniform(-0.74, -0.45)], p=[0.34, 0.36, 0.3]))
-    flare = float(rng.choice([rng.uniform(0.0, 0.06), rng.uniform(0.1, 0.25), rng.uniform(0.25, 0.5)], p=[0.35, 0.4, 0.25]))
+    length = float(
+        rng.choice(
+            [rng.uniform(-0.27, -0.17), rng.uniform(-0.42, -0.28), rng.uniform(-0.74, -0.45)], p=[0.34, 0.36, 0.3]
+        )
+    )
+    flare = float(
+        rng.choice([rng.uniform(0.0, 0.06), rng.uniform(0.1, 0.25), rng.uniform(0.25, 0.5)], p=[0.35, 0.4, 0.25])
+    )
     pleats = int(rng.integers(7, 15)) if flare > 0.08 else 0
     tights = sample_cloth(rng, palette.TIGHTS, plain=0.97, folds=0.15)
     bare = rng.random() < (0.15 if cold else 0.6)
     rise = float(rng.uniform(0.15, 0.23))
     return Bottom(
-        True, own if cloth is None else cloth, rise, length, 0.006, 0.0, 0.0, flare, pleats, None if bare else tights, ()
+        True,
+        own if cloth is None else cloth,
+        rise,
+        length,
+        0.006,
+        0.0,
+        0.0,
+        flare,
+        pleats,
+        None if bare else tights,
+        (),
     )
 
 

@@ -80,7 +80,8 @@ TRIM: Mix = {
     "lime": 2, "green": 3, "teal": 1, "sky": 3, "blue": 6, "pink": 2, "brown": 2, "beige": 3, "burgundy": 2,
 }  # fmt: skip
 VIVID: Mix = dict.fromkeys(
-    ("red", "orange", "yellow", "lime", "green", "teal", "sky", "blue", "purple", "pink", "fuchsia", "white", "black"), 1.0
+    ("red", "orange", "yellow", "lime", "green", "teal", "sky", "blue", "purple", "pink", "fuchsia", "white", "black"),
+    1.0,
 )
 
 # albedo of skin, from the palest to the darkest, and how many have it (the training world stands for all of mankind)

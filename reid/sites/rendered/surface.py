@@ -63,13 +63,9 @@ def vertex_normals(vertices: Floats, faces: Ints) -> Floats:
     out = np.zeros_like(vertices)
     for t in range(len(faces)):
         a, b, c = faces[t, 0], faces[t, 1], faces[t, 2]
-        e0, e1, e2 = (vertices[b, k] - vertices[a, k] for k in range(3))
-        g0, g1, g2 = (vertices[c, k] - vertices[a, k] for k in range(3))
-        x, y, z = e1 * g2 - e2 * g1, e2 * g0 - e0 * g2, e0 * g1 - e1 * g0
+        normal = np.cross(vertices[b] - vertices[a], vertices[c] - vertices[a])
         for i in (a, b, c):
-            out[i, 0] += x
-            out[i, 1] += y
-            out[i, 2] += z
+            out[i] += normal
     for i in range(len(out)):
         length = np.sqrt(out[i, 0] ** 2 + out[i, 1] ** 2 + out[i, 2] ** 2) + np.float32(1e-12)
         out[i] /= length
