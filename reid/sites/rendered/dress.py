@@ -16,6 +16,7 @@ from reid.sites.rendered.garments import (
     bottom_mesh,
     collar_mesh,
     hung,
+    hung_from,
     neck_ring,
     neckline,
     opening,
@@ -151,7 +152,7 @@ def dress(person: Person, body: Body) -> Dressed:
     shape = body.shaped(person.phenotype)
     skin, cloth = form(body, shape, "body"), form(body, shape, "tights")
     meshes, tails = [_bare(skin, person)], []
-    surface = cloth.vertices
+    surface, root = cloth.vertices, body.bone("root")
     if bottom.tights is not None:
         meshes.append(tights_mesh(cloth, surface))
 
@@ -177,7 +178,8 @@ def dress(person: Person, body: Body) -> Dressed:
             )
         else:
             out = trouser_surface(body, shape, cloth, surface, bottom)
-        meshes.append(bottom_mesh(cloth, out, bottom))
+        made = bottom_mesh(cloth, out, bottom)
+        meshes.append(hung_from(made, root) if bottom.skirt else made)
         return out
 
     def wear_top(surface: Floats, top: Top, outer: bool) -> Floats:
@@ -187,7 +189,8 @@ def dress(person: Person, body: Body) -> Dressed:
         legs = (cloth.regions == Region.LEG) | (cloth.regions == Region.FOOT)
         out[legs] = surface[legs]
         label, sleeve = (Label.OUTER, Label.OUTER_SLEEVE) if outer else (Label.UPPER, Label.UPPER_SLEEVE)
-        meshes.append(top_mesh(cloth, out, top, label, sleeve))
+        made = top_mesh(cloth, out, top, label, sleeve)
+        meshes.append(hung_from(made, root) if top.hem < HIPS else made)
         if top.collar:
             meshes.append(collar_mesh(cloth, out, top))
         if top.hood:

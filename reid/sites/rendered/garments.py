@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -42,7 +44,10 @@ def hung(form: Form, surface: Floats, ease: float, cling: float) -> Floats:
     Cloth spans hollows between what bulges (convex at each height) and falls back in below by `cling` (0: not at all,
     1: 0.9 m a metre).
     """
-    out = surface + form.normals * np.float32(ease)
+    # thin on the shoulders, which carry it, and full from the chest and the upper arm on
+    arm = (form.regions == Region.ARM) | (form.regions == Region.HAND)
+    full = np.where(arm, 0.45 + 0.55 * smooth(0.0, 0.25, form.coords[:, 3]), 1 - 0.6 * smooth(0.44, 0.55, form.coords[:, 2]))
+    out = surface + form.normals * (np.float32(ease) * full)[:, None].astype(np.float32)
     torso = form.regions == Region.TORSO
     points, heights = surface[torso], form.coords[torso, 2]
     supports = np.empty((len(_LEVELS), _DIRECTIONS))
@@ -153,6 +158,19 @@ def top_mesh(form: Form, surface: Floats, top: Top, label: Label, sleeve: Label)
     if top.gap:
         mesh = cut(mesh, opening(top, mesh.coords))
     return mesh
+
+
+def hung_from(mesh: Mesh, root: int) -> Mesh:
+    """A garment whose lower part moves with the bone `root` alone, as what hangs below it does, not with the thighs."""
+    bones, weights = mesh.bones.copy(), mesh.weights.copy()
+    low = smooth(HIPS + 0.14, HIPS + 0.04, mesh.coords[:, 2]) * (mesh.coords[:, 3] <= 0)
+    last = weights.argmin(1)
+    rows = np.arange(len(bones))
+    weights *= (1 - low)[:, None]
+    there = low > 0
+    weights[rows[there], last[there]] = low[there]
+    bones[rows[there], last[there]] = root
+    return replace(mesh, bones=bones, weights=weights / weights.sum(1, keepdims=True))
 
 
 def collar_mesh(form: Form, surface: Floats, top: Top) -> Mesh:

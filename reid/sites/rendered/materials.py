@@ -167,7 +167,7 @@ def paint_cloth(cloth: Cloth, u: Floats, v: Floats) -> Floats:
     value = 1 + cloth.weave * (2 * noise(u / 0.007 + a, v / 0.007 + b) - 1)
     value += cloth.wear * (2 * noise(u / 0.11 + b, v / 0.16 + a) - 1)
     if cloth.quilt:  # seams between the rows are dark
-        value *= 1 - 0.35 * np.exp(-((((v / cloth.quilt) % 1 - 0.5) / 0.09) ** 2))
+        value *= 1 - 0.22 * np.exp(-((((v / cloth.quilt) % 1 - 0.5) / 0.09) ** 2))
     return np.clip(colours * value[:, None], 0, 1).astype(np.float32)
 
 
@@ -209,7 +209,7 @@ def sample_cloth(
     duty = float(rng.uniform(0.2, 0.6))
     phase = (float(rng.random()), float(rng.random()))
     weave, wear = float(rng.uniform(0.02, 0.09)), float(rng.uniform(0.03, 0.14))
-    amount, size = float(folds * rng.uniform(0.5, 1.2)), float(rng.uniform(0.03, 0.075))
+    amount, size = float(folds * rng.uniform(0.5, 1.2)), float(rng.uniform(0.04, 0.1))
     quilt = float(rng.uniform(0.045, 0.11))
     if pattern in ("flowers", "camouflage", "gingham", "tartan"):
         period = max(period, 0.03)

@@ -375,5 +375,6 @@ def sample_outfit(rng: np.random.Generator, wardrobe: Wardrobe, female: bool) ->
     scarf = sample_cloth(rng, palette.OUTER_WINTER, plain=0.6)
     scarfed = rng.random() < {"winter": 0.2, "mild": 0.05, "summer": 0.01}[warmth]
     if layered:  # what is below is thin, so that what is over it does not swell
-        top = replace(top, ease=min(top.ease, 0.012), hood=False)
+        sleeve = top.sleeve if rng.random() < 0.25 else min(top.sleeve, max(outer.sleeve - 0.08, 0.3))
+        top = replace(top, ease=min(top.ease, 0.012), hood=False, sleeve=sleeve)
     return Outfit(bottom, top, outer if layered else None, scarf if scarfed else None)

@@ -58,7 +58,7 @@ def _lower(bottom: Bottom, coords: Floats) -> Floats:
     if bottom.skirt:
         assert bottom.tights is not None  # else no triangle has this label
         return paint_cloth(bottom.tights, u, v)
-    hips = v > -0.05
+    hips = v > -0.05  # stripes go on around them
     across = np.where(hips, around_torso(coords)[0], u)
     colours = paint_cloth(bottom.cloth, across, v)
     paint_details(bottom.details, LEG, coords, u, v, colours)
@@ -83,7 +83,8 @@ def paint(person: Person, labels: Ints, coords: Floats) -> Floats:
     socks = ((labels == Label.SKIN_LEG) | (labels == Label.SKIN_FOOT)) & (coords[:, 2] < person.sock_top)
     colours[socks] = person.sock
     lower = labels == Label.LOWER
-    colours[lower] = _lower(outfit.bottom, coords[lower])
+    if lower.any():
+        colours[lower] = _lower(outfit.bottom, coords[lower])
     skirt = labels == Label.SKIRT
     u, v = around_torso(coords[skirt])
     colours[skirt] = paint_cloth(outfit.bottom.cloth, u, v)
@@ -165,10 +166,10 @@ def folds(person: Person, labels: Ints, coords: Floats, normals: Floats, phase: 
             continue
         place = kind(coords[mask])
         first, second = fold_slopes(place.u, place.v, cloth.fold_size, place.stretch, phase)
-        strength = np.float32(0.3 * cloth.folds) * place.strength
+        strength = np.float32(0.2 * cloth.folds) * place.strength
         around[mask], along[mask] = first * strength, second * strength
         if cloth.quilt:  # rows bulge between their seams
-            along[mask] += np.float32(0.8) * np.sin(2 * np.pi * place.v / cloth.quilt).astype(np.float32)
+            along[mask] += np.float32(0.55) * np.sin(2 * np.pi * place.v / cloth.quilt).astype(np.float32)
     flat = np.maximum(np.hypot(normals[:, 0], normals[:, 1]), 0.05)
     east = np.stack([-normals[:, 1] / flat, normals[:, 0] / flat, np.zeros(len(labels))], 1)
     up = np.stack([-normals[:, 2] * normals[:, 0], -normals[:, 2] * normals[:, 1], flat * flat], 1) / flat[:, None]

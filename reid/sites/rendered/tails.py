@@ -17,7 +17,7 @@ Doubles = NDArray[np.float64]
 Ints = NDArray[np.int32]
 
 _COLUMNS = 48
-_TOP = HIPS + 0.012  # the first ring overlaps the shell above
+_TOP = HIPS + 0.02  # the first ring overlaps the shell above
 _LEG_BONES = ("upperleg01", "lowerleg01", "foot")
 
 
@@ -74,7 +74,7 @@ def make_tail(
     near = np.abs(z - _TOP) < 0.03
     centre[2] = float(np.median(surface[near & (form.regions == Region.TORSO), 2]))
     directions = np.stack([np.cos(_EVEN), np.sin(_EVEN)], 1)
-    supports = ((belt[:, :2] - centre[:2]) @ directions.T).max(0) + 0.003
+    supports = ((belt[:, :2] - centre[:2]) @ directions.T).max(0) + 0.004
     rows = max(3, 1 + round((_TOP - hem) / 0.055))
     levels = np.linspace(_TOP, hem, rows)
     hips, feet = (body.bone(f"{name}.L") for name in ("upperleg01", "foot"))
