@@ -190,7 +190,7 @@ def render_content(
         figure: whom the image shows.
         shot: its lots.
         camera: how it is seen and lit.
-        background: (rows, columns, 3) uint8, where people stand in row BACKGROUND_FEET, BACKGROUND_SCALE pixels a metre.
+        background: (rows, columns, 3) uint8; people stand in row BACKGROUND_FEET, BACKGROUND_SCALE pixels a metre.
         stranger: the neighbour of `shot`; None: there is none.
         occluder: (rows, columns, 4) premultiplied, 0..1, in front of all; None: there is none.
         height: of the image, pixels.

@@ -103,5 +103,5 @@ def lose(image: Image, losses: Losses, rng: np.random.Generator) -> NDArray[np.u
     if losses.sharpen > 0:
         image = image + losses.sharpen * (image - cv2.GaussianBlur(image, (0, 0), max(losses.halo * unit, 0.5)))
     if rows != height:
-        image = cv2.resize(np.clip(image, 0, 1), (width, height), interpolation=cv2.INTER_LINEAR)
+        image = np.asarray(cv2.resize(np.clip(image, 0, 1), (width, height)), np.float32)
     return np.asarray(np.clip(image * 255 + 0.5, 0, 255), np.uint8)
