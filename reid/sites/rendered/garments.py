@@ -81,7 +81,7 @@ def hung(form: Form, surface: Floats, ease: float, cling: float) -> Floats:
     return out.astype(np.float32)
 
 
-def _leg_axis(body: Body, heads: Floats, heights: Floats, left: Mask) -> Floats:
+def leg_axis(body: Body, heads: Floats, heights: Floats, left: Mask) -> Floats:
     """Points (N, 3) on the axes of the legs at coords' heights."""
     out = np.empty((len(heights), 3), np.float32)
     for side, mask in (("L", left), ("R", ~left)):
@@ -100,7 +100,7 @@ def trouser_surface(body: Body, shape: Shape, form: Form, surface: Floats, botto
     out = surface.copy()
     out[hips | leg] += form.normals[hips | leg] * np.float32(bottom.ease)
     legs = np.flatnonzero(leg)
-    axis = _leg_axis(body, shape.heads, z[legs], form.coords[legs, 0] > 0)
+    axis = leg_axis(body, shape.heads, z[legs], form.coords[legs, 0] > 0)
     flat = surface[legs, :2] - axis[:, :2]
     radius = np.linalg.norm(flat, axis=1)
     stout = float(np.clip(np.median(radius[(z[legs] < -0.15) & (z[legs] > -0.3)]) / 0.075, 0.9, 1.6))

@@ -167,7 +167,7 @@ def paint_cloth(cloth: Cloth, u: Floats, v: Floats) -> Floats:
     value = 1 + cloth.weave * (2 * noise(u / 0.007 + a, v / 0.007 + b) - 1)
     value += cloth.wear * (2 * noise(u / 0.11 + b, v / 0.16 + a) - 1)
     if cloth.quilt:  # seams between the rows are dark
-        value *= 1 - 0.22 * np.exp(-((((v / cloth.quilt) % 1 - 0.5) / 0.09) ** 2))
+        value *= 1 - 0.16 * np.exp(-((((v / cloth.quilt) % 1 - 0.5) / 0.09) ** 2))
     return np.clip(colours * value[:, None], 0, 1).astype(np.float32)
 
 

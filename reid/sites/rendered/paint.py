@@ -44,7 +44,7 @@ def _sleeve(top: Top, coords: Floats) -> Floats:
     u, v = around_arm(coords)
     colours = paint_cloth(top.sleeves, u, v)
     if top.sleeves is top.cloth:  # the torso's stripes and checks, at their own scale
-        paint_details(top.details, SLEEVE, coords, u, coords[:, 2] * 0 + v, colours)
+        paint_details(top.details, SLEEVE, coords, u, v, colours)
     else:
         paint_details(tuple(d for d in top.details if d.kind == "sleeve stripe"), SLEEVE, coords, u, v, colours)
     for detail in top.details:
@@ -169,7 +169,7 @@ def folds(person: Person, labels: Ints, coords: Floats, normals: Floats, phase: 
         strength = np.float32(0.2 * cloth.folds) * place.strength
         around[mask], along[mask] = first * strength, second * strength
         if cloth.quilt:  # rows bulge between their seams
-            along[mask] += np.float32(0.55) * np.sin(2 * np.pi * place.v / cloth.quilt).astype(np.float32)
+            along[mask] += np.float32(0.4) * np.sin(2 * np.pi * place.v / cloth.quilt).astype(np.float32)
     flat = np.maximum(np.hypot(normals[:, 0], normals[:, 1]), 0.05)
     east = np.stack([-normals[:, 1] / flat, normals[:, 0] / flat, np.zeros(len(labels))], 1)
     up = np.stack([-normals[:, 2] * normals[:, 0], -normals[:, 2] * normals[:, 1], flat * flat], 1) / flat[:, None]

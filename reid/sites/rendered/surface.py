@@ -132,7 +132,10 @@ def around_arm(coords: Floats) -> tuple[Floats, Floats]:
     axis = np.where((t < bend)[:, None], upper, lower)
     out = (side - axis[:, 0]) * 0.75 + (coords[:, 2] - axis[:, 2]) * 0.66  # away from the trunk and up
     angle = np.arctan2(coords[:, 1] - axis[:, 1], out)
-    return (angle * _AROUND_ARM).astype(np.float32), (0.52 - ARM_LENGTH * t).astype(np.float32)
+    along = 0.52 - ARM_LENGTH * t
+    # stripes of the chest go on over the shoulder
+    along = np.where(t < 0.15, np.maximum(along, coords[:, 2]), along)
+    return (angle * _AROUND_ARM).astype(np.float32), along.astype(np.float32)
 
 
 def around_leg(coords: Floats) -> tuple[Floats, Floats]:

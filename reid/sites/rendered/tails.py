@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reid.sites.rendered.body import Body, Shape
-from reid.sites.rendered.garments import HIPS, radii_of_supports
+from reid.sites.rendered.garments import HIPS, leg_axis, radii_of_supports
 from reid.sites.rendered.mesh import Label
 from reid.sites.rendered.surface import Form, Region
 
@@ -18,6 +18,7 @@ Ints = NDArray[np.int32]
 
 _COLUMNS = 48
 _TOP = HIPS + 0.02  # the first ring overlaps the shell above
+_STEEPEST = 0.75  # how fast it can widen, metres a metre
 _LEG_BONES = ("upperleg01", "lowerleg01", "foot")
 
 
@@ -79,11 +80,10 @@ def make_tail(
     levels = np.linspace(_TOP, hem, rows)
     hips, feet = (body.bone(f"{name}.L") for name in ("upperleg01", "foot"))
     scale = (shape.heads[hips, 2] - shape.heads[feet, 2]) / (body.heads[hips, 2] - body.heads[feet, 2])
-    thigh = (form.regions == Region.LEG) & (form.coords[:, 0] > 0)
-    radii = []
-    for level in levels:
-        ring = surface[thigh & (np.abs(z - min(level, -0.03)) < 0.045), :2]
-        radii.append(np.ptp(ring, 0).mean() / 2 + ease)
+    leg = np.flatnonzero((form.regions == Region.LEG) & (form.coords[:, 0] > 0))
+    axis = leg_axis(body, shape.heads, z[leg], np.ones(len(leg), np.bool_))
+    away = np.linalg.norm((surface[leg] - axis)[:, :2], axis=1)
+    radii = [np.quantile(away[np.abs(z[leg] - min(level, -0.05)) < 0.05], 0.7) + ease for level in levels]
     opened = gap / max(float(supports.mean()), 0.1)
     angles = np.linspace(-np.pi / 2 + opened, 1.5 * np.pi - opened, _COLUMNS + 1)
     places = np.stack([0.19 * np.cos(angles), -0.02 + 0.13 * np.sin(angles)], 1)
@@ -132,12 +132,19 @@ def hang(
         joints = np.array([_moved(matrices[i], shape.heads[i]) for i in (body.bone(f"{n}.{side}") for n in _LEG_BONES)])
         falling = np.minimum.accumulate(joints[:, 2] - [0, 1e-3, 2e-3])
         path = np.stack([np.interp(-heights, -falling, joints[:, k]) for k in (0, 1)], 1)
-        reach = np.maximum(reach, path @ directions.T + tail.legs[:, None])
+        # a slanting leg is cut by a level plane in an ellipse
+        slopes = np.diff(joints[:, :2], axis=0) / -np.diff(falling)[:, None]
+        slope = slopes[(heights < falling[1]).astype(int)]
+        slope = slope * np.minimum(1, 1.5 / np.maximum(np.linalg.norm(slope, axis=1, keepdims=True), 1e-9))
+        widths = tail.legs[:, None] * np.sqrt(1 + (slope @ directions.T) ** 2)
+        reach = np.maximum(reach, path @ directions.T + widths)
         middles = path if side == "L" else (middles + path) / 2
     middles[0] = top[:2]
     for k in range(1, len(heights)):
         step = tail.drops[k] - tail.drops[k - 1]
-        own[k] = np.maximum(reach[k], own[k - 1] + (tail.flare - tail.cling) * step)
+        # cloth is pushed out by a leg gradually
+        pushed = np.minimum(reach[k], own[k - 1] + _STEEPEST * step)
+        own[k] = np.maximum(pushed, own[k - 1] + (tail.flare - tail.cling) * step)
     if inner is not None:
         for k in range(len(heights)):
             below = np.array([np.interp(-heights[k], -inner[0], inner[1][:, j]) for j in range(_COLUMNS)])
