@@ -9,12 +9,13 @@ import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
-from reid.sites.rendered.raster import Buffer, Floats, Fragments, Ints, rasterise
+from reid.sites.rendered.raster import Buffer, Floats, Fragments, Ints, bounds, rasterise
 from reid.sites.rendered.view import View
 
 DISPLAY_GAMMA = 2.2
 _SHADOW_MAP = 128  # height in pixels of the picture that the sun has of a person
 _SHADOW_BIAS = 0.03  # metres that a point may lie behind what the sun sees and be lit
+_FEET = 0.22  # metres: what is lower shadows the ground by contact
 _REACH = 0.08  # metres: a pixel that lies so far behind its surroundings gets a good half of the sky's light
 
 
@@ -100,7 +101,7 @@ def _lit_share(nearness: Floats, points: Floats, bias: float) -> Floats:
 def self_shadow(lamp: Lamp, vertices: Floats, faces: Ints, positions: Floats) -> Floats:
     """How much of a lamp's light reaches positions (N, 3), 0..1, past the mesh itself."""
     seen = _seen_by(lamp, vertices, 1.0, np.zeros(3, np.float32))
-    low, high = seen.min(axis=0), seen.max(axis=0)
+    low, high = bounds(seen)
     scale = _SHADOW_MAP / float(high[1] - low[1])
     corner = low - np.array([0, 0, 1], np.float32)  # nearness must be above 0
     width = max(1, int((high[0] - low[0]) * scale))
@@ -181,7 +182,7 @@ def ground_shadow(vertices: Floats, faces: Ints, light: Light, view: View) -> Fl
     size = (view.width, view.height)
     left: Floats = np.ones((view.height, view.width), np.float32)
     if light.contact > 0:
-        low = vertices[faces, 2].max(axis=1) < 0.22
+        low = (vertices[:, 2] < _FEET)[faces[:, 0]]
         mask = _cast(vertices, np.ascontiguousarray(faces[low]), (0.0, 0.0, 1.0), view, shrink)
         near = cv2.GaussianBlur(mask, (0, 0), 2.2 * unit)
         wide = cv2.GaussianBlur(mask, (0, 0), 8.0 * unit, sigmaY=4.0 * unit)

@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float32]
+from reid.sites.rendered.raster import Floats, bounds
 
 # Of the camera's height above a person's middle: nobody is nearer, so that no view is steeper than 40 degrees.
 _STEEPEST = 1.2
@@ -139,8 +138,7 @@ def make_view(aim: Aim, vertices: Floats, height: int, width: int) -> View:
     cos, sin = np.cos(aim.roll), np.sin(aim.roll)
     axes = np.stack([cos * flat + sin * below, cos * below - sin * flat, forward]).astype(np.float32)
     whole = View(eye, axes, (0.0, 0.0), (1.0, 1.0), 1, 1)
-    seen = whole.project(vertices)[:, :2] - 0.5
-    low, high = seen.min(axis=0), seen.max(axis=0)
+    low, high = (corner[:2] - 0.5 for corner in bounds(whole.project(vertices)))
     low[1], high[1] = low[1] + aim.lost[0] * (high[1] - low[1]), high[1] - aim.lost[1] * (high[1] - low[1])
     box_height = float(high[1] - low[1]) * (1 + 2 * aim.margin) * aim.zoom[1]
     box_width = max(float(high[0] - low[0]) * (1 + 2 * aim.margin) * aim.zoom[0], aim.aspect * box_height)
