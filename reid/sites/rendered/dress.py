@@ -199,10 +199,8 @@ def dress(person: Person, body: Body) -> Dressed:
             tails.append(_tail(body, shape, cloth, out, Label.OUTER_TAIL if outer else Label.UPPER_TAIL, top))
         return out
 
-    if top.tucked:
-        surface = wear_bottom(wear_top(surface, top, False))
-    else:
-        surface = wear_top(wear_bottom(surface), top, False)
+    tucked = top.tucked
+    surface = wear_bottom(wear_top(surface, top, False)) if tucked else wear_top(wear_bottom(surface), top, False)
     if outer is not None:
         surface = wear_top(surface, outer, True)
     if outfit.scarf is not None:

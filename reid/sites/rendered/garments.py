@@ -13,6 +13,7 @@ from reid.sites.rendered.outfit import Bottom, Top
 from reid.sites.rendered.surface import CROTCH, Form, Region
 
 Floats = NDArray[np.float32]
+Doubles = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
 HIPS = 0.045  # below this height garments hang as rings (tails.py), above it they are shells on the body
@@ -29,7 +30,7 @@ def smooth(low: float, high: float, x: Floats) -> Floats:
     return np.asarray(t * t * (3 - 2 * t), np.float32)
 
 
-def radii_of_supports(supports: NDArray[np.float64], angles: NDArray[np.float64]) -> NDArray[np.float64]:
+def radii_of_supports(supports: Doubles, angles: Doubles) -> Doubles:
     """Distances (..., N) from the centre to the edge of the convex sets whose widths in directions are `supports`."""
     cosine = np.cos(angles[:, None] - angles[None, :])
     cosine = np.where(cosine > 0.05, cosine, np.inf)
@@ -46,7 +47,9 @@ def hung(form: Form, surface: Floats, ease: float, cling: float) -> Floats:
     """
     # thin on the shoulders, which carry it, and full from the chest and the upper arm on
     arm = (form.regions == Region.ARM) | (form.regions == Region.HAND)
-    full = np.where(arm, 0.45 + 0.55 * smooth(0.0, 0.25, form.coords[:, 3]), 1 - 0.6 * smooth(0.44, 0.55, form.coords[:, 2]))
+    full = np.where(
+        arm, 0.45 + 0.55 * smooth(0.0, 0.25, form.coords[:, 3]), 1 - 0.6 * smooth(0.44, 0.55, form.coords[:, 2])
+    )
     out = surface + form.normals * (np.float32(ease) * full)[:, None].astype(np.float32)
     torso = form.regions == Region.TORSO
     points, heights = surface[torso], form.coords[torso, 2]
@@ -209,8 +212,8 @@ def tights_mesh(form: Form, surface: Floats) -> Mesh:
     return shell(form, surface, faces, Label.LOWER)
 
 
-def _ring(radii: Floats, tubes: Floats, heights: Floats, angles: Floats, label: Label, bone: int) -> Mesh:
-    """A bent tube around the neck: its middle at `radii`, `heights` (N,) in the directions `angles`, as thick as `tubes`."""
+def _ring(radii: Doubles, tubes: Doubles, heights: Doubles, angles: Doubles, label: Label, bone: int) -> Mesh:
+    """A bent tube around the neck: its middle at `radii`, `heights` (N,) in directions `angles`, `tubes` thick."""
     sides = 8
     turn = np.linspace(0, 2 * np.pi, sides, endpoint=False)
     reach = radii[:, None] + tubes[:, None] * np.cos(turn)
@@ -240,7 +243,9 @@ def neck_ring(body: Body, shape: Shape, hood: bool, off: float) -> Mesh:
         heights = -0.015 - 0.030 * np.clip(np.sin(angles), -0.6, 1)
     else:
         angles = np.linspace(-0.5 * np.pi, 1.5 * np.pi, 17)
-        radii, tubes, heights = np.full(17, 0.064 + off), np.full(17, 0.030), 0.018 + 0.03 * np.sin(angles)
+        front = np.clip(-np.sin(angles), 0, 1)
+        radii, tubes = 0.066 + off + 0.018 * front, 0.038 + 0.012 * front
+        heights = 0.005 + 0.045 * np.sin(angles)
     mesh = _ring(radii, tubes, heights, angles, Label.HOOD if hood else Label.SCARF, body.bone("spine01"))
     vertices = mesh.vertices + centre + np.array([0, 0.01, 0], np.float32)
     return Mesh(vertices.astype(np.float32), mesh.bones, mesh.weights, mesh.coords, mesh.faces, mesh.labels)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numba as nb
 import numpy as np
@@ -13,6 +14,7 @@ from reid.sites.rendered import palette
 from reid.sites.rendered.palette import Colour, Mix
 
 Floats = NDArray[np.float32]
+Reals = NDArray[np.floating[Any]]
 
 _SIZE = 128  # of the table of noise, which repeats
 _TABLE: Floats = np.random.default_rng(20).random((_SIZE, _SIZE), np.float32)
@@ -35,7 +37,7 @@ def _noise(table: Floats, u: Floats, v: Floats) -> Floats:
     return out
 
 
-def noise(u: Floats, v: Floats) -> Floats:
+def noise(u: Reals, v: Reals) -> Floats:
     """Smooth noise, 0 to 1, with features of size 1, at places (N,), (N,); the same for ever."""
     return _noise(_TABLE, np.asarray(u, np.float32), np.asarray(v, np.float32))
 
@@ -58,7 +60,7 @@ class Cloth:
     quilt: float = 0.0  # height of the quilted rows in metres, 0: none
 
 
-def _square(x: Floats, duty: float) -> Floats:
+def _square(x: Reals, duty: float) -> Floats:
     return ((x % 1) < duty).astype(np.float32)
 
 
@@ -83,12 +85,12 @@ def _groups(cloth: Cloth, u: Floats, v: Floats) -> tuple[Floats, Floats]:
 
 def _gingham(cloth: Cloth, u: Floats, v: Floats) -> tuple[Floats, Floats]:
     across, along = _square(u / cloth.period, cloth.duty), _square(v / cloth.period + cloth.phase[0], cloth.duty)
-    return (across + along) / 2, np.zeros(len(u), np.float32)
+    return (across + along) * np.float32(0.5), np.zeros(len(u), np.float32)
 
 
 def _tartan(cloth: Cloth, u: Floats, v: Floats) -> tuple[Floats, Floats]:
     x, y = u / cloth.period + cloth.phase[1], v / cloth.period + cloth.phase[0]
-    broad = (_square(x, cloth.duty) + _square(y, cloth.duty)) / 2
+    broad = (_square(x, cloth.duty) + _square(y, cloth.duty)) * np.float32(0.5)
     thin = np.maximum(_square(x + 0.2, 0.07), _square(y + 0.2, 0.07)) * 0.8
     return broad, thin.astype(np.float32)
 
@@ -97,7 +99,7 @@ def _window(cloth: Cloth, u: Floats, v: Floats) -> tuple[Floats, Floats]:
     """Thin lines far apart both ways."""
     width = 0.05 + 0.12 * cloth.duty
     lines = np.maximum(_square(u / cloth.period, width), _square(v / cloth.period + cloth.phase[0], width))
-    return lines, np.zeros(len(u), np.float32)
+    return np.asarray(lines, np.float32), np.zeros(len(u), np.float32)
 
 
 def _dots(cloth: Cloth, u: Floats, v: Floats) -> tuple[Floats, Floats]:
@@ -241,10 +243,11 @@ def fold_slopes(
     # bent by slower noise, so that no wrinkle is straight
     a, b = a + 0.9 * noise(0.4 * b + 9, 0.4 * a), b + 0.9 * noise(0.4 * a, 0.4 * b + 5)
 
-    def height(x: Floats, y: Floats) -> Floats:
+    def height(x: Reals, y: Reals) -> Floats:
         ridge = 1 - np.abs(2 * noise(x, y) - 1)
         return np.asarray(ridge * ridge + 0.3 * noise(2.7 * x + 3, 2.7 * y + 8), np.float32)
 
     here = height(a, b)
     around, along = (height(a + step, b) - here) / step, (height(a, b + step) - here) / step
-    return around * np.sqrt(stretch), along / np.sqrt(stretch)
+    root = np.sqrt(stretch)
+    return np.asarray(around * root, np.float32), np.asarray(along / root, np.float32)

@@ -63,7 +63,8 @@ TOP: Mix = {
 }  # fmt: skip
 TROUSERS: Mix = {
     "black": 30, "charcoal": 8, "grey": 5, "pale grey": 1.5, "navy": 9, "dark denim": 13, "denim": 12, "pale denim": 4,
-    "beige": 4, "khaki": 5, "brown": 2, "olive": 2, "white": 1.5, "burgundy": 0.8, "red": 0.4, "blue": 0.5, "green": 0.4,
+    "beige": 4, "khaki": 5, "brown": 2, "olive": 2, "white": 1.5, "burgundy": 0.8, "red": 0.4, "blue": 0.5,
+    "green": 0.4,
 }  # fmt: skip
 SHORTS: Mix = {
     "black": 20, "charcoal": 6, "grey": 8, "navy": 12, "denim": 12, "pale denim": 6, "beige": 9, "khaki": 9, "olive": 5,
