@@ -22,6 +22,7 @@ from reid.sites.scenes import draw_scene
 Background = NDArray[np.uint8]  # (HEIGHT, WIDTH, 3) RGB at twice the size of an image
 
 _DRAWN = 0.15  # share of views that are drawn scenes
+_SOFT: dict[things.Thing, float] = {things.person: 2.0, things.car: 1.6}  # least blur, pixels
 _LEVEL = 0.35  # radians: the drawn scenes show a horizon, as cameras do that look down less
 
 
@@ -147,19 +148,18 @@ def _view(rng: np.random.Generator, setting: Setting) -> Field:
     linear, depth = np.zeros((HEIGHT, WIDTH, 3), np.float32), np.full((HEIGHT, WIDTH), 1e3, np.float32)
     for (part, at, seen), light in zip(parts, lights, strict=True):
         nearer = seen & (at.depth < depth)
-        part = np.maximum(part, 0)
-        np.copyto(linear, part * part * light, where=nearer[..., None])
+        np.copyto(linear, np.maximum(part, 0) ** 2 * light, where=nearer[..., None])
         np.copyto(depth, at.depth, where=nearer)
     foot = _contact(plane, depth)
     linear *= foot[..., None]
     if indoor and rng.random() < 0.6:
         _polish(rng, linear, plane, depth)
-    blurred = cv2.GaussianBlur(linear, (0, 0), rng.uniform(1.5, 4.5))
+    blurred = np.asarray(cv2.GaussianBlur(linear, (0, 0), rng.uniform(1.5, 4.5)), np.float32)
     share = smooth_step(1.15, rng.uniform(1.6, 4), depth / np.float32(setting.distance))
-    linear = cv2.GaussianBlur(
-        ground.blend(linear, np.asarray(blurred, np.float32), share), (0, 0), rng.uniform(0.5, 1.1)
-    )
-    return _with_things(rng, np.asarray(linear, np.float32), view, indoor, lights[-1])
+    seen_through = cv2.GaussianBlur(ground.blend(linear, blurred, share), (0, 0), rng.uniform(0.5, 1.1))
+    walls_at = np.where(depth < plane.depth - 0.02, depth, np.float32(np.inf))
+    linear = _with_things(rng, np.asarray(seen_through, np.float32), view, indoor, walls_at, float(lights[-1].mean()))
+    return _with_lamps(rng, linear, view) if night else linear
 
 
 def _contact(plane: Surface, depth: Field) -> Field:
@@ -178,36 +178,54 @@ def _polish(rng: np.random.Generator, linear: Field, plane: Surface, depth: Fiel
     mirrored = np.take_along_axis(linear, np.broadcast_to(rows[..., None], linear.shape), axis=0)
     lamps = smooth_step(1.2, 2.4, octaves(rng, HEIGHT, WIDTH, 50, 12, 0.8, rng.uniform(0.3, 1.0)))
     mirrored = mirrored + np.float32(rng.uniform(0.3, 1.5)) * lamps[..., None]
-    mirrored = cv2.GaussianBlur(np.asarray(mirrored, np.float32), (0, 0), sigmaX=2.0, sigmaY=rng.uniform(4, 14))
+    smeared = cv2.GaussianBlur(np.asarray(mirrored, np.float32), (0, 0), sigmaX=2.0, sigmaY=rng.uniform(4, 14))
     share = np.float32(rng.uniform(0.08, 0.4)) * floor
-    linear += (mirrored - linear) * share[..., None]
+    linear += (smeared - linear) * share[..., None]
 
 
-def _with_things(rng: np.random.Generator, linear: Field, view: View, indoor: bool, light: Field) -> Field:
-    """Things at several distances stand in the picture, out of focus by their distance."""
+def _with_things(
+    rng: np.random.Generator, linear: Field, view: View, indoor: bool, walls_at: Field, light: float
+) -> Field:
+    """Things at several distances stand in the picture, out of focus by their distance, hidden by nearer walls."""
     kinds = things.INDOORS if indoor else things.OUTDOORS
     count = int(rng.choice(6, p=[0.25, 0.25, 0.2, 0.12, 0.1, 0.08]))
     places = np.stack([rng.normal(0, 1, count), np.exp(rng.uniform(np.log(0.7), np.log(25), count))], axis=1)
     places = places[np.argsort(-places[:, 1], kind="stable")]
     for x, y in places:
         wide = WIDTH / view.focal * (view.distance + y) / 2
-        at = things.stand(view, float(x) * 0.7 * wide, float(y))
         kind = kinds[int(rng.integers(len(kinds)))]
+        if kind in (things.person, things.car):  # far enough to be out of focus
+            y += 3
+        at = things.stand(view, float(x) * 0.7 * wide, float(y))
         layer = things.empty()
         for _ in range(int(rng.integers(2, 7)) if kind is things.person and y > 6 and rng.random() < 0.4 else 1):
             kind(rng, layer, at)
             at = things.stand(view, float(rng.normal(0, 0.6)) * wide, float(y) * rng.uniform(0.8, 1.2))
+        layer[walls_at < view.focal / at.across] = 0
         if not layer[..., 3].any():
             continue
-        sigma = (2.2 if kind is things.person else 0.7) + rng.uniform(0.5, 2.5) * min(y / view.distance, 2.0)
+        soft = _SOFT.get(kind, 0.7)
+        sigma = soft + rng.uniform(0.5, 2.5) * min(y / view.distance, 2.0)
         rgba = cv2.GaussianBlur(layer.astype(np.float32) / 255, (0, 0), sigma)
-        grain = 1 + 0.08 * octaves(rng, HEIGHT, WIDTH, 40)
-        bright = float(light.mean()) * rng.uniform(0.6, 1.2)
+        grain = 1 + 0.05 * octaves(rng, HEIGHT, WIDTH, 40)
+        bright = light * rng.uniform(0.6, 1.2)
         shaded = (rgba[..., :3] * grain[..., None]) ** 2 * np.float32(bright)
         fallen = cv2.GaussianBlur(np.roll(layer[..., 3], 3, axis=0).astype(np.float32) / 255, (0, 0), 5)
         linear = linear * (1 - 0.25 * fallen[..., None])
         linear = linear * (1 - rgba[..., 3:]) + shaded
     return np.asarray(linear, np.float32)
+
+
+def _with_lamps(rng: np.random.Generator, linear: Field, view: View) -> Field:
+    """Lamps, headlights and lit signs far off, as discs out of focus with a halo."""
+    lamps = np.zeros((HEIGHT, WIDTH, 3), np.float32)
+    for _ in range(int(rng.integers(0, 7))):
+        x, y = rng.uniform(0, WIDTH), rng.uniform(-10, max(view.horizon + 40, 50))
+        warm, power = rng.normal(0.2, 0.25), rng.uniform(0.5, 3)
+        rgb = (power * (1 + warm), power, power * max(1 - 1.3 * warm, 0.1))
+        cv2.circle(lamps, (int(x), int(y)), int(rng.integers(2, 9)), rgb, -1)
+    halo = cv2.GaussianBlur(lamps, (0, 0), 24)
+    return np.asarray(linear + cv2.GaussianBlur(lamps, (0, 0), 1.2) + 1.5 * halo, np.float32)
 
 
 def _developed(rng: np.random.Generator, linear: Field, night: bool) -> Background:
@@ -216,5 +234,5 @@ def _developed(rng: np.random.Generator, linear: Field, night: bool) -> Backgrou
     middle = float(np.mean(np.sqrt(np.maximum(linear, 0))))
     srgb = np.sqrt(np.maximum(linear, 0)) * np.float32(target / max(middle, 1e-3))
     grey = srgb @ np.array([0.3, 0.59, 0.11], np.float32)
-    srgb = grey[..., None] + (srgb - grey[..., None]) * np.float32(rng.uniform(0.7, 1.3))
+    srgb = grey[..., None] + (srgb - grey[..., None]) * np.float32(rng.uniform(0.7, 1.2))
     return np.asarray(np.clip(srgb * 255 + 0.5, 0, 255), np.uint8)

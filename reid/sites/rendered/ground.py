@@ -53,7 +53,7 @@ def _paint(rng: np.random.Generator, at: Surface) -> Field:
         line = ((s % 1.0) < 0.45) & (np.abs(t - rng.uniform(-1, 2)) < 1.6)
     elif kind == 3:
         line |= np.abs((t % 2.4) - 1.2) < width / 2
-    worn = smooth_step(-1.4, 0.2, at.noise(rng, 40, 2) + np.float32(rng.uniform(0, 1.2)))
+    worn = smooth_step(-2.2, 0.6, at.noise(rng, 40, 2, 0.8) + np.float32(rng.uniform(0, 1.2)))
     return np.asarray(line * worn * np.float32(rng.uniform(0.6, 0.95)), np.float32)
 
 

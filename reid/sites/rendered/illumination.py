@@ -1,4 +1,4 @@
-"""How light falls on a background: sun through leaves, cast shadows, lamps; factors (HEIGHT, WIDTH, 3) on linear albedo."""
+"""How light falls on a background: sun through leaves, cast shadows, lamps; (HEIGHT, WIDTH, 3) on linear albedo."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from numpy.typing import NDArray
 from reid.sites.rendered.noise import Field, smooth_step
 from reid.sites.rendered.surfaces import Surface
 
-_SUN = np.array([1.05, 1.0, 0.92], np.float32)
-_SKY = np.array([0.94, 1.0, 1.08], np.float32)
+_SUN = np.array([1.07, 1.0, 0.88], np.float32)
+_SKY = np.array([0.91, 0.99, 1.12], np.float32)
 
 
 def _dappled(rng: np.random.Generator, at: Surface) -> Field:
     """Spots of sun between the shadows of leaves, 0 shadow to 1 sun."""
     coarse = float(np.exp(rng.uniform(np.log(15), np.log(90))))
-    field = at.noise(rng, coarse, 3, rng.uniform(0.5, 0.8), rng.uniform(1, 2)) + 0.8 * at.noise(rng, 200, 60)
+    field = at.noise(rng, coarse, 3, rng.uniform(0.4, 0.65), rng.uniform(1, 2)) + 0.8 * at.noise(rng, 200, 60)
     edge = rng.uniform(-0.7, 1.0)
-    return smooth_step(edge, edge + rng.uniform(0.3, 1.0), field)
+    return smooth_step(edge, edge + rng.uniform(0.5, 1.8), field)
 
 
 def _cast(rng: np.random.Generator, at: Surface) -> Field:

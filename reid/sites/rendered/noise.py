@@ -44,7 +44,7 @@ def smooth_step(low: float, high: float, values: Field) -> Field:
     return share * share * (3 - 2 * share)
 
 
-def plain(rng: np.random.Generator, low: float, high: float, warmth: float = 0.02, spread: float = 0.03) -> Colour:
+def plain(rng: np.random.Generator, low: float, high: float, warmth: float = 0.03, spread: float = 0.05) -> Colour:
     """A colour of brightness `low`..`high` (sRGB), nearly grey: `warmth` moves its mean from blue to red."""
     warm, green = rng.normal(warmth, spread), rng.normal(0, spread / 3)
     return np.array(rng.uniform(low, high) * np.array([1 + warm, 1 + green, 1 - warm]), np.float32)

@@ -46,7 +46,7 @@ class Surface:
         persistence: float = 0.9,
         stretch: float = 1,
     ) -> Field:
-        """Noise N(0, 1) that lies on the plane, its blobs `coarse` to `fine` pixels large where the plane is nearest."""
+        """Noise of mean 0 and deviation 1 on the plane, blobs `coarse` to `fine` pixels large where it is nearest."""
         canvas = octaves(rng, _CANVAS, _CANVAS, coarse, fine, persistence, stretch)
         u = self.s * np.float32(self.grain[0]) + np.float32(_CANVAS / 2)
         v = (self.t - np.float32(self.start)) * np.float32(self.grain[1]) + 2
@@ -107,8 +107,8 @@ class View:
         depth = np.float32((origin - camera) @ normal) / safe
         seen = (depth > 0.5) & (depth < _FARTHEST)
         depth = np.clip(depth, 0.5, _FARTHEST)
-        s = depth * rays(along) + np.float32((camera - origin) @ along)
-        t = depth * rays(across) + np.float32((camera - origin) @ across)
+        s: Field = np.asarray(depth * rays(along) + np.float32((camera - origin) @ along), np.float32)
+        t: Field = np.asarray(depth * rays(across) + np.float32((camera - origin) @ across), np.float32)
         nearest = float(depth[seen].min()) if seen.any() else self.distance
         steep = max(abs(float(forward @ normal)), 0.06)
         scale = self.focal / max(nearest, 1.0)
@@ -121,5 +121,5 @@ class View:
         return self._meet(np.zeros(3), np.array([1.0, 0, 0]), np.array([0, 1.0, 0]))
 
     def wall(self, x: float, y: float, yaw: float) -> Surface:
-        """A vertical plane through (x, y) metres, turned by `yaw` radians about the vertical; t is the height above ground."""
+        """A vertical plane through (x, y) metres, turned by `yaw` radians about the vertical; t is the height."""
         return self._meet(np.array([x, y, 0.0]), np.array([np.cos(yaw), np.sin(yaw), 0]), np.array([0, 0, 1.0]))

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from reid.sites.rendered.noise import octaves, smooth_step
 from reid.sites.rendered.surfaces import HEIGHT, WIDTH, View
 
 Layer = NDArray[np.uint8]  # (height, width, 4), premultiplied RGBA
@@ -84,7 +85,7 @@ def person(rng: np.random.Generator, layer: Layer, at: Stand) -> None:
         lift = rng.uniform(0, 0.06) * u
         corners = [[hip - 0.1 * k, -0.52 * tall * u], [hip + 0.1 * k, -0.52 * tall * u]]
         corners += [[foot + 0.06 * k, -lift], [foot - 0.06 * k, -lift]]
-        fill(layer, np.array(corners) + (at.x, at.y), lower, 0.8 + 0.15 * side)
+        fill(layer, np.add(corners, (at.x, at.y)), lower, 0.8 + 0.15 * side)
     wide = rng.uniform(0.16, 0.24)
     oval(layer, at.x, at.y - 0.65 * tall * u, wide * k, 0.21 * tall * u, upper)
     oval(layer, at.x - 0.3 * wide * k, at.y - 0.7 * tall * u, 0.5 * wide * k, 0.13 * tall * u, upper, 1.25)
@@ -111,9 +112,9 @@ def car(rng: np.random.Generator, layer: Layer, at: Stand) -> None:
 
     fill(layer, placed(hull), body)
     fill(layer, placed([[-2.2, 0.25], [-2.2, 0.55], [2.25, 0.5], [2.25, 0.25]]), body, 0.6)
-    fill(layer, placed([[-2.1, 0.82], [-1.2, 0.93], [1.5, 0.96], [2.1, 0.86], [0, 0.86]]), body, 1.5)
+    fill(layer, placed([[-2.1, 0.82], [-1.2, 0.93], [1.5, 0.96], [2.1, 0.86], [0, 0.86]]), body, 1.3)
     fill(layer, placed(roof), colour(rng, 0.08, 0.3, 0.02))
-    fill(layer, placed([[-0.5, 1.0], [-0.2, 1.34], [0.1, 1.34], [-0.1, 1.0]]), colour(rng, 0.5, 1.0, 0.02))
+    fill(layer, placed([[-0.5, 1.0], [-0.2, 1.34], [0.1, 1.34], [-0.1, 1.0]]), colour(rng, 0.2, 0.6, 0.02))
     fill(layer, placed([[0.1, 0.96], [0.14, 1.37], [0.22, 1.37], [0.22, 0.96]]), body, 0.8)
     for x in (-1.35, 1.4):
         oval(layer, at.x + way * x * k, at.y - 0.3 * u, 0.33 * k, 0.33 * u, colour(rng, 0.03, 0.12))
@@ -132,8 +133,9 @@ def trunk(rng: np.random.Generator, layer: Layer, at: Stand) -> None:
     if rng.random() < 0.5:  # a branch
         height, way = rng.uniform(1.2, 2.5), float(rng.choice([-1, 1]))
         start = np.array([at.x + lean * height / 4, at.y - height * at.up])
-        tip = start + (way * rng.uniform(0.6, 1.5) * at.across, -rng.uniform(0.5, 1.5) * at.up)
-        fill(layer, np.array([start - (0, 0.4 * radius), tip, start + (0, 0.5 * radius)]), bark, 0.8)
+        tip = np.add(start, (way * rng.uniform(0.6, 1.5) * at.across, -rng.uniform(0.5, 1.5) * at.up))
+        wedge = [np.subtract(start, (0, 0.4 * radius)), tip, np.add(start, (0, 0.5 * radius))]
+        fill(layer, np.array(wedge), bark, 0.8)
 
 
 def post(rng: np.random.Generator, layer: Layer, at: Stand) -> None:
@@ -155,24 +157,36 @@ def railing(rng: np.random.Generator, layer: Layer, at: Stand) -> None:
         box(layer, x, at.y - height, x + thick, at.y, rgb, 0.8)
 
 
+def foliage(rng: np.random.Generator, layer: Layer, shape: NDArray[np.float32]) -> None:
+    """Leaves where `shape` (height, width), about 0..1, and noise together pass 0.5; lit from above."""
+    height, width = layer.shape[:2]
+    leaves = octaves(rng, height, width, 24, 1.5, 0.9)
+    cover = smooth_step(0.4, 0.6, np.asarray(shape + 0.22 * leaves, np.float32))
+    green = np.array([92, 98, 62], np.float32) * (1 + rng.normal(0, 0.07, 3)).astype(np.float32)
+    lit = 0.75 + 0.35 * octaves(rng, height, width, 12, 1.5, 0.9) + 0.2 * np.roll(leaves, 2, axis=0)
+    tone = np.float32(rng.uniform(0.5, 1.2)) * np.clip(lit, 0.12, 2.0)
+    grey = np.float32(0.3) * np.maximum(tone - 1, 0)  # what shines mirrors the sky
+    rgb = np.clip(tone[..., None] * green * (1 + grey[..., None]), 0, 255)
+    below = layer.astype(np.float32)
+    leafy = np.concatenate([rgb, np.full((height, width, 1), 255, np.float32)], axis=-1)
+    layer[:] = (below + (leafy - below) * cover[..., None] + 0.5).astype(np.uint8)
+
+
+def mound(height: int, width: int, x: float, y: float, rx: float, ry: float) -> NDArray[np.float32]:
+    """1 in the middle (x, y) of an ellipse, 0.5 on its edge of radii rx and ry, falling on outside."""
+    rows, columns = np.ogrid[0:height, 0:width]
+    distance = np.sqrt(((columns - x) / rx) ** 2 + ((rows - y) / ry) ** 2)
+    return np.asarray(np.clip(1 - distance / 2, -1, 1), np.float32)
+
+
 def shrub(rng: np.random.Generator, layer: Layer, at: Stand) -> None:
     """A bush, or plants in a pot."""
-    green = np.array([76.0, 88, 50]) * rng.uniform(0.5, 1.3) * (1 + rng.normal(0, 0.08, 3))
     size = rng.uniform(0.3, 0.9)
     if rng.random() < 0.3:
-        box(
-            layer,
-            at.x - 0.6 * size * at.across,
-            at.y - 0.4 * at.up,
-            at.x + 0.6 * size * at.across,
-            at.y,
-            colour(rng, 0.2, 0.7),
-        )
-    for _ in range(60):
-        dx, dz = rng.normal(0, 0.45 * size), abs(rng.normal(0.6, 0.35)) * size
-        radius = rng.uniform(0.04, 0.16) * size * at.across
-        light = rng.uniform(0.4, 0.9) + 0.5 * dz / size
-        oval(layer, at.x + dx * at.across, at.y - dz * at.up, radius, radius * rng.uniform(0.5, 1), green, light)
+        half = 0.6 * size * at.across
+        box(layer, at.x - half, at.y - 0.4 * at.up, at.x + half, at.y, colour(rng, 0.2, 0.7))
+    shape = mound(HEIGHT, WIDTH, at.x, at.y - 0.7 * size * at.up, size * at.across, 0.75 * size * at.up + 1)
+    foliage(rng, layer, shape)
 
 
 def furniture(rng: np.random.Generator, layer: Layer, at: Stand) -> None:

@@ -36,7 +36,7 @@ def stone(rng: np.random.Generator, at: Surface, lit: float) -> Field:
     unit = (height * rng.uniform(1.2, 2.4), height)
     tone, joint = masonry(rng, at.s + bend, at.t + bend, unit, rng.uniform(0.02, 0.05))
     shade = 1 + 0.16 * tone + 0.12 * at.noise(rng, 30, 2)
-    return tint(np.maximum(shade, 0.2) * (1 - 0.55 * joint) * _grime(rng, at), plain(rng, 0.35, 0.65, 0.03, 0.04))
+    return tint(np.maximum(shade, 0.2) * (1 - 0.4 * joint) * _grime(rng, at), plain(rng, 0.35, 0.65, 0.03, 0.04))
 
 
 def plaster(rng: np.random.Generator, at: Surface, lit: float) -> Field:
@@ -56,7 +56,7 @@ def panels(rng: np.random.Generator, at: Surface, lit: float) -> Field:
         unit = (30.0, rng.uniform(0.06, 0.12))  # a shutter's slats
     tone, joint = masonry(rng, at.s, at.t, unit, rng.uniform(0.006, 0.02), 0)
     sheen = at.noise(rng, 200, 40, 0.6, 0.5)
-    shade = 1 + rng.uniform(0.01, 0.05) * tone + rng.uniform(0.02, 0.14) * sheen
+    shade = 1 + rng.uniform(0.005, 0.03) * tone + rng.uniform(0.02, 0.14) * sheen
     return tint(shade * (1 - 0.35 * joint), plain(rng, 0.4, 0.85, 0.0, 0.05))
 
 
@@ -65,10 +65,9 @@ def glass(rng: np.random.Generator, at: Surface, lit: float) -> Field:
     width, height = rng.uniform(0.7, 2.2), rng.uniform(1.0, 3.0)
     frame = rng.uniform(0.03, 0.12)
     tone, joint = masonry(rng, at.s, at.t, (width, height), frame, 0)
-    room = (
-        tint(np.maximum(0.7 + 0.35 * at.noise(rng, 60, 3) + 0.15 * tone, 0.05), plain(rng, 0.15, 0.4, 0.0, 0.08)) * lit
-    )
-    mirrored = smooth_step(-0.6, 0.9, at.noise(rng, 140, 10, 0.7, 0.5) + 0.3 * tone)
+    inside = np.maximum(0.7 + 0.3 * at.noise(rng, 80, 6, 0.6) + 0.15 * tone, 0.1)
+    room = tint(inside, plain(rng, 0.2, 0.45, 0.0, 0.08)) * np.float32(lit)
+    mirrored = smooth_step(-0.9, 1.2, at.noise(rng, 220, 10, 0.5, 0.4) + 0.3 * tone)
     pane = blend(room, plain(rng, 0.5, 1.0, -0.06), mirrored * np.float32(rng.uniform(0.15, 0.8)))
     lamps = smooth_step(2.0, 2.4, at.noise(rng, 16, 6, 0.8, 2.5)) * smooth_step(1.2, 2.2, at.t)
     pane += np.float32(1.2 * lit) * lamps[..., None]
@@ -81,12 +80,14 @@ def shop(rng: np.random.Generator, at: Surface, lit: float) -> Field:
     tone, gap = masonry(rng, at.s, at.t, (rng.uniform(0.04, 0.14), board), 0.02, 0.37)
     hue, _ = masonry(rng, at.s, at.t, (rng.uniform(0.2, 0.9), board), 0.0, 0.61)
     depth = at.t / np.float32(board)
-    under = 1 - 0.55 * smooth_step(0.45, 1.0, depth - np.floor(depth))  # dark below the next board
+    under = 1 - 0.55 * smooth_step(
+        0.45, 1.0, np.asarray(depth - np.floor(depth), np.float32)
+    )  # dark below the next board
     goods = np.clip(0.5 + 0.16 * tone + 0.17 * at.noise(rng, 30), 0.05, 1.1) * under
     phase = rng.uniform(0, 6.3)
     colour = np.stack([np.sin(hue * 2.2 + phase + shift) for shift in (0.0, 0.9, 2.2)], axis=-1)
     albedo = tint(goods, plain(rng, 0.6, 1.0, 0.05)) * (1 + np.float32(rng.uniform(0.05, 0.22)) * colour)
-    albedo = blend(albedo, plain(rng, 0.3, 0.9), 0.6 * gap) * np.float32(lit)
+    albedo = blend(albedo, plain(rng, 0.05, 0.6), 0.5 * gap) * np.float32(lit)
     low, high = rng.uniform(0.0, 0.6), rng.uniform(2.0, 2.8)
     plinth, fascia = at.t < low, at.t > high
     albedo[plinth] = plain(rng, 0.2, 0.7)
@@ -98,12 +99,14 @@ def shop(rng: np.random.Generator, at: Surface, lit: float) -> Field:
 
 def hedge(rng: np.random.Generator, at: Surface, lit: float) -> Field:
     """Leaves in sun and shade: a hedge, shrubs, or trees further off."""
-    green = np.array([0.30, 0.36, 0.20], np.float32) * np.float32(rng.uniform(0.55, 1.3))
-    green *= (1 + rng.normal(0, 0.08, 3)).astype(np.float32)
+    green = np.array([0.36, 0.39, 0.25], np.float32) * np.float32(rng.uniform(0.55, 1.2))
+    green *= (1 + rng.normal(0, 0.06, 3)).astype(np.float32)
     clumps, leaves = at.noise(rng, 90, 12, 0.8), at.noise(rng, 12, 1.5)
     tone = np.maximum(0.75 + 0.3 * clumps + rng.uniform(0.2, 0.4) * leaves, 0.05)
-    gaps = smooth_step(1.0, 1.9, at.noise(rng, 30, 4) + 0.25 * np.minimum(at.t, 5) - np.float32(rng.uniform(0, 1)))
-    return blend(tint(tone, green), plain(rng, 0.8, 1.3, -0.03), gaps * np.float32(rng.uniform(0, 0.9)))
+    grey = np.float32(0.25) * np.maximum(tone - 0.9, 0)[..., None]  # what shines mirrors the sky
+    field = at.noise(rng, 24, 3) + np.float32(0.2) * np.minimum(at.t, 5) - np.float32(rng.uniform(0.2, 1.2))
+    gaps = smooth_step(0.8, 2.4, np.asarray(field, np.float32)) * np.float32(rng.uniform(0, 0.8))
+    return blend(tint(tone, green) + grey, plain(rng, 0.7, 1.1, -0.03), gaps)
 
 
 def facade(rng: np.random.Generator, at: Surface, lit: float) -> Field:
