@@ -104,7 +104,7 @@ def _ground_albedo(rng: np.random.Generator, view: View, at: Surface, materials:
                 albedo, plain(rng, 0.5, 0.9), smooth_step(width / 2, width / 2 - 0.02, np.abs(field - edge))
             )
             albedo *= (1 - 0.4 * smooth_step(0.06, 0.0, np.abs(field - edge + width / 2)))[..., None]
-    if rng.random() < 0.15:
+    if rng.random() < 0.08:
         share, rgb = ground.tactile(rng, at)
         albedo = ground.blend(albedo, rgb, share)
     return albedo

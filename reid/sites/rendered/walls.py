@@ -65,9 +65,12 @@ def glass(rng: np.random.Generator, at: Surface, lit: float) -> Field:
     width, height = rng.uniform(0.7, 2.2), rng.uniform(1.0, 3.0)
     frame = rng.uniform(0.03, 0.12)
     tone, joint = masonry(rng, at.s, at.t, (width, height), frame, 0)
-    inside = np.maximum(0.7 + 0.3 * at.noise(rng, 80, 6, 0.6) + 0.15 * tone, 0.1)
+    blocks, _ = masonry(rng, at.s, at.t, (rng.uniform(0.2, 1.2), rng.uniform(0.5, 2.0)), 0.0, 0.3)
+    inside = np.maximum(0.7 + 0.2 * at.noise(rng, 80, 10, 0.5) + 0.2 * blocks + 0.15 * tone, 0.1)
     room = tint(inside, plain(rng, 0.2, 0.45, 0.0, 0.08)) * np.float32(lit)
-    mirrored = smooth_step(-0.9, 1.2, at.noise(rng, 220, 10, 0.5, 0.4) + 0.3 * tone)
+    outside, _ = masonry(rng, at.s, at.t, (rng.uniform(0.5, 3), rng.uniform(1, 4)), 0.0, 0.2)
+    reflected = 0.5 * at.noise(rng, 220, 20, 0.5, 0.4) + 0.6 * outside + 0.25 * tone
+    mirrored = smooth_step(-0.9, 1.2, np.asarray(reflected, np.float32))
     pane = blend(room, plain(rng, 0.5, 1.0, -0.06), mirrored * np.float32(rng.uniform(0.15, 0.8)))
     lamps = smooth_step(2.0, 2.4, at.noise(rng, 16, 6, 0.8, 2.5)) * smooth_step(1.2, 2.2, at.t)
     pane += np.float32(1.2 * lit) * lamps[..., None]
@@ -83,11 +86,12 @@ def shop(rng: np.random.Generator, at: Surface, lit: float) -> Field:
     under = 1 - 0.55 * smooth_step(
         0.45, 1.0, np.asarray(depth - np.floor(depth), np.float32)
     )  # dark below the next board
-    goods = np.clip(0.5 + 0.16 * tone + 0.17 * at.noise(rng, 30), 0.05, 1.1) * under
+    piles, _ = masonry(rng, at.s, at.t, (rng.uniform(0.3, 1.0), board / 2), 0.0, 0.43)
+    goods = np.clip(0.5 + 0.1 * tone + 0.1 * piles + 0.15 * at.noise(rng, 30), 0.05, 1.1) * under
     phase = rng.uniform(0, 6.3)
     colour = np.stack([np.sin(hue * 2.2 + phase + shift) for shift in (0.0, 0.9, 2.2)], axis=-1)
     albedo = tint(goods, plain(rng, 0.6, 1.0, 0.05)) * (1 + np.float32(rng.uniform(0.05, 0.22)) * colour)
-    albedo = blend(albedo, plain(rng, 0.05, 0.6), 0.5 * gap) * np.float32(lit)
+    albedo = blend(albedo, plain(rng, 0.05, 0.6), 0.3 * gap) * np.float32(lit)
     low, high = rng.uniform(0.0, 0.6), rng.uniform(2.0, 2.8)
     plinth, fascia = at.t < low, at.t > high
     albedo[plinth] = plain(rng, 0.2, 0.7)

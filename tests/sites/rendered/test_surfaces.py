@@ -32,8 +32,10 @@ def test_a_person_stands_in_the_middle_at_the_stated_scale():
 def test_the_ground_ends_at_the_horizon(pitch: float, distance: float):
     view = View(pitch, distance)
     seen = view.ground().seen.all(axis=1)
-    assert int(np.argmax(seen)) == pytest.approx(view.horizon, abs=6)
-    assert seen[int(view.horizon) + 8 :].all()
+    height = 0.9 + distance * np.sin(pitch)
+    last = view.horizon + view.focal * height / 300  # the ground is followed for 300 metres
+    assert int(np.argmax(seen)) == pytest.approx(last, abs=1.5)
+    assert seen[int(last) + 2 :].all()
 
 
 def test_a_steep_camera_sees_ground_alone():
