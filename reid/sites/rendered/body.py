@@ -20,7 +20,7 @@ Ints = NDArray[np.int32]
 Doubles = NDArray[np.float64]
 
 PATH = Path(__file__).with_name("body.safetensors")
-DIGEST = "cb091f1db46aa0928924edfa32bc40460b1127d11c44bfbe9fde08713d0104b7"
+DIGEST = "02ec96ad95379264f17c5cd9325765ef7583c6a998c60e20d4b5415ddeabcd83"
 
 PARTS = ("body", "tights", "skirt", "hair")  # skin and eyes; MakeHuman's helpers for cloth and hair
 GENDERS = ("male", "female")
@@ -128,7 +128,7 @@ class Shape:
     heads: Floats  # (B, 3) metres: the joint about which each bone turns
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Body:
     """Meshes, bones and shapes. x goes to the person's left, y to the back, z up; metres.
 

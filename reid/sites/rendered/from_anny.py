@@ -137,7 +137,7 @@ def read_bones(rig: dict[str, Any], groups: dict[str, list[list[int]]]) -> tuple
         pending = [bone for bone in KEPT if above[bone] == names[-1]] + pending
     joints = []
     for bone in names:
-        head = rig[bone]["head"]
+        head = rig["pelvis.L" if bone == "root" else bone]["head"]  # the rig's own root lies on the back
         if head["strategy"] == "CUBE":
             joints.append(sorted(set(itertools.chain.from_iterable(groups[head["cube_name"]]))))
         else:
