@@ -41,7 +41,7 @@ class Label(IntEnum):
     UPPER_SLEEVE = 20
     OUTER = 21  # jackets and coats over them: the torso
     OUTER_SLEEVE = 22
-    TAIL = 23  # coats below the hips
+    OUTER_TAIL = 23  # coats and jackets below the hips
     COLLAR = 24
     SCARF = 25
     SCARF_END = 26
@@ -50,6 +50,7 @@ class Label(IntEnum):
     BAG = 29
     BAG_PART = 30  # flaps and pockets
     STRAP = 31
+    UPPER_TAIL = 32  # shirts and jumpers below the hips
 
 
 TWO_SIDED = frozenset(
@@ -60,7 +61,8 @@ TWO_SIDED = frozenset(
         Label.HOOD,
         Label.SKIRT,
         Label.OUTER,
-        Label.TAIL,
+        Label.OUTER_TAIL,
+        Label.UPPER_TAIL,
         Label.COLLAR,
         Label.SCARF_END,
         Label.STRAP,
@@ -74,7 +76,8 @@ CLOTH = frozenset(
         Label.UPPER_SLEEVE,
         Label.OUTER,
         Label.OUTER_SLEEVE,
-        Label.TAIL,
+        Label.OUTER_TAIL,
+        Label.UPPER_TAIL,
         Label.HOOD,
         Label.SCARF,
         Label.SCARF_END,
