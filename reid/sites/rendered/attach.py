@@ -17,9 +17,9 @@ from reid.sites.rendered.body import Body, Shape
 from reid.sites.rendered.mesh import INFLUENCES, Floats, Ints, Label, Mesh
 
 # Heights of the reference body, metres (z of its frame).
-CROWN, HAIRLINE, BROWS, EYES, NOSE, MOUTH, CHIN = 1.02, 0.967, 0.921, 0.905, 0.867, 0.845, 0.79
-NAPE, SHOULDERS, WAIST, HIPS, ANKLES, SOLES = 0.835, 0.73, 0.42, 0.12, -0.738, -0.818
-HEAD_CENTRE = (0.0, -0.052, 0.9)  # inside the skull, at the height of the eyes
+CROWN, HAIRLINE, BROWS, EYES, NOSE, MOUTH, CHIN, NAPE = 0.867, 0.8175, 0.774, 0.758, 0.7225, 0.702, 0.65, 0.692
+SHOULDERS, WAIST, HIPS, ANKLES, SOLES = 0.59, 0.27, 0.03, -0.743, -0.818
+HEAD_CENTRE = (0.0, -0.05, 0.754)  # inside the skull, at the height of the eyes
 
 REGIONS: dict[str, tuple[str, ...]] = {
     "head": ("head", "neck02", "neck03"),
@@ -202,7 +202,7 @@ def skull(body: Body) -> Skull:
 def _relief(body: Body, back: bool) -> Callable[[Floats], Floats]:
     part = region(body, "torso")
     points = part.reference
-    points = points[(np.abs(points[:, 0]) < 0.2) & (points[:, 2] > 0)]
+    points = points[(np.abs(points[:, 0]) < 0.2) & (points[:, 2] > -0.05)]
     # outermost vertices of a column: those which no vertex nearby lies far outside of
     tree = cKDTree(points[:, [0, 2]])
     outward = points[:, 1] if back else -points[:, 1]

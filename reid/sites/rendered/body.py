@@ -128,7 +128,7 @@ class Shape:
     heads: Floats  # (B, 3) metres: the joint about which each bone turns
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # a key by what it is, not by what it holds
 class Body:
     """Meshes, bones and shapes. x goes to the person's left, y to the back, z up; metres.
 

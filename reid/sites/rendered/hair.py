@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 
 from reid.sites.rendered.attach import (
-    CHIN,
     HAIRLINE,
     HEAD_CENTRE,
     NAPE,
@@ -26,8 +25,8 @@ from reid.sites.rendered.attach import (
 )
 from reid.sites.rendered.body import Body, Shape
 from reid.sites.rendered.mesh import Floats, Ints, Label, Mesh, join
+from reid.sites.rendered.palette import Colour
 
-Colour = tuple[float, float, float]
 Style = Literal["bald", "buzz", "short", "side_part", "medium", "bob", "long", "tail", "bun", "braids", "afro"]
 
 STYLES: tuple[Style, ...] = (
@@ -50,9 +49,9 @@ FALLING = frozenset({"bob", "long", "medium"})
 
 # Heights at which hair ends, at these angles from the front (degrees): z of the reference body.
 ANGLES = np.radians([0, 25, 45, 60, 72, 82, 95, 112, 125, 150, 180])
-CUT = np.array([HAIRLINE, 0.966, 0.955, 0.928, 0.892, 0.905, 0.925, 0.913, 0.872, 0.845, NAPE])
-SWEPT = np.array([HAIRLINE, 0.965, 0.955, 0.935, 0.905, 0.912, 0.918, 0.89, 0.86, 0.845, NAPE])
-SHELF = 0.90  # below this height long hair no longer lies on the skull, it falls
+CUT = np.array([HAIRLINE, 0.817, 0.808, 0.783, 0.746, 0.7585, 0.7775, 0.766, 0.727, 0.7015, NAPE])
+SWEPT = np.array([HAIRLINE, 0.816, 0.807, 0.787, 0.7585, 0.765, 0.771, 0.744, 0.716, 0.7015, NAPE])
+SHELF = 0.754  # below this height long hair no longer lies on the skull, it falls
 ON_SKULL, IN_AIR, COLUMNS = 12, 10, 49  # rows and columns of the shell; the first column is the last again
 FACE = np.radians(58)  # hair that falls begins this far from the front
 FRONT = np.radians(100)  # hair farther forward than this may fall before the shoulders
@@ -98,8 +97,7 @@ def _natural(rng: np.random.Generator, age: float) -> Colour:
         base = np.array([0.68, 0.53, 0.34]) * (0.75 + 0.4 * shade)
     else:
         base = np.array([0.45, 0.19, 0.09]) * (0.8 + 0.4 * shade)
-    red, green, blue = np.clip(base + tint, 0.015, 0.95)
-    return float(red), float(green), float(blue)
+    return np.clip(base + tint, 0.015, 0.95).astype(np.float32)
 
 
 def sample_hair(rng: np.random.Generator, female: bool, age: float) -> Hair:
@@ -112,21 +110,21 @@ def sample_hair(rng: np.random.Generator, female: bool, age: float) -> Hair:
     lighter, length, volume, part, place = rng.random(), rng.random(), rng.random(), rng.random(), rng.random()
     receding, fringed, before, spread, rough = rng.random(5)
     phases = tuple(float(value) for value in rng.random(8))
-    tip = {"bob": 0.765 + 0.055 * length, "medium": 0.70 + 0.06 * length, "long": 0.66 - 0.30 * length}.get(
-        style, 0.74 - 0.32 * length
+    tip = {"bob": 0.628 + 0.05 * length, "medium": 0.56 + 0.06 * length, "long": 0.52 - 0.28 * length}.get(
+        style, 0.60 - 0.30 * length
     )
     if style == "medium" and not female:
-        tip = 0.77 + 0.06 * length
+        tip = 0.635 + 0.055 * length
     top = {"bald": 0.0, "buzz": 0.006, "afro": 0.045 + 0.055 * volume, "tail": 0.008 + 0.008 * volume}.get(
         style, 0.014 + 0.026 * volume
     )
     sides = {"short": 0.004 + 0.012 * place, "side_part": 0.005 + 0.012 * place, "medium": 0.012 + 0.012 * place}
     blend = 0.35 + 0.4 * lighter if lighter > 0.85 else 0.0
-    tips = tuple(float(c + (1 - c) * blend * k) for c, k in zip(colour, (0.55, 0.4, 0.25), strict=True))
+    tips = colour + (1 - colour) * np.float32((0.55, 0.4, 0.25)) * np.float32(blend)
     return Hair(
         style=style,
         colour=colour,
-        tips=(tips[0], tips[1], tips[2]),
+        tips=tips,
         top=top,
         sides=sides.get(style, {"bob": 0.014, "long": 0.012}.get(style, 0.9 * top)),
         receding=(0.0 if female else 0.05 * float(np.clip((age - 25) / 40, 0, 1)) * receding) + 0.004 * receding,
@@ -136,7 +134,7 @@ def sample_hair(rng: np.random.Generator, female: bool, age: float) -> Hair:
         before=float(np.clip(2.2 * before - 0.9, 0, 1)),
         parting=float(np.radians((part - 0.5) * 90)) if style == "side_part" else float(np.radians((part - 0.5) * 30)),
         rough=0.08 + 0.22 * rough,
-        tied=0.86 + 0.13 * place if style == "bun" else 0.865 + 0.09 * place,
+        tied=0.715 + 0.125 * place if style == "bun" else 0.72 + 0.085 * place,
         phases=phases,
     )
 
@@ -182,10 +180,10 @@ def _fallen(hair: Hair, body: Body, edge: Floats, ends: Floats, turn: Floats, cl
     share = (np.arange(1, IN_AIR + 1) / IN_AIR)[:, None].astype(np.float32)
     height = edge[:, 2] + (np.minimum(ends, edge[:, 2]) - edge[:, 2]) * share
     away, side = np.abs(turn), np.sign(turn)
-    low = smoothstep(0.83, 0.72, height)
-    straight = edge[None, :, :2] * (1 - 0.06 * smoothstep(0.9, 0.8, height)[..., None])
+    low = smoothstep(0.688, 0.58, height)
+    straight = edge[None, :, :2] * (1 - 0.06 * smoothstep(0.754, 0.66, height)[..., None])
     across = np.clip((np.pi - away) / (np.pi - FACE), 0, 1) ** 0.8
-    narrow = 1 - 0.25 * smoothstep(0.70, 0.45, height)
+    narrow = 1 - 0.25 * smoothstep(0.56, 0.33, height)
     behind_x = side * across * hair.spread * narrow
     wave = 0.006 * np.sin(40 * height + 5 * turn + 6.3 * hair.phases[5])
     lift = clearance + 0.014 + 0.010 * (1 - across**2) + wave
@@ -207,9 +205,9 @@ def _shell(hair: Hair, body: Body, clearance: float, flat_above: float | None) -
     ends = _ends(hair, turn)
     points, outward = shell(body, np.maximum(ends, SHELF) if hair.style in FALLING else ends, turn)
     down = np.broadcast_to(np.linspace(0, 1, ON_SKULL)[:, None], points.shape[:2]).astype(np.float32)
-    thick = hair.sides + (hair.top - hair.sides) * smoothstep(0.925, 0.985, points[..., 2])
+    thick = hair.sides + (hair.top - hair.sides) * smoothstep(0.7775, 0.8345, points[..., 2])
     if hair.style == "side_part":
-        thick *= 1 + 0.45 * np.sin(turn - hair.parting) * smoothstep(0.9, 0.97, points[..., 2])
+        thick *= 1 + 0.45 * np.sin(turn - hair.parting) * smoothstep(0.754, 0.82, points[..., 2])
     groove = np.exp(-(((turn - hair.parting) / 0.12) ** 2)) * (np.abs(turn) < np.pi / 2)
     thick *= 1 + hair.rough * _uneven(hair, turn, down) - 0.35 * groove * (hair.style in ("long", "bob", "side_part"))
     falling = hair.style in FALLING
@@ -243,7 +241,7 @@ def _strand(hair: Hair, body: Body, start: Floats, thick: float, clearance: floa
     x = start[0] * (1 + 0.25 * share)
     rest = back_of(body, x, height) + clearance + thick if behind else chest_of(body, x, height) - clearance - thick
     free = start[1] + (0.045 if behind else 0.0) * np.clip(share * 8, 0, 1)
-    low = smoothstep(start[2] - 0.02, min(0.74, start[2] - 0.08), height)
+    low = smoothstep(start[2] - 0.02, min(0.6, start[2] - 0.08), height)
     y = np.where(rest > free, rest, free) if behind else free + (rest - free) * low
     width = thick * np.clip(np.minimum(0.45 + 5 * share, (1.02 - share) * 3.2), 0, 1)
     width = width * (1 + bumps * np.sin(share * len(height) * np.pi * 0.9))
@@ -272,7 +270,7 @@ def _tied(hair: Hair, body: Body, clearance: float) -> list[Mesh]:
         ]
     if hair.phases[6] < 0.4:
         return [_strand(hair, body, knot - np.float32((0, 0.01, 0.02)), 0.024, clearance, 0.2, True)]
-    sides = (np.float32((side * 0.078, -0.03, 0.835)) for side in (-1, 1))
+    sides = (np.float32((side * 0.074, -0.028, 0.69)) for side in (-1, 1))
     return [_strand(hair, body, start, 0.019, clearance, 0.25, hair.phases[7] < 0.5) for start in sides]
 
 
@@ -296,9 +294,10 @@ def hair_mesh(hair: Hair, body: Body, shape: Shape, clearance: float = 0.01, fla
     none = between_bones(body, "head", "spine01", np.zeros(len(points), np.float32))
     meshes = [with_bones(points, coords, faces, labels, none)]
     if hair.style in ("tail", "bun", "braids"):
-        meshes += _tied(hair, body, clearance)
+        highest = 1.0 if flat_above is None else flat_above - 0.015
+        meshes += _tied(replace(hair, tied=min(hair.tied, highest)), body, clearance)
     mesh = join(meshes)
-    low = smoothstep(CHIN + 0.05, 0.70, mesh.vertices[:, 2])
+    low = smoothstep(0.7, 0.57, mesh.vertices[:, 2])
     vertices = carried_over(mesh.vertices, body, shape, "head")
     if low.any():
         lower = low > 0
@@ -318,7 +317,7 @@ def paint_hair(hair: Hair, labels: Ints, coords: Floats, colours: Floats) -> Non
         x, y, z = coords[scalp, 0], coords[scalp, 1] - HEAD_CENTRE[1], coords[scalp, 2]
         line = np.interp(np.abs(np.arctan2(x, -y)), ANGLES, CUT) + 0.006
         grown = scalp[z > line]
-        colours[grown] += (np.float32(hair.colour) - colours[grown]) * np.float32(0.8)
+        colours[grown] += (hair.colour - colours[grown]) * np.float32(0.8)
     chosen = np.flatnonzero((labels == Label.HAIR) | (labels == Label.HAIR_SHEET))
     if not len(chosen):
         return
@@ -326,8 +325,8 @@ def paint_hair(hair: Hair, labels: Ints, coords: Floats, colours: Floats) -> Non
     a, b, c = (np.float32(6.3 * phase) for phase in hair.phases[:3])
     bend = 2 * np.sin(14 * depth + a)
     strands = np.sin(31 * turn + bend + b) + np.sin(53 * turn - bend + c) + np.sin(19 * turn + 35 * depth + a)
-    base = np.float32(hair.colour) + (np.float32(hair.tips) - np.float32(hair.colour)) * smoothstep(
+    base = hair.colour + (hair.tips - hair.colour) * smoothstep(
         0.16, 0.34, depth
     )[:, None]
-    crown = np.exp(-(((height - np.float32(0.975)) / np.float32(0.025)) ** 2))
+    crown = np.exp(-(((height - np.float32(0.825)) / np.float32(0.025)) ** 2))
     colours[chosen] = np.clip(base * (1 + np.float32(0.13) * strands + np.float32(0.25) * crown)[:, None], 0, 1)
