@@ -177,7 +177,7 @@ def _top(rng: np.random.Generator, name: str, kind: Kind, outer: bool) -> Top:
         bool(rng.random() < kind.vee),
         _draw(rng, kind.collar),
         trim,
-        float(rng.uniform(0.025, 0.095)) if is_open else 0.0,
+        float(rng.uniform(0.03, 0.115)) if is_open else 0.0,
         bool(rng.random() < kind.hood),
         bool(rng.random() < kind.tucked),
         tuple(details),

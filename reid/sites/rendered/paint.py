@@ -79,7 +79,7 @@ def paint(person: Person, labels: Ints, coords: Floats) -> Floats:
     outfit = person.outfit
     skin = labels <= Label.SKIN_HEAD
     uneven = noise(coords[skin, 0] / 0.03, coords[skin, 2] / 0.03)
-    colours[skin] *= (0.95 + 0.1 * uneven)[:, None]
+    colours[skin] *= (0.9 + 0.1 * uneven)[:, None]
     socks = ((labels == Label.SKIN_LEG) | (labels == Label.SKIN_FOOT)) & (coords[:, 2] < person.sock_top)
     colours[socks] = person.sock
     lower = labels == Label.LOWER

@@ -160,9 +160,10 @@ def hang(
         if tail.pleats
         else np.cos(4 * tail.angles + phase) * np.cos(1.5 * tail.angles - 2 * phase)
     )
-    at += tail.depth * (tail.drops / tail.drops[-1])[:, None] * fold
+    share = (tail.drops / tail.drops[-1])[:, None]
+    at += tail.depth * share * fold
     out = np.empty((len(heights), len(angles), 3), np.float32)
     out[:, :, 0] = middles[:, :1] + at * np.cos(angles)
     out[:, :, 1] = middles[:, 1:] + at * np.sin(angles)
     out[:, :, 2] = heights[:, None]
-    return out.reshape(-1, 3), (heights, own)
+    return out.reshape(-1, 3), (heights, own + tail.depth * share)
