@@ -12,6 +12,8 @@ from reid.sites.rendered.losses import Losses
 from reid.sites.rendered.view import Mount
 from reid.sites.rendered.world import Lighting, Losing, Mounting, Scatter, Span, World
 
+_HARDEST = 1.5  # contrast beyond which clothes lose their colours to black and white
+
 
 @dataclass(frozen=True)
 class Camera:
@@ -86,7 +88,7 @@ def _sample_photometry(rng: np.random.Generator, mean: Photometry, scatter: Scat
     gains = np.array(mean.illuminant) * np.exp([warm - green / 2, green, -warm - green / 2])
     grey, greyness = rng.random() < scatter.grey, rng.uniform(0.05, 0.45)
     hazy, haze, level = rng.random() < scatter.hazy, rng.uniform(0.03, scatter.haze), rng.uniform(0.15, 0.85)
-    night, darkness = rng.random() < scatter.night, rng.uniform(1.0, 2.2)
+    night, darkness = rng.random() < scatter.night, rng.uniform(0.6, 1.5)
     washed, excess = rng.random() < scatter.washed, rng.uniform(0.5, 1.1)
     tinted = np.clip(level * np.exp(rng.normal(0, 0.12, 3)), 0, 1)
     mixing, vignette, edge = rng.uniform(0, 1, 3)
@@ -94,14 +96,14 @@ def _sample_photometry(rng: np.random.Generator, mean: Photometry, scatter: Scat
     saturation = mean.saturation * np.exp(scatter.saturation * around[5]) * (greyness if grey else 1.0)
     contrast = mean.contrast * np.exp(scatter.contrast * around[4])
     if night:
-        exposure, saturation, contrast = exposure - darkness, saturation * 0.6, contrast * 1.1
+        exposure, saturation, contrast = exposure - darkness, saturation * 0.6, contrast * 0.95
     elif washed:
         exposure, contrast = max(exposure, 0) + excess, contrast * 0.85
     return Photometry(
         illuminant=_triple(gains),
         exposure=float(exposure),
         gamma=float(mean.gamma * np.exp(scatter.gamma * around[3])),
-        contrast=float(contrast),
+        contrast=float(min(contrast, _HARDEST)),
         saturation=float(saturation),
         haze=float(np.clip(mean.haze + (haze if hazy else 0), 0, 0.5)),
         haze_colour=_triple(tinted) if hazy else mean.haze_colour,

@@ -181,7 +181,7 @@ def render_content(
     camera: Camera,
     background: NDArray[np.uint8],
     stranger: Figure | None,
-    occluder: NDArray[np.float32] | None,
+    occluder: NDArray[np.uint8] | None,
     height: int,
 ) -> Image:
     """What stands before the camera, (height, height / 2, 3), RGB 0..1, before photometry and losses.
@@ -192,7 +192,7 @@ def render_content(
         camera: how it is seen and lit.
         background: (rows, columns, 3) uint8; people stand in row BACKGROUND_FEET, BACKGROUND_SCALE pixels a metre.
         stranger: the neighbour of `shot`; None: there is none.
-        occluder: (rows, columns, 4) premultiplied, 0..1, in front of all; None: there is none.
+        occluder: (rows, columns, 4) uint8, premultiplied, in front of all; None: there is none.
         height: of the image, pixels.
     """
     rows, columns = SUPERSAMPLE * height, SUPERSAMPLE * (height // 2)
@@ -212,7 +212,7 @@ def render_content(
         seen, colours = _coloured(person, points, buffer, hidden, view, light)
         image[seen.rows, seen.columns] = colours
     if occluder is not None:
-        layer = cv2.resize(occluder, (columns, rows), interpolation=cv2.INTER_LINEAR)
+        layer = cv2.resize(occluder, (columns, rows), interpolation=cv2.INTER_LINEAR) * np.float32(1 / 255)
         image = image * (1 - layer[..., 3:]) + layer[..., :3]
     return np.asarray(cv2.resize(image, (height // 2, height), interpolation=cv2.INTER_AREA), np.float32)
 

@@ -72,14 +72,19 @@ WORLDS: dict[str, World] = {
             cut=(0.02, 0.14),
         ),
         photometry=Photometry(
-            illuminant=(0.97, 0.96, 1.06), exposure=0.25, contrast=1.2, saturation=1.05, haze_colour=(0.6, 0.6, 0.6)
+            illuminant=(0.97, 0.96, 1.06),
+            exposure=0.25,
+            gamma=0.94,
+            contrast=1.14,
+            saturation=1.05,
+            haze_colour=(0.6, 0.6, 0.6),
         ),
         scatter=Scatter(
             warm=0.2,
             green=0.08,
             exposure=0.42,
             gamma=0.18,
-            contrast=0.2,
+            contrast=0.17,
             saturation=0.35,
             mixing=0.1,
             vignette=0.2,

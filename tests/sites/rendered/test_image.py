@@ -69,8 +69,8 @@ def test_a_person_hides_the_neighbour_behind_and_is_hidden_by_one_before():
 
 
 def test_things_in_front_cover_what_they_are_said_to():
-    occluder = np.zeros((256, 128, 4), np.float32)
-    occluder[200:] = (0.5, 0.0, 0.0, 0.5)
+    occluder = np.zeros((256, 128, 4), np.uint8)
+    occluder[200:] = (128, 0, 0, 128)
     alone, covered = _content(_shot()), _content(_shot(), occluder=occluder)
     np.testing.assert_array_equal(covered[:100], alone[:100])
     np.testing.assert_allclose(covered[101:], alone[101:] * 0.5 + np.array([0.5, 0, 0]), atol=0.01)
