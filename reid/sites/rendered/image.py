@@ -149,10 +149,7 @@ def _coloured(
     two_sided = _SEEN_FROM_BOTH[posed.labels]
     seen = gather(buffer, points, posed.faces, posed.labels, posed.coords, posed.vertices, two_sided, view.eye)
     folded = seen.with_normals(seen.normals + placed.figure.fold(seen, placed.rng))
-    sun = light.lamps[0]
-    lit = np.ones(len(seen.rows), np.float32)
-    if light.shadow * max(sun.colour) > 0.1:
-        lit = self_shadow(sun, posed.vertices, posed.faces, seen.positions)
+    lit = self_shadow(light, posed.vertices, posed.faces, seen.positions)
     return seen, shade(placed.figure.paint(seen), folded, light, open_[seen.rows, seen.columns], lit)
 
 

@@ -16,6 +16,7 @@ DISPLAY_GAMMA = 2.2
 _SHADOW_MAP = 128  # height in pixels of the picture that the sun has of a person
 _SHADOW_BIAS = 0.03  # metres that a point may lie behind what the sun sees and be lit
 _FEET = 0.22  # metres: what is lower shadows the ground by contact
+_FAINT = 0.05  # depth of shadows that are not worth their time
 _REACH = 0.08  # metres: a pixel that lies so far behind its surroundings gets a good half of the sky's light
 
 
@@ -98,8 +99,14 @@ def _lit_share(nearness: Floats, points: Floats, bias: float) -> Floats:
     return out
 
 
-def self_shadow(lamp: Lamp, vertices: Floats, faces: Ints, positions: Floats) -> Floats:
-    """How much of a lamp's light reaches positions (N, 3), 0..1, past the mesh itself."""
+def self_shadow(light: Light, vertices: Floats, faces: Ints, positions: Floats) -> Floats:
+    """How much of the first lamp's light reaches positions (N, 3), 0..1, past the mesh itself.
+
+    All of it does where the lamp is too weak for its shadows to show.
+    """
+    lamp = light.lamps[0]
+    if light.shadow * max(lamp.colour) < 2 * _FAINT:
+        return np.ones(len(positions), np.float32)
     seen = _seen_by(lamp, vertices, 1.0, np.zeros(3, np.float32))
     low, high = bounds(seen)
     scale = _SHADOW_MAP / float(high[1] - low[1])
@@ -188,13 +195,14 @@ def ground_shadow(vertices: Floats, faces: Ints, light: Light, view: View) -> Fl
         wide = cv2.GaussianBlur(mask, (0, 0), 8.0 * unit, sigmaY=4.0 * unit)
         dark = np.clip(0.8 * near + 1.6 * wide, 0, 1)
         left *= 1 - np.float32(light.contact) * cv2.resize(dark, size, interpolation=cv2.INTER_LINEAR)
-    if light.shadow > 0 and light.lamps:
-        lamp = light.lamps[0]
+    lamp = light.lamps[0]
+    power = sum(lamp.colour) * lamp.direction[2]
+    depth = light.shadow * power / (power + sum(light.sky))
+    if depth > _FAINT:
         mask = _cast(vertices, faces, lamp.direction, view, shrink)
         blur = (0.8 + 5 * lamp.softness) * unit
         dark = cv2.resize(cv2.GaussianBlur(mask, (0, 0), blur), size, interpolation=cv2.INTER_LINEAR)
-        power = sum(lamp.colour) * lamp.direction[2]
-        left *= 1 - np.float32(light.shadow * power / (power + sum(light.sky))) * dark
+        left *= 1 - np.float32(depth) * dark
     return left
 
 

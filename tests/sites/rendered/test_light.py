@@ -62,8 +62,12 @@ def test_a_box_shadows_what_lies_behind_it_and_not_itself():
     lamp = Lamp(direction(0.0, 0.5), (1, 1, 1), 0.0)
     behind, beside = [[0.0, 0.6, 0.8], [0.0, 0.4, 0.1]], [[0.6, 0.0, 1.0], [0.0, 4.0, 1.0]]
     front = [[0.0, -0.2, 0.5], [0.1, -0.2, 1.0], [0.0, 0.0, 1.8]]
-    lit = self_shadow(lamp, vertices, faces, np.array(behind + beside + front, np.float32))
-    np.testing.assert_allclose(lit, [0, 0, 1, 1, 1, 1, 1])
+    positions = np.array(behind + beside + front, np.float32)
+    np.testing.assert_allclose(
+        self_shadow(replace(LIGHT, lamps=(lamp,)), vertices, faces, positions), [0, 0, 1, 1, 1, 1, 1]
+    )
+    faint = replace(LIGHT, lamps=(replace(lamp, colour=(0.05, 0.05, 0.05)),))
+    np.testing.assert_array_equal(self_shadow(faint, vertices, faces, positions), 1)
 
 
 def test_what_lies_behind_its_surroundings_gets_less_of_the_sky():
