@@ -23,6 +23,7 @@ Background = NDArray[np.uint8]  # (HEIGHT, WIDTH, 3) RGB at twice the size of an
 
 _DRAWN = 0.15  # share of views that are drawn scenes
 _SOFT: dict[things.Thing, float] = {things.person: 2.0, things.car: 1.6}  # least blur, pixels
+_MARGIN = 20  # pixels that blur and shadow reach beyond a thing
 _LEVEL = 0.35  # radians: the drawn scenes show a horizon, as cameras do that look down less
 
 
@@ -202,18 +203,21 @@ def _with_things(
             kind(rng, layer, at)
             at = things.stand(view, float(rng.normal(0, 0.6)) * wide, float(y) * rng.uniform(0.8, 1.2))
         layer[walls_at < view.focal / at.across] = 0
-        if not layer[..., 3].any():
-            continue
-        soft = _SOFT.get(kind, 0.7)
-        sigma = soft + rng.uniform(0.5, 2.5) * min(y / view.distance, 2.0)
-        rgba = cv2.GaussianBlur(layer.astype(np.float32) / 255, (0, 0), sigma)
-        grain = 1 + 0.05 * octaves(rng, HEIGHT, WIDTH, 40)
+        soft = _SOFT.get(kind, 0.7) + rng.uniform(0.5, 2.5) * min(y / view.distance, 2.0)
         bright = light * rng.uniform(0.6, 1.2)
-        shaded = (rgba[..., :3] * grain[..., None]) ** 2 * np.float32(bright)
-        fallen = cv2.GaussianBlur(np.roll(layer[..., 3], 3, axis=0).astype(np.float32) / 255, (0, 0), 5)
-        linear = linear * (1 - 0.25 * fallen[..., None])
-        linear = linear * (1 - rgba[..., 3:]) + shaded
-    return np.asarray(linear, np.float32)
+        grain = 1 + 0.05 * octaves(rng, HEIGHT, WIDTH, 40, 4)
+        left, top, wide_px, high_px = cv2.boundingRect(np.ascontiguousarray(layer[..., 3]))
+        if not wide_px:
+            continue
+        rows = slice(max(0, top - _MARGIN), top + high_px + _MARGIN)
+        columns = slice(max(0, left - _MARGIN), left + wide_px + _MARGIN)
+        alpha = layer[rows, columns, 3].astype(np.float32) / 255
+        rgba = cv2.GaussianBlur(layer[rows, columns].astype(np.float32) / 255, (0, 0), soft)
+        shaded = (rgba[..., :3] * grain[rows, columns, None]) ** 2 * np.float32(bright)
+        fallen = cv2.GaussianBlur(np.roll(alpha, 3, axis=0), (0, 0), 5)
+        behind = linear[rows, columns] * (1 - 0.25 * fallen[..., None])
+        linear[rows, columns] = behind * (1 - rgba[..., 3:]) + shaded
+    return linear
 
 
 def _with_lamps(rng: np.random.Generator, linear: Field, view: View) -> Field:
@@ -224,7 +228,8 @@ def _with_lamps(rng: np.random.Generator, linear: Field, view: View) -> Field:
         warm, power = rng.normal(0.2, 0.25), rng.uniform(0.5, 3)
         rgb = (power * (1 + warm), power, power * max(1 - 1.3 * warm, 0.1))
         cv2.circle(lamps, (int(x), int(y)), int(rng.integers(2, 9)), rgb, -1)
-    halo = cv2.GaussianBlur(lamps, (0, 0), 24)
+    small = cv2.resize(lamps, (WIDTH // 6, HEIGHT // 6), interpolation=cv2.INTER_AREA)
+    halo = cv2.resize(cv2.GaussianBlur(small, (0, 0), 4), (WIDTH, HEIGHT), interpolation=cv2.INTER_LINEAR)
     return np.asarray(linear + cv2.GaussianBlur(lamps, (0, 0), 1.2) + 1.5 * halo, np.float32)
 
 

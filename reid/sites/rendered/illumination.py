@@ -63,9 +63,10 @@ def lamplight(rng: np.random.Generator, surfaces: list[Surface], night: bool) ->
     for at in surfaces:
         squared: NDArray[np.float32] = np.zeros_like(at.s)
         for axis, values in enumerate((at.s, at.t)):
-            near = (values + np.float32(offset[axis])) % np.float32(spacing) - np.float32(spacing / 2)
+            cells = (values + np.float32(offset[axis])) * np.float32(1 / spacing)
+            near = cells - np.floor(cells) - np.float32(0.5)
             squared = squared + near * near
-        pool = np.exp(-squared / np.float32(2 * reach**2))
+        pool = np.exp(squared * np.float32(-0.5 * (spacing / reach) ** 2))
         soft = 1 + np.float32(0.15) * at.noise(rng, 250, 60)
         lights.append((soft * (ambient + (1 - ambient) * pool))[..., None].astype(np.float32) * lamp)
     return lights

@@ -10,6 +10,9 @@ Field = NDArray[np.float32]  # (height, width)
 Colour = NDArray[np.float32]  # (3,) sRGB, 0..1
 
 
+_COARSE = 12.0  # pixels
+
+
 def octaves(
     rng: np.random.Generator,
     height: int,
@@ -25,17 +28,25 @@ def octaves(
     the amplitude of the coarser one (1: a spectrum of amplitudes like 1/f, as photographs have). `stretch` above 1
     makes blobs wider than high.
     """
-    total = np.zeros((height, width), np.float32)
+    small = (max(2, height // 4), max(2, width // 4))  # coarse octaves are summed small and enlarged once
+    shape = small if coarse >= _COARSE else (height, width)
+    total = np.zeros(shape, np.float32)
     size, amplitude = coarse, np.float32(1.0)
     while True:
+        if size < _COARSE and total.shape != (height, width):
+            total = np.asarray(cv2.resize(total, (width, height), interpolation=cv2.INTER_CUBIC), np.float32)
         cells = (max(2, round(height / size)), max(2, round(width / (size * stretch))))
-        grid = rng.standard_normal(cells, np.float32)
-        total += amplitude * cv2.resize(grid, (width, height), interpolation=cv2.INTER_CUBIC)
+        grid = amplitude * rng.standard_normal(cells, np.float32)
+        total += cv2.resize(grid, total.shape[::-1], interpolation=cv2.INTER_CUBIC)
         size, amplitude = size / 2, amplitude * np.float32(persistence)
         if size < fine:
             break
-    total -= total.mean()
-    return np.asarray(total / max(float(total.std()), 1e-6), np.float32)
+    mean, deviation = (float(value[0, 0]) for value in cv2.meanStdDev(total))
+    total -= np.float32(mean)
+    total *= np.float32(1 / max(deviation, 1e-6))
+    if total.shape != (height, width):
+        total = np.asarray(cv2.resize(total, (width, height), interpolation=cv2.INTER_CUBIC), np.float32)
+    return total
 
 
 def smooth_step(low: float, high: float, values: Field) -> Field:

@@ -90,7 +90,7 @@ def shop(rng: np.random.Generator, at: Surface, lit: float) -> Field:
     goods = np.clip(0.5 + 0.1 * tone + 0.1 * piles + 0.15 * at.noise(rng, 30), 0.05, 1.1) * under
     phase = rng.uniform(0, 6.3)
     colour = np.stack([np.sin(hue * 2.2 + phase + shift) for shift in (0.0, 0.9, 2.2)], axis=-1)
-    albedo = tint(goods, plain(rng, 0.6, 1.0, 0.05)) * (1 + np.float32(rng.uniform(0.05, 0.22)) * colour)
+    albedo = tint(goods, plain(rng, 0.6, 1.0, 0.05)) * (1 + np.float32(rng.uniform(0.03, 0.16)) * colour)
     albedo = blend(albedo, plain(rng, 0.05, 0.6), 0.3 * gap) * np.float32(lit)
     low, high = rng.uniform(0.0, 0.6), rng.uniform(2.0, 2.8)
     plinth, fascia = at.t < low, at.t > high
