@@ -27,7 +27,7 @@ class BoxFigure:
     def posed(self, rng):
         vertices, faces = box((-0.25, -0.15, 0), (0.25, 0.15, 1.6 + 0.2 * rng.random()))
         coords = np.concatenate([vertices, vertices[:, :1]], axis=1)
-        return Posed(vertices, coords, faces, np.full(len(faces), Label.UPPER, np.int32))
+        return Posed(vertices, coords, faces, np.full(len(faces), Label.UPPER, np.int32), self)
 
     def paint(self, fragments):
         return np.full((len(fragments.rows), 3), self.grey, np.float32)

@@ -12,7 +12,6 @@ from reid.sites.rendered.image import Posed
 from reid.sites.rendered.outfit import Wardrobe
 from reid.sites.rendered.people import sample_person
 from reid.sites.rendered.pose import Carrying, Habits, bone_matrices, sample_habits, sample_pose
-from reid.sites.rendered.raster import Floats, Fragments
 
 
 @dataclass(frozen=True)
@@ -25,13 +24,7 @@ class Walker:
     def posed(self, rng: np.random.Generator) -> Posed:
         pose = sample_pose(rng, self.habits, Carrying.NOTHING)
         matrices = bone_matrices(self.dressed.body, self.dressed.shape, pose)
-        return Posed(*self.dressed.posed(matrices, rng))
-
-    def paint(self, fragments: Fragments) -> Floats:
-        return self.dressed.paint(fragments)
-
-    def fold(self, fragments: Fragments, rng: np.random.Generator) -> Floats:
-        return self.dressed.fold(fragments, rng)
+        return Posed(*self.dressed.posed(matrices, rng), self.dressed)
 
 
 def sample_walker(rng: np.random.Generator, wardrobe: Wardrobe) -> Walker:

@@ -25,27 +25,32 @@ BACKGROUND_SCALE = 140  # pixels of a background a metre, there
 _SEEN_FROM_BOTH = np.isin(np.arange(max(Label) + 1), [int(label) for label in TWO_SIDED])
 
 
-@dataclass(frozen=True)
-class Posed:
-    """Somebody's triangles in a pose, facing -y, metres."""
-
-    vertices: Floats  # (V, 3)
-    coords: Floats  # (V, 4)
-    faces: Ints  # (T, 3)
-    labels: Ints  # (T,)
-
-
-class Figure(Protocol):
-    """Somebody who can be rendered."""
-
-    def posed(self, rng: np.random.Generator) -> Posed:
-        """In a pose drawn by lot."""
+class Look(Protocol):
+    """What the surface of somebody is like."""
 
     def paint(self, fragments: Fragments) -> Floats:
         """Albedo (N, 3), sRGB 0..1."""
 
     def fold(self, fragments: Fragments, rng: np.random.Generator) -> Floats:
         """What folds of cloth add to the normals, (N, 3)."""
+
+
+@dataclass(frozen=True)
+class Posed:
+    """Somebody's triangles in a pose, facing -y, metres, and their look."""
+
+    vertices: Floats  # (V, 3)
+    coords: Floats  # (V, 4)
+    faces: Ints  # (T, 3)
+    labels: Ints  # (T,)
+    look: Look
+
+
+class Figure(Protocol):
+    """Somebody who can be rendered."""
+
+    def posed(self, rng: np.random.Generator) -> Posed:
+        """In a pose, with or without what is carried, drawn by lot."""
 
 
 @dataclass(frozen=True)
@@ -121,7 +126,6 @@ def sample_shot(rng: np.random.Generator, world: World, camera: Camera) -> Shot:
 class _Placed:
     """Somebody in the world before the camera."""
 
-    figure: Figure
     posed: Posed
     rng: np.random.Generator
 
@@ -135,7 +139,7 @@ def _place(figure: Figure, seed: int, azimuth: float, aside: float = 0.0, behind
     rng = np.random.default_rng(seed)
     posed = figure.posed(rng)
     vertices = turned(posed.vertices, azimuth) + np.array([aside, behind, 0], np.float32)
-    return _Placed(figure, replace(posed, vertices=vertices.astype(np.float32)), rng)
+    return _Placed(replace(posed, vertices=vertices.astype(np.float32)), rng)
 
 
 def _coloured(
@@ -148,9 +152,9 @@ def _coloured(
         buffer = replace(buffer, triangles=np.where(hidden, np.int32(-1), buffer.triangles))
     two_sided = _SEEN_FROM_BOTH[posed.labels]
     seen = gather(buffer, points, posed.faces, posed.labels, posed.coords, posed.vertices, two_sided, view.eye)
-    folded = seen.with_normals(seen.normals + placed.figure.fold(seen, placed.rng))
+    folded = seen.with_normals(seen.normals + posed.look.fold(seen, placed.rng))
     lit = self_shadow(light, posed.vertices, posed.faces, seen.positions)
-    return seen, shade(placed.figure.paint(seen), folded, light, open_[seen.rows, seen.columns], lit)
+    return seen, shade(posed.look.paint(seen), folded, light, open_[seen.rows, seen.columns], lit)
 
 
 def _cut_background(background: NDArray[np.uint8], shot: Shot, view: View) -> Image:
