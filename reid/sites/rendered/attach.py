@@ -9,15 +9,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from reid.sites.rendered.body import Body, Shape
 from reid.sites.rendered.mesh import INFLUENCES, Floats, Ints, Label, Mesh
 
 # Heights of the reference body, metres (z of its frame).
-CROWN, HAIRLINE, BROWS, EYES, NOSE, MOUTH, CHIN, NAPE = 0.867, 0.8175, 0.774, 0.758, 0.7225, 0.702, 0.65, 0.692
+CROWN, HAIRLINE, BROWS, EYES, NOSE, MOUTH, CHIN, NAPE = 0.867, 0.8175, 0.774, 0.758, 0.721, 0.690, 0.65, 0.692
 SHOULDERS, WAIST, HIPS, ANKLES, SOLES = 0.59, 0.27, 0.03, -0.743, -0.818
 HEAD_CENTRE = (0.0, -0.05, 0.754)  # inside the skull, at the height of the eyes
 
@@ -28,6 +30,7 @@ REGIONS: dict[str, tuple[str, ...]] = {
     "leg.L": ("lowerleg01.L", "lowerleg02.L", "foot.L", "toes.L"),
     "leg.R": ("lowerleg01.R", "lowerleg02.R", "foot.R", "toes.R"),
 }
+Values = NDArray[np.floating[Any]]
 NEIGHBOURS = 4  # vertices of the body that a point follows
 
 
@@ -50,7 +53,12 @@ def region(body: Body, name: str) -> Region:
     return Region(vertices, part.reference[vertices], cKDTree(part.reference[vertices]))
 
 
-def smoothstep(low: float, high: float, values: Floats) -> Floats:
+def vector(*values: float) -> Floats:
+    """Numbers (N,) as an array."""
+    return np.array(values, np.float32)
+
+
+def smoothstep(low: float, high: float, values: Values) -> Floats:
     """0 below `low`, 1 above `high`, smooth between; with `low` above `high` it falls."""
     t = np.clip((values - np.float32(low)) / np.float32(high - low), 0, 1)
     return (t * t * (3 - 2 * t)).astype(np.float32)

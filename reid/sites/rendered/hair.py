@@ -21,6 +21,7 @@ from reid.sites.rendered.attach import (
     skull,
     smoothstep,
     tube,
+    vector,
     with_bones,
 )
 from reid.sites.rendered.body import Body, Shape
@@ -77,13 +78,15 @@ class Hair:
     phases: tuple[float, ...]  # of its unevenness
 
 
-def _natural(rng: np.random.Generator, age: float) -> Colour:
+def _natural(rng: np.random.Generator, age: float, skin: float) -> Colour:
     kind = rng.random()
     shade = rng.random()
     tint = rng.normal(0, 0.006, 3)
     grey = rng.random()
     dyed = rng.random(4)
-    if grey < np.clip((age - 38) / 45, 0, 0.9):
+    if skin > 0.5:  # fair hair comes with fair skin
+        kind *= 0.82
+    if grey < np.clip((age - 40) / 45, 0, 0.85):
         base = np.full(3, 0.28 + 0.55 * shade * np.clip((age - 25) / 45, 0.2, 1)) * (1.0, 0.99, 0.97)
     elif dyed[0] < 0.02:
         base = 0.15 + 0.65 * dyed[1:]
@@ -100,13 +103,18 @@ def _natural(rng: np.random.Generator, age: float) -> Colour:
     return np.clip(base + tint, 0.015, 0.95).astype(np.float32)
 
 
-def sample_hair(rng: np.random.Generator, female: bool, age: float) -> Hair:
-    """Somebody's hair; `age` in years. Every call draws as many numbers."""
+def sample_hair(rng: np.random.Generator, female: bool, age: float, skin: float) -> Hair:
+    """Somebody's hair; `age` in years, `skin` 0 the palest to 1 the darkest. Every call draws alike."""
     shares = np.array(WOMEN if female else MEN)
     if not female:
-        shares[0] += max(0.0, age - 40) * 0.006
+        shares[STYLES.index("bald")] += max(0.0, age - 40) * 0.006
+    if age > 50:  # older people cut their hair
+        kept = float(np.clip((80 - age) / 30, 0.15, 1))
+        for name in ("long", "tail", "braids"):
+            shares[STYLES.index("short")] += (1 - kept) * shares[STYLES.index(name)]
+            shares[STYLES.index(name)] *= kept
     style = STYLES[int(rng.choice(len(STYLES), p=shares / shares.sum()))]
-    colour = _natural(rng, age)
+    colour = _natural(rng, age, skin)
     lighter, length, volume, part, place = rng.random(), rng.random(), rng.random(), rng.random(), rng.random()
     receding, fringed, before, spread, rough = rng.random(5)
     phases = tuple(float(value) for value in rng.random(8))
@@ -120,7 +128,7 @@ def sample_hair(rng: np.random.Generator, female: bool, age: float) -> Hair:
     )
     sides = {"short": 0.004 + 0.012 * place, "side_part": 0.005 + 0.012 * place, "medium": 0.012 + 0.012 * place}
     blend = 0.35 + 0.4 * lighter if lighter > 0.85 else 0.0
-    tips = colour + (1 - colour) * np.float32((0.55, 0.4, 0.25)) * np.float32(blend)
+    tips = colour + (1 - colour) * vector(0.55, 0.4, 0.25) * np.float32(blend)
     return Hair(
         style=style,
         colour=colour,
@@ -206,10 +214,15 @@ def _shell(hair: Hair, body: Body, clearance: float, flat_above: float | None) -
     points, outward = shell(body, np.maximum(ends, SHELF) if hair.style in FALLING else ends, turn)
     down = np.broadcast_to(np.linspace(0, 1, ON_SKULL)[:, None], points.shape[:2]).astype(np.float32)
     thick = hair.sides + (hair.top - hair.sides) * smoothstep(0.7775, 0.8345, points[..., 2])
+    off_pole = smoothstep(0.0, 0.35, down)  # all columns meet at the crown
     if hair.style == "side_part":
-        thick *= 1 + 0.45 * np.sin(turn - hair.parting) * smoothstep(0.754, 0.82, points[..., 2])
+        thick *= 1 + 0.45 * np.sin(turn - hair.parting) * smoothstep(0.754, 0.82, points[..., 2]) * off_pole
     groove = np.exp(-(((turn - hair.parting) / 0.12) ** 2)) * (np.abs(turn) < np.pi / 2)
-    thick *= 1 + hair.rough * _uneven(hair, turn, down) - 0.35 * groove * (hair.style in ("long", "bob", "side_part"))
+    thick *= (
+        1
+        + hair.rough * off_pole * _uneven(hair, turn, down)
+        - 0.35 * groove * (hair.style in ("long", "bob", "side_part"))
+    )
     falling = hair.style in FALLING
     falls = smoothstep(float(FACE), float(np.radians(75)), np.abs(turn)) if falling else np.zeros_like(turn)
     rim = np.sqrt(np.clip(1 - (np.clip(down - 0.72, 0, 1) / 0.28) ** 2, 0, 1))
@@ -266,11 +279,13 @@ def _tied(hair: Hair, body: Body, clearance: float) -> list[Mesh]:
         none = between_bones(body, "head", "spine01", np.zeros(len(points), np.float32))
         coords = np.stack([4 * points[:, 0], points[:, 2], points[:, 1]], -1)
         return [
-            with_bones(points * np.float32((size, size * 0.85, size)) + knot + outward * size * 0.7, coords, faces, Label.HAIR, none)
+            with_bones(
+                points * vector(size, size * 0.85, size) + knot + outward * size * 0.7, coords, faces, Label.HAIR, none
+            )
         ]
     if hair.phases[6] < 0.4:
-        return [_strand(hair, body, knot - np.float32((0, 0.01, 0.02)), 0.024, clearance, 0.2, True)]
-    sides = (np.float32((side * 0.074, -0.028, 0.69)) for side in (-1, 1))
+        return [_strand(hair, body, knot - vector(0, 0.01, 0.02), 0.024, clearance, 0.2, True)]
+    sides = (vector(side * 0.074, -0.028, 0.69) for side in (-1, 1))
     return [_strand(hair, body, start, 0.019, clearance, 0.25, hair.phases[7] < 0.5) for start in sides]
 
 
@@ -325,8 +340,6 @@ def paint_hair(hair: Hair, labels: Ints, coords: Floats, colours: Floats) -> Non
     a, b, c = (np.float32(6.3 * phase) for phase in hair.phases[:3])
     bend = 2 * np.sin(14 * depth + a)
     strands = np.sin(31 * turn + bend + b) + np.sin(53 * turn - bend + c) + np.sin(19 * turn + 35 * depth + a)
-    base = hair.colour + (hair.tips - hair.colour) * smoothstep(
-        0.16, 0.34, depth
-    )[:, None]
+    base = hair.colour + (hair.tips - hair.colour) * smoothstep(0.16, 0.34, depth)[:, None]
     crown = np.exp(-(((height - np.float32(0.825)) / np.float32(0.025)) ** 2))
     colours[chosen] = np.clip(base * (1 + np.float32(0.13) * strands + np.float32(0.25) * crown)[:, None], 0, 1)

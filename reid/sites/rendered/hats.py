@@ -9,7 +9,6 @@ import numpy as np
 
 from reid.sites.rendered import palette
 from reid.sites.rendered.attach import (
-    HAIRLINE,
     HEAD_CENTRE,
     SHOULDERS,
     back_of,
@@ -21,6 +20,7 @@ from reid.sites.rendered.attach import (
     rounded_box,
     smoothstep,
     tube,
+    vector,
     with_bones,
 )
 from reid.sites.rendered.body import Body, Shape
@@ -145,7 +145,9 @@ def _crown(hat: Hat, body: Body) -> tuple[Floats, Floats]:
     if hat.kind == "helmet":
         thick = np.full_like(top, 0.028)
     elif hat.kind == "cap":  # the front stands up
-        thick = 0.010 + (hat.height - 0.008) * smoothstep(np.radians(90), np.radians(20), away) * smoothstep(1, 0.7, down)
+        thick = 0.010 + (hat.height - 0.008) * smoothstep(np.radians(90), np.radians(20), away) * smoothstep(
+            0, 0.5, down
+        ) * smoothstep(1.3, 0.8, down)
         thick = thick + 0.004 * top
     else:
         thick = 0.012 + (hat.height - 0.012) * top
@@ -268,8 +270,8 @@ def hat_mesh(hat: Hat, body: Body, shape: Shape, clearance: float = 0.01) -> Mes
             meshes.append(_on_head(body, *_brim(hat, points[-2], turn), Label.BRIM))
         if hat.bobble:
             ball, sides = rounded_box(1.0)
-            at = points[0, 0] + np.float32((0, 0, 0.7 * hat.bobble))
-            meshes.append(_on_head(body, ball * np.float32(hat.bobble) + at, ball + np.float32((0, 9, 0)), sides, Label.HAT))
+            at = points[0, 0] + vector(0, 0, 0.7 * hat.bobble)
+            meshes.append(_on_head(body, ball * np.float32(hat.bobble) + at, ball + vector(0, 9, 0), sides, Label.HAT))
         mesh = join(meshes)
     return _carried(mesh, body, shape)
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reid.sites.rendered import palette
-from reid.sites.rendered.attach import ANKLES, SOLES, carried_over, followed, grid_faces, smoothstep, with_bones
+from reid.sites.rendered.attach import ANKLES, SOLES, carried_over, followed, grid_faces, smoothstep, vector, with_bones
 from reid.sites.rendered.body import Body, Shape
 from reid.sites.rendered.mesh import Floats, Ints, Label, Mesh, join
 
@@ -90,7 +90,7 @@ def sample_shoes(rng: np.random.Generator, female: bool) -> Shoes:
     u = rng.random(9)
     trainers = kind == "trainers"
     colour = bright if trainers or (kind == "heels" and u[0] < 0.3) else leather
-    white = np.float32((0.92, 0.92, 0.9)) * np.float32(0.9 + 0.1 * u[1])
+    white = vector(0.92, 0.92, 0.9) * np.float32(0.9 + 0.1 * u[1])
     sole = white if u[2] < (0.68 if trainers else 0.04) else dark if u[2] < 0.9 else palette.shade(colour, 0.6)
     heel = 0.0
     if kind == "heels":
@@ -159,13 +159,13 @@ def _upper(shoes: Shoes) -> tuple[Floats, Floats, Ints, Ints]:
     points = np.concatenate([ends[:1], points, ends[1:]])
     share = np.concatenate([[0.0], np.linspace(0, 1, len(stations)), [1.0]])
     share = np.broadcast_to(share[:, None], points.shape[:2])
-    coords = np.stack(
-        [share, np.broadcast_to(across, share.shape), np.broadcast_to(up, share.shape)], -1
-    )
+    coords = np.stack([share, np.broadcast_to(across, share.shape), np.broadcast_to(up, share.shape)], -1)
     faces = grid_faces(len(points), len(across), True)
     ring = np.arange(len(across))
     is_sole = (ring <= 2) | (ring >= 10)
-    labels = np.where(np.repeat(np.tile(is_sole, len(points) - 1), 2), int(Label.SOLE), int(Label.SHOE)).astype(np.int32)
+    labels = np.where(np.repeat(np.tile(is_sole, len(points) - 1), 2), int(Label.SOLE), int(Label.SHOE)).astype(
+        np.int32
+    )
     return points.reshape(-1, 3).astype(np.float32), coords.reshape(-1, 3).astype(np.float32), faces, labels
 
 
@@ -218,9 +218,9 @@ def shoes_mesh(shoes: Shoes, body: Body, shape: Shape) -> Mesh:
     meshes = []
     for side, mirror in (("L", 1), ("R", -1)):
         for points, coords, faces, labels in parts:
-            there = points * np.float32((mirror, 1, 1))
+            there = points * vector(mirror, 1, 1)
             vertices = carried_over(there, body, shape, f"leg.{side}")
-            own = coords * np.float32((1, mirror, 1))
+            own = coords * vector(1, mirror, 1)
             bones = followed(there, body, f"leg.{side}")
             meshes.append(with_bones(vertices, own, faces if mirror > 0 else faces[:, ::-1], labels, bones))
     return join(meshes)
@@ -237,7 +237,11 @@ def paint_shoes(shoes: Shoes, labels: Ints, coords: Floats, colours: Floats) -> 
         painted = colours[upper].copy()
         worn = np.ones(len(upper), np.bool_)
         if shoes.kind == "sandals":
-            straps = (np.abs(along - 0.78) < 0.07) | (np.abs(along - 0.42) < 0.05) | ((along < 0.25) & (np.abs(up - 0.75) < 0.13))
+            straps = (
+                (np.abs(along - 0.78) < 0.07)
+                | (np.abs(along - 0.42) < 0.05)
+                | ((along < 0.25) & (np.abs(up - 0.75) < 0.13))
+            )
             worn = straps & (up < 1.05)
         elif shoes.open:
             worn = (up < 1.0) & ((along > 0.72) | (up < 0.55 + 0.25 * (along < 0.12)))
