@@ -130,7 +130,7 @@ def hang(
     reach = np.full((len(heights), _COLUMNS), -np.inf)
     for side in "LR":
         joints = np.array([_moved(matrices[i], shape.heads[i]) for i in (body.bone(f"{n}.{side}") for n in _LEG_BONES)])
-        falling = np.minimum.accumulate(joints[:, 2] - [0, 1e-3, 2e-3])
+        falling = np.minimum.accumulate(joints[:, 2]) - [0, 1e-3, 2e-3]
         path = np.stack([np.interp(-heights, -falling, joints[:, k]) for k in (0, 1)], 1)
         # a slanting leg is cut by a level plane in an ellipse
         slopes = np.diff(joints[:, :2], axis=0) / -np.diff(falling)[:, None]
