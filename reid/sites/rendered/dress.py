@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
 from reid.sites.rendered import paint
+from reid.sites.rendered.bags import HANGING, bag_mesh, carried, hanging
 from reid.sites.rendered.body import Body, Shape
 from reid.sites.rendered.garments import (
     HIPS,
@@ -17,16 +17,21 @@ from reid.sites.rendered.garments import (
     collar_mesh,
     hung,
     hung_from,
-    neck_ring,
     neckline,
     opening,
+    scarf_mesh,
     tights_mesh,
     top_mesh,
     trouser_surface,
 )
+from reid.sites.rendered.hats import hood_mesh
+from reid.sites.rendered.head import head_mesh
 from reid.sites.rendered.mesh import Label, Mesh, chosen, join
-from reid.sites.rendered.outfit import Bottom, Top
+from reid.sites.rendered.outfit import Bottom, Outfit, Top
 from reid.sites.rendered.people import Person
+from reid.sites.rendered.pose import Carrying
+from reid.sites.rendered.shoes import hidden_feet, shoes_mesh
+from reid.sites.rendered.skeleton import skin
 from reid.sites.rendered.surface import Form, Region, form
 from reid.sites.rendered.tails import Tail, hang, make_tail
 
@@ -46,22 +51,6 @@ class Fragments(Protocol):
     def normals(self) -> Floats: ...  # (N, 3)
 
 
-@nb.njit(cache=True)
-def _skin(vertices: Floats, bones: Ints, weights: Floats, matrices: Floats) -> Floats:
-    out = np.zeros_like(vertices)
-    for i in range(len(vertices)):
-        for k in range(bones.shape[1]):
-            w = weights[i, k]
-            if w <= 0:
-                continue
-            m = matrices[bones[i, k]]
-            for row in range(3):
-                out[i, row] += w * (
-                    m[row, 0] * vertices[i, 0] + m[row, 1] * vertices[i, 1] + m[row, 2] * vertices[i, 2] + m[row, 3]
-                )
-    return out
-
-
 @dataclass(frozen=True)
 class Dressed:
     """A person's mesh at rest, how it is posed and what colours it has."""
@@ -69,30 +58,68 @@ class Dressed:
     person: Person
     body: Body
     shape: Shape
+    bag: bool  # whether the bag is carried
     mesh: Mesh  # all that moves with the bones
     tails: tuple[Tail, ...]  # what hangs, from inside out
-    coords: Floats  # (V, 4) of posed vertices
+    coords: Floats  # (V, 4) of posed vertices: the mesh's, the tails', the bag's if it hangs from a hand
     faces: Ints  # (T, 3)
     labels: Ints  # (T,)
+    put_down: Dressed | None  # the same without the bag; None: there is no bag
+
+    def shown(self, rng: np.random.Generator) -> Dressed:
+        """As in one image, whose generator `rng` is: with the bag or without."""
+        there = carried(rng, self.person.bag)
+        return self if there or self.put_down is None else self.put_down
+
+    @property
+    def carrying(self) -> Carrying:
+        """What the arms have to do with the bag."""
+        bag = self.person.bag
+        return _ARMS.get((bag.kind, bag.side), Carrying.NOTHING) if self.bag else Carrying.NOTHING
+
+    @property
+    def clearance(self) -> float:
+        """Metres that clothes stand off the torso."""
+        return _clearance(self.person.outfit)
 
     def posed(self, matrices: Floats, rng: np.random.Generator) -> tuple[Floats, Floats, Ints, Ints]:
-        """Vertices (V, 3), coords (V, 4), faces (T, 3) and labels (T,) on a body moved by `matrices` (B, 4, 4)."""
+        """Vertices (V, 3), coords (V, 4), faces (T, 3) and labels (T,) on a body moved by `matrices` (B, 4, 4).
+
+        The ground is at z = 0. `rng` is the image's: it turns the folds of what hangs.
+        """
         phase = float(rng.uniform(0, 2 * np.pi))
-        moved = [_skin(self.mesh.vertices, self.mesh.bones, self.mesh.weights, matrices.astype(np.float32))]
+        matrices = matrices.astype(np.float32)
+        moved = [skin(self.mesh.vertices, self.mesh.bones, self.mesh.weights, matrices)]
         inner = None
         for tail in self.tails:
             vertices, inner = hang(tail, self.body, self.shape, matrices, phase, inner)
             moved.append(vertices)
+        if self.bag and self.person.bag.kind in HANGING:
+            moved.append(hanging(self.person.bag, self.body, self.shape, matrices, 0.0))
         return np.concatenate(moved), self.coords, self.faces, self.labels
 
     def paint(self, fragments: Fragments) -> Floats:
         """Albedo (N, 3), sRGB 0 to 1."""
-        return paint.paint(self.person, fragments.labels, fragments.coords)
+        return paint.paint(self.person, self.bag, fragments.labels, fragments.coords)
 
     def fold(self, fragments: Fragments, rng: np.random.Generator) -> Floats:
         """What the folds of cloth add to the normals (N, 3) before they are brought to length 1 again."""
         phase = (float(rng.random()), float(rng.random()))
         return paint.folds(self.person, fragments.labels, fragments.coords, fragments.normals, phase)
+
+
+_ARMS: dict[tuple[str, int], Carrying] = {
+    ("backpack", 1): Carrying.STRAPS,
+    ("backpack", -1): Carrying.STRAPS,
+    ("shoulder", 1): Carrying.LEFT_STRAP,
+    ("shoulder", -1): Carrying.RIGHT_STRAP,
+    **{(kind, 1): Carrying.LEFT_HAND for kind in HANGING},
+    **{(kind, -1): Carrying.RIGHT_HAND for kind in HANGING},
+}
+
+
+def _clearance(outfit: Outfit) -> float:
+    return outfit.top.ease + (outfit.outer.ease if outfit.outer is not None else 0.0)
 
 
 def _within(values: Floats, faces: Ints) -> Mask:
@@ -115,17 +142,17 @@ def _covered_by_bottom(bottom: Bottom, coords: Floats) -> Floats:
     return np.minimum(bottom.rise - 0.04 - coords[:, 2], coords[:, 2] - low).astype(np.float32)
 
 
-def _bare(skin: Form, person: Person) -> Mesh:
+def _bare(body: Body, naked: Form, person: Person) -> Mesh:
     """The body's skin, without what clothes cover."""
     outfit = person.outfit
-    hidden = np.zeros(len(skin.faces), np.bool_)
-    trunk = (skin.face_regions == Region.TORSO) | (skin.face_regions == Region.ARM)
+    hidden = hidden_feet(body, person.shoes)
+    trunk = (naked.face_regions == Region.TORSO) | (naked.face_regions == Region.ARM)
     for top in (outfit.top, outfit.outer):
         if top is not None:
-            hidden |= trunk & _within(_covered_by_top(top, skin.coords), skin.faces)
-    below = (skin.face_regions == Region.TORSO) | (skin.face_regions == Region.LEG)
-    hidden |= below & _within(_covered_by_bottom(outfit.bottom, skin.coords), skin.faces)
-    mesh = Mesh(skin.vertices, skin.bones, skin.weights, skin.coords, skin.faces, skin.face_regions)
+            hidden |= trunk & _within(_covered_by_top(top, naked.coords), naked.faces)
+    below = (naked.face_regions == Region.TORSO) | (naked.face_regions == Region.LEG)
+    hidden |= below & _within(_covered_by_bottom(outfit.bottom, naked.coords), naked.faces)
+    mesh = Mesh(naked.vertices, naked.bones, naked.weights, naked.coords, naked.faces, naked.face_regions)
     return chosen(mesh, ~hidden)
 
 
@@ -150,11 +177,11 @@ def dress(person: Person, body: Body) -> Dressed:
     outfit = person.outfit
     bottom, top, outer = outfit.bottom, outfit.top, outfit.outer
     shape = body.shaped(person.phenotype)
-    skin, cloth = form(body, shape, "body"), form(body, shape, "tights")
-    meshes, tails = [_bare(skin, person)], []
+    naked, cloth = form(body, shape, "body"), form(body, shape, "tights")
+    meshes, tails = [_bare(body, naked, person)], []
     surface, root = cloth.vertices, body.bone("root")
     if bottom.tights is not None:
-        meshes.append(tights_mesh(cloth, surface))
+        meshes.append(tights_mesh(cloth, surface, bool(person.shoes.open)))
 
     def wear_bottom(surface: Floats) -> Floats:
         if bottom.skirt:
@@ -193,8 +220,8 @@ def dress(person: Person, body: Body) -> Dressed:
         meshes.append(hung_from(made, root) if top.hem < HIPS else made)
         if top.collar:
             meshes.append(collar_mesh(cloth, out, top))
-        if top.hood:
-            meshes.append(neck_ring(body, shape, True, top.ease))
+        if top.hood and person.head.hat.kind != "hood":
+            meshes.append(hood_mesh(body, shape, _clearance(outfit), 0.8 + 10 * top.ease))
         if top.hem < HIPS and not top.tucked:
             tails.append(_tail(body, shape, cloth, out, Label.OUTER_TAIL if outer else Label.UPPER_TAIL, top))
         return out
@@ -204,16 +231,47 @@ def dress(person: Person, body: Body) -> Dressed:
     if outer is not None:
         surface = wear_top(surface, outer, True)
     if outfit.scarf is not None:
-        meshes.append(neck_ring(body, shape, False, 0.004))
-    mesh = join(meshes)
-    starts = np.cumsum([len(mesh.vertices), *(len(tail.coords) for tail in tails)])
+        meshes.append(scarf_mesh(body, shape, 0.004))
+    clearance = _clearance(outfit)
+    meshes += [shoes_mesh(person.shoes, body, shape), head_mesh(person.head, body, shape, clearance)]
+    alone = _assembled(person, body, shape, meshes, tails, None, None)
+    if person.bag.kind == "none":
+        return alone
+    return _assembled(person, body, shape, meshes, tails, bag_mesh(person.bag, body, shape, clearance), alone)
+
+
+def _assembled(
+    person: Person,
+    body: Body,
+    shape: Shape,
+    meshes: list[Mesh],
+    tails: list[Tail],
+    bag: Mesh | None,
+    put_down: Dressed | None,
+) -> Dressed:
+    """What hangs comes after what moves with the bones."""
+    hangs = bag is not None and person.bag.kind in HANGING
+    mesh = join(meshes if bag is None or hangs else [*meshes, bag])
+    coords, faces, labels = [mesh.coords], [mesh.faces], [mesh.labels]
+    count = len(mesh.vertices)
+    for tail in tails:
+        coords.append(tail.coords)
+        faces.append(tail.faces + np.int32(count))
+        labels.append(np.full(len(tail.faces), int(tail.label), np.int32))
+        count += len(tail.coords)
+    if bag is not None and hangs:
+        coords.append(bag.coords)
+        faces.append(bag.faces + np.int32(count))
+        labels.append(bag.labels)
     return Dressed(
         person,
         body,
         shape,
+        bag is not None,
         mesh,
         tuple(tails),
-        np.concatenate([mesh.coords, *(tail.coords for tail in tails)]),
-        np.concatenate([mesh.faces, *(t.faces + np.int32(s) for t, s in zip(tails, starts[:-1], strict=True))]),
-        np.concatenate([mesh.labels, *(np.full(len(tail.faces), int(tail.label), np.int32) for tail in tails)]),
+        np.concatenate(coords),
+        np.concatenate(faces),
+        np.concatenate(labels),
+        put_down,
     )

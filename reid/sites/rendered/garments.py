@@ -205,10 +205,12 @@ def bottom_mesh(form: Form, surface: Floats, bottom: Bottom) -> Mesh:
     return cut(mesh, mesh.coords[:, 2] - np.float32(low))
 
 
-def tights_mesh(form: Form, surface: Floats) -> Mesh:
-    """Tights: legs and feet."""
+def tights_mesh(form: Form, surface: Floats, feet: bool) -> Mesh:
+    """Tights: legs, and feet where shoes show them."""
     region = form.face_regions
-    faces = (region == Region.LEG) | ((region == Region.TORSO) & (form.coords[form.faces, 2].max(1) < 0.1))
+    faces = (region == Region.LEG) | ((region == Region.FOOT) & feet)
+    faces |= (region == Region.FOOT) & (form.coords[form.faces, 2].max(1) > -0.76)
+    faces = faces | ((region == Region.TORSO) & (form.coords[form.faces, 2].max(1) < 0.1))
     return shell(form, surface, faces, Label.LOWER)
 
 
@@ -233,19 +235,11 @@ def _ring(radii: Doubles, tubes: Doubles, heights: Doubles, angles: Doubles, lab
     return rigid(points.reshape(-1, 3).astype(np.float32), coords.reshape(-1, 3).astype(np.float32), faces, label, bone)
 
 
-def neck_ring(body: Body, shape: Shape, hood: bool, off: float) -> Mesh:
-    """A hood that lies on the back, or a scarf around the neck; `off` is how far clothes stand off the neck."""
-    centre = shape.heads[body.bone("neck01")]
-    if hood:
-        angles = np.linspace(-0.30 * np.pi, 1.30 * np.pi, 17)
-        back = np.clip(np.sin(angles), 0, 1)
-        radii, tubes = 0.072 + off + 0.012 * back, 0.016 + 0.034 * back
-        heights = -0.015 - 0.030 * np.clip(np.sin(angles), -0.6, 1)
-    else:
-        angles = np.linspace(-0.5 * np.pi, 1.5 * np.pi, 17)
-        front = np.clip(-np.sin(angles), 0, 1)
-        radii, tubes = 0.066 + off + 0.018 * front, 0.038 + 0.012 * front
-        heights = 0.005 + 0.045 * np.sin(angles)
-    mesh = _ring(radii, tubes, heights, angles, Label.HOOD if hood else Label.SCARF, body.bone("spine01"))
-    vertices = mesh.vertices + centre + np.array([0, 0.01, 0], np.float32)
-    return Mesh(vertices.astype(np.float32), mesh.bones, mesh.weights, mesh.coords, mesh.faces, mesh.labels)
+def scarf_mesh(body: Body, shape: Shape, off: float) -> Mesh:
+    """A scarf around the neck; `off` is how far clothes stand off the neck."""
+    angles = np.linspace(-0.5 * np.pi, 1.5 * np.pi, 17)
+    front = np.clip(-np.sin(angles), 0, 1)
+    radii, tubes, heights = 0.066 + off + 0.018 * front, 0.038 + 0.012 * front, 0.005 + 0.045 * np.sin(angles)
+    mesh = _ring(radii, tubes, heights, angles, Label.SCARF, body.bone("spine01"))
+    vertices = mesh.vertices + shape.heads[body.bone("neck01")] + np.array([0, 0.01, 0], np.float32)
+    return replace(mesh, vertices=vertices.astype(np.float32))

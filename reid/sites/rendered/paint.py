@@ -8,12 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reid.sites.rendered import palette
+from reid.sites.rendered.bags import paint_bag, paint_straps
 from reid.sites.rendered.details import LEG, SLEEVE, TORSO, paint_details
 from reid.sites.rendered.garments import neckline, opening, smooth
-from reid.sites.rendered.materials import Cloth, fold_slopes, noise, paint_cloth
+from reid.sites.rendered.head import paint_head
+from reid.sites.rendered.materials import fold_slopes, noise, paint_cloth
 from reid.sites.rendered.mesh import Label
 from reid.sites.rendered.outfit import Bottom, Top
 from reid.sites.rendered.people import Person
+from reid.sites.rendered.shoes import paint_shoes
 from reid.sites.rendered.surface import around_arm, around_leg, around_torso
 
 Floats = NDArray[np.float32]
@@ -73,15 +76,17 @@ def _lower(bottom: Bottom, coords: Floats) -> Floats:
     return colours
 
 
-def paint(person: Person, labels: Ints, coords: Floats) -> Floats:
-    """Albedo (N, 3), sRGB 0 to 1, of skin and clothes at `labels` (N,), `coords` (N, 4)."""
+def paint(person: Person, bag: bool, labels: Ints, coords: Floats) -> Floats:
+    """Albedo (N, 3), sRGB 0 to 1, at `labels` (N,), `coords` (N, 4); `bag`: whether the person carries it."""
     colours = np.broadcast_to(person.skin, (len(labels), 3)).astype(np.float32)
     outfit = person.outfit
-    skin = labels <= Label.SKIN_HEAD
+    skin = labels <= Label.EYE
     uneven = noise(coords[skin, 0] / 0.03, coords[skin, 2] / 0.03)
     colours[skin] *= (0.9 + 0.1 * uneven)[:, None]
     socks = ((labels == Label.SKIN_LEG) | (labels == Label.SKIN_FOOT)) & (coords[:, 2] < person.sock_top)
     colours[socks] = person.sock
+    tights = outfit.bottom.tights
+    colours[labels == Label.SHOE] = person.skin if tights is None else tights.base  # where shoes are open
     lower = labels == Label.LOWER
     if lower.any():
         colours[lower] = _lower(outfit.bottom, coords[lower])
@@ -95,12 +100,20 @@ def paint(person: Person, labels: Ints, coords: Floats) -> Floats:
             mask = labels == sleeve
             colours[mask] = _sleeve(top, coords[mask])
     last = outfit.outer or outfit.top
+    if bag:
+        strapped = (labels == (Label.OUTER if outfit.outer else Label.UPPER)) | (labels == Label.UPPER)
+        straps = colours[strapped]
+        paint_straps(person.bag, coords[strapped], straps)
+        colours[strapped] = straps
+        paint_bag(person.bag, labels, coords, colours)
     colours[labels == Label.COLLAR] = palette.shade(last.trim, 0.9)
     hood = labels == Label.HOOD
     colours[hood] = paint_cloth(last.cloth, coords[hood, 0], coords[hood, 1]) * np.float32(0.9)
     if outfit.scarf is not None:
         scarf = labels == Label.SCARF
         colours[scarf] = paint_cloth(outfit.scarf, coords[scarf, 1], coords[scarf, 0])
+    paint_shoes(person.shoes, labels, coords, colours)
+    paint_head(person.head, labels, coords, colours)
     return colours
 
 
@@ -169,15 +182,8 @@ def folds(person: Person, labels: Ints, coords: Floats, normals: Floats, phase: 
         strength = np.float32(0.2 * cloth.folds) * place.strength
         around[mask], along[mask] = first * strength, second * strength
         if cloth.quilt:  # rows bulge between their seams
-            along[mask] += np.float32(0.4) * np.sin(2 * np.pi * place.v / cloth.quilt).astype(np.float32)
+            along[mask] += np.float32(0.28) * np.sin(2 * np.pi * place.v / cloth.quilt).astype(np.float32)
     flat = np.maximum(np.hypot(normals[:, 0], normals[:, 1]), 0.05)
     east = np.stack([-normals[:, 1] / flat, normals[:, 0] / flat, np.zeros(len(labels))], 1)
     up = np.stack([-normals[:, 2] * normals[:, 0], -normals[:, 2] * normals[:, 1], flat * flat], 1) / flat[:, None]
     return np.asarray(-(around[:, None] * east + along[:, None] * up), np.float32)
-
-
-def cloths(person: Person) -> tuple[Cloth, ...]:
-    """All materials that somebody wears."""
-    outfit = person.outfit
-    tops = [top for top in (outfit.top, outfit.outer) if top is not None]
-    return (outfit.bottom.cloth, *(top.cloth for top in tops))

@@ -155,7 +155,7 @@ def _upper(shoes: Shoes) -> tuple[Floats, Floats, Ints, Ints]:
     z = np.where(up < 0.1, z - shoes.thick, z)
     points = np.stack([x, np.broadcast_to(y, x.shape), z], -1)
     ends = points[[0, -1]].mean(1, keepdims=True) * np.ones((1, len(across), 1))  # closed at heel and toes
-    ends[..., 2] = points[[0, -1]].min(1)[..., 2:].mean(1) + 0.012 + shoes.thick * 0.5
+    ends[..., 2] = points[[0, -1]].min(1)[:, 2:] + 0.012 + shoes.thick * 0.5
     points = np.concatenate([ends[:1], points, ends[1:]])
     share = np.concatenate([[0.0], np.linspace(0, 1, len(stations)), [1.0]])
     share = np.broadcast_to(share[:, None], points.shape[:2])
