@@ -11,7 +11,7 @@ from reid.sites.rendered.dress import Dressed, dress
 from reid.sites.rendered.image import Posed
 from reid.sites.rendered.outfit import Wardrobe
 from reid.sites.rendered.people import sample_person
-from reid.sites.rendered.pose import Carrying, Habits, bone_matrices, sample_habits, sample_pose
+from reid.sites.rendered.pose import bone_matrices, sample_pose
 
 
 @dataclass(frozen=True)
@@ -19,15 +19,14 @@ class Walker:
     """Somebody with clothes and a gait; a :class:`reid.sites.rendered.image.Figure`."""
 
     dressed: Dressed
-    habits: Habits
 
     def posed(self, rng: np.random.Generator) -> Posed:
-        pose = sample_pose(rng, self.habits, Carrying.NOTHING)
-        matrices = bone_matrices(self.dressed.body, self.dressed.shape, pose)
-        return Posed(*self.dressed.posed(matrices, rng), self.dressed)
+        shown = self.dressed.shown(rng)
+        pose = sample_pose(rng, shown.person.habits, shown.carrying)
+        matrices = bone_matrices(shown.body, shown.shape, pose, shown.clearance)
+        return Posed(*shown.posed(matrices, rng), shown)
 
 
 def sample_walker(rng: np.random.Generator, wardrobe: Wardrobe) -> Walker:
     """Somebody drawn by lot, dressed for the season."""
-    person = sample_person(rng, wardrobe)
-    return Walker(dress(person, load_body()), sample_habits(rng))
+    return Walker(dress(sample_person(rng, wardrobe), load_body()))
