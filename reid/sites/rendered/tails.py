@@ -18,7 +18,7 @@ Ints = NDArray[np.int32]
 
 _COLUMNS = 48
 _TOP = HIPS + 0.02  # the first ring overlaps the shell above
-_STEEPEST = 0.75  # how fast it can widen, metres a metre
+_STEEPEST = 0.5  # how fast it can widen, metres a metre
 _LEG_BONES = ("upperleg01", "lowerleg01", "foot")
 
 
@@ -83,7 +83,7 @@ def make_tail(
     leg = np.flatnonzero((form.regions == Region.LEG) & (form.coords[:, 0] > 0))
     axis = leg_axis(body, shape.heads, z[leg], np.ones(len(leg), np.bool_))
     away = np.linalg.norm((surface[leg] - axis)[:, :2], axis=1)
-    radii = [np.quantile(away[np.abs(z[leg] - min(level, -0.05)) < 0.05], 0.7) + ease for level in levels]
+    radii = [np.quantile(away[np.abs(z[leg] - min(level, -0.05)) < 0.05], 0.7) + 0.5 * ease for level in levels]
     opened = gap / max(float(supports.mean()), 0.1)
     angles = np.linspace(-np.pi / 2 + opened, 1.5 * np.pi - opened, _COLUMNS + 1)
     places = np.stack([0.19 * np.cos(angles), -0.02 + 0.13 * np.sin(angles)], 1)
