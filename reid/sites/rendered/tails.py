@@ -18,8 +18,7 @@ Ints = NDArray[np.int32]
 
 _COLUMNS = 48
 _TOP = HIPS + 0.02  # the first ring overlaps the shell above
-_STEEPEST = 0.5  # how fast it can widen, metres a metre
-_LEG_BONES = ("upperleg01", "lowerleg01", "foot")
+_LEG_BONES = ("upperleg01", "lowerleg01", "foot", "toes")
 
 
 @dataclass(frozen=True)
@@ -130,11 +129,11 @@ def hang(
     reach = np.full((len(heights), _COLUMNS), -np.inf)
     for side in "LR":
         joints = np.array([_moved(matrices[i], shape.heads[i]) for i in (body.bone(f"{n}.{side}") for n in _LEG_BONES)])
-        falling = np.minimum.accumulate(joints[:, 2]) - [0, 1e-3, 2e-3]
+        falling = np.minimum.accumulate(joints[:, 2]) - np.arange(len(joints)) * 1e-3
         path = np.stack([np.interp(-heights, -falling, joints[:, k]) for k in (0, 1)], 1)
         # a slanting leg is cut by a level plane in an ellipse
         slopes = np.diff(joints[:, :2], axis=0) / -np.diff(falling)[:, None]
-        slope = slopes[(heights < falling[1]).astype(int)]
+        slope = slopes[np.clip((heights[:, None] < falling[1:]).sum(1), 0, len(slopes) - 1)]
         slope = slope * np.minimum(1, 1.5 / np.maximum(np.linalg.norm(slope, axis=1, keepdims=True), 1e-9))
         widths = tail.legs[:, None] * np.sqrt(1 + (slope @ directions.T) ** 2)
         reach = np.maximum(reach, path @ directions.T + widths)
@@ -142,8 +141,9 @@ def hang(
     middles[0] = top[:2]
     for k in range(1, len(heights)):
         step = tail.drops[k] - tail.drops[k - 1]
-        # cloth is pushed out by a leg gradually
-        pushed = np.minimum(reach[k], own[k - 1] + _STEEPEST * step)
+        # cloth is pushed out by a leg gradually, the less the nearer to the hips
+        steepest = 0.45 + 2 * tail.drops[k] + 20 * max(0.0, tail.drops[k] - 0.25)
+        pushed = np.minimum(reach[k], own[k - 1] + steepest * step)
         own[k] = np.maximum(pushed, own[k - 1] + (tail.flare - tail.cling) * step)
     if inner is not None:
         for k in range(len(heights)):
