@@ -47,9 +47,9 @@ def hung(form: Form, surface: Floats, ease: float, cling: float) -> Floats:
     """
     # thin on the shoulders, which carry it, and full from the chest and the upper arm on
     arm = (form.regions == Region.ARM) | (form.regions == Region.HAND)
-    full = np.where(
-        arm, 0.45 + 0.55 * smooth(0.0, 0.25, form.coords[:, 3]), 1 - 0.6 * smooth(0.44, 0.55, form.coords[:, 2])
-    )
+    t = form.coords[:, 3]
+    sleeve = 0.45 + 0.55 * smooth(0.0, 0.25, t) - 0.4 * smooth(0.78, 0.98, t)  # narrower at the wrist
+    full = np.where(arm, sleeve, 1 - 0.6 * smooth(0.44, 0.55, form.coords[:, 2]))
     out = surface + form.normals * (np.float32(ease) * full)[:, None].astype(np.float32)
     torso = form.regions == Region.TORSO
     points, heights = surface[torso], form.coords[torso, 2]
