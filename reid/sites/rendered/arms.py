@@ -23,7 +23,7 @@ AVERAGE_LEVELS = (0.071, 0.432)  # metres: root's and chest's joint of the avera
 WAIST = 0.2  # metres, on it: above, an arm is beside the chest, below, beside the hips
 SHOULDER_TURN, MIDDLE_TURN = 0.3, 0.75  # shares of the upper arm's turn about itself at shoulder and middle
 FINGER_BENDS = (1.25, 1.45, 0.9)  # radians of a fist's joints, knuckle first
-THUMB_BENDS = (0.35, 0.55, 0.75)
+THUMB_BENDS = (0.5, 0.55, 0.75)
 
 
 @dataclass(frozen=True)
