@@ -132,7 +132,7 @@ def sample_habits(rng: np.random.Generator) -> Habits:
 
 
 def sample_pose(rng: np.random.Generator, habits: Habits, carrying: Carrying = Carrying.NOTHING) -> Pose:
-    """One moment of somebody with such habits; the same number of draws whatever it shows."""
+    """One moment of somebody with such habits; the same draws are made whatever it shows."""
     kind, phase = rng.random(2)
     standing, running = kind > 1 - STANDING, kind < RUNNING
     sways, noise = rng.normal(0, 1, 8), rng.normal(0, 1, (2, 8))
@@ -306,6 +306,7 @@ def bone_matrices(body: Body, shape: Shape, pose: Pose, clearance: float = 0.012
             hips=mirrored(matrices[0], side),
             head=mirrored(matrices[body.bone("head")], side),
             head_rest=heads[body.bone("head")],
+            levels=(float(heads[0, 2]), float(heads[body.bone("spine01"), 2])),
             facing=-pose.chest[0] if side else pose.chest[0],
             size=size,
         )
