@@ -28,7 +28,7 @@ class Surface:
         depth: metres from the camera along its axis.
         seen: whether the pixel's ray meets the plane in front of the camera.
         grain: pixels a metre along and up it, where it is nearest: finer noise would not be seen.
-        start: the smallest t in the picture.
+        start: the mean s and the smallest t in the picture (0 or more on a wall): where noise begins.
     """
 
     s: Field
@@ -36,7 +36,7 @@ class Surface:
     depth: Field
     seen: NDArray[np.bool_]
     grain: tuple[float, float]
-    start: float
+    start: tuple[float, float]
 
     def noise(
         self,
@@ -48,8 +48,8 @@ class Surface:
     ) -> Field:
         """Noise of mean 0 and deviation 1 on the plane, blobs `coarse` to `fine` pixels large where it is nearest."""
         canvas = octaves(rng, _CANVAS, _CANVAS, coarse, fine, persistence, stretch)
-        u = self.s * np.float32(self.grain[0]) + np.float32(_CANVAS / 2)
-        v = (self.t - np.float32(self.start)) * np.float32(self.grain[1]) + 2
+        u = (self.s - np.float32(self.start[0])) * np.float32(self.grain[0]) + np.float32(_CANVAS / 2)
+        v = (self.t - np.float32(self.start[1])) * np.float32(self.grain[1]) + 2
         return np.asarray(cv2.remap(canvas, u, v, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT), np.float32)
 
     def turned(self, angle: float) -> tuple[Field, Field]:
@@ -109,11 +109,13 @@ class View:
         depth = np.clip(depth, 0.5, _FARTHEST)
         s: Field = np.asarray(depth * rays(along) + np.float32((camera - origin) @ along), np.float32)
         t: Field = np.asarray(depth * rays(across) + np.float32((camera - origin) @ across), np.float32)
-        nearest = float(depth[seen].min()) if seen.any() else self.distance
-        steep = max(abs(float(forward @ normal)), 0.06)
+        upright = abs(normal[2]) < 0.5
+        shown = seen & (t > 0) if upright else seen  # a wall's noise begins at its foot
+        nearest, start = self.distance, (0.0, 0.0)
+        if shown.any():
+            nearest, start = float(depth[shown].min()), (float(s[shown].mean()), float(t[shown].min()))
         scale = self.focal / max(nearest, 1.0)
-        grain = (scale, scale * steep if abs(normal[2]) > 0.5 else scale)
-        start = float(t[seen].min()) if seen.any() else 0.0
+        grain = (scale, scale if upright else scale * max(abs(float(forward @ normal)), 0.06))
         return Surface(s, t, np.asarray(depth, np.float32), seen, grain, start)
 
     def ground(self) -> Surface:
