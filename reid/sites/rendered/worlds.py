@@ -257,7 +257,7 @@ WORLDS: dict[str, World] = {
         ),
         photometry=Photometry(
             illuminant=(0.98, 1.0, 0.97),
-            exposure=-0.4,
+            exposure=-0.15,
             gamma=0.95,
             contrast=0.85,
             saturation=0.5,
