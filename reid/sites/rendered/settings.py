@@ -34,6 +34,11 @@ class RenderedSettings(SiteSettings):
 
     style: float = 1.0
     degradation: float = 1.0
+    train_identities: int = 300
+    test_identities: int = 200
+    cameras: int = 6
+    train_shots: int = 3
+    test_shots: int = 2
     passes: int = 4
     height: int = 128
 
