@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +29,11 @@ def smooth(low: float, high: float, x: Floats) -> Floats:
     """0 below `low`, 1 above `high` (or the other way round), smooth between."""
     t = np.clip((x - low) / (high - low), 0, 1)
     return np.asarray(t * t * (3 - 2 * t), np.float32)
+
+
+def along(points: NDArray[np.floating[Any]], directions: Doubles) -> Doubles:
+    """How far points (..., 2) lie in directions (N, 2): (..., N). Without BLAS, whose bits depend on its threads."""
+    return np.asarray(points[..., :1] * directions[:, 0] + points[..., 1:2] * directions[:, 1], np.float64)
 
 
 def radii_of_supports(supports: Doubles, angles: Doubles) -> Doubles:
@@ -58,7 +64,7 @@ def hung(form: Form, surface: Floats, ease: float, cling: float) -> Floats:
     for k, level in enumerate(_LEVELS):
         ring = points[np.abs(heights - level) < 0.03]
         centres[k] = (ring[:, 1].min() + ring[:, 1].max()) / 2
-        supports[k] = ((ring[:, :2] - [0, centres[k]]) @ _CIRCLE.T).max(0) + ease
+        supports[k] = along(ring[:, :2] - [0, centres[k]], _CIRCLE).max(0) + ease
     centre = float(centres.mean())
     supports += (centres - centre)[:, None] * _CIRCLE[:, 1]
     fall = 0.9 * cling * 0.03
