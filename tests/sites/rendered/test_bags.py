@@ -67,7 +67,7 @@ def test_hanging_bags_stay_upright_below_the_hand(kind: module.Kind, body: Body,
     rest = hanging(bag, body, shape, matrices, -0.8)
     np.testing.assert_allclose(rest, bag_mesh(bag, body, shape).vertices, atol=1e-5)
     wrist = body.bone("wrist.L")
-    tilt = np.float32([[1, 0, 0], [0, 0, -1], [0, 1, 0]])
+    tilt = np.array([[1, 0, 0], [0, 0, -1], [0, 1, 0]], np.float32)
     matrices[wrist, :3, :3] = tilt
     matrices[wrist, :3, 3] = (0, 0, 0.1) + shape.heads[wrist] - tilt @ shape.heads[wrist]
     moved = hanging(bag, body, shape, matrices, -0.8)
@@ -78,7 +78,7 @@ def test_hanging_bags_stay_upright_below_the_hand(kind: module.Kind, body: Body,
 def test_a_hanging_bag_turns_with_the_person(body: Body, shape: Shape) -> None:
     bag, matrices = bag_of("tote"), still(body)
     rest = hanging(bag, body, shape, matrices, 0.0)
-    turn = np.float32([[0, -1, 0], [1, 0, 0], [0, 0, 1]])
+    turn = np.array([[0, -1, 0], [1, 0, 0], [0, 0, 1]], np.float32)
     matrices[:, :3, :3] = turn
     np.testing.assert_allclose(hanging(bag, body, shape, matrices, 0.0), rest @ turn.T, atol=1e-5)
 
