@@ -17,9 +17,13 @@ APART_MOST = math.radians(50)  # of an arm that the torso pushes away
 APART_STEP = math.radians(1.5)
 POLE_STEP = math.radians(12)  # by which an elbow is lifted outwards until it is outside the torso
 REACH = 0.985  # share of its length to which an aiming arm stretches, at most
+NEAREST = 0.4  # share of its length to which it folds, at least
 UPPER_ARM, FOREARM, HAND = 0.048, 0.038, 0.035  # half widths of the average adult's, metres
+AVERAGE_LEVELS = (0.071, 0.432)  # metres: root's and chest's joint of the average adult
+WAIST = 0.2  # metres, on it: above, an arm is beside the chest, below, beside the hips
+SHOULDER_TURN, MIDDLE_TURN = 0.3, 0.75  # shares of the upper arm's turn about itself at shoulder and middle
 FINGER_BENDS = (1.25, 1.45, 0.9)  # radians of a fist's joints, knuckle first
-THUMB_BENDS = (0.35, 0.55, 0.75)
+THUMB_BENDS = (0.5, 0.55, 0.75)
 
 
 @dataclass(frozen=True)
@@ -62,12 +66,18 @@ class Surroundings:
     hips: Doubles
     head: Doubles
     head_rest: Doubles  # joint at rest
+    levels: tuple[float, float]  # heights of the root's and the chest's joint, at rest
     facing: float  # yaw of the chest
     size: float  # of the average adult's
 
+    def level(self, height: float) -> float:
+        """The height on this body at rest of one between hips and shoulders of the average adult's."""
+        hips, chest = self.levels
+        return hips + (height - AVERAGE_LEVELS[0]) / (AVERAGE_LEVELS[1] - AVERAGE_LEVELS[0]) * (chest - hips)
+
     def outside(self, point: Doubles, margin: float) -> bool:
         """Whether a point (posed) is at least that far from the torso and thighs, read as ellipses at every height."""
-        near = self.chest if point[2] > self.hips[2, 3] + self.hips[2, 2] * 0.2 else self.hips
+        near = self.chest if point[2] > self.hips[2, 3] + self.hips[2, 2] * self.level(WAIST) else self.hips
         x, y, z = near[:3, :3].T @ (point - near[:3, 3])
         width, front, back = self.torso.at(float(z))
         depth, middle = (back - front) / 2, (back + front) / 2
@@ -102,22 +112,22 @@ def _aim(arm: Arm, around: Surroundings) -> tuple[Doubles, Doubles]:
     """Where the wrist goes (posed), and to which side the elbow points."""
     size, torso = around.size, around.torso
     if arm.action == Action.EAR:
-        near, pole = around.head, (0.6, -0.6, -1.0)
-        place = around.head_rest + size * np.array([0.105, -0.085, -0.015])
+        near, pole = around.head, (0.4, 0.0, -1.0)
+        place = around.head_rest + size * np.array([0.135, -0.075, -0.105])
     elif arm.action == Action.SCREEN:
-        near, pole, height = around.chest, (0.4, 0.4, -1.0), 0.32 * size
-        place = np.array([0.05 * size, torso.at(height)[1] - 0.21 * size, height])
+        near, pole, height = around.chest, (0.3, 0.4, -1.0), around.level(0.35)
+        place = np.array([0.05 * size, torso.at(height)[1] - 0.19 * size, height])
     elif arm.action == Action.POCKET:
-        near, pole, height = around.hips, (0.35, 1.0, 0.0), 0.05 * size
-        place = np.array([torso.at(height)[0] - 0.01 * size, -0.07 * size, height])
+        near, pole, height = around.hips, (0.35, 1.0, 0.0), around.level(0.05)
+        place = np.array([torso.at(height)[0] - 0.035 * size, -0.06 * size, height])
     elif arm.action == Action.BACK:
-        near, pole, height = around.hips, (1.0, 0.5, 0.0), 0.10 * size
+        near, pole, height = around.hips, (1.0, 0.5, 0.0), around.level(0.10)
         place = np.array([0.04 * size, torso.at(height)[2] + 0.05 * size, height])
     elif arm.action == Action.STRAP:
-        near, pole, height = around.chest, (0.5, 0.1, -1.0), 0.36 * size
+        near, pole, height = around.chest, (0.25, 0.4, -1.0), around.level(0.42)
         place = np.array([0.13 * size, torso.at(height)[1] - 0.05 * size, height])
     else:
-        near, pole, height = around.chest, (0.5, 0.5, -0.8), 0.15 * size
+        near, pole, height = around.chest, (0.5, 0.5, -0.8), around.level(0.15)
         place = np.array([0.09 * size, torso.at(height)[1] - 0.15 * size, height])
     outwards, backwards, upwards = arm.aim
     point = place + np.array([outwards, backwards, upwards])
@@ -131,7 +141,7 @@ def _reaching(rest: ArmRest, arm: Arm, around: Surroundings) -> tuple[Doubles, D
     way = wrist - around.shoulder
     distance = float(np.linalg.norm(way))
     # neither further than the arm is long nor nearer than a bent elbow allows
-    distance = min(max(distance, 0.45 * (upper_length + fore_length)), REACH * (upper_length + fore_length))
+    distance = min(max(distance, NEAREST * (upper_length + fore_length)), REACH * (upper_length + fore_length))
     way = unit(way)
     along = (upper_length**2 - fore_length**2 + distance**2) / (2 * distance)
     aside = math.sqrt(max(upper_length**2 - along**2, 1e-8))
@@ -146,15 +156,26 @@ def _reaching(rest: ArmRest, arm: Arm, around: Surroundings) -> tuple[Doubles, D
     return upper, fore, unit(cross(upper, fore))
 
 
+def _shortest(start: Doubles, end: Doubles) -> Doubles:
+    """The smallest rotation of one unit vector to another, not an opposite one."""
+    axis = cross(start, end)
+    length = float(np.linalg.norm(axis))
+    return about(axis / length, math.atan2(length, float(start @ end))) if length > 1e-9 else np.eye(3)
+
+
 def arm_rotations(rest: ArmRest, arm: Arm, around: Surroundings) -> dict[str, Doubles]:
     """Rotations of an arm's bones, by their names without the side, as if it were the left one."""
     upper, fore, hinge = (_hanging if arm.action == Action.HANG else _reaching)(rest, arm, around)
     rest_upper, rest_fore = unit(rest.upper), unit(rest.fore)
-    above = frame(upper, hinge) @ frame(rest_upper, rest.hinge).T
+    # the turn of the upper arm about itself grows towards the elbow, so that the shoulder's skin is not wrung
+    aimed = _shortest(rest_upper, upper)
+    start = aimed @ rest.hinge
+    turn = math.atan2(float(cross(start, hinge) @ upper), float(start @ hinge))
     below = frame(fore, hinge) @ frame(rest_fore, rest.hinge).T
     hand = about(fore, arm.pronation) @ below @ about(unit(cross(rest_fore, rest.palm)), arm.wrist)
     rotations = {
-        "upperarm01": above,
+        "upperarm01": about(upper, turn * SHOULDER_TURN) @ aimed,
+        "upperarm02": about(upper, turn * MIDDLE_TURN) @ aimed,
         "lowerarm01": below,
         "lowerarm02": about(fore, arm.pronation / 2) @ below,
         "wrist": hand,

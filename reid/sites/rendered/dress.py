@@ -196,7 +196,7 @@ def dress(person: Person, body: Body) -> Dressed:
                     out,
                     Label.SKIRT,
                     bottom.hem,
-                    ease=0.012,
+                    ease=0.03,
                     flare=bottom.flare,
                     cling=max(0.0, 0.1 - bottom.flare),
                     pleats=bottom.pleats,

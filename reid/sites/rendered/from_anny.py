@@ -111,11 +111,12 @@ def kept_faces(groups: dict[str, list[list[int]]], cavities: set[int]) -> dict[s
     faces = {}
     for part, names in GROUPS.items():
         triangles = []
-        for face in itertools.chain.from_iterable(groups[name] for name in names):
-            if part == "body" and cavities.issuperset(face):
-                continue
-            corners = [corner for i, corner in enumerate(face) if corner != face[i - 1]]  # some quads are triangles
-            triangles += [[corners[0], corners[i], corners[i + 1]] for i in range(1, len(corners) - 1)]
+        for name in names:
+            for face in groups[name]:
+                if name == "body" and cavities.issuperset(face):
+                    continue
+                corners = [corner for i, corner in enumerate(face) if corner != face[i - 1]]  # some quads are triangles
+                triangles += [[corners[0], corners[i], corners[i + 1]] for i in range(1, len(corners) - 1)]
         faces[part] = np.array(triangles, np.int64)
     return faces
 

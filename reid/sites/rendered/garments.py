@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +31,11 @@ def smooth(low: float, high: float, x: Floats) -> Floats:
     return np.asarray(t * t * (3 - 2 * t), np.float32)
 
 
+def along(points: NDArray[np.floating[Any]], directions: Doubles) -> Doubles:
+    """How far points (..., 2) lie in directions (N, 2): (..., N). Without BLAS, whose bits depend on its threads."""
+    return np.asarray(points[..., :1] * directions[:, 0] + points[..., 1:2] * directions[:, 1], np.float64)
+
+
 def radii_of_supports(supports: Doubles, angles: Doubles) -> Doubles:
     """Distances (..., N) from the centre to the edge of the convex sets whose widths in directions are `supports`."""
     cosine = np.cos(angles[:, None] - angles[None, :])
@@ -47,9 +53,9 @@ def hung(form: Form, surface: Floats, ease: float, cling: float) -> Floats:
     """
     # thin on the shoulders, which carry it, and full from the chest and the upper arm on
     arm = (form.regions == Region.ARM) | (form.regions == Region.HAND)
-    full = np.where(
-        arm, 0.45 + 0.55 * smooth(0.0, 0.25, form.coords[:, 3]), 1 - 0.6 * smooth(0.44, 0.55, form.coords[:, 2])
-    )
+    t = form.coords[:, 3]
+    sleeve = 0.45 + 0.55 * smooth(0.0, 0.25, t) - 0.4 * smooth(0.78, 0.98, t)  # narrower at the wrist
+    full = np.where(arm, sleeve, 1 - 0.6 * smooth(0.44, 0.55, form.coords[:, 2]))
     out = surface + form.normals * (np.float32(ease) * full)[:, None].astype(np.float32)
     torso = form.regions == Region.TORSO
     points, heights = surface[torso], form.coords[torso, 2]
@@ -58,7 +64,7 @@ def hung(form: Form, surface: Floats, ease: float, cling: float) -> Floats:
     for k, level in enumerate(_LEVELS):
         ring = points[np.abs(heights - level) < 0.03]
         centres[k] = (ring[:, 1].min() + ring[:, 1].max()) / 2
-        supports[k] = ((ring[:, :2] - [0, centres[k]]) @ _CIRCLE.T).max(0) + ease
+        supports[k] = along(ring[:, :2] - [0, centres[k]], _CIRCLE).max(0) + ease
     centre = float(centres.mean())
     supports += (centres - centre)[:, None] * _CIRCLE[:, 1]
     fall = 0.9 * cling * 0.03

@@ -118,7 +118,7 @@ def leg_rotations(
         knee = _bisected(lambda bend: _height(rest, *_leg_rotations(rest, leg, bend)) - wanted, least, KNEE_MOST)
     elif leg.contact == Contact.TOES:
         wanted = target - _height(rest, *_leg_rotations(rest, leg, knee))
-        pitch = _bisected(lambda angle: _lowest(rest, *_foot_rotations(angle, leg.out)) - wanted, FOOT_LOWEST, 0.0)
+        pitch = _bisected(lambda angle: _lowest(rest, *_foot_rotations(angle, leg.out)) - wanted, FOOT_LOWEST, pitch)
     thigh, shank = _leg_rotations(rest, leg, knee)
     foot, toes = _foot_rotations(pitch, leg.out)
     while (

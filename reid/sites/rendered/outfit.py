@@ -10,7 +10,7 @@ import numpy as np
 from reid.sites.rendered import palette
 from reid.sites.rendered.materials import Cloth, sample_cloth
 from reid.sites.rendered.palette import Colour, Mix
-from reid.sites.rendered.wardrobe import COOL_TOPS, MILD, OUTERS, TOPS, WARM, Kind
+from reid.sites.rendered.wardrobe import COOL_TOPS, LIGHT_OUTERS, MILD_OUTERS, OUTERS, TOPS, WARM_OUTERS, Kind
 
 
 class Wardrobe(StrEnum):
@@ -267,8 +267,9 @@ def sample_outfit(rng: np.random.Generator, wardrobe: Wardrobe, female: bool) ->
     warmth = {Wardrobe.WINTER: "winter", Wardrobe.SUMMER: "summer"}.get(season, drawn)
     layered = rng.random() < {"winter": 0.88, "mild": 0.5, "summer": 0.07}[warmth]
     tops = COOL_TOPS if warmth == "summer" else tuple(TOPS)
-    any_outer = rng.random() < 0.15
-    outers = tuple(OUTERS) if any_outer else WARM if warmth == "winter" else MILD
+    outers = {"winter": WARM_OUTERS, "mild": MILD_OUTERS, "summer": LIGHT_OUTERS}[warmth]
+    if rng.random() < 0.12 and warmth != "summer":
+        outers = tuple(OUTERS)
     name = _name(rng, TOPS, tops, female)
     over = _name(rng, OUTERS, outers, female)
     top, outer = _top(rng, name, TOPS[name], False), _top(rng, over, OUTERS[over], True)

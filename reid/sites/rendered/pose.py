@@ -51,6 +51,7 @@ CHEST_YAW = math.radians(6)  # against the pelvis
 HIP_OUT = math.radians(5)  # pelvis of those who stand on one leg
 # the shoulders of hanging arms: at rest the body has its arms spread and its shoulders raised
 CLAVICLE_DROP, SHOULDER_DROP = math.radians(3), math.radians(9)
+CURL_LEAST = 0.25  # no hand is held flat
 RUN_ELBOW = math.radians(85)
 SCREEN_LOOK = math.radians(24)  # down at a phone
 AIM_SPREAD = np.array([0.012, 0.015, 0.03])  # metres, of the places that hands reach for
@@ -118,9 +119,9 @@ def sample_habits(rng: np.random.Generator) -> Habits:
         elbow=_normal(rng, 0.35, 0.14, 0.1, 0.8),
         inward=_normal(rng, 0.35, 0.15, 0.0, 0.7),
         pronation=_normal(rng, 0.45, 0.3, -0.2, 1.2),
-        curl=_normal(rng, 0.5, 0.15, 0.25, 0.95),
+        curl=_normal(rng, 0.55, 0.13, 0.3, 0.95),
         lean=_normal(rng, 0.04, 0.05, -0.06, LEAN_MOST),
-        stoop=_normal(rng, 0.1, 0.09, -0.1, 0.4),
+        stoop=_normal(rng, 0.04, 0.09, -0.15, 0.35),
         round=_normal(rng, 0.08, 0.07, -0.05, 0.25),
         shrug=_normal(rng, 0.0, 0.04, -0.08, 0.12),
         lively=_normal(rng, 1.0, 0.3, 0.3, 1.8),
@@ -131,7 +132,7 @@ def sample_habits(rng: np.random.Generator) -> Habits:
 
 
 def sample_pose(rng: np.random.Generator, habits: Habits, carrying: Carrying = Carrying.NOTHING) -> Pose:
-    """One moment of somebody with such habits; the same number of draws whatever it shows."""
+    """One moment of somebody with such habits; the same draws are made whatever it shows."""
     kind, phase = rng.random(2)
     standing, running = kind > 1 - STANDING, kind < RUNNING
     sways, noise = rng.normal(0, 1, 8), rng.normal(0, 1, (2, 8))
@@ -150,7 +151,7 @@ def sample_pose(rng: np.random.Generator, habits: Habits, carrying: Carrying = C
     down = SCREEN_LOOK if any(action == Action.SCREEN for action, _ in actions) else 0.0
     aside = choices[4] < HEAD_TURNED and not down
     yaw = _kept((0.45 if aside else 0.1) * sways[6], HEAD_YAW_MOST)
-    pitch = _kept(chest[1] + habits.stoop + down + 0.1 * sways[4] + 0.1 * (not aside), HEAD_PITCH_MOST)
+    pitch = _kept(chest[1] + habits.stoop + down + 0.09 * sways[4], HEAD_PITCH_MOST)
     return Pose(
         legs,
         (arms[0], arms[1]),
@@ -241,7 +242,7 @@ def _actions(habits: Habits, carrying: Carrying, standing: bool, running: bool, 
 
 def _arm(habits: Habits, action: Action, holds: bool, ahead: float, running: bool, noise: Doubles) -> Arm:
     """One arm; ``ahead``: 1 where the other side's leg is in front, -1 where its own is. ``noise`` (8,) normal."""
-    curl = 0.95 if holds else float(np.clip(habits.curl + 0.12 * noise[0], 0.15, 1))
+    curl = 0.95 if holds else float(np.clip(habits.curl + 0.12 * noise[0], CURL_LEAST, 1))
     if action == Action.HANG:
         swing = habits.swing * (0.35 if holds else 1) * ahead + 0.05 * noise[1] - 0.02
         bend = habits.elbow * (0.4 if holds else 1) + (0 if holds else 0.35) * max(swing, 0)
@@ -305,6 +306,7 @@ def bone_matrices(body: Body, shape: Shape, pose: Pose, clearance: float = 0.012
             hips=mirrored(matrices[0], side),
             head=mirrored(matrices[body.bone("head")], side),
             head_rest=heads[body.bone("head")],
+            levels=(float(heads[0, 2]), float(heads[body.bone("spine01"), 2])),
             facing=-pose.chest[0] if side else pose.chest[0],
             size=size,
         )

@@ -63,12 +63,17 @@ def vertex_normals(vertices: Floats, faces: Ints) -> Floats:
     out = np.zeros_like(vertices)
     for t in range(len(faces)):
         a, b, c = faces[t, 0], faces[t, 1], faces[t, 2]
-        normal = np.cross(vertices[b] - vertices[a], vertices[c] - vertices[a])
+        ux, uy, uz = vertices[b, 0] - vertices[a, 0], vertices[b, 1] - vertices[a, 1], vertices[b, 2] - vertices[a, 2]
+        vx, vy, vz = vertices[c, 0] - vertices[a, 0], vertices[c, 1] - vertices[a, 1], vertices[c, 2] - vertices[a, 2]
+        x, y, z = uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx
         for i in (a, b, c):
-            out[i] += normal
+            out[i, 0] += x
+            out[i, 1] += y
+            out[i, 2] += z
     for i in range(len(out)):
         length = np.sqrt(out[i, 0] ** 2 + out[i, 1] ** 2 + out[i, 2] ** 2) + np.float32(1e-12)
-        out[i] /= length
+        for k in range(3):
+            out[i, k] /= length
     return out
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reid.sites.rendered.body import Body, Shape
-from reid.sites.rendered.garments import HIPS, leg_axis, radii_of_supports
+from reid.sites.rendered.garments import HIPS, along, leg_axis, radii_of_supports
 from reid.sites.rendered.mesh import Label
 from reid.sites.rendered.surface import Form, Region
 
@@ -18,8 +18,7 @@ Ints = NDArray[np.int32]
 
 _COLUMNS = 48
 _TOP = HIPS + 0.02  # the first ring overlaps the shell above
-_STEEPEST = 0.75  # how fast it can widen, metres a metre
-_LEG_BONES = ("upperleg01", "lowerleg01", "foot")
+_LEG_BONES = ("upperleg01", "lowerleg01", "foot", "toes")
 
 
 @dataclass(frozen=True)
@@ -75,7 +74,7 @@ def make_tail(
     near = np.abs(z - _TOP) < 0.03
     centre[2] = float(np.median(surface[near & (form.regions == Region.TORSO), 2]))
     directions = np.stack([np.cos(_EVEN), np.sin(_EVEN)], 1)
-    supports = ((belt[:, :2] - centre[:2]) @ directions.T).max(0) + 0.004
+    supports = along(belt[:, :2] - centre[:2], directions).max(0) + 0.004
     rows = max(3, 1 + round((_TOP - hem) / 0.055))
     levels = np.linspace(_TOP, hem, rows)
     hips, feet = (body.bone(f"{name}.L") for name in ("upperleg01", "foot"))
@@ -83,7 +82,7 @@ def make_tail(
     leg = np.flatnonzero((form.regions == Region.LEG) & (form.coords[:, 0] > 0))
     axis = leg_axis(body, shape.heads, z[leg], np.ones(len(leg), np.bool_))
     away = np.linalg.norm((surface[leg] - axis)[:, :2], axis=1)
-    radii = [np.quantile(away[np.abs(z[leg] - min(level, -0.05)) < 0.05], 0.7) + ease for level in levels]
+    radii = [np.quantile(away[np.abs(z[leg] - min(level, -0.05)) < 0.05], 0.7) + 0.5 * ease for level in levels]
     opened = gap / max(float(supports.mean()), 0.1)
     angles = np.linspace(-np.pi / 2 + opened, 1.5 * np.pi - opened, _COLUMNS + 1)
     places = np.stack([0.19 * np.cos(angles), -0.02 + 0.13 * np.sin(angles)], 1)
@@ -107,7 +106,7 @@ def make_tail(
 
 
 def _moved(matrix: Floats, point: Floats | Doubles) -> Doubles:
-    return np.asarray(matrix[:3, :3] @ point + matrix[:3, 3], np.float64)
+    return np.asarray((matrix[:3, :3] * point).sum(1) + matrix[:3, 3], np.float64)
 
 
 def hang(
@@ -125,32 +124,33 @@ def hang(
     # supports are measured from the world's origin, in the world's directions
     turned = np.interp(_EVEN - yaw, _EVEN, tail.supports, period=2 * np.pi)
     own = np.empty((len(heights), _COLUMNS))
-    own[0] = turned + directions @ top[:2]
+    own[0] = turned + along(top[:2], directions)
     middles = np.empty((len(heights), 2))
     reach = np.full((len(heights), _COLUMNS), -np.inf)
     for side in "LR":
         joints = np.array([_moved(matrices[i], shape.heads[i]) for i in (body.bone(f"{n}.{side}") for n in _LEG_BONES)])
-        falling = np.minimum.accumulate(joints[:, 2]) - [0, 1e-3, 2e-3]
+        falling = np.minimum.accumulate(joints[:, 2]) - np.arange(len(joints)) * 1e-3
         path = np.stack([np.interp(-heights, -falling, joints[:, k]) for k in (0, 1)], 1)
         # a slanting leg is cut by a level plane in an ellipse
         slopes = np.diff(joints[:, :2], axis=0) / -np.diff(falling)[:, None]
-        slope = slopes[(heights < falling[1]).astype(int)]
+        slope = slopes[np.clip((heights[:, None] < falling[1:]).sum(1), 0, len(slopes) - 1)]
         slope = slope * np.minimum(1, 1.5 / np.maximum(np.linalg.norm(slope, axis=1, keepdims=True), 1e-9))
-        widths = tail.legs[:, None] * np.sqrt(1 + (slope @ directions.T) ** 2)
-        reach = np.maximum(reach, path @ directions.T + widths)
+        widths = tail.legs[:, None] * np.sqrt(1 + along(slope, directions) ** 2)
+        reach = np.maximum(reach, along(path, directions) + widths)
         middles = path if side == "L" else (middles + path) / 2
     middles[0] = top[:2]
     for k in range(1, len(heights)):
         step = tail.drops[k] - tail.drops[k - 1]
-        # cloth is pushed out by a leg gradually
-        pushed = np.minimum(reach[k], own[k - 1] + _STEEPEST * step)
+        # cloth is pushed out by a leg gradually, the less the nearer to the hips
+        steepest = 0.45 + 2 * tail.drops[k] + 20 * max(0.0, tail.drops[k] - 0.25)
+        pushed = np.minimum(reach[k], own[k - 1] + steepest * step)
         own[k] = np.maximum(pushed, own[k - 1] + (tail.flare - tail.cling) * step)
     if inner is not None:
         for k in range(len(heights)):
             below = np.array([np.interp(-heights[k], -inner[0], inner[1][:, j]) for j in range(_COLUMNS)])
             if heights[k] > inner[0][-1]:
                 own[k] = np.maximum(own[k], below + 0.006)
-    supports = own - np.einsum("kj,nj->kn", middles, directions)
+    supports = own - along(middles, directions)
     radii = radii_of_supports(supports, _EVEN)
     angles = tail.angles + yaw
     at = np.stack([np.interp(angles, _EVEN, row, period=2 * np.pi) for row in radii])
