@@ -46,6 +46,8 @@ EDGES = {
     "headscarf": np.array([0.815, 0.810, 0.70, 0.66, 0.66, 0.66, 0.66]),
     "hood": np.array([0.822, 0.805, 0.69, 0.65, 0.64, 0.63, 0.63]),
 }
+# The upper side of the reference body's shoulders: height at distances from the middle.
+_SHOULDER_X, _SHOULDER_Z = (0.058, 0.071, 0.12, 0.176, 0.2), (0.64, 0.62, 0.60, 0.58, 0.555)
 COLOURS: palette.Mix = {
     "black": 38, "charcoal": 8, "grey": 8, "navy": 13, "white": 7, "beige": 5, "red": 6, "olive": 3, "burgundy": 4,
     "blue": 4, "khaki": 3, "pink": 2, "yellow": 1, "green": 2, "cream": 3, "brown": 3,
@@ -221,7 +223,7 @@ def _wrap(hat: Hat, body: Body, clearance: float) -> list[Mesh]:
 def _collar(hat: Hat, body: Body, clearance: float, turn: Floats, hood: bool) -> Mesh:
     """What hangs from below the chin over neck, shoulders and chest."""
     share = np.linspace(0, 1, 10)[:, None]
-    first = 0.676 - 0.016 * np.cos(turn)
+    first = 0.685 - 0.022 * np.cos(turn)
     fall = (hat.fall if not hood else 0.575) + 0.02 * np.cos(3 * turn)
     sides = SHOULDERS - 0.03
     end = fall + (sides - fall) * np.sin(turn) ** 2 if not hood else np.full_like(turn, 0.572)
@@ -229,7 +231,10 @@ def _collar(hat: Hat, body: Body, clearance: float, turn: Floats, hood: bool) ->
     low = smoothstep(0.655, 0.575, z)
     half = 0.072 + (0.15 if not hood else 0.088) * low * 0.62
     x = np.sin(turn) * half
-    cloth = clearance + (0.014 if not hood else 0.02)
+    cloth = clearance + 0.022
+    over = np.interp(np.abs(x), _SHOULDER_X, _SHOULDER_Z) + cloth
+    aside = smoothstep(0.6, 0.95, np.abs(np.sin(turn)))
+    z = z + aside * np.maximum(over - z, 0)  # at the sides it lies on the shoulders
     front = chest_of(body, x, z) - cloth
     behind = back_of(body, x, z) + cloth
     tight_front, tight_back = HEAD_CENTRE[1] - 0.075, HEAD_CENTRE[1] + 0.082
