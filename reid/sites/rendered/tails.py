@@ -17,7 +17,7 @@ Doubles = NDArray[np.float64]
 Ints = NDArray[np.int32]
 
 _COLUMNS = 48
-_TOP = HIPS + 0.02  # the first ring overlaps the shell above
+_TOP = HIPS + 0.03  # the first ring overlaps the shell above
 _LEG_BONES = ("upperleg01", "lowerleg01", "foot", "toes")
 
 
