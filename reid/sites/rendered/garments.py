@@ -255,7 +255,8 @@ def scarf_mesh(body: Body, shape: Shape, end: float, clearance: float) -> Mesh:
     ring = replace(ring, vertices=vertices.astype(np.float32))
     if end >= NECK:
         return ring
-    z, x = np.meshgrid(np.linspace(NECK, end, 9), np.linspace(-0.075, 0.02, 5), indexing="ij")
+    rows, columns = np.linspace(NECK, end, 9, dtype=np.float32), np.linspace(-0.075, 0.02, 5, dtype=np.float32)
+    z, x = np.meshgrid(rows, columns, indexing="ij")
     y = chest_of(body, x, z) - clearance - 0.03
     points = np.stack([x, y, z], 2).reshape(-1, 3).astype(np.float32)
     there = carried_over(points, body, shape, "torso")

@@ -166,6 +166,7 @@ def test_inner_and_outer_garments_have_their_own_colours():
         outer=replace(person.outfit.outer, **plain(black)),
     )
     one = dress(replace(person, outfit=outfit), load_body())
+    one = one.put_down or one  # without straps
     colours = one.paint(_seen(one))
     assert (colours[one.labels == Label.UPPER] == 1).all()
     assert (colours[np.isin(one.labels, [Label.OUTER, Label.OUTER_TAIL, Label.OUTER_SLEEVE])] == 0).all()
