@@ -54,6 +54,8 @@ def test_configs_and_cards_travel_inside_the_package(wheel):
         "reid/py.typed",
         "reid/report/page.html.j2",
         "reid/report/published_results.csv",
+        "reid/sites/rendered/body.safetensors",
+        "reid/sites/rendered/NOTICE",
     } <= set(names)
     packaged = {name for name in names if name.startswith("reid/") and name.endswith(".py")}
     assert packaged == {p.relative_to(ROOT).as_posix() for p in (ROOT / "reid").rglob("*.py")}

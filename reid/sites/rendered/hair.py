@@ -18,7 +18,6 @@ from reid.sites.rendered.attach import (
     empty,
     grid_faces,
     rounded_box,
-    skull,
     smoothstep,
     tube,
     vector,
@@ -27,6 +26,7 @@ from reid.sites.rendered.attach import (
 from reid.sites.rendered.body import Body, Shape
 from reid.sites.rendered.mesh import Floats, Ints, Label, Mesh, join
 from reid.sites.rendered.palette import Colour
+from reid.sites.rendered.skull import COLUMNS, ROWS, TURNS, on_skull, shell
 
 Style = Literal["bald", "buzz", "short", "side_part", "medium", "bob", "long", "tail", "bun", "braids", "afro"]
 
@@ -53,7 +53,7 @@ ANGLES = np.radians([0, 25, 45, 60, 72, 82, 95, 112, 125, 150, 180])
 CUT = np.array([HAIRLINE, 0.817, 0.808, 0.783, 0.746, 0.7585, 0.7775, 0.766, 0.727, 0.7015, NAPE])
 SWEPT = np.array([HAIRLINE, 0.816, 0.807, 0.787, 0.7585, 0.765, 0.771, 0.744, 0.716, 0.7015, NAPE])
 SHELF = 0.754  # below this height long hair no longer lies on the skull, it falls
-ON_SKULL, IN_AIR, COLUMNS = 12, 10, 49  # rows and columns of the shell; the first column is the last again
+IN_AIR = 10  # rows of hair that falls
 FACE = np.radians(58)  # hair that falls begins this far from the front
 FRONT = np.radians(100)  # hair farther forward than this may fall before the shoulders
 
@@ -127,7 +127,7 @@ def sample_hair(rng: np.random.Generator, female: bool, age: float, skin: float)
         style, 0.014 + 0.026 * volume
     )
     sides = {"short": 0.004 + 0.012 * place, "side_part": 0.005 + 0.012 * place, "medium": 0.012 + 0.012 * place}
-    blend = 0.35 + 0.4 * lighter if lighter > 0.85 else 0.0
+    blend = 0.35 + 0.4 * lighter if lighter > 0.85 and female else 0.0
     tips = colour + (1 - colour) * vector(0.55, 0.4, 0.25) * np.float32(blend)
     return Hair(
         style=style,
@@ -167,22 +167,6 @@ def _ends(hair: Hair, turn: Floats) -> Floats:
     return ends.astype(np.float32)
 
 
-def shell(body: Body, ends: Floats, turn: Floats) -> tuple[Floats, Floats]:
-    """Points (ON_SKULL, COLUMNS, 3) from the crown down the reference skull to heights `ends` (COLUMNS,), at angles
-    `turn` (COLUMNS,) from the front; and the unit directions outwards."""
-    slopes = np.linspace(np.pi / 2, -np.pi / 3, 40)
-    cos, sin = np.cos(slopes)[:, None], np.sin(slopes)[:, None]
-    directions = np.stack([cos * np.sin(turn), -cos * np.cos(turn), np.broadcast_to(sin, (40, len(turn)))], -1)
-    heights = skull(body).radius(directions.astype(np.float32)) * sin + HEAD_CENTRE[2]
-    heights = np.minimum.accumulate(heights, 0)
-    lowest = np.array([np.interp(-end, -column, slopes) for end, column in zip(ends, heights.T, strict=True)])
-    share = np.linspace(0.0, 1.0, ON_SKULL)[:, None]
-    slope = np.pi / 2 + (lowest - np.pi / 2) * share
-    along = np.stack([np.cos(slope) * np.sin(turn), -np.cos(slope) * np.cos(turn), np.sin(slope)], -1)
-    along = along.astype(np.float32)
-    return along * skull(body).radius(along)[..., None] + np.float32(HEAD_CENTRE), along
-
-
 def _fallen(hair: Hair, body: Body, edge: Floats, ends: Floats, turn: Floats, clearance: float) -> Floats:
     """Points (IN_AIR, COLUMNS, 3) below the edge of the shell (COLUMNS, 3): down over neck, back or chest to `ends`."""
     share = (np.arange(1, IN_AIR + 1) / IN_AIR)[:, None].astype(np.float32)
@@ -208,11 +192,10 @@ def _fallen(hair: Hair, body: Body, edge: Floats, ends: Floats, turn: Floats, cl
 
 def _shell(hair: Hair, body: Body, clearance: float, flat_above: float | None) -> tuple[Floats, Floats, Ints, Ints]:
     """Points, coordinates, triangles and labels of the hair that grows over the skull."""
-    turn = np.linspace(-np.pi, np.pi, COLUMNS).astype(np.float32)
-    turn[[0, -1]] = -np.pi, np.pi
+    turn = TURNS
     ends = _ends(hair, turn)
-    points, outward = shell(body, np.maximum(ends, SHELF) if hair.style in FALLING else ends, turn)
-    down = np.broadcast_to(np.linspace(0, 1, ON_SKULL)[:, None], points.shape[:2]).astype(np.float32)
+    points, outward = shell(body, np.maximum(ends, SHELF) if hair.style in FALLING else ends)
+    down = np.broadcast_to(np.linspace(0, 1, ROWS)[:, None], points.shape[:2]).astype(np.float32)
     thick = hair.sides + (hair.top - hair.sides) * smoothstep(0.7775, 0.8345, points[..., 2])
     off_pole = smoothstep(0.0, 0.35, down)  # all columns meet at the crown
     if hair.style == "side_part":
@@ -238,7 +221,7 @@ def _shell(hair: Hair, body: Body, clearance: float, flat_above: float | None) -
     depth = np.concatenate([np.zeros((1, COLUMNS)), np.linalg.norm(np.diff(points, axis=0), axis=-1).cumsum(0)])
     coords = np.stack([np.broadcast_to(turn, (rows, COLUMNS)), depth, points[..., 2]], -1)
     labels = np.full((rows - 1, (COLUMNS - 1) * 2), int(Label.HAIR), np.int32)
-    labels[ON_SKULL - 1 :] = int(Label.HAIR_SHEET)
+    labels[ROWS - 1 :] = int(Label.HAIR_SHEET)
     return (
         points.reshape(-1, 3).astype(np.float32),
         coords.reshape(-1, 3).astype(np.float32),
@@ -270,7 +253,7 @@ def _tied(hair: Hair, body: Body, clearance: float) -> list[Mesh]:
     """Tails, buns and braids on the reference body."""
     slope = np.arctan2(hair.tied - HEAD_CENTRE[2], 0.095)
     outward = np.array([0, np.cos(slope), np.sin(slope)], np.float32)
-    knot = np.float32(HEAD_CENTRE) + outward * skull(body).radius(outward)
+    knot = on_skull(body, outward)
     if hair.style == "tail":
         return [_strand(hair, body, knot, 0.020 + 0.5 * hair.top, clearance, 0.0, True)]
     if hair.style == "bun":

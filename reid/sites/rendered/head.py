@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from reid.sites.rendered import palette
 from reid.sites.rendered.attach import (
@@ -73,7 +74,7 @@ def sample_head(rng: np.random.Generator, female: bool, age: float, skin: float,
     beard_colour = vector(0.62, 0.61, 0.6) * np.float32(0.7 + 0.4 * u[13]) if white else dark
     sun = u[3] < 0.05
     clear = u[3] < 0.05 + (0.17 if age < 45 else 0.32)
-    masks = np.float32([[0.60, 0.76, 0.84], [0.93, 0.94, 0.94], [0.05, 0.05, 0.06], [0.75, 0.62, 0.66]])
+    masks = np.array([[0.60, 0.76, 0.84], [0.93, 0.94, 0.94], [0.05, 0.05, 0.06], [0.75, 0.62, 0.66]], np.float32)
     return Head(
         hair=hair,
         hat=hat,
@@ -129,7 +130,7 @@ def paint_head(head: Head, labels: Ints, coords: Floats, colours: Floats) -> Non
         colours[face] = painted
 
 
-def _mix(colours: Floats, where: Ints | Floats, colour: Floats, share: float) -> None:
+def _mix(colours: Floats, where: NDArray[np.bool_], colour: Floats, share: float) -> None:
     colours[where] += (colour - colours[where]) * np.float32(share)
 
 
