@@ -287,6 +287,9 @@ def _carried(mesh: Mesh, body: Body, shape: Shape) -> Mesh:
     return Mesh(vertices, bones, weights, mesh.coords, mesh.faces, mesh.labels)
 
 
+HOOD = 0.045  # metres that a hood on the back stands off what is below
+
+
 def hood_mesh(body: Body, shape: Shape, clearance: float = 0.02, size: float = 1.0) -> Mesh:
     """A hood that lies on the back: a roll of cloth around the neck that hangs down behind.
 
