@@ -71,7 +71,7 @@ class Hair:
     fringe: float  # how far it falls on the forehead
     tip: float  # height where falling hair and tails end
     spread: float  # half the width on the back
-    before: float  # share of the front strands that fall before the shoulders
+    before: bool  # front strands fall before the shoulders
     parting: float  # radians from the front
     rough: float  # how uneven the outline is, as a share of the thickness
     tied: float  # height where a tail or bun is tied
@@ -87,7 +87,7 @@ class Worn:
 
     def bulge(self, height: Floats) -> Floats:
         """Metres behind the cloth, at heights of the reference body."""
-        return np.float32(self.hood) * smoothstep(0.47, 0.54, height)
+        return np.float32(self.hood) * smoothstep(0.47, 0.54, height) * smoothstep(0.69, 0.62, height)
 
 
 def _natural(rng: np.random.Generator, age: float, skin: float) -> Colour:
@@ -151,7 +151,7 @@ def sample_hair(rng: np.random.Generator, female: bool, age: float, skin: float)
         fringe=0.022 + 0.02 * fringed if fringed > (0.6 if female else 0.55) and style not in ("buzz", "tail") else 0.0,
         tip=tip,
         spread=0.085 + 0.045 * spread,
-        before=float(np.clip(2.2 * before - 0.9, 0, 1)),
+        before=bool(before < 0.35),
         parting=float(np.radians((part - 0.5) * 90)) if style == "side_part" else float(np.radians((part - 0.5) * 30)),
         rough=0.08 + 0.22 * rough,
         tied=0.715 + 0.125 * place if style == "bun" else 0.72 + 0.085 * place,
@@ -191,15 +191,14 @@ def _fallen(hair: Hair, body: Body, edge: Floats, ends: Floats, turn: Floats, wo
     behind_x = side * across * hair.spread * narrow
     wave = 0.006 * np.sin(40 * height + 5 * turn + 6.3 * hair.phases[5])
     lift = worn.clearance + 0.014 + 0.010 * (1 - across**2) + wave
-    behind_y = back_of(body, behind_x, height) + lift + worn.bulge(height)
+    behind_y = back_of(body, behind_x, height) + lift
     before_x = side * np.interp(away, [FACE, FRONT], [0.055, 0.115]) * narrow
     before_y = chest_of(body, before_x, height) - lift
-    front = (away < FRONT) * hair.before
-    x = behind_x + (before_x - behind_x) * (front > 0.3)
-    y = behind_y + (before_y - behind_y) * (front > 0.3)
-    return np.stack(
-        [straight[..., 0] + (x - straight[..., 0]) * low, straight[..., 1] + (y - straight[..., 1]) * low, height], -1
-    ).astype(np.float32)
+    front = (away < FRONT) & hair.before
+    x, y = np.where(front, before_x, behind_x), np.where(front, before_y, behind_y)
+    x, y = (fallen + (to - fallen) * low for fallen, to in ((straight[..., 0], x), (straight[..., 1], y)))
+    y = y + worn.bulge(height) * smoothstep(np.radians(75), np.radians(110), away) * ~front
+    return np.stack([x, y, height], -1).astype(np.float32)
 
 
 def _shell(hair: Hair, body: Body, worn: Worn, flat_above: float | None) -> tuple[Floats, Floats, Ints, Ints]:
@@ -244,15 +243,19 @@ def _shell(hair: Hair, body: Body, worn: Worn, flat_above: float | None) -> tupl
 
 def _strand(hair: Hair, body: Body, start: Floats, thick: float, worn: Worn, bumps: float, behind: bool) -> Mesh:
     """A tail or braid from `start` (3,) on the reference skull down to the hair's tip; not yet on a person."""
-    height = np.concatenate([[start[2] - 0.006, start[2] + 0.008], np.linspace(start[2], hair.tip, 11)[1:]])
+    rise = [-0.004, 0.008, 0.010, 0.0] if behind else [0.0, 0.006, 0.004, -0.01]
+    height = np.concatenate([start[2] + np.array(rise), np.linspace(start[2] - 0.02, hair.tip, 10)])
     share = np.linspace(0, 1, len(height))
     x = start[0] * (1 + 0.25 * share)
     off = worn.clearance + thick
     rest = back_of(body, x, height) + worn.bulge(height) + off if behind else chest_of(body, x, height) - off
-    free = start[1] + (0.045 if behind else 0.0) * np.clip(share * 8, 0, 1)
+    away = np.interp(
+        share, [0, 0.08, 0.16, 0.24, 0.5, 1], [-0.012, 0.008, 0.020, 0.026, 0.018, 0.0]
+    )  # a bow, then down
+    free = start[1] + (away if behind else 0.0)
     low = smoothstep(start[2] - 0.02, min(0.6, start[2] - 0.08), height)
-    y = np.where(rest > free, rest, free) if behind else free + (rest - free) * low
-    width = thick * np.clip(np.minimum(0.45 + 5 * share, (1.02 - share) * 3.2), 0, 1)
+    y = np.where((rest > free) & (share > 0.24), rest, free) if behind else free + (rest - free) * low
+    width = thick * np.clip(np.minimum(0.55 + 3 * share, (1.02 - share) * 3.2), 0, 1)
     width = width * (1 + bumps * np.sin(share * len(height) * np.pi * 0.9))
     width[[0, -1]] = 0
     path = np.stack([x, y, height], -1).astype(np.float32)

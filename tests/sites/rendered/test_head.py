@@ -60,14 +60,14 @@ def test_the_bald_have_none(body: Body, shape: Shape) -> None:
 
 
 def test_long_hair_lies_on_what_is_worn(body: Body, shape: Shape) -> None:
-    long = replace(styled("long"), tip=0.35, before=0.0)
+    long = replace(styled("long"), tip=0.35, before=False)
     thin, thick = (hair_mesh(long, body, shape, Worn(clearance, 0.0)) for clearance in (0.0, 0.05))
     low = thin.vertices[:, 2] < thin.vertices[:, 2].min() + 0.05
     assert 0.04 < np.median(thick.vertices[low, 1] - thin.vertices[low, 1]) < 0.06
 
 
 def test_long_hair_falls_over_a_hood(body: Body, shape: Shape) -> None:
-    long = replace(styled("long"), tip=0.35, before=0.0)
+    long = replace(styled("long"), tip=0.35, before=False)
     over, without = (hair_mesh(long, body, shape, Worn(0.01, hood)).vertices for hood in (0.05, 0.0))
     apart = (over - without)[:, 1]
     assert apart.max() > 0.03 and apart.min() >= 0
