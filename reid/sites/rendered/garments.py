@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from reid.sites.rendered.attach import between_bones, carried_over, chest_of, grid_faces, with_bones
 from reid.sites.rendered.body import Body, Shape
-from reid.sites.rendered.mesh import Label, Mesh, cut, rigid
-from reid.sites.rendered.outfit import Bottom, Top
+from reid.sites.rendered.mesh import Label, Mesh, cut, join, rigid
+from reid.sites.rendered.outfit import NECK, Bottom, Top
 from reid.sites.rendered.surface import CROTCH, Form, Region
 
 Floats = NDArray[np.float32]
@@ -241,11 +242,24 @@ def _ring(radii: Doubles, tubes: Doubles, heights: Doubles, angles: Doubles, lab
     return rigid(points.reshape(-1, 3).astype(np.float32), coords.reshape(-1, 3).astype(np.float32), faces, label, bone)
 
 
-def scarf_mesh(body: Body, shape: Shape, off: float) -> Mesh:
-    """A scarf around the neck; `off` is how far clothes stand off the neck."""
+def scarf_mesh(body: Body, shape: Shape, end: float, clearance: float) -> Mesh:
+    """A scarf around the neck, one end of which hangs on the chest down to height `end` (NECK: none hangs).
+
+    `clearance` is how far clothes stand off the chest.
+    """
     angles = np.linspace(-0.5 * np.pi, 1.5 * np.pi, 17)
     front = np.clip(-np.sin(angles), 0, 1)
-    radii, tubes, heights = 0.066 + off + 0.018 * front, 0.038 + 0.012 * front, 0.005 + 0.045 * np.sin(angles)
-    mesh = _ring(radii, tubes, heights, angles, Label.SCARF, body.bone("spine01"))
-    vertices = mesh.vertices + shape.heads[body.bone("neck01")] + np.array([0, 0.01, 0], np.float32)
-    return replace(mesh, vertices=vertices.astype(np.float32))
+    radii, tubes, heights = 0.07 + 0.018 * front, 0.038 + 0.012 * front, 0.005 + 0.045 * np.sin(angles)
+    ring = _ring(radii, tubes, heights, angles, Label.SCARF, body.bone("spine01"))
+    vertices = ring.vertices + shape.heads[body.bone("neck01")] + np.array([0, 0.01, 0], np.float32)
+    ring = replace(ring, vertices=vertices.astype(np.float32))
+    if end >= NECK:
+        return ring
+    rows, columns = np.linspace(NECK, end, 9, dtype=np.float32), np.linspace(-0.075, 0.02, 5, dtype=np.float32)
+    z, x = np.meshgrid(rows, columns, indexing="ij")
+    y = chest_of(body, x, z) - clearance - 0.03
+    points = np.stack([x, y, z], 2).reshape(-1, 3).astype(np.float32)
+    there = carried_over(points, body, shape, "torso")
+    coords = np.stack([points[:, 2], points[:, 0], points[:, 2]], 1)
+    bones = between_bones(body, "spine01", "spine03", smooth(0.45, 0.2, points[:, 2]))
+    return join([ring, with_bones(there, coords, grid_faces(9, 5), Label.SCARF_END, bones)])

@@ -12,6 +12,8 @@ from reid.sites.rendered.materials import Cloth, sample_cloth
 from reid.sites.rendered.palette import Colour, Mix
 from reid.sites.rendered.wardrobe import COOL_TOPS, LIGHT_OUTERS, MILD_OUTERS, OUTERS, TOPS, WARM_OUTERS, Kind
 
+NECK = 0.6
+
 
 class Wardrobe(StrEnum):
     """The season that a world's people dress for."""
@@ -78,6 +80,7 @@ class Outfit:
     top: Top
     outer: Top | None
     scarf: Cloth | None
+    scarf_end: float  # height on the chest where an end of it hangs; NECK: none hangs
 
 
 def _draw(rng: np.random.Generator, pair: tuple[float, float]) -> float:
@@ -285,8 +288,9 @@ def sample_outfit(rng: np.random.Generator, wardrobe: Wardrobe, female: bool) ->
     if suited and layered:
         bottom = replace(bottom, cloth=outer.cloth)
     scarf = sample_cloth(rng, palette.OUTER_WINTER, plain=0.6)
-    scarfed = rng.random() < {"winter": 0.2, "mild": 0.05, "summer": 0.01}[warmth]
+    scarfed = rng.random() < {"winter": 0.22, "mild": 0.08, "summer": 0.0}[warmth] and layered
     if layered:  # what is below is thin, so that what is over it does not swell
         sleeve = top.sleeve if rng.random() < 0.25 else min(top.sleeve, max(outer.sleeve - 0.08, 0.3))
         top = replace(top, ease=min(top.ease, 0.012), hood=False, sleeve=sleeve)
-    return Outfit(bottom, top, outer if layered else None, scarf if scarfed else None)
+    end = float(rng.uniform(0.12, 0.45)) if rng.random() < 0.55 else NECK
+    return Outfit(bottom, top, outer if layered else None, scarf if scarfed else None, end)
