@@ -76,10 +76,12 @@ def carried_over(points: Floats, body: Body, shape: Shape, name: str) -> Floats:
     part = region(body, name)
     person = shape.vertices["body"][part.vertices]
     spread = np.concatenate([part.reference, np.ones((len(person), 1), np.float32)], 1).astype(np.float64)
-    affine = np.linalg.solve(spread.T @ spread, spread.T @ person.astype(np.float64))
-    left = (person - spread @ affine).astype(np.float32)
+    # numpy's own sums, not those of BLAS: the same bits however many threads that has
+    squares = np.einsum("ni,nj->ij", spread, spread, optimize=False)
+    affine = np.linalg.solve(squares, np.einsum("ni,nj->ij", spread, person.astype(np.float64), optimize=False))
+    left = (person - np.einsum("ni,ij->nj", spread, affine, optimize=False)).astype(np.float32)
     rows, shares = near(part.tree, points)
-    moved = points.astype(np.float64) @ affine[:3] + affine[3]
+    moved = np.einsum("ni,ij->nj", points.astype(np.float64), affine[:3], optimize=False) + affine[3]
     return (moved + (left[rows] * shares[..., None]).sum(1)).astype(np.float32)
 
 

@@ -126,7 +126,7 @@ def _farthest(body: Body, shape: Shape, name: str, outward: Floats, low: float, 
     """How far a region of the person reaches along `outward` (3,) between two heights, near the middle for the back."""
     points = shape.vertices["body"][region(body, name).vertices]
     near = (points[:, 2] > low) & (points[:, 2] < high) & ((np.abs(points[:, 0]) < 0.1) | (outward[0] != 0))
-    return float((points[near] @ outward).max())
+    return float((points[near] * outward).sum(1).max())
 
 
 def _backpack(bag: Bag, body: Body, shape: Shape, clearance: float) -> list[Mesh]:

@@ -287,6 +287,9 @@ def _carried(mesh: Mesh, body: Body, shape: Shape) -> Mesh:
     return Mesh(vertices, bones, weights, mesh.coords, mesh.faces, mesh.labels)
 
 
+HOOD = 0.055  # metres that a hood on the back stands off what is below
+
+
 def hood_mesh(body: Body, shape: Shape, clearance: float = 0.02, size: float = 1.0) -> Mesh:
     """A hood that lies on the back: a roll of cloth around the neck that hangs down behind.
 
@@ -295,7 +298,7 @@ def hood_mesh(body: Body, shape: Shape, clearance: float = 0.02, size: float = 1
     turn = np.radians(np.linspace(-150, 150, 21))  # from the back
     rear = np.cos(turn / 2.2) ** 1.5
     x = 0.088 * np.sin(turn * 0.85)
-    z = 0.612 - 0.045 * size * rear - 0.03 * np.clip(np.abs(turn) - 1.6, 0, 2)
+    z = 0.600 - 0.045 * size * rear - 0.03 * np.clip(np.abs(turn) - 1.6, 0, 2)
     behind = back_of(body, x.astype(np.float32), z.astype(np.float32)) + clearance + 0.012
     ring = 0.0 + 0.075 * np.cos(turn * 0.85)
     y = np.where(np.abs(turn) < 0.9, np.maximum(behind, ring), ring - 0.01)

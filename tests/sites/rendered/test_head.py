@@ -6,7 +6,7 @@ import pytest
 from reid.sites.rendered import hair, hats
 from reid.sites.rendered.attach import EYES, MOUTH
 from reid.sites.rendered.body import Body, Phenotype, Shape, load_body
-from reid.sites.rendered.hair import STYLES, Hair, hair_mesh, sample_hair
+from reid.sites.rendered.hair import STYLES, Hair, Worn, hair_mesh, sample_hair
 from reid.sites.rendered.hats import Hat, hat_mesh, hood_mesh, sample_hat
 from reid.sites.rendered.head import Head, head_mesh, paint_head, sample_head
 from reid.sites.rendered.mesh import Floats, Label, Mesh
@@ -44,7 +44,7 @@ def check(mesh: Mesh, body: Body) -> None:
 
 @pytest.mark.parametrize("style", [style for style in STYLES if style not in ("bald", "braids")])
 def test_hair_covers_the_crown_and_leaves_the_face(style: hair.Style, body: Body, shape: Shape) -> None:
-    mesh = hair_mesh(styled(style), body, shape)
+    mesh = hair_mesh(styled(style), body, shape, Worn(0.01, 0.0))
     check(mesh, body)
     skin = shape.vertices["body"]
     assert mesh.vertices[:, 2].max() > skin[:, 2].max()
@@ -56,19 +56,28 @@ def test_hair_covers_the_crown_and_leaves_the_face(style: hair.Style, body: Body
 
 
 def test_the_bald_have_none(body: Body, shape: Shape) -> None:
-    assert not len(hair_mesh(replace(styled("short"), style="bald"), body, shape).vertices)
+    assert not len(hair_mesh(replace(styled("short"), style="bald"), body, shape, Worn(0.01, 0.0)).vertices)
 
 
 def test_long_hair_lies_on_what_is_worn(body: Body, shape: Shape) -> None:
-    long = replace(styled("long"), tip=0.35, before=0.0)
-    thin, thick = (hair_mesh(long, body, shape, clearance) for clearance in (0.0, 0.05))
+    long = replace(styled("long"), tip=0.35, before=False)
+    thin, thick = (hair_mesh(long, body, shape, Worn(clearance, 0.0)) for clearance in (0.0, 0.05))
     low = thin.vertices[:, 2] < thin.vertices[:, 2].min() + 0.05
     assert 0.04 < np.median(thick.vertices[low, 1] - thin.vertices[low, 1]) < 0.06
 
 
+def test_long_hair_falls_over_a_hood(body: Body, shape: Shape) -> None:
+    long = replace(styled("long"), tip=0.35, before=False)
+    over, without = (hair_mesh(long, body, shape, Worn(0.01, hood)).vertices for hood in (0.05, 0.0))
+    apart = (over - without)[:, 1]
+    assert apart.max() > 0.03 and apart.min() >= 0
+    assert apart[without[:, 2] < without[:, 2].min() + 0.05].max() < 0.005
+
+
 def test_a_hat_presses_the_hair_down(body: Body, shape: Shape) -> None:
     afro = styled("afro")
-    free, pressed = hair_mesh(afro, body, shape), hair_mesh(afro, body, shape, flat_above=0.77)
+    worn = Worn(0.01, 0.0)
+    free, pressed = hair_mesh(afro, body, shape, worn), hair_mesh(afro, body, shape, worn, flat_above=0.77)
     assert pressed.vertices[:, 2].max() < free.vertices[:, 2].max() - 0.02
 
 
