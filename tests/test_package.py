@@ -19,7 +19,7 @@ def mapped() -> list[str]:
     modules, folders = list[str](), list[str]()
     for line in lines:
         indent = len(line) - len(line.lstrip())
-        if heading := re.match(r" {0,4}(\w+)/ ", line):
+        if heading := re.match(r" {0,6}(\w+)/ ", line):
             folders = [*folders[: indent // 2], heading[1]]
         if folders[:1] == ["reid"]:
             modules += ["/".join([*folders, name]) for name in re.findall(r"\w+\.py\b", line)]
@@ -54,8 +54,8 @@ def test_configs_and_cards_travel_inside_the_package(wheel):
         "reid/py.typed",
         "reid/report/page.html.j2",
         "reid/report/published_results.csv",
-        "reid/sites/rendered/body.safetensors",
-        "reid/sites/rendered/NOTICE",
+        "reid/sites/rendered/body/body.safetensors",
+        "reid/sites/rendered/body/NOTICE",
     } <= set(names)
     packaged = {name for name in names if name.startswith("reid/") and name.endswith(".py")}
     assert packaged == {p.relative_to(ROOT).as_posix() for p in (ROOT / "reid").rglob("*.py")}
