@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
+from reid.sites.compiled import compiled
 from reid.sites.rendered.wear import palette
 from reid.sites.rendered.wear.palette import Colour, Mix
 
@@ -20,7 +20,7 @@ _SIZE = 128  # of the table of noise, which repeats
 _TABLE: Floats = np.random.default_rng(20).random((_SIZE, _SIZE), np.float32)
 
 
-@nb.njit(cache=True)
+@compiled
 def _noise(table: Floats, u: Floats, v: Floats) -> Floats:
     """Smooth noise, 0 to 1, of scale 1, at (N,) places."""
     out = np.empty(len(u), np.float32)
