@@ -227,5 +227,6 @@ def take(content: Image, shot: Shot, camera: Camera, style: float, degradation: 
         illuminant=(float(gains[0]), float(gains[1]), float(gains[2])),
     )
     lit = apply_photometry(content, scale_photometry(photometry, style), shot.edge)
+    lit = np.clip(lit * np.float32(max(1.0, camera.darkest / max(float(lit.mean()), 1e-3))), 0, 1)
     losses = scale_losses(camera.losses, degradation)
     return encode(lose(lit, losses, np.random.default_rng(shot.seeds[3])), losses.jpeg_quality)

@@ -55,6 +55,12 @@ def test_strengths_change_neither_lots_nor_content():
     assert take(_content(_shot()), _shot(), CAMERA, 1.0, 1.0) != neutral
 
 
+def test_no_image_is_too_dark_to_see_somebody():
+    camera = replace(CAMERA, photometry=replace(CAMERA.photometry, exposure=-3.6, haze=0.0), darkest=0.1)
+    image = np.asarray(Image.open(io.BytesIO(take(_content(_shot()), _shot(), camera, 1.0, 0.0))))
+    assert image.mean() / 255 == pytest.approx(0.1, abs=0.005)
+
+
 def test_a_person_hides_the_neighbour_behind_and_is_hidden_by_one_before():
     dark = BoxFigure(grey=0.02)
     alone = _content(_shot())
