@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from reid.sites.photometry import Image, ShadowEdge, apply_photometry, encode, scale_photometry
+from reid.sites.photometry import Image, ShadowEdge, apply_photometry, around, encode, scale_photometry
 from reid.sites.rendered.cameras import Camera, in_shade
 from reid.sites.rendered.light import Light, ground_shadow, lay_on, occlusion, self_shadow, shade
 from reid.sites.rendered.losses import lose, scale_losses
@@ -220,12 +220,7 @@ def render_content(
 
 def take(content: Image, shot: Shot, camera: Camera, style: float, degradation: float) -> bytes:
     """The JPEG that the camera makes of `content`, at the two strengths (0: neutral; 1: as the world states)."""
-    gains = np.array(camera.photometry.illuminant) * np.exp(shot.tint)
-    photometry = replace(
-        camera.photometry,
-        exposure=camera.photometry.exposure + shot.exposure,
-        illuminant=(float(gains[0]), float(gains[1]), float(gains[2])),
-    )
+    photometry = around(camera.photometry, shot.exposure, shot.tint)
     lit = apply_photometry(content, scale_photometry(photometry, style), shot.edge)
     lit = np.clip(lit * np.float32(max(1.0, camera.darkest / max(float(lit.mean()), 1e-3))), 0, 1)
     losses = scale_losses(camera.losses, degradation)

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reid.sites.compiled import compiled
+from reid.sites.photometry import DISPLAY_GAMMA
 from reid.sites.rendered.raster import Buffer, Floats, Fragments, Ints, bounds, rasterise
 from reid.sites.rendered.view import View
 
-DISPLAY_GAMMA = 2.2
 _SHADOW_MAP = 128  # height in pixels of the picture that the sun has of a person
 _SHADOW_BIAS = 0.03  # metres that a point may lie behind what the sun sees and be lit
 _FEET = 0.22  # metres: what is lower shadows the ground by contact

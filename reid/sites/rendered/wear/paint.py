@@ -8,10 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reid.sites.compiled import compiled
+from reid.sites.rendered.smooth import smoothstep
 from reid.sites.rendered.wear import palette
 from reid.sites.rendered.wear.bags import paint_bag, paint_straps
 from reid.sites.rendered.wear.details import LEG, SLEEVE, TORSO, paint_details
-from reid.sites.rendered.wear.garments import neckline, opening, smooth
+from reid.sites.rendered.wear.garments import neckline, opening
 from reid.sites.rendered.wear.head import paint_head
 from reid.sites.rendered.wear.materials import fold_slopes, noise, paint_cloth
 from reid.sites.rendered.wear.mesh import Label
@@ -148,7 +149,7 @@ def _sleeve_wrinkles(coords: Floats) -> _Wrinkles:
 
 def _leg_wrinkles(coords: Floats) -> _Wrinkles:
     u, v = around_leg(coords)
-    strength = 0.35 + 0.55 * _bump(v, -0.07, 0.07) + 0.6 * _bump(v, -0.34, 0.09) + 0.9 * smooth(-0.58, -0.74, v)
+    strength = 0.35 + 0.55 * _bump(v, -0.07, 0.07) + 0.6 * _bump(v, -0.34, 0.09) + 0.9 * smoothstep(-0.58, -0.74, v)
     return _Wrinkles(u, v, np.full(len(u), 0.5, np.float32), strength)
 
 
