@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 from reid.errors import InputError
 from reid.files import bundled_names, meant
 from reid.networks.base import Network, Origin
-from reid.networks.shipped import NAMES, packed_file, shipped
+from reid.networks.shipped import NAMES, PEOPLE, packed_file, shipped
 
 if TYPE_CHECKING:
     from reid.engine.extract import Testing
 
-__all__ = ["PEERS", "Network", "Origin", "default_testing", "load", "refuse_missing"]
+__all__ = ["PEERS", "PEOPLE", "Network", "Origin", "default_testing", "load", "refuse_missing"]
 
 # What --model takes, in words: runs; what is a torch module; what embeds crops; everything.
 RUN = f"a run's folder, a run as one file (exported as .safetensors), a network of this package: {', '.join(NAMES)}"

@@ -132,6 +132,8 @@ def read_note(path: Path, content: bytes) -> Note:
         epoch, choice = values["epoch"]
         run = {key: str(values["run"][key]) for key in ("name", "network")}
         note = Note(config, progress, (int(epoch), str(choice)), run, str(values["tensors"]))
+    except InputError:
+        raise
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise InputError(f"{path}: damaged, or not what reid export wrote: its header: {error!r}") from None
     if _body_digest(content) != note.tensors:
