@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image, ImageFile
 
 from reid.data.card import load_card
-from reid.data.contact_sheet import contact_sheet
+from reid.data.contact_sheet import MANY, contact_sheet
 from reid.data.images import FORMATS, UNREADABLE, upright_rgb
 from reid.data.layouts import UNKNOWN_CAMERA
 from reid.data.names import some
@@ -92,7 +92,7 @@ class CheckReport:
             low, median, high = count.images_per_identity
             spread = f"{low} / {median:g} / {high}"
             unknown = count.cameras == (int(UNKNOWN_CAMERA),)
-            cameras = "not known" if unknown else ", ".join(map(str, count.cameras))
+            cameras = "not known" if unknown else _listed(count.cameras)
             numbers = f"{count.images:>8,} {count.identities:>8,} {count.distractors:>13,}"
             lines.append(f"  {split:8} {numbers}   {spread:>17}   {cameras}")
         lines += ["", "  images per person: least / median / most"]
@@ -166,6 +166,13 @@ def _report(dataset: DataSet, progress: bool) -> CheckReport:
         zeros=dataset.zeros,
         warning=withdrawal(dataset.card),
     )
+
+
+def _listed(cameras: tuple[int, ...]) -> str:
+    """The numbers; where there are many, the first and the last."""
+    if len(cameras) <= MANY:
+        return ", ".join(map(str, cameras))
+    return f"{len(cameras)}: {cameras[0]} to {cameras[-1]}"
 
 
 def _count(samples: Samples) -> SplitCount:

@@ -1,6 +1,8 @@
-"""A contact sheet: a few identities as rows, the data set's cameras as columns, one panel a split."""
+"""A contact sheet: a few identities as rows, the data set's cameras as columns, one panel a split. Where there are many
+cameras, a row shows the first of those that its identity passed, each numbered."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +19,7 @@ MARGIN, GAP, HEADER, LABEL = 16, 6, 48, 64  # pixels
 CAPTION = 13  # points
 PAPER, EMPTY, INK, FAINT = (255, 255, 255), (238, 238, 238), (30, 30, 30), (120, 120, 120)
 WIDE = 6  # with more cameras than this the panels stand below each other
+MANY, SHOWN = 16, 8  # with more cameras than the first, so many of its own stand in an identity's row
 
 
 @dataclass(frozen=True)
@@ -33,13 +36,14 @@ def contact_sheet(dataset: DataSet, path: Path, identities: int = 6, cell: tuple
     """
     cameras = sorted({int(camera) for samples in dataset.splits.values() for camera in samples.cameras})
     panels = [_Panel(name, samples, _rows(dataset, name, identities)) for name, samples in dataset.splits.items()]
-    heads = _heads(cameras)
+    columns: list[int | None] = [*cameras] if len(cameras) <= MANY else [None] * SHOWN
+    heads = _heads(columns)
     font = ImageFont.load_default(CAPTION)
     least = max(_wide(_caption(panel), font) for panel in panels)  # titles do not run into each other
     least = max(least, LABEL + _wide(heads[-1], ImageFont.load_default(11)))
-    width = max(LABEL + len(cameras) * (cell[1] + GAP), least)
+    width = max(LABEL + len(columns) * (cell[1] + GAP), least)
     heights = [HEADER + len(panel.pids) * (cell[0] + GAP) for panel in panels]
-    stacked = len(cameras) > WIDE
+    stacked = len(columns) > WIDE
     across, down = (1, len(panels)) if stacked else (len(panels), 1)
     top = MARGIN + 28
     sheet_width = MARGIN + across * (width + MARGIN)
@@ -51,7 +55,7 @@ def contact_sheet(dataset: DataSet, path: Path, identities: int = 6, cell: tuple
     draw.text((MARGIN, MARGIN - 4), dataset.title, fill=INK, font=title)
     left = MARGIN
     for panel, height in zip(panels, heights, strict=True):
-        _draw_panel(sheet, draw, panel, (left, top), cameras, cell)
+        _draw_panel(sheet, draw, panel, (left, top), columns, cell)
         if stacked:
             top += height + MARGIN
         else:
@@ -63,8 +67,12 @@ def contact_sheet(dataset: DataSet, path: Path, identities: int = 6, cell: tuple
         raise InputError(f"{path}: the contact sheet cannot be written: {error.strerror or error}") from None
 
 
-def _heads(cameras: list[int]) -> list[str]:
-    """What stands above the columns. 0 alone is the number of images whose camera is not known."""
+def _heads(columns: Sequence[int | None]) -> list[str]:
+    """What stands above the columns: nothing above those that are not one camera's. 0 alone is the number of images
+    whose camera is not known."""
+    cameras = [camera for camera in columns if camera is not None]
+    if not cameras:
+        return [""] * len(columns)
     return ["camera not known"] if cameras == [int(UNKNOWN_CAMERA)] else [f"camera {camera}" for camera in cameras]
 
 
@@ -92,14 +100,14 @@ def _draw_panel(
     draw: ImageDraw.ImageDraw,
     panel: _Panel,
     corner: tuple[int, int],
-    cameras: list[int],
+    columns: Sequence[int | None],
     cell: tuple[int, int],
 ) -> None:
     left, top = corner
     height, width = cell
     samples, small = panel.samples, ImageFont.load_default(11)
     draw.text((left, top), _caption(panel), fill=INK, font=ImageFont.load_default(CAPTION))
-    for column, head in enumerate(_heads(cameras)):
+    for column, head in enumerate(_heads(columns)):
         here = left + LABEL + column * (width + GAP)
         draw.text((here, top + 24), head, fill=FAINT, font=small)
     for row, pid in enumerate(panel.pids):
@@ -107,12 +115,18 @@ def _draw_panel(
         draw.text((left, y), "distractor" if pid == 0 else f"id {pid}", fill=INK, font=small)
         shots = int((samples.pids == pid).sum())
         draw.text((left, y + 15), counted(shots, "image"), fill=FAINT, font=small)
-        for column, camera in enumerate(cameras):
+        passed = iter(np.unique(samples.camids[samples.pids == pid]).tolist())
+        for column, of_all in enumerate(columns):
             x = left + LABEL + column * (width + GAP)
             draw.rectangle((x, y, x + width - 1, y + height - 1), fill=EMPTY)
+            camera = next(passed, None) if of_all is None else of_all
             images = np.flatnonzero((samples.pids == pid) & (samples.camids == camera))
             if len(images):
                 _paste(sheet, draw, samples.paths[images[0]], (x, y), cell)
+            if of_all is None and camera is not None:
+                number = f"c{camera}"
+                draw.rectangle((x, y, x + _wide(number, small) + 3, y + 13), fill=PAPER)
+                draw.text((x + 2, y), number, fill=INK, font=small)
 
 
 def _paste(

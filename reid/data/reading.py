@@ -157,10 +157,10 @@ def _root(card: Card, data_root: Path, sites_root: Path) -> tuple[Path, str | No
 
 
 def _render(card: Card, drawn: Drawn, folder: Path) -> str:
-    from reid.data.sites import RenderSettings, render_site  # here: the renderer is needed for drawn sites alone
+    from reid.sites import DrawnSettings, render_site  # here: what draws is needed for drawn sites alone
 
     try:
-        settings = RenderSettings(**drawn.model_dump(exclude_none=True))
+        settings = DrawnSettings(**drawn.model_dump(exclude_none=True))
     except (TypeError, ValueError) as error:
         raise InputError(f"card {card.name}, drawn: {error}") from None
     return render_site(folder, settings)

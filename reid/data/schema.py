@@ -81,7 +81,7 @@ class Version(_Strict):
 
 
 class Drawn(_Strict):
-    """Settings of a drawn site; the keys left out take the renderer's defaults (`reid.data.sites.RenderSettings`)."""
+    """Settings of a drawn site; the keys left out take the renderer's defaults (`reid.sites.DrawnSettings`)."""
 
     site: str
     seed: int | None = None

@@ -9,7 +9,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
-from trees import PLACE, duke_tree, folder_tree, market_tree, msmt_tree, scene_tree, viper_tree, write_image
+from trees import (
+    PLACE,
+    duke_tree,
+    folder_tree,
+    market_tree,
+    msmt_tree,
+    scene_tree,
+    viper_tree,
+    write_card,
+    write_image,
+)
 
 from reid.cli import main
 from reid.data.card import load_card
@@ -199,6 +209,26 @@ def test_contact_sheet_is_deterministic_and_shows_the_right_images(tree: Path) -
         upper = np.asarray(image.convert("RGB"))[:12].mean(axis=(0, 1))
     top, left = 16 + 28 + 48, 16 + 64  # the first cell: margins, header, label
     assert np.abs(pixels[top + 8 : top + 48, left + 8 : left + 56].mean(axis=(0, 1)) - upper).max() < 6
+
+
+def test_of_many_cameras_a_row_shows_those_that_its_person_passed(tmp_path: Path) -> None:
+    for pid, cameras in ((1, (3, 40)), (2, (7, 20))):
+        for camera in cameras:
+            write_image(tmp_path / "train" / f"{pid:04d}_c{camera}s1_000001_00.jpg", pid, camera, size=(128, 64))
+    for camera in range(50, 70):  # somebody who passes so many that they are many
+        write_image(tmp_path / "train" / f"0003_c{camera}s1_000001_00.jpg", 3, camera, size=(128, 64))
+    text = "name: own\nroot: .\npattern: '^(?P<pid>\\d+)_c(?P<cam>\\d+)'\nsplits: {train: {dir: train}}\n"
+    report = check(write_card(tmp_path, text), tmp_path, tmp_path, tmp_path / "sheet.png", progress=False)
+    assert "24: 3 to 69" in report.text()
+    with Image.open(tmp_path / "sheet.png") as image:
+        pixels = np.asarray(image).astype(float)
+    top, left = 16 + 28 + 48, 16 + 64  # the first cell, person 1 by camera 3; the second by camera 40, the third empty
+    for column, camera in enumerate((3, 40)):
+        with Image.open(tmp_path / "train" / f"0001_c{camera}s1_000001_00.jpg") as image:
+            expected = np.asarray(image.convert("RGB"))[20:60, 8:56].mean(axis=(0, 1))
+        x = left + column * (64 + 6)
+        assert np.abs(pixels[top + 20 : top + 60, x + 8 : x + 56].mean(axis=(0, 1)) - expected).max() < 6
+    assert (pixels[top + 20 : top + 100, left + 2 * 70 : left + 2 * 70 + 64] == 238).all()
 
 
 def test_contact_sheet_of_a_folder_without_cameras(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

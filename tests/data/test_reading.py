@@ -351,8 +351,8 @@ def test_drawn_card_renders_below_the_sites_root_with_its_settings(
         market_tree(folder, identities=2, images=2, size=(16, 8))
         return "fingerprint"
 
-    monkeypatch.setattr("reid.data.sites.RenderSettings", FakeSettings, raising=False)
-    monkeypatch.setattr("reid.data.sites.render_site", render, raising=False)
+    monkeypatch.setattr("reid.sites.DrawnSettings", FakeSettings, raising=False)
+    monkeypatch.setattr("reid.sites.render_site", render, raising=False)
     dataset = read("station_neutral", tmp_path)
     assert sizes(dataset) == {"train": (8, 2), "query": (4, 2), "gallery": (5, 2)}
     assert calls == [(tmp_path / "sites" / "station_neutral", FakeSettings("station", style=0.0))]

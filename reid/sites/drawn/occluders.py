@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from reid.data.sites.canvas import Layer, ellipse, fill, lighter, new_layer, polygon, rounded
+from reid.sites.drawn.canvas import Layer, ellipse, fill, lighter, new_layer, polygon, rounded
 
 _BELOW = 262.0  # beyond the lower edge: the objects stand nearer than the person
 

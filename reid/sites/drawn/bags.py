@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from reid.data.sites.canvas import (
+from reid.sites.drawn.canvas import (
     GROUND,
     Layer,
     darker,
@@ -13,7 +13,7 @@ from reid.data.sites.canvas import (
     rounded,
     stroke,
 )
-from reid.data.sites.people import Person
+from reid.sites.drawn.people import Person
 
 _Joint = tuple[float, float]
 

@@ -11,19 +11,19 @@ from typing import Any
 import cv2
 import numpy as np
 
-from reid.data.sites.settings import RENDERER, SPLITS, RenderSettings
 from reid.errors import InputError
 from reid.files import remove_leftover_partials, write_atomically
+from reid.sites.settings import SPLITS, SiteSettings
 
 _RECORD = "site.json"
 _PARTIAL_RECORD = "settings.json"
 
 
-def _recipe(settings: RenderSettings) -> dict[str, Any]:
+def _recipe(settings: SiteSettings) -> dict[str, Any]:
     """All that decides the bytes of the images."""
     return {
         "settings": settings.as_json(),
-        "renderer": RENDERER,
+        "renderer": settings.version,
         "versions": {"numpy": np.__version__, "opencv": cv2.__version__},
     }
 
@@ -32,7 +32,7 @@ def _images(folder: Path, split: str) -> list[Path]:
     return sorted((folder / SPLITS[split]).glob("*.jpg"))
 
 
-def _census(folder: Path, settings: RenderSettings) -> dict[str, dict[str, int]]:
+def _census(folder: Path, settings: SiteSettings) -> dict[str, dict[str, int]]:
     """Number of images and their bytes by split: cheap to take, and it shows files lost or rewritten."""
     return {
         split: {"images": len(paths), "bytes": sum(path.stat().st_size for path in paths)}
@@ -41,7 +41,7 @@ def _census(folder: Path, settings: RenderSettings) -> dict[str, dict[str, int]]
     }
 
 
-def fingerprint_of(folder: Path, settings: RenderSettings) -> str:
+def fingerprint_of(folder: Path, settings: SiteSettings) -> str:
     """SHA-256 (hex) over each image's relative name, NUL, length (8 bytes, little endian) and bytes, sorted by name."""
     digest = hashlib.sha256()
     paths = {path.relative_to(folder).as_posix(): path for split in settings.splits for path in _images(folder, split)}
@@ -51,7 +51,7 @@ def fingerprint_of(folder: Path, settings: RenderSettings) -> str:
     return digest.hexdigest()
 
 
-def check_finished(folder: Path, settings: RenderSettings) -> str | None:
+def check_finished(folder: Path, settings: SiteSettings) -> str | None:
     """The fingerprint of a finished render of these settings; None if there is no folder, or an empty one.
 
     Raises:
@@ -61,7 +61,7 @@ def check_finished(folder: Path, settings: RenderSettings) -> str | None:
     if not folder.exists():
         return None
     if not folder.is_dir():
-        raise InputError(f"{folder}: is a file, not the folder of a drawn site; {way_out}")
+        raise InputError(f"{folder}: is a file, not the folder of a {settings.kind} site; {way_out}")
     if not any(folder.iterdir()):
         return None
     try:
@@ -69,15 +69,17 @@ def check_finished(folder: Path, settings: RenderSettings) -> str | None:
         there, renderer = record["settings"], record["renderer"]
         census, fingerprint = record["census"], str(record["fingerprint"])
     except FileNotFoundError as error:
-        raise InputError(f"{folder}: holds no {_RECORD}, so it is no drawn site; {way_out}") from error
+        raise InputError(f"{folder}: holds no {_RECORD}, so it is no {settings.kind} site; {way_out}") from error
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{folder / _RECORD}: cannot be read ({error!r}); {way_out}") from error
-    if renderer != RENDERER:
-        raise InputError(f"{folder}: was drawn by renderer version {renderer}, this is version {RENDERER}; {way_out}")
+    if renderer != settings.version:
+        raise InputError(
+            f"{folder}: was made by renderer version {renderer}, this is version {settings.version}; {way_out}"
+        )
     wanted = settings.as_json()
     for name in wanted:
         if there.get(name) != wanted[name]:
-            raise InputError(f"{folder}: was drawn with {name} {there.get(name)!r}, not {wanted[name]!r}; {way_out}")
+            raise InputError(f"{folder}: was made with {name} {there.get(name)!r}, not {wanted[name]!r}; {way_out}")
     now = _census(folder, settings)
     for split in settings.splits:
         if now[split] != census.get(split):
@@ -88,7 +90,7 @@ def check_finished(folder: Path, settings: RenderSettings) -> str | None:
     return fingerprint
 
 
-def open_partial(folder: Path, settings: RenderSettings) -> Path:
+def open_partial(folder: Path, settings: SiteSettings) -> Path:
     """The hidden folder where the site grows, with what an earlier run of the same recipe left."""
     partial = folder.parent / f".{folder.name}.partial"
     record = partial / _PARTIAL_RECORD
@@ -106,7 +108,7 @@ def open_partial(folder: Path, settings: RenderSettings) -> Path:
     return partial
 
 
-def finish(partial: Path, folder: Path, settings: RenderSettings) -> str:
+def finish(partial: Path, folder: Path, settings: SiteSettings) -> str:
     """Write site.json, move the complete folder into place and return the fingerprint."""
     fingerprint = fingerprint_of(partial, settings)
     record = {**_recipe(settings), "census": _census(partial, settings), "fingerprint": fingerprint}

@@ -6,19 +6,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reid.data.sites.camera import (
+from reid.sites.drawn.camera import sample_camera
+from reid.sites.drawn.people import SEASONS
+from reid.sites.drawn.styles import SITES
+from reid.sites.photometry import (
     Degradation,
+    Photometry,
     ShadowEdge,
     apply_photometry,
     degrade,
     encode,
-    sample_camera,
     scale_degradation,
     scale_photometry,
 )
-from reid.data.sites.people import SEASONS
-from reid.data.sites.scenes import SCENE_HEIGHT, SCENE_WIDTH, SCENERIES, draw_scene
-from reid.data.sites.styles import SITES, Photometry
+from reid.sites.scenes import SCENE_HEIGHT, SCENE_WIDTH, SCENERIES, draw_scene
 
 EDGE = ShadowEdge(angle=0.0, offset=0.0, softness=0.1)
 

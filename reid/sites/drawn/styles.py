@@ -4,21 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-
-@dataclass(frozen=True)
-class Photometry:
-    """A camera's light and colour. The defaults are neutral: they leave an image as it is."""
-
-    illuminant: tuple[float, float, float] = (1.0, 1.0, 1.0)  # gains of linear R, G, B
-    exposure: float = 0.0  # stops
-    gamma: float = 1.0  # above 1 darkens the middle tones
-    contrast: float = 1.0  # slope about the middle grey
-    saturation: float = 1.0
-    haze: float = 0.0  # share of the haze colour in the image, 0..1
-    haze_colour: tuple[float, float, float] = (0.7, 0.7, 0.7)
-    mixing: float = 0.0  # share of each channel that leaks into its neighbours, 0..1
-    vignette: float = 0.0  # darkening in the corners, 0..1
-    shadow: float = 0.0  # depth of a shadow cast across the image, 0..1
+from reid.sites.photometry import Photometry
 
 
 @dataclass(frozen=True)
@@ -28,7 +14,7 @@ class SiteStyle:
     number: int  # enters every random generator: never change or reuse one
     description: str
     season: str  # key of people.SEASONS
-    scenery: str  # key of scenes.SCENERIES
+    scenery: str  # key of reid.sites.scenes.SCENERIES
     photometry: Photometry
     spread: float  # of the cameras, in units of the scatter of camera.sample_camera
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from reid.data.sites.canvas import (
+from reid.sites.drawn.canvas import (
     Layer,
     Points,
     arc,
@@ -19,7 +19,7 @@ from reid.data.sites.canvas import (
     shade,
     stroke,
 )
-from reid.data.sites.people import Person
+from reid.sites.drawn.people import Person
 
 _Y = 43.0  # the head's centre, in layer pixels
 

@@ -1,4 +1,4 @@
-"""Who passes which camera: the list of a site's images, with the generator that belongs to each thing drawn."""
+"""Who passes which camera: the list of a site's images, with the generator that belongs to each thing in it."""
 
 from __future__ import annotations
 
@@ -6,13 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from reid.data.sites.settings import SPLITS, RenderSettings
-from reid.data.sites.styles import SITES
+from reid.sites.settings import SPLITS, SiteSettings
 
 
 @dataclass(frozen=True)
 class PlannedImage:
-    """One image to draw."""
+    """One image to make."""
 
     split: str
     pid: int
@@ -25,45 +24,43 @@ class PlannedImage:
         return f"{SPLITS[self.split]}/{self.pid:04d}_c{self.camera}s1_{self.shot:06d}_00.jpg"
 
 
-def _generator(settings: RenderSettings, pid: int, camera: int, shot: int) -> np.random.Generator:
+def _generator(settings: SiteSettings, pid: int, camera: int, shot: int) -> np.random.Generator:
     # Strengths stay out of the seed: another style shows the same people in the same poses.
-    return np.random.default_rng([settings.seed, SITES[settings.site].number, pid, camera, shot])
+    return np.random.default_rng([settings.seed, settings.number, pid, camera, shot])
 
 
-def person_generator(settings: RenderSettings, pid: int) -> np.random.Generator:
+def person_generator(settings: SiteSettings, pid: int) -> np.random.Generator:
     """For the traits of an identity; pids start at 1."""
     return _generator(settings, pid, 0, 0)
 
 
-def presence_generator(settings: RenderSettings, pid: int) -> np.random.Generator:
+def presence_generator(settings: SiteSettings, pid: int) -> np.random.Generator:
     """For the cameras that an identity passes."""
     return _generator(settings, pid, 0, 1)
 
 
-def scene_generator(settings: RenderSettings, camera: int) -> np.random.Generator:
+def scene_generator(settings: SiteSettings, camera: int) -> np.random.Generator:
     """For a camera's background; cameras start at 1."""
     return _generator(settings, 0, camera, 0)
 
 
-def camera_generator(settings: RenderSettings, camera: int) -> np.random.Generator:
+def camera_generator(settings: SiteSettings, camera: int) -> np.random.Generator:
     """For a camera's photometry and degradation."""
     return _generator(settings, 0, camera, 1)
 
 
-def shot_generator(settings: RenderSettings, image: PlannedImage) -> np.random.Generator:
+def shot_generator(settings: SiteSettings, image: PlannedImage) -> np.random.Generator:
     """For one image: pose, occluders, noise."""
     return _generator(settings, image.pid, image.camera, image.shot)
 
 
-def cameras_of(settings: RenderSettings, pid: int) -> list[int]:
-    """The cameras that an identity passes, in order: each missing with probability `missing`, at least two kept."""
+def cameras_of(settings: SiteSettings, pid: int) -> list[int]:
+    """The cameras that an identity passes, in order, at least two."""
     lots = presence_generator(settings, pid).random(settings.cameras)
-    keep = lots >= settings.missing
-    keep[np.argsort(lots)[-2:]] = True
-    return [int(camera) + 1 for camera in np.flatnonzero(keep)]
+    return [int(camera) + 1 for camera in np.flatnonzero(settings.passed(lots))]
 
 
-def plan(settings: RenderSettings) -> list[PlannedImage]:
+def plan(settings: SiteSettings) -> list[PlannedImage]:
     """Every image of the site's splits, by identity, camera and shot.
 
     A test identity's first image in a camera is a query, the others are gallery: every query has a match, since the

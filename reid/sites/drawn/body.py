@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from reid.data.sites.bags import draw_bag_behind, draw_bag_in_front, draw_bag_in_hand
-from reid.data.sites.canvas import (
+from reid.sites.drawn.bags import draw_bag_behind, draw_bag_in_front, draw_bag_in_hand
+from reid.sites.drawn.canvas import (
     GROUND,
     Layer,
     Points,
@@ -24,9 +24,9 @@ from reid.data.sites.canvas import (
     shade,
     stroke,
 )
-from reid.data.sites.clothes import jacket_back_sheet, plain_sheet, upper_sheet
-from reid.data.sites.head import draw_hair_behind, draw_head
-from reid.data.sites.people import Person
+from reid.sites.drawn.clothes import jacket_back_sheet, plain_sheet, upper_sheet
+from reid.sites.drawn.head import draw_hair_behind, draw_head
+from reid.sites.drawn.people import Person
 
 VIEWS = ("front", "back", "left", "right")
 

@@ -1,4 +1,4 @@
-"""What a camera does to a drawn image: photometry (light and colour), then degradation (blur, noise, JPEG)."""
+"""What a camera does to an image: photometry (light and colour), then degradation (blur, noise, JPEG)."""
 
 from __future__ import annotations
 
@@ -8,13 +8,27 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from reid.data.sites.styles import Photometry, SiteStyle
-
 Image = NDArray[np.float32]  # (H, W, 3) RGB, 0..1
 
 _MIDDLE_GREY = 0.45
 _DISPLAY_GAMMA = 2.2
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+
+
+@dataclass(frozen=True)
+class Photometry:
+    """A camera's light and colour. The defaults are neutral: they leave an image as it is."""
+
+    illuminant: tuple[float, float, float] = (1.0, 1.0, 1.0)  # gains of linear R, G, B
+    exposure: float = 0.0  # stops
+    gamma: float = 1.0  # above 1 darkens the middle tones
+    contrast: float = 1.0  # slope about the middle grey
+    saturation: float = 1.0
+    haze: float = 0.0  # share of the haze colour in the image, 0..1
+    haze_colour: tuple[float, float, float] = (0.7, 0.7, 0.7)
+    mixing: float = 0.0  # share of each channel that leaks into its neighbours, 0..1
+    vignette: float = 0.0  # darkening in the corners, 0..1
+    shadow: float = 0.0  # depth of a shadow cast across the image, 0..1
 
 
 @dataclass(frozen=True)
@@ -34,41 +48,6 @@ class ShadowEdge:
     angle: float  # radians
     offset: float  # from the centre, in image heights
     softness: float  # width of the edge, in image heights
-
-
-@dataclass(frozen=True)
-class Camera:
-    """One camera of a site, at strengths 1."""
-
-    photometry: Photometry
-    degradation: Degradation
-
-
-def sample_camera(rng: np.random.Generator, site: SiteStyle) -> Camera:
-    """A camera that scatters around its site's photometry; degradation does not depend on the site."""
-    mean, spread = site.photometry, site.spread
-    around = rng.normal(0.0, spread, 14).clip(-2 * spread, 2 * spread)
-    red, green, blue = mean.illuminant * np.exp(np.array([0.07, 0.03, 0.09]) * around[:3])
-    haze_red, haze_green, haze_blue = np.clip(mean.haze_colour + 0.04 * around[3:6], 0, 1)
-    photometry = Photometry(
-        illuminant=(float(red), float(green), float(blue)),
-        exposure=float(mean.exposure + 0.16 * around[6]),
-        gamma=float(mean.gamma * np.exp(0.06 * around[7])),
-        contrast=float(mean.contrast * np.exp(0.07 * around[8])),
-        saturation=float(mean.saturation * np.exp(0.10 * around[9])),
-        haze=float(np.clip(mean.haze + 0.02 * around[10], 0, 1)),
-        haze_colour=(float(haze_red), float(haze_green), float(haze_blue)),
-        mixing=float(np.clip(mean.mixing + 0.02 * around[11], 0, 0.3)),
-        vignette=float(np.clip(mean.vignette + 0.06 * around[12], 0, 0.6)),
-        shadow=float(np.clip(mean.shadow + 0.05 * around[13], 0, 0.6)),
-    )
-    degradation = Degradation(
-        blur=float(rng.uniform(0.4, 1.8)),
-        shrink=float(rng.uniform(0.15, 0.8)),
-        noise=float(rng.uniform(0.01, 0.06)),
-        jpeg_quality=95 - int(rng.integers(20, 50)),
-    )
-    return Camera(photometry, degradation)
 
 
 def scale_photometry(photometry: Photometry, strength: float) -> Photometry:

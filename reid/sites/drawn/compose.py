@@ -8,17 +8,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from reid.data.sites.body import VIEWS, Pose, draw_person
-from reid.data.sites.camera import (
-    Camera,
-    ShadowEdge,
-    apply_photometry,
-    degrade,
-    encode,
-    scale_degradation,
-    scale_photometry,
-)
-from reid.data.sites.canvas import (
+from reid.sites.drawn.body import VIEWS, Pose, draw_person
+from reid.sites.drawn.camera import Camera
+from reid.sites.drawn.canvas import (
     AXIS,
     GROUND,
     IMAGE_HEIGHT,
@@ -26,9 +18,17 @@ from reid.data.sites.canvas import (
     SUPERSAMPLE,
     Layer,
 )
-from reid.data.sites.occluders import OCCLUDERS, draw_occluder
-from reid.data.sites.people import Person, sample_person
-from reid.data.sites.scenes import SCENE_HEIGHT, SCENE_WIDTH, Scene
+from reid.sites.drawn.occluders import OCCLUDERS, draw_occluder
+from reid.sites.drawn.people import Person, sample_person
+from reid.sites.photometry import (
+    ShadowEdge,
+    apply_photometry,
+    degrade,
+    encode,
+    scale_degradation,
+    scale_photometry,
+)
+from reid.sites.scenes import SCENE_HEIGHT, SCENE_WIDTH, Scene
 
 _HEIGHT, _WIDTH = IMAGE_HEIGHT * SUPERSAMPLE, IMAGE_WIDTH * SUPERSAMPLE
 
@@ -45,7 +45,7 @@ class PasserBy:
 
 @dataclass(frozen=True)
 class Shot:
-    """Everything drawn by lot for one image, but its noise. Depends on no setting: see render.RenderSettings."""
+    """Everything drawn by lot for one image, but its noise. Depends on no setting: see settings.DrawnSettings."""
 
     pose: Pose
     scale: float  # of the person

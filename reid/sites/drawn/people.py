@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from reid.data.sites.canvas import Colour
+from reid.sites.drawn.canvas import Colour
 
 # One wardrobe for every site: seasons only weight it, so that clothes alone do not tell the sites apart.
 WARDROBE: dict[str, Colour] = {

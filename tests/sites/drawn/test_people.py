@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reid.data.sites.body import VIEWS, Pose, draw_person
-from reid.data.sites.canvas import AXIS, GROUND, capsule, fill, new_layer, shade
-from reid.data.sites.clothes import pattern_mask, upper_sheet
-from reid.data.sites.occluders import OCCLUDERS, draw_occluder
-from reid.data.sites.people import (
+from reid.sites.drawn.body import VIEWS, Pose, draw_person
+from reid.sites.drawn.canvas import AXIS, GROUND, capsule, fill, new_layer, shade
+from reid.sites.drawn.clothes import pattern_mask, upper_sheet
+from reid.sites.drawn.occluders import OCCLUDERS, draw_occluder
+from reid.sites.drawn.people import (
     BAGS,
     GRAPHICS,
     HAIR_STYLES,

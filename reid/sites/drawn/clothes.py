@@ -8,7 +8,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from reid.data.sites.canvas import (
+from reid.sites.drawn.canvas import (
     AXIS,
     LAYER_HEIGHT,
     LAYER_WIDTH,
@@ -21,7 +21,7 @@ from reid.data.sites.canvas import (
     polygon,
     stroke,
 )
-from reid.data.sites.people import Person
+from reid.sites.drawn.people import Person
 
 _X, _Y = np.meshgrid(np.arange(LAYER_WIDTH) - AXIS + 0.5, np.arange(LAYER_HEIGHT) - 64.5)  # y from the collar
 _CHEST = 97.0  # where a graphic sits, in layer pixels

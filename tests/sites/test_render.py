@@ -17,16 +17,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import reid.data.sites.folder
-import reid.data.sites.render
-from reid.data.sites import SITES, RenderSettings, render_site
-from reid.data.sites.compose import draw_content, person_alpha, sample_shot
-from reid.data.sites.people import sample_person
-from reid.data.sites.render import _scene_and_camera
-from reid.data.sites.schedule import cameras_of, person_generator, plan, shot_generator
+import reid.sites.drawn.draw
+import reid.sites.folder
+import reid.sites.render
 from reid.errors import InputError
+from reid.sites import DrawnSettings, render_site
+from reid.sites.drawn.compose import draw_content, person_alpha, sample_shot
+from reid.sites.drawn.draw import _scene_and_camera
+from reid.sites.drawn.people import sample_person
+from reid.sites.drawn.styles import SITES
+from reid.sites.schedule import cameras_of, person_generator, plan, shot_generator
 
-TINY = RenderSettings(
+TINY = DrawnSettings(
     "plaza", train_identities=4, test_identities=4, cameras=2, train_shots=2, test_shots=2, missing=0.15
 )
 
@@ -52,7 +54,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
 )
 @settings(max_examples=40, deadline=None)
 def test_every_query_has_a_match(site: str, seed: int, cameras: int, missing: float) -> None:
-    render = RenderSettings(site, seed, train_identities=3, test_identities=5, cameras=cameras, missing=missing)
+    render = DrawnSettings(site, seed, train_identities=3, test_identities=5, cameras=cameras, missing=missing)
     images = plan(render)
     assert len({image.name for image in images}) == len(images)
     gallery = {(image.pid, image.camera) for image in images if image.split == "gallery"}
@@ -61,7 +63,7 @@ def test_every_query_has_a_match(site: str, seed: int, cameras: int, missing: fl
 
 
 def test_plan_of_a_whole_site() -> None:
-    images = plan(RenderSettings("station"))
+    images = plan(DrawnSettings("station"))
     pairs = {(image.pid, image.camera) for image in images}
     assert 0.10 < 1 - len(pairs) / (230 * 5) < 0.20
     counts = Counter(image.split for image in images)
@@ -151,13 +153,13 @@ def test_images_of_one_identity_differ(tiny: tuple[Path, str]) -> None:
 
 
 def test_finished_render_is_kept(tiny: tuple[Path, str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reid.data.sites.render, "draw_image", None)
+    monkeypatch.setattr(reid.sites.drawn.draw, "_draw_image", None)
     assert render_site(tiny[0], TINY, processes=1, progress=False) == tiny[1]
 
 
 def test_restart_keeps_what_was_drawn(tiny: tuple[Path, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     drawn: list[str] = []
-    draw_image = reid.data.sites.render.draw_image
+    draw_image = reid.sites.drawn.draw._draw_image
 
     def failing(*arguments: object) -> bytes:
         if len(drawn) == 10:
@@ -165,7 +167,7 @@ def test_restart_keeps_what_was_drawn(tiny: tuple[Path, str], tmp_path: Path, mo
         drawn.append(arguments[1].name)  # type: ignore[attr-defined]
         return draw_image(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(reid.data.sites.render, "draw_image", failing)
+    monkeypatch.setattr(reid.sites.drawn.draw, "_draw_image", failing)
     folder = tmp_path / "plaza"
     with pytest.raises(KeyboardInterrupt):
         render_site(folder, TINY, processes=1, progress=False)
@@ -177,22 +179,22 @@ def test_restart_keeps_what_was_drawn(tiny: tuple[Path, str], tmp_path: Path, mo
         drawn.append(arguments[1].name)  # type: ignore[attr-defined]
         return draw_image(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(reid.data.sites.render, "draw_image", counting)
+    monkeypatch.setattr(reid.sites.drawn.draw, "_draw_image", counting)
     assert render_site(folder, TINY, processes=1, progress=False) == tiny[1]
     assert len(drawn) == len(set(drawn)) == len(plan(TINY))
     assert not partial.exists() and not list(folder.rglob("*.partial*"))
 
 
 def test_partial_render_of_other_settings_starts_over(tiny: tuple[Path, str], tmp_path: Path) -> None:
-    partial = reid.data.sites.folder.open_partial(tmp_path / "plaza", replace(TINY, seed=9))
+    partial = reid.sites.folder.open_partial(tmp_path / "plaza", replace(TINY, seed=9))
     (partial / "query" / "0005_c1s1_000001_00.jpg").write_bytes(b"of another seed")
     assert render_site(tmp_path / "plaza", TINY, processes=1, progress=False) == tiny[1]
 
 
 def test_killed_run_leaves_no_process_and_loses_nothing(tmp_path: Path) -> None:
     script = (
-        "from pathlib import Path; from reid.data.sites import RenderSettings, render_site\n"
-        f"render_site(Path({str(tmp_path / 'plaza')!r}), RenderSettings('plaza'), 2, progress=False)"
+        "from pathlib import Path; from reid.sites import DrawnSettings, render_site\n"
+        f"render_site(Path({str(tmp_path / 'plaza')!r}), DrawnSettings('plaza'), 2, progress=False)"
     )
     run = subprocess.Popen([sys.executable, "-c", script])
     try:
@@ -221,7 +223,7 @@ def _runs(pid: int) -> bool:
 
 def test_two_runs_at_once(tiny: tuple[Path, str], tmp_path: Path) -> None:
     script = (
-        "from pathlib import Path; from reid.data.sites import RenderSettings, render_site\n"
+        "from pathlib import Path; from reid.sites import DrawnSettings, render_site\n"
         f"print(render_site(Path({str(tmp_path / 'plaza')!r}), {TINY!r}, 1, progress=False))"
     )
     runs = [subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) for _ in range(2)]
@@ -257,13 +259,13 @@ def test_bad_settings(changes: dict[str, object], named: str) -> None:
 
 
 def test_folder_of_other_settings(tiny: tuple[Path, str]) -> None:
-    with pytest.raises(InputError, match=r"plaza: was drawn with style 0\.75, not 0\.5; delete the folder or choose"):
+    with pytest.raises(InputError, match=r"plaza: was made with style 0\.75, not 0\.5; delete the folder or choose"):
         render_site(tiny[0], replace(TINY, style=0.5), progress=False)
 
 
 def test_folder_of_another_renderer(tiny: tuple[Path, str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reid.data.sites.folder, "RENDERER", 99)
-    with pytest.raises(InputError, match=r"plaza: was drawn by renderer version \d+, this is version 99"):
+    monkeypatch.setattr(DrawnSettings, "version", 99)
+    with pytest.raises(InputError, match=r"plaza: was made by renderer version \d+, this is version 99"):
         render_site(tiny[0], TINY, progress=False)
 
 
@@ -305,12 +307,12 @@ def test_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         return replace(self, target)
 
     monkeypatch.setattr(Path, "replace", full)
-    with pytest.raises(InputError, match=r"plaza: cannot draw the site there: .*No space left"):
+    with pytest.raises(InputError, match=r"plaza: cannot make the site there: .*No space left"):
         render_site(tmp_path / "plaza", TINY, processes=1, progress=False)
 
 
 def test_no_processes(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="0 drawing processes"):
+    with pytest.raises(InputError, match="0 processes"):
         render_site(tmp_path / "plaza", TINY, processes=0)
 
 
@@ -318,8 +320,8 @@ def test_killed_drawing_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     def broken(*_: object) -> None:
         raise BrokenProcessPool
 
-    monkeypatch.setattr(reid.data.sites.render, "_draw_missing", broken)
-    with pytest.raises(InputError, match=r"plaza: a drawing process was killed .* finished images are kept"):
+    monkeypatch.setattr(reid.sites.render, "_make_missing", broken)
+    with pytest.raises(InputError, match=r"plaza: a process was killed .* finished images are kept"):
         render_site(tmp_path / "plaza", TINY, processes=1, progress=False)
 
 
@@ -327,7 +329,7 @@ def test_killed_drawing_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 def test_a_script_without_a_guard_draws(tiny: tuple[Path, str], tmp_path: Path, where: str) -> None:
     """The drawing processes leave the script alone: a child would run it again, or not find it."""
     code = (
-        "from pathlib import Path\nfrom reid.data.sites import RenderSettings, render_site\nprint('begun')\n"
+        "from pathlib import Path\nfrom reid.sites import DrawnSettings, render_site\nprint('begun')\n"
         f"print(render_site(Path({str(tmp_path / 'plaza')!r}), {TINY!r}, 2, progress=False))\n"
     )
     script = tmp_path / "script.py"
