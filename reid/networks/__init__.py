@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from reid.errors import InputError
 from reid.files import bundled_names, meant
 from reid.networks.base import Network, Origin
-from reid.networks.shipped import NAMES, PEOPLE, packed_file, shipped
+from reid.networks.shipped import NAMES, PEOPLE, packed_file, shipped_file
 
 if TYPE_CHECKING:
     from reid.engine.extract import Testing
@@ -91,7 +91,7 @@ def refuse_missing(name: str, takes: str = ANY) -> None:
     Raises:
         InputError: there is no such folder or file, and no bundled network or description of that name.
     """
-    if shipped(name):
+    if shipped_file(name):
         return
     bundled = bundled_names("configs/foreign")
     if name.startswith("timm:") or name.removesuffix(".yaml") in bundled:

@@ -49,14 +49,12 @@ class Note:
         progress: the header of the run's checkpoint: what it was trained on, by which code, how long.
         epoch: the one whose network this is (from 1), and how it was chosen.
         run: the run's name and the SHA-256 of its network's file.
-        tensors: SHA-256 of the file behind its header.
     """
 
     config: Config
     progress: Progress
     epoch: tuple[int, str]
     run: dict[str, str]
-    tensors: str
 
 
 def pack(network: TrainedNetwork, file: Path, half: bool) -> None:
@@ -78,23 +76,24 @@ def pack(network: TrainedNetwork, file: Path, half: bool) -> None:
         if not kept.isfinite().all():
             raise InputError(f"{file}: not written: {name} holds what {kept.dtype} cannot")
         tensors[name] = kept.contiguous()
-    write_atomically(file, save(tensors, {NOTE: _note(network, _body_digest(save(tensors)))}))
+    note = _said(network)
+    note["digest"] = digest_of(note, save(tensors))
+    write_atomically(file, save(tensors, {NOTE: json.dumps(note, sort_keys=True)}))
 
 
-def _note(network: TrainedNetwork, digest: str) -> str:
+def _said(network: TrainedNetwork) -> dict[str, Any]:
+    """What a file says of a network, as plain values; without its digest."""
     plain = load_config("base.yaml")
     here = {key: getattr(plain, key) for key in HERE} | {"precision": PRECISION}
     data = network.config.data.model_copy(update={key: getattr(plain.data, key) for key in HERE_DATA})
     config = network.config.model_copy(update={**here, "data": data})
-    note = {
+    return {
         "format": FORMAT,
         "config": resolved_values(config),
         "progress": asdict(network.stored),
         "epoch": network.tested_epoch(),
         "run": network.run(),
-        "tensors": digest,
     }
-    return json.dumps(note, sort_keys=True)
 
 
 def open_packed(path: Path, overrides: Sequence[str] = (), testing: Testing | None = None) -> PackedNetwork:
@@ -127,17 +126,17 @@ def read_note(path: Path, content: bytes) -> Note:
                 f"{path}: is of format {values['format']!r}, and this version of reid-gap reads up to {FORMAT}: newer "
                 "code wrote it; update reid-gap"
             )
+        if digest_of(values, content) != values["digest"]:
+            raise InputError(f"{path}: damaged: its content is not what was written (SHA-256)")
         config = resolved(values["config"], path, path.stem)
         progress = progress_of(values["progress"], path)
         epoch, choice = values["epoch"]
         run = {key: str(values["run"][key]) for key in ("name", "network")}
-        note = Note(config, progress, (int(epoch), str(choice)), run, str(values["tensors"]))
+        note = Note(config, progress, (int(epoch), str(choice)), run)
     except InputError:
         raise
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise InputError(f"{path}: damaged, or not what reid export wrote: its header: {error!r}") from None
-    if _body_digest(content) != note.tensors:
-        raise InputError(f"{path}: damaged: its tensors are not those that were written (SHA-256)")
     if progress.config_hash != config.hash():
         raise InputError(f"{path}: damaged: its config is not the one trained: {config.hash()}, {progress.config_hash}")
     return note
@@ -168,6 +167,9 @@ class PackedNetwork(TrainedNetwork):
         super().__init__(note.config, place, note.progress, origin, extractor)
         self._note = note
 
+    def describe(self) -> dict[str, Any]:
+        return {**super().describe(), "name": self.origin.name}
+
     def tested_epoch(self) -> tuple[int, str]:
         return self._note.epoch
 
@@ -183,7 +185,7 @@ class PackedNetwork(TrainedNetwork):
     def write_adapted(self, place: Path, network: nn.Module, record: Mapping[str, Any]) -> None:
         epoch, _ = self.tested_epoch()
         held_out = self.config.selection.holdout > 0
-        progress = replace(self.stored, adapted=dict(record))
+        progress = replace(self.stored, adapted=dict(record), num_classes=1)  # of the classifier that this module has
         for file in {place / FILE, network_file(place, held_out)}:
             save_model(file, network, replace(progress, best_epoch=epoch) if held_out else progress)
         write_atomically(place / CONFIG_FILE, dump_resolved(self.config))
@@ -191,13 +193,13 @@ class PackedNetwork(TrainedNetwork):
 
 
 def _filled(path: Path, note: Note, tensors: Mapping[str, Tensor]) -> Embedder:
-    """The network of the note's config, in float32 on the CPU. Its classifier, which no test reads, is zero.
+    """The network of the note's config, in float32 on the CPU. Its classifier, which no test reads, knows one person.
 
     Raises:
         InputError: naming the tensors that do not fit.
     """
     with torch.random.fork_rng(devices=[]):
-        network = build.embedder(note.config, note.progress.num_classes)
+        network = build.embedder(note.config, num_classes=1)
     target = network.state_dict()
     held = {name: value.float() for name, value in tensors.items()}
     held |= {name: torch.zeros(value.shape) for name, value in target.items() if name.startswith(UNUSED)}
@@ -222,9 +224,10 @@ def _read(path: Path) -> bytes:
         raise InputError(f"{path}: cannot be read: {error}") from None
 
 
-def _body_digest(content: bytes) -> str:
-    """SHA-256 of what lies behind the header."""
-    return hashlib.sha256(memoryview(content)[8 + int.from_bytes(content[:8], "little") :]).hexdigest()
+def digest_of(note: Mapping[str, Any], content: bytes) -> str:
+    """SHA-256 of what a file says of itself, but for this, and of the tensors behind the header of ``content``."""
+    said = json.dumps({key: value for key, value in note.items() if key != "digest"}, sort_keys=True).encode()
+    return hashlib.sha256(said + content[8 + int.from_bytes(content[:8], "little") :]).hexdigest()
 
 
 def _as_tested(config: Config, testing: Testing) -> Config:

@@ -26,7 +26,7 @@ def file_of(name: str) -> Path:
     return Path(reid.__file__).resolve().parent / "networks" / f"{name}.safetensors"
 
 
-def shipped(name: str) -> Path | None:
+def shipped_file(name: str) -> Path | None:
     """The file of the network that a bare name stands for; None for every other text.
 
     The name means the package's network whatever is called so in the working folder; ``./people`` is that.
@@ -58,9 +58,9 @@ def packed_file(name: str) -> Path | None:
     wrote; None for all else.
 
     Raises:
-        InputError: as :func:`shipped`.
+        InputError: as :func:`shipped_file`.
     """
-    if (file := shipped(name)) is not None:
+    if (file := shipped_file(name)) is not None:
         return file
     path = Path(name)
     return path if is_packed(path) else None
