@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 __all__ = ["PEERS", "PEOPLE", "Network", "Origin", "default_testing", "load", "refuse_missing"]
 
 # What --model takes, in words: runs; what is a torch module; what embeds crops; everything.
-RUN = f"a run's folder, a run as one file (exported as .safetensors), a network of this package: {', '.join(NAMES)}"
-MODULE = f"{RUN}; a checkpoint of torchreid or fast-reid (.pth, .tar, .safetensors, ...), timm:NAME"
+RUN = f"a run's folder, a run as one file (export.py --format safetensors), {', '.join(NAMES)} (in this package)"
+MODULE = f"{RUN}, a checkpoint of torchreid or fast-reid (.pth, .tar, .safetensors, ...), timm:NAME"
 EMBEDDER = (
     f"{MODULE}, an .onnx or .xml file (exported by this project, or with a YAML beside it that describes it), such a "
     "YAML or a bundled one's name"
