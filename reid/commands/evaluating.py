@@ -56,7 +56,7 @@ def with_sources(config: Config, targets: Sequence[str]) -> list[str]:
 
 
 def check_targets(config: Config, targets: Sequence[str]) -> list[Target]:
-    """Read every table before the training whose result they test; drawn sites last, since they may take a minute.
+    """Read every table before the training whose result they test; sites made here last, since they may take minutes.
 
     Raises:
         InputError: as :func:`reid.evaluation.targets.read_targets`; a target of a source's
@@ -71,7 +71,7 @@ def check_targets(config: Config, targets: Sequence[str]) -> list[Target]:
     if not begun:
         build.check(config)
     roots, sources = build.roots(config), config.data.sources
-    read = read_targets(roots, sorted(targets, key=lambda name: load_card(name).drawn is not None))
+    read = read_targets(roots, sorted(targets, key=lambda name: load_card(name).made is not None))
     refuse_namesakes_of_sources(roots, sources, read)
     if not begun:
         refuse_training_images(roots, sources, read)

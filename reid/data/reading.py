@@ -17,7 +17,7 @@ from reid.data.layouts import Row, Scan, pictures_below, scan_split, unread_pict
 from reid.data.manifest import scan_manifest
 from reid.data.names import numbers, refuse_twins, refuse_unwritable, some, whole
 from reid.data.samples import DataSet, Samples, label_of, matchless
-from reid.data.schema import SPLITS, Card, Drawn, Protocol
+from reid.data.schema import SPLITS, Card, Drawn, Protocol, Rendered
 from reid.errors import InputError
 
 HINT = "datasets/README.md says how to obtain each data set; $REID_DATA names the folder that holds them."
@@ -134,10 +134,10 @@ def _fingerprint(tables: dict[str, Samples]) -> str:
 
 
 def _root(card: Card, data_root: Path, sites_root: Path) -> tuple[Path, str | None, str | None]:
-    """The folder to read from, rendered first for a drawn site; the version that lies there; a site's fingerprint."""
-    if card.drawn is not None:
+    """The folder to read from, for a site made here first; the version that lies there; a site's fingerprint."""
+    if card.made is not None:
         root = sites_root.expanduser() / card.root
-        return root, card.version, _render(card, card.drawn, root)
+        return root, card.version, _render(card, card.made, root)
     data_root = data_root.expanduser()
     if not card.versions:
         root = data_root / card.root
@@ -156,13 +156,14 @@ def _root(card: Card, data_root: Path, sites_root: Path) -> tuple[Path, str | No
     return folders[chosen[0]], chosen[0], None
 
 
-def _render(card: Card, drawn: Drawn, folder: Path) -> str:
-    from reid.sites import DrawnSettings, render_site  # here: what draws is needed for drawn sites alone
+def _render(card: Card, made: Drawn | Rendered, folder: Path) -> str:
+    from reid.sites import DrawnSettings, RenderedSettings, render_site  # here: what draws is needed for sites alone
 
+    given = made.model_dump(exclude_none=True)
     try:
-        settings = DrawnSettings(**drawn.model_dump(exclude_none=True))
+        settings = DrawnSettings(**given) if isinstance(made, Drawn) else RenderedSettings(**given)
     except (TypeError, ValueError) as error:
-        raise InputError(f"card {card.name}, drawn: {error}") from None
+        raise InputError(f"card {card.name}, {'drawn' if isinstance(made, Drawn) else 'rendered'}: {error}") from None
     return render_site(folder, settings)
 
 

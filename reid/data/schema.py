@@ -80,8 +80,8 @@ class Version(_Strict):
         return self
 
 
-class Drawn(_Strict):
-    """Settings of a drawn site; the keys left out take the renderer's defaults (`reid.sites.DrawnSettings`)."""
+class _Made(_Strict):
+    """Settings of a site that is made here; the keys left out take the defaults of `reid.sites`."""
 
     site: str
     seed: int | None = None
@@ -92,8 +92,20 @@ class Drawn(_Strict):
     cameras: int | None = None
     train_shots: int | None = None
     test_shots: int | None = None
-    missing: float | None = None
     splits: tuple[str, ...] | None = None
+
+
+class Drawn(_Made):
+    """Settings of a drawn site (`reid.sites.DrawnSettings`)."""
+
+    missing: float | None = None
+
+
+class Rendered(_Made):
+    """Settings of a rendered site (`reid.sites.RenderedSettings`)."""
+
+    passes: int | None = None
+    height: int | None = None
 
 
 class Card(_Strict):
@@ -110,6 +122,7 @@ class Card(_Strict):
     trials: Annotated[int, Field(ge=1, le=1000)] | None = None  # so many random splits, results are means over them
     trial: Count | None = None  # the one picked, by name@trial
     drawn: Drawn | None = None
+    rendered: Rendered | None = None
     junk_pids: tuple[int, ...] = (-1,)
     pid_offset: int = 0
     cross_camera_only: bool = True  # no match from the query's own camera; without it only its own image is left out
@@ -128,16 +141,19 @@ class Card(_Strict):
             raise ValueError("splits: none given; a card without a manifest needs at least one of " + ", ".join(SPLITS))
         if self.version is not None and self.versions and self.version not in self.versions:
             raise ValueError(f"version {self.version!r} is not one of {', '.join(sorted(self.versions))}")
-        if self.drawn is not None and self.versions:
-            raise ValueError("drawn and versions exclude each other")
-        if self.drawn is not None:
-            _inside((self.root,))
+        if self.made is not None:
+            self._check_made()
         if self.withdrawn is not None and self.status != "withdrawn":
             raise ValueError(f"withdrawn says why, but status is {self.status!r}; give 'withdrawn'")
         self._check_trials()
         if self.manifest is None:
             self._check_pattern()
         return self
+
+    @property
+    def made(self) -> Drawn | Rendered | None:
+        """Settings of the site that is made here on first use; None of any other data set."""
+        return self.rendered if self.drawn is None else self.drawn
 
     @property
     def protocol(self) -> Protocol:
@@ -175,6 +191,14 @@ class Card(_Strict):
         """What is added to the identities of a split."""
         offset = self.split(name).pid_offset
         return self.pid_offset if offset is None else offset
+
+    def _check_made(self) -> None:
+        kind = "rendered" if self.drawn is None else "drawn"
+        if self.drawn is not None and self.rendered is not None:
+            raise ValueError("drawn and rendered exclude each other")
+        if self.versions:
+            raise ValueError(f"{kind} and versions exclude each other")
+        _inside((self.root,))
 
     def _check_trials(self) -> None:
         halved = [name for name, split in self.splits.items() if split.half is not None]

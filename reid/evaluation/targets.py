@@ -266,8 +266,8 @@ class TrainingImages:
 def _read_source(roots: Roots, source: str) -> tuple[str, Samples]:
     card = load_card(source)
     folder = roots.sites.expanduser() / card.root
-    if card.drawn is not None and not folder.is_dir():
-        raise InputError(f"no folder {folder}")  # not drawn for a test of another site
+    if card.made is not None and not folder.is_dir():
+        raise InputError(f"no folder {folder}")  # not made for a test of another site
     data = roots.dataset(source, ["train"])
     return data.fingerprint, data.splits["train"]
 

@@ -2,6 +2,7 @@
 
 from reid.sites.drawn.settings import DrawnSettings
 from reid.sites.render import render_site
+from reid.sites.rendered.settings import RenderedSettings
 from reid.sites.settings import SiteSettings
 
-__all__ = ["DrawnSettings", "SiteSettings", "render_site"]
+__all__ = ["DrawnSettings", "RenderedSettings", "SiteSettings", "render_site"]

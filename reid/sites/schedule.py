@@ -49,6 +49,11 @@ def camera_generator(settings: SiteSettings, camera: int) -> np.random.Generator
     return _generator(settings, 0, camera, 1)
 
 
+def stranger_generator(settings: SiteSettings, number: int) -> np.random.Generator:
+    """For the traits of somebody who is no identity and at times stands beside one; numbers start at 0."""
+    return _generator(settings, 0, 0, number)
+
+
 def shot_generator(settings: SiteSettings, image: PlannedImage) -> np.random.Generator:
     """For one image: pose, occluders, noise."""
     return _generator(settings, image.pid, image.camera, image.shot)

@@ -372,6 +372,19 @@ def test_drawn_site_for_real(tmp_path: Path) -> None:
     assert read(card, tmp_path).fingerprint == first.fingerprint
 
 
+def test_rendered_site_for_real(tmp_path: Path) -> None:
+    small = "train_identities: 2, test_identities: 2, cameras: 2, passes: 2, train_shots: 1, test_shots: 2, height: 64"
+    text = (bundled("datasets") / "mall.yaml").read_text().replace("site: mall,", f"site: mall, {small},")
+    card = write_card(tmp_path, text)
+    first = read(card, tmp_path)
+    assert sizes(first) == {"train": (4, 2), "query": (4, 2), "gallery": (4, 2)}
+    assert read(card, tmp_path).fingerprint == first.fingerprint
+    with pytest.raises(InputError, match="card mall, rendered: .*passes is 9, more than cameras, which is 2"):
+        read(write_card(tmp_path, text.replace("passes: 2", "passes: 9")), tmp_path)
+    with pytest.raises(InputError, match="drawn and rendered exclude each other"):
+        read(write_card(tmp_path, text + "drawn: {site: plaza}\n"), tmp_path)
+
+
 # --- what people's own tables and folders look like ---------------------------------------------------------------
 
 

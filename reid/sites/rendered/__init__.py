@@ -1,0 +1,1 @@
+"""People that never lived, rendered from bodies in three dimensions."""
