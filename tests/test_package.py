@@ -62,6 +62,8 @@ def test_configs_and_cards_travel_inside_the_package(wheel):
         "reid/report/page.html.j2",
         "reid/report/published_results.csv",
         *SHIPPED,
+        "reid/sites/rendered/body.safetensors",
+        "reid/sites/rendered/NOTICE",
     } <= set(names)
     assert wheel.stat().st_size <= LARGEST
     packaged = {name for name in names if name.startswith("reid/") and name.endswith(".py")}

@@ -1,7 +1,7 @@
 """Fasten things to a body: shapes made on the reference body follow each person's, and move with the nearest bones.
 
-All that is worn on the head, the feet and the back is built on the reference body (body.py), in its coordinates, and then
-carried over: an affine map fitted to a region of the body, and what it leaves at the nearest vertices.
+All that is worn on the head, the feet and the back is built on the reference body (body.py), in its coordinates, and
+then carried over: an affine map fitted to a region of the body, and what it leaves at the nearest vertices.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def smoothstep(low: float, high: float, values: Values) -> Floats:
     return (t * t * (3 - 2 * t)).astype(np.float32)
 
 
-def _near(tree: cKDTree, points: Floats) -> tuple[Ints, Floats]:
+def near(tree: cKDTree, points: Floats) -> tuple[Ints, Floats]:
     """The nearest (P, NEIGHBOURS) rows of a tree and their shares, which fall with the squared distance."""
     distances, rows = tree.query(points, NEIGHBOURS)
     shares = 1 / (distances.astype(np.float32) ** 2 + np.float32(1e-5))
@@ -76,10 +76,12 @@ def carried_over(points: Floats, body: Body, shape: Shape, name: str) -> Floats:
     part = region(body, name)
     person = shape.vertices["body"][part.vertices]
     spread = np.concatenate([part.reference, np.ones((len(person), 1), np.float32)], 1).astype(np.float64)
-    affine = np.linalg.solve(spread.T @ spread, spread.T @ person.astype(np.float64))
-    left = (person - spread @ affine).astype(np.float32)
-    rows, shares = _near(part.tree, points)
-    moved = points.astype(np.float64) @ affine[:3] + affine[3]
+    # numpy's own sums, not those of BLAS: the same bits however many threads that has
+    squares = np.einsum("ni,nj->ij", spread, spread, optimize=False)
+    affine = np.linalg.solve(squares, np.einsum("ni,nj->ij", spread, person.astype(np.float64), optimize=False))
+    left = (person - np.einsum("ni,ij->nj", spread, affine, optimize=False)).astype(np.float32)
+    rows, shares = near(part.tree, points)
+    moved = np.einsum("ni,ij->nj", points.astype(np.float64), affine[:3], optimize=False) + affine[3]
     return (moved + (left[rows] * shares[..., None]).sum(1)).astype(np.float32)
 
 
@@ -135,7 +137,7 @@ def grid_faces(rows: int, columns: int, closed: bool = False) -> Ints:
 def tube(path: Floats, widths: Floats, sides: int = 8) -> tuple[Floats, Floats, Ints]:
     """A tube around `path` (N, 3) with half-axes `widths` (N, 2): across (horizontal), and across that.
 
-    Returns its points, coordinates (angle / 2 pi, share of the length, 0) and triangles; close the ends with widths of 0.
+    Returns its points, coordinates (angle / 2 pi, share of the length, 0) and triangles. Widths of 0 close the ends.
     """
     along = np.gradient(path.astype(np.float64), axis=0)
     along /= np.linalg.norm(along, axis=1, keepdims=True) + 1e-9
@@ -182,30 +184,6 @@ def rounded_box(power: float, rows: int = 9, columns: int = 16) -> tuple[Floats,
     return points.reshape(-1, 3).astype(np.float32), grid_faces(rows, columns, True)
 
 
-@dataclass(frozen=True)
-class Skull:
-    """How far the skull of the reference body is from `HEAD_CENTRE`, in any direction."""
-
-    tree: cKDTree  # unit directions
-    radii: Floats
-
-    def radius(self, directions: Floats) -> Floats:
-        """Metres (...,) along unit directions (..., 3)."""
-        rows, shares = _near(self.tree, directions.reshape(-1, 3))
-        return (self.radii[rows] * shares).sum(1).reshape(directions.shape[:-1]).astype(np.float32)
-
-
-@lru_cache(maxsize=2)
-def skull(body: Body) -> Skull:
-    """The head and neck of the reference body without what lies inside it (eyes, mouth)."""
-    points = region(body, "head").reference - np.float32(HEAD_CENTRE)
-    radii = np.linalg.norm(points, axis=1)
-    directions = points / radii[:, None]
-    outermost = radii[cKDTree(directions).query(directions, 12)[1]].max(1)
-    seen = radii > 0.9 * outermost
-    return Skull(cKDTree(directions[seen]), radii[seen].astype(np.float32))
-
-
 @lru_cache(maxsize=4)
 def _relief(body: Body, back: bool) -> Callable[[Floats], Floats]:
     part = region(body, "torso")
@@ -218,7 +196,7 @@ def _relief(body: Body, back: bool) -> Callable[[Floats], Floats]:
     tree, heights = cKDTree(points[seen][:, [0, 2]]), points[seen][:, 1]
 
     def depth(places: Floats) -> Floats:
-        rows, shares = _near(tree, places)
+        rows, shares = near(tree, places)
         return (heights[rows] * shares).sum(1).astype(np.float32)
 
     return depth

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 
 from reid.sites.rendered import palette
-from reid.sites.rendered.attach import HIPS, back_of, carried_over, empty, rounded_box, smoothstep, tube, vector
+from reid.sites.rendered.attach import HIPS, carried_over, empty, region, rounded_box, smoothstep, tube, vector
 from reid.sites.rendered.body import Body, Shape
 from reid.sites.rendered.materials import Cloth, paint_cloth, sample_cloth
 from reid.sites.rendered.mesh import Floats, Ints, Label, Mesh, join, rigid
@@ -31,15 +31,16 @@ _SIZES: dict[Kind, tuple[tuple[float, float, float], float, tuple[float, float]]
     "suitcase": ((0.110, 0.175, 0.265), 0.16, (0.2, 0.35)),
 }
 FABRIC: palette.Mix = {
-    "black": 44, "charcoal": 8, "grey": 8, "navy": 12, "blue": 4, "red": 4, "olive": 4, "khaki": 3, "beige": 3, "burgundy": 2,
-    "teal": 2, "purple": 1.5, "pink": 2, "yellow": 1, "orange": 1.5, "lime": 0.7, "white": 1.5,
+    "black": 44, "charcoal": 8, "grey": 8, "navy": 12, "blue": 4, "red": 4, "olive": 4, "khaki": 3, "beige": 3,
+    "burgundy": 2, "teal": 2, "purple": 1.5, "pink": 2, "yellow": 1, "orange": 1.5, "lime": 0.7, "white": 1.5,
 }  # fmt: skip
 LEATHER: palette.Mix = {
-    "black": 46, "brown": 13, "camel": 9, "beige": 6, "burgundy": 5, "red": 5, "navy": 4, "grey": 4, "white": 4, "pink": 2.5,
-    "blue": 1.5, "green": 1,
+    "black": 46, "brown": 13, "camel": 9, "beige": 6, "burgundy": 5, "red": 5, "navy": 4, "grey": 4, "white": 4,
+    "pink": 2.5, "blue": 1.5, "green": 1,
 }  # fmt: skip
 PLASTIC: palette.Mix = {
-    "white": 40, "pale grey": 12, "red": 8, "yellow": 7, "orange": 5, "blue": 6, "green": 6, "brown": 8, "black": 5, "pink": 3,
+    "white": 40, "pale grey": 12, "red": 8, "yellow": 7, "orange": 5, "blue": 6, "green": 6, "brown": 8, "black": 5,
+    "pink": 3,
 }  # fmt: skip
 _SHOULDER_X = 0.095  # where straps lie on the shoulders of the reference body
 _REACH = 1.2  # height of a suitcase's bar before it is fitted to the hand
@@ -112,7 +113,7 @@ def _box(half: tuple[float, float, float], power: float, sag: float) -> tuple[Fl
     """Points around the origin, their places in the box (-1..1), triangles."""
     local, faces = rounded_box(power)
     wider = 1 + np.float32(sag) * (0.3 - local[:, 2:])
-    points = local * np.float32(half)
+    points = local * vector(*half)
     points[:, :2] *= wider
     return points, local, faces
 
@@ -121,14 +122,22 @@ def _part(points: Floats, coords: Floats, faces: Ints, label: Label, bone: int) 
     return rigid(points.astype(np.float32), coords.astype(np.float32), faces, label, bone)
 
 
-def _backpack(bag: Bag, body: Body, clearance: float) -> tuple[list[Mesh], str]:
+def _farthest(body: Body, shape: Shape, name: str, outward: Floats, low: float, high: float) -> float:
+    """How far a region of the person reaches along `outward` (3,) between two heights, near the middle for the back."""
+    points = shape.vertices["body"][region(body, name).vertices]
+    near = (points[:, 2] > low) & (points[:, 2] < high) & ((np.abs(points[:, 0]) < 0.1) | (outward[0] != 0))
+    return float((points[near] * outward).sum(1).max())
+
+
+def _backpack(bag: Bag, body: Body, shape: Shape, clearance: float) -> list[Mesh]:
     across, deep, high = bag.half
     points, local, faces = _box(bag.half, bag.power, bag.sag)
     points[:, 0] *= 1 - 0.12 * np.clip(local[:, 2], 0, 1)
     points[:, 1] -= (points[:, 1] + deep) * 0.3 * np.clip(local[:, 2], 0, 1)  # slimmer above, straight at the back
-    z = 0.545 - high + bag.drop * 0.3
-    rest = float(np.max(back_of(body, np.float32([0, 0.06, 0]), np.float32([z, z + 0.5 * high, z - 0.5 * high]))))
-    centre = vector(0, rest + clearance + 0.68 * deep, z)
+    shoulders = carried_over(vector(0, 0.05, 0.55)[None], body, shape, "torso")[0]
+    z = float(shoulders[2]) + 0.02 - high - bag.drop * 0.3
+    rest = _farthest(body, shape, "torso", vector(0, 1, 0), z - 0.4 * high, z + high)
+    centre = vector(0, rest + clearance + 0.72 * deep, z)
     bone = body.bone("spine01")
     meshes = [_part(points + centre, local, faces, Label.BAG, bone)]
     for number in range(bag.pockets):
@@ -137,14 +146,15 @@ def _backpack(bag: Bag, body: Body, clearance: float) -> tuple[list[Mesh], str]:
         pocket, local, faces = _box(size, min(bag.power + 0.1, 0.7), 0.0)
         down = -0.42 * high if number == 0 else 0.38 * high
         meshes.append(_part(pocket + centre + vector(0, 0.92 * deep, down), local, faces, Label.BAG_PART, bone))
-    return meshes, "spine01"
+    return meshes
 
 
-def _at_hip(bag: Bag, body: Body, clearance: float) -> list[Mesh]:
+def _at_hip(bag: Bag, body: Body, shape: Shape, clearance: float) -> list[Mesh]:
     points, local, faces = _box(bag.half, bag.power, bag.sag)
     top = HIPS + (0.13 if bag.kind == "shoulder" else 0.06) - bag.drop
-    out = 0.178 + clearance + 0.75 * bag.half[0]
-    centre = vector(bag.side * out, -0.015 + bag.place, top - bag.half[2])
+    hip = carried_over(vector(bag.side * 0.18, -0.015, top - bag.half[2])[None], body, shape, "hips")[0]
+    wide = _farthest(body, shape, "hips", vector(bag.side, 0, 0), hip[2] - bag.half[2], hip[2] + bag.half[2])
+    centre = vector(bag.side * (wide + clearance + 0.75 * bag.half[0]), hip[1] + bag.place, hip[2])
     tilt = np.float32(0.12 * bag.side)  # it leans on the hip
     points[:, 0] -= tilt * points[:, 2] * 0.6
     bone = body.bone("spine05")
@@ -156,11 +166,12 @@ def _at_hip(bag: Bag, body: Body, clearance: float) -> list[Mesh]:
     # the strap beside the hip, up to where it lies on the clothes and is painted (`paint_straps`)
     for end in (-1, 1):
         start = centre + vector(0, end * 0.8 * bag.half[1], 0.75 * bag.half[2])
-        last = vector(bag.side * 0.135, end * 0.07 - 0.03, 0.33 if bag.kind == "shoulder" else 0.20)
+        rise = 0.33 if bag.kind == "shoulder" else 0.20
+        last = carried_over(vector(bag.side * 0.135, end * 0.07 - 0.03, rise)[None], body, shape, "torso")[0]
         path = start + (last - start) * np.linspace(0, 1, 5, dtype=np.float32)[:, None]
-        wide = np.full((5, 2), bag.strap_width / 2, np.float32)
-        wide[:, 1] = 0.004
-        tubes, coords, sides = tube(path, wide, 6)
+        widths = np.full((5, 2), bag.strap_width / 2, np.float32)
+        widths[:, 1] = 0.004
+        tubes, coords, sides = tube(path, widths, 6)
         meshes.append(_part(tubes, coords, sides, Label.STRAP, bone))
     return meshes
 
@@ -225,9 +236,9 @@ def _hand(bag: Bag, body: Body, shape: Shape) -> tuple[int, Floats]:
 def bag_mesh(bag: Bag, body: Body, shape: Shape, clearance: float = 0.02) -> Mesh:
     """Somebody's bag; nothing for the kind "none".
 
-    `clearance`: metres from the skin of back and hips to what is worn over it. Labels BAG, BAG_PART (pockets) and STRAP;
-    coords of a part: its place in the part's box, each -1..1 (STRAP: share of the turn, share of the length). A kind of
-    `HANGING` is to be placed anew in every pose: `hanging`.
+    `clearance`: metres from the skin of back and hips to what is worn over it. Labels BAG, BAG_PART (pockets) and
+    STRAP; coords of a part: its place in the part's box, each -1..1 (STRAP: share of the turn, share of the length). A
+    kind of `HANGING` is to be placed anew in every pose: `hanging`.
     """
     if bag.kind == "none":
         return empty()
@@ -240,13 +251,9 @@ def bag_mesh(bag: Bag, body: Body, shape: Shape, clearance: float = 0.02) -> Mes
                 for points, coords, faces, label in _in_hand(bag)
             ]
         )
-    mesh = join(_backpack(bag, body, clearance)[0] if bag.kind == "backpack" else _at_hip(bag, body, clearance))
-    # as a whole, so that it keeps its form: the move of its point nearest to the body
-    near = np.float32([[0, mesh.vertices[:, 1].min(), mesh.vertices[:, 2].mean()]])
-    if bag.kind != "backpack":
-        near = np.float32([[bag.side * 0.18, 0, 0]])
-    move = carried_over(near, body, shape, "torso" if bag.kind == "backpack" else "hips") - near
-    return Mesh(mesh.vertices + move, mesh.bones, mesh.weights, mesh.coords, mesh.faces, mesh.labels)
+    if bag.kind == "backpack":
+        return join(_backpack(bag, body, shape, clearance))
+    return join(_at_hip(bag, body, shape, clearance))
 
 
 def hanging(bag: Bag, body: Body, shape: Shape, matrices: Floats, ground: float) -> Floats:

@@ -231,9 +231,10 @@ def dress(person: Person, body: Body) -> Dressed:
     if outer is not None:
         surface = wear_top(surface, outer, True)
     if outfit.scarf is not None:
-        meshes.append(scarf_mesh(body, shape, 0.004))
+        meshes.append(scarf_mesh(body, shape, outfit.scarf_end, _clearance(outfit)))
     clearance = _clearance(outfit)
-    meshes += [shoes_mesh(person.shoes, body, shape), head_mesh(person.head, body, shape, clearance)]
+    hooded = (top.hood or (outer is not None and outer.hood)) and person.head.hat.kind != "hood"
+    meshes += [shoes_mesh(person.shoes, body, shape), head_mesh(person.head, body, shape, clearance, hooded)]
     alone = _assembled(person, body, shape, meshes, tails, None, None)
     if person.bag.kind == "none":
         return alone

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from reid.sites.rendered.attach import between_bones, carried_over, chest_of, grid_faces, with_bones
 from reid.sites.rendered.body import Body, Shape
-from reid.sites.rendered.mesh import Label, Mesh, cut, rigid
-from reid.sites.rendered.outfit import Bottom, Top
+from reid.sites.rendered.mesh import Label, Mesh, cut, join, rigid
+from reid.sites.rendered.outfit import NECK, Bottom, Top
 from reid.sites.rendered.surface import CROTCH, Form, Region
 
 Floats = NDArray[np.float32]
@@ -28,6 +30,11 @@ def smooth(low: float, high: float, x: Floats) -> Floats:
     """0 below `low`, 1 above `high` (or the other way round), smooth between."""
     t = np.clip((x - low) / (high - low), 0, 1)
     return np.asarray(t * t * (3 - 2 * t), np.float32)
+
+
+def along(points: NDArray[np.floating[Any]], directions: Doubles) -> Doubles:
+    """How far points (..., 2) lie in directions (N, 2): (..., N). Without BLAS, whose bits depend on its threads."""
+    return np.asarray(points[..., :1] * directions[:, 0] + points[..., 1:2] * directions[:, 1], np.float64)
 
 
 def radii_of_supports(supports: Doubles, angles: Doubles) -> Doubles:
@@ -58,7 +65,7 @@ def hung(form: Form, surface: Floats, ease: float, cling: float) -> Floats:
     for k, level in enumerate(_LEVELS):
         ring = points[np.abs(heights - level) < 0.03]
         centres[k] = (ring[:, 1].min() + ring[:, 1].max()) / 2
-        supports[k] = ((ring[:, :2] - [0, centres[k]]) @ _CIRCLE.T).max(0) + ease
+        supports[k] = along(ring[:, :2] - [0, centres[k]], _CIRCLE).max(0) + ease
     centre = float(centres.mean())
     supports += (centres - centre)[:, None] * _CIRCLE[:, 1]
     fall = 0.9 * cling * 0.03
@@ -235,11 +242,24 @@ def _ring(radii: Doubles, tubes: Doubles, heights: Doubles, angles: Doubles, lab
     return rigid(points.reshape(-1, 3).astype(np.float32), coords.reshape(-1, 3).astype(np.float32), faces, label, bone)
 
 
-def scarf_mesh(body: Body, shape: Shape, off: float) -> Mesh:
-    """A scarf around the neck; `off` is how far clothes stand off the neck."""
+def scarf_mesh(body: Body, shape: Shape, end: float, clearance: float) -> Mesh:
+    """A scarf around the neck, one end of which hangs on the chest down to height `end` (NECK: none hangs).
+
+    `clearance` is how far clothes stand off the chest.
+    """
     angles = np.linspace(-0.5 * np.pi, 1.5 * np.pi, 17)
     front = np.clip(-np.sin(angles), 0, 1)
-    radii, tubes, heights = 0.066 + off + 0.018 * front, 0.038 + 0.012 * front, 0.005 + 0.045 * np.sin(angles)
-    mesh = _ring(radii, tubes, heights, angles, Label.SCARF, body.bone("spine01"))
-    vertices = mesh.vertices + shape.heads[body.bone("neck01")] + np.array([0, 0.01, 0], np.float32)
-    return replace(mesh, vertices=vertices.astype(np.float32))
+    radii, tubes, heights = 0.07 + 0.018 * front, 0.038 + 0.012 * front, 0.005 + 0.045 * np.sin(angles)
+    ring = _ring(radii, tubes, heights, angles, Label.SCARF, body.bone("spine01"))
+    vertices = ring.vertices + shape.heads[body.bone("neck01")] + np.array([0, 0.01, 0], np.float32)
+    ring = replace(ring, vertices=vertices.astype(np.float32))
+    if end >= NECK:
+        return ring
+    rows, columns = np.linspace(NECK, end, 9, dtype=np.float32), np.linspace(-0.075, 0.02, 5, dtype=np.float32)
+    z, x = np.meshgrid(rows, columns, indexing="ij")
+    y = chest_of(body, x, z) - clearance - 0.03
+    points = np.stack([x, y, z], 2).reshape(-1, 3).astype(np.float32)
+    there = carried_over(points, body, shape, "torso")
+    coords = np.stack([points[:, 2], points[:, 0], points[:, 2]], 1)
+    bones = between_bones(body, "spine01", "spine03", smooth(0.45, 0.2, points[:, 2]))
+    return join([ring, with_bones(there, coords, grid_faces(9, 5), Label.SCARF_END, bones)])

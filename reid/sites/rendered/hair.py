@@ -18,7 +18,6 @@ from reid.sites.rendered.attach import (
     empty,
     grid_faces,
     rounded_box,
-    skull,
     smoothstep,
     tube,
     vector,
@@ -27,6 +26,7 @@ from reid.sites.rendered.attach import (
 from reid.sites.rendered.body import Body, Shape
 from reid.sites.rendered.mesh import Floats, Ints, Label, Mesh, join
 from reid.sites.rendered.palette import Colour
+from reid.sites.rendered.skull import COLUMNS, ROWS, TURNS, on_skull, shell
 
 Style = Literal["bald", "buzz", "short", "side_part", "medium", "bob", "long", "tail", "bun", "braids", "afro"]
 
@@ -53,7 +53,7 @@ ANGLES = np.radians([0, 25, 45, 60, 72, 82, 95, 112, 125, 150, 180])
 CUT = np.array([HAIRLINE, 0.817, 0.808, 0.783, 0.746, 0.7585, 0.7775, 0.766, 0.727, 0.7015, NAPE])
 SWEPT = np.array([HAIRLINE, 0.816, 0.807, 0.787, 0.7585, 0.765, 0.771, 0.744, 0.716, 0.7015, NAPE])
 SHELF = 0.754  # below this height long hair no longer lies on the skull, it falls
-ON_SKULL, IN_AIR, COLUMNS = 12, 10, 49  # rows and columns of the shell; the first column is the last again
+IN_AIR = 10  # rows of hair that falls
 FACE = np.radians(58)  # hair that falls begins this far from the front
 FRONT = np.radians(100)  # hair farther forward than this may fall before the shoulders
 
@@ -71,11 +71,23 @@ class Hair:
     fringe: float  # how far it falls on the forehead
     tip: float  # height where falling hair and tails end
     spread: float  # half the width on the back
-    before: float  # share of the front strands that fall before the shoulders
+    before: bool  # front strands fall before the shoulders
     parting: float  # radians from the front
     rough: float  # how uneven the outline is, as a share of the thickness
     tied: float  # height where a tail or bun is tied
     phases: tuple[float, ...]  # of its unevenness
+
+
+@dataclass(frozen=True)
+class Worn:
+    """What is worn where hair falls."""
+
+    clearance: float  # metres from the skin of back and chest to the cloth's outer side
+    hood: float  # how far a hood that lies on the back stands off that, 0: none
+
+    def bulge(self, height: Floats) -> Floats:
+        """Metres behind the cloth, at heights of the reference body."""
+        return np.float32(self.hood) * smoothstep(0.47, 0.54, height) * smoothstep(0.69, 0.62, height)
 
 
 def _natural(rng: np.random.Generator, age: float, skin: float) -> Colour:
@@ -127,7 +139,7 @@ def sample_hair(rng: np.random.Generator, female: bool, age: float, skin: float)
         style, 0.014 + 0.026 * volume
     )
     sides = {"short": 0.004 + 0.012 * place, "side_part": 0.005 + 0.012 * place, "medium": 0.012 + 0.012 * place}
-    blend = 0.35 + 0.4 * lighter if lighter > 0.85 else 0.0
+    blend = 0.35 + 0.4 * lighter if lighter > 0.85 and female else 0.0
     tips = colour + (1 - colour) * vector(0.55, 0.4, 0.25) * np.float32(blend)
     return Hair(
         style=style,
@@ -139,7 +151,7 @@ def sample_hair(rng: np.random.Generator, female: bool, age: float, skin: float)
         fringe=0.022 + 0.02 * fringed if fringed > (0.6 if female else 0.55) and style not in ("buzz", "tail") else 0.0,
         tip=tip,
         spread=0.085 + 0.045 * spread,
-        before=float(np.clip(2.2 * before - 0.9, 0, 1)),
+        before=bool(before < 0.35),
         parting=float(np.radians((part - 0.5) * 90)) if style == "side_part" else float(np.radians((part - 0.5) * 30)),
         rough=0.08 + 0.22 * rough,
         tied=0.715 + 0.125 * place if style == "bun" else 0.72 + 0.085 * place,
@@ -167,23 +179,7 @@ def _ends(hair: Hair, turn: Floats) -> Floats:
     return ends.astype(np.float32)
 
 
-def shell(body: Body, ends: Floats, turn: Floats) -> tuple[Floats, Floats]:
-    """Points (ON_SKULL, COLUMNS, 3) from the crown down the reference skull to heights `ends` (COLUMNS,), at angles
-    `turn` (COLUMNS,) from the front; and the unit directions outwards."""
-    slopes = np.linspace(np.pi / 2, -np.pi / 3, 40)
-    cos, sin = np.cos(slopes)[:, None], np.sin(slopes)[:, None]
-    directions = np.stack([cos * np.sin(turn), -cos * np.cos(turn), np.broadcast_to(sin, (40, len(turn)))], -1)
-    heights = skull(body).radius(directions.astype(np.float32)) * sin + HEAD_CENTRE[2]
-    heights = np.minimum.accumulate(heights, 0)
-    lowest = np.array([np.interp(-end, -column, slopes) for end, column in zip(ends, heights.T, strict=True)])
-    share = np.linspace(0.0, 1.0, ON_SKULL)[:, None]
-    slope = np.pi / 2 + (lowest - np.pi / 2) * share
-    along = np.stack([np.cos(slope) * np.sin(turn), -np.cos(slope) * np.cos(turn), np.sin(slope)], -1)
-    along = along.astype(np.float32)
-    return along * skull(body).radius(along)[..., None] + np.float32(HEAD_CENTRE), along
-
-
-def _fallen(hair: Hair, body: Body, edge: Floats, ends: Floats, turn: Floats, clearance: float) -> Floats:
+def _fallen(hair: Hair, body: Body, edge: Floats, ends: Floats, turn: Floats, worn: Worn) -> Floats:
     """Points (IN_AIR, COLUMNS, 3) below the edge of the shell (COLUMNS, 3): down over neck, back or chest to `ends`."""
     share = (np.arange(1, IN_AIR + 1) / IN_AIR)[:, None].astype(np.float32)
     height = edge[:, 2] + (np.minimum(ends, edge[:, 2]) - edge[:, 2]) * share
@@ -194,25 +190,23 @@ def _fallen(hair: Hair, body: Body, edge: Floats, ends: Floats, turn: Floats, cl
     narrow = 1 - 0.25 * smoothstep(0.56, 0.33, height)
     behind_x = side * across * hair.spread * narrow
     wave = 0.006 * np.sin(40 * height + 5 * turn + 6.3 * hair.phases[5])
-    lift = clearance + 0.014 + 0.010 * (1 - across**2) + wave
+    lift = worn.clearance + 0.014 + 0.010 * (1 - across**2) + wave
     behind_y = back_of(body, behind_x, height) + lift
     before_x = side * np.interp(away, [FACE, FRONT], [0.055, 0.115]) * narrow
     before_y = chest_of(body, before_x, height) - lift
-    front = (away < FRONT) * hair.before
-    x = behind_x + (before_x - behind_x) * (front > 0.3)
-    y = behind_y + (before_y - behind_y) * (front > 0.3)
-    return np.stack(
-        [straight[..., 0] + (x - straight[..., 0]) * low, straight[..., 1] + (y - straight[..., 1]) * low, height], -1
-    ).astype(np.float32)
+    front = (away < FRONT) & hair.before
+    x, y = np.where(front, before_x, behind_x), np.where(front, before_y, behind_y)
+    x, y = (fallen + (to - fallen) * low for fallen, to in ((straight[..., 0], x), (straight[..., 1], y)))
+    y = y + worn.bulge(height) * smoothstep(np.radians(75), np.radians(110), away) * ~front
+    return np.stack([x, y, height], -1).astype(np.float32)
 
 
-def _shell(hair: Hair, body: Body, clearance: float, flat_above: float | None) -> tuple[Floats, Floats, Ints, Ints]:
+def _shell(hair: Hair, body: Body, worn: Worn, flat_above: float | None) -> tuple[Floats, Floats, Ints, Ints]:
     """Points, coordinates, triangles and labels of the hair that grows over the skull."""
-    turn = np.linspace(-np.pi, np.pi, COLUMNS).astype(np.float32)
-    turn[[0, -1]] = -np.pi, np.pi
+    turn = TURNS
     ends = _ends(hair, turn)
-    points, outward = shell(body, np.maximum(ends, SHELF) if hair.style in FALLING else ends, turn)
-    down = np.broadcast_to(np.linspace(0, 1, ON_SKULL)[:, None], points.shape[:2]).astype(np.float32)
+    points, outward = shell(body, np.maximum(ends, SHELF) if hair.style in FALLING else ends)
+    down = np.broadcast_to(np.linspace(0, 1, ROWS)[:, None], points.shape[:2]).astype(np.float32)
     thick = hair.sides + (hair.top - hair.sides) * smoothstep(0.7775, 0.8345, points[..., 2])
     off_pole = smoothstep(0.0, 0.35, down)  # all columns meet at the crown
     if hair.style == "side_part":
@@ -232,13 +226,13 @@ def _shell(hair: Hair, body: Body, clearance: float, flat_above: float | None) -
     thick = thick - 0.004 * (1 - np.maximum(rim, falls))
     points = points + outward * thick[..., None]
     if falling:
-        fallen = _fallen(hair, body, points[-1], ends, turn, clearance)
+        fallen = _fallen(hair, body, points[-1], ends, turn, worn)
         points = np.concatenate([points, fallen])
     rows = len(points)
     depth = np.concatenate([np.zeros((1, COLUMNS)), np.linalg.norm(np.diff(points, axis=0), axis=-1).cumsum(0)])
     coords = np.stack([np.broadcast_to(turn, (rows, COLUMNS)), depth, points[..., 2]], -1)
     labels = np.full((rows - 1, (COLUMNS - 1) * 2), int(Label.HAIR), np.int32)
-    labels[ON_SKULL - 1 :] = int(Label.HAIR_SHEET)
+    labels[ROWS - 1 :] = int(Label.HAIR_SHEET)
     return (
         points.reshape(-1, 3).astype(np.float32),
         coords.reshape(-1, 3).astype(np.float32),
@@ -247,16 +241,21 @@ def _shell(hair: Hair, body: Body, clearance: float, flat_above: float | None) -
     )
 
 
-def _strand(hair: Hair, body: Body, start: Floats, thick: float, clearance: float, bumps: float, behind: bool) -> Mesh:
+def _strand(hair: Hair, body: Body, start: Floats, thick: float, worn: Worn, bumps: float, behind: bool) -> Mesh:
     """A tail or braid from `start` (3,) on the reference skull down to the hair's tip; not yet on a person."""
-    height = np.concatenate([[start[2] - 0.006, start[2] + 0.008], np.linspace(start[2], hair.tip, 11)[1:]])
+    rise = [-0.004, 0.008, 0.010, 0.0] if behind else [0.0, 0.006, 0.004, -0.01]
+    height = np.concatenate([start[2] + np.array(rise), np.linspace(start[2] - 0.02, hair.tip, 10)])
     share = np.linspace(0, 1, len(height))
     x = start[0] * (1 + 0.25 * share)
-    rest = back_of(body, x, height) + clearance + thick if behind else chest_of(body, x, height) - clearance - thick
-    free = start[1] + (0.045 if behind else 0.0) * np.clip(share * 8, 0, 1)
+    off = worn.clearance + thick
+    rest = back_of(body, x, height) + worn.bulge(height) + off if behind else chest_of(body, x, height) - off
+    away = np.interp(
+        share, [0, 0.08, 0.16, 0.24, 0.5, 1], [-0.012, 0.008, 0.020, 0.026, 0.018, 0.0]
+    )  # a bow, then down
+    free = start[1] + (away if behind else 0.0)
     low = smoothstep(start[2] - 0.02, min(0.6, start[2] - 0.08), height)
-    y = np.where(rest > free, rest, free) if behind else free + (rest - free) * low
-    width = thick * np.clip(np.minimum(0.45 + 5 * share, (1.02 - share) * 3.2), 0, 1)
+    y = np.where((rest > free) & (share > 0.24), rest, free) if behind else free + (rest - free) * low
+    width = thick * np.clip(np.minimum(0.55 + 3 * share, (1.02 - share) * 3.2), 0, 1)
     width = width * (1 + bumps * np.sin(share * len(height) * np.pi * 0.9))
     width[[0, -1]] = 0
     path = np.stack([x, y, height], -1).astype(np.float32)
@@ -266,13 +265,13 @@ def _strand(hair: Hair, body: Body, start: Floats, thick: float, clearance: floa
     return with_bones(points, coords.astype(np.float32), faces, Label.HAIR, none)
 
 
-def _tied(hair: Hair, body: Body, clearance: float) -> list[Mesh]:
+def _tied(hair: Hair, body: Body, worn: Worn) -> list[Mesh]:
     """Tails, buns and braids on the reference body."""
     slope = np.arctan2(hair.tied - HEAD_CENTRE[2], 0.095)
     outward = np.array([0, np.cos(slope), np.sin(slope)], np.float32)
-    knot = np.float32(HEAD_CENTRE) + outward * skull(body).radius(outward)
+    knot = on_skull(body, outward)
     if hair.style == "tail":
-        return [_strand(hair, body, knot, 0.020 + 0.5 * hair.top, clearance, 0.0, True)]
+        return [_strand(hair, body, knot, 0.020 + 0.5 * hair.top, worn, 0.0, True)]
     if hair.style == "bun":
         size = 0.026 + 0.9 * hair.top
         points, faces = rounded_box(0.9)
@@ -284,19 +283,19 @@ def _tied(hair: Hair, body: Body, clearance: float) -> list[Mesh]:
             )
         ]
     if hair.phases[6] < 0.4:
-        return [_strand(hair, body, knot - vector(0, 0.01, 0.02), 0.024, clearance, 0.2, True)]
+        return [_strand(hair, body, knot - vector(0, 0.01, 0.02), 0.024, worn, 0.2, True)]
     sides = (vector(side * 0.074, -0.028, 0.69) for side in (-1, 1))
-    return [_strand(hair, body, start, 0.019, clearance, 0.25, hair.phases[7] < 0.5) for start in sides]
+    return [_strand(hair, body, start, 0.019, worn, 0.25, hair.phases[7] < 0.5) for start in sides]
 
 
-def hair_mesh(hair: Hair, body: Body, shape: Shape, clearance: float = 0.01, flat_above: float | None = None) -> Mesh:
+def hair_mesh(hair: Hair, body: Body, shape: Shape, worn: Worn, flat_above: float | None = None) -> Mesh:
     """Somebody's hair.
 
     Args:
         hair: what hair it is.
         body: the reference body.
         shape: the person's.
-        clearance: metres from the skin of the back to what is worn there, on which long hair lies.
+        worn: what long hair lies on.
         flat_above: height on the reference head above which a hat presses the hair down.
 
     Returns:
@@ -305,12 +304,12 @@ def hair_mesh(hair: Hair, body: Body, shape: Shape, clearance: float = 0.01, fla
     """
     if hair.style == "bald":
         return empty()
-    points, coords, faces, labels = _shell(hair, body, clearance, flat_above)
+    points, coords, faces, labels = _shell(hair, body, worn, flat_above)
     none = between_bones(body, "head", "spine01", np.zeros(len(points), np.float32))
     meshes = [with_bones(points, coords, faces, labels, none)]
     if hair.style in ("tail", "bun", "braids"):
         highest = 1.0 if flat_above is None else flat_above - 0.015
-        meshes += _tied(replace(hair, tied=min(hair.tied, highest)), body, clearance)
+        meshes += _tied(replace(hair, tied=min(hair.tied, highest)), body, worn)
     mesh = join(meshes)
     low = smoothstep(0.7, 0.57, mesh.vertices[:, 2])
     vertices = carried_over(mesh.vertices, body, shape, "head")

@@ -1,4 +1,4 @@
-"""What is worn on the head: caps, beanies, brimmed hats, headscarves, hoods, helmets; and hoods that lie on the back."""
+"""What is worn on the head: caps, beanies, brimmed hats, headscarves, hoods, helmets; and hoods on the back."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from reid.sites.rendered.attach import (
     with_bones,
 )
 from reid.sites.rendered.body import Body, Shape
-from reid.sites.rendered.hair import COLUMNS, shell
 from reid.sites.rendered.materials import Cloth, paint_cloth, sample_cloth
 from reid.sites.rendered.mesh import Floats, Ints, Label, Mesh, join
+from reid.sites.rendered.skull import COLUMNS, TURNS, shell
 
 Kind = Literal["none", "cap", "beanie", "brimmed", "headscarf", "hood", "helmet"]
 
@@ -46,6 +46,8 @@ EDGES = {
     "headscarf": np.array([0.815, 0.810, 0.70, 0.66, 0.66, 0.66, 0.66]),
     "hood": np.array([0.822, 0.805, 0.69, 0.65, 0.64, 0.63, 0.63]),
 }
+# The upper side of the reference body's shoulders: height at distances from the middle.
+_SHOULDER_X, _SHOULDER_Z = (0.058, 0.071, 0.12, 0.176, 0.2), (0.64, 0.62, 0.60, 0.58, 0.555)
 COLOURS: palette.Mix = {
     "black": 38, "charcoal": 8, "grey": 8, "navy": 13, "white": 7, "beige": 5, "red": 6, "olive": 3, "burgundy": 4,
     "blue": 4, "khaki": 3, "pink": 2, "yellow": 1, "green": 2, "cream": 3, "brown": 3,
@@ -115,12 +117,6 @@ def sample_hat(rng: np.random.Generator, female: bool, hood: Cloth | None = None
     )
 
 
-def _turns() -> Floats:
-    turn = np.linspace(-np.pi, np.pi, COLUMNS).astype(np.float32)
-    turn[[0, -1]] = -np.pi, np.pi
-    return turn
-
-
 def _on_head(body: Body, points: Floats, coords: Floats, faces: Ints, labels: Ints | Label) -> Mesh:
     none = between_bones(body, "head", "spine01", np.zeros(len(points), np.float32))
     return with_bones(points, coords, faces, labels, none)
@@ -136,10 +132,10 @@ def _rows(points: Floats, turn: Floats) -> Floats:
 
 def _crown(hat: Hat, body: Body) -> tuple[Floats, Floats]:
     """Points (rows, COLUMNS, 3) of a hat without its brim, and the angles of its columns."""
-    turn = _turns()
+    turn = TURNS
     away = np.pi - np.abs(turn) if hat.turned and hat.kind == "cap" else np.abs(turn)
     ends = np.interp(np.abs(turn) if hat.kind != "cap" else away, ANGLES, EDGES[hat.kind]).astype(np.float32)
-    points, outward = shell(body, ends, turn)
+    points, outward = shell(body, ends)
     down = np.linspace(0, 1, len(points))[:, None].astype(np.float32)
     top = smoothstep(0.80, 0.86, points[..., 2])
     if hat.kind == "helmet":
@@ -197,14 +193,14 @@ def _brim(hat: Hat, edge: Floats, turn: Floats) -> tuple[Floats, Floats, Ints]:
 
 def _wrap(hat: Hat, body: Body, clearance: float) -> list[Mesh]:
     """A headscarf or a hood that is up: over the head but for the face, and around the neck."""
-    turn = _turns()
+    turn = TURNS
     away = np.abs(turn)
     hood = hat.kind == "hood"
     ends = np.interp(away, ANGLES, EDGES[hat.kind]).astype(np.float32)
-    points, outward = shell(body, ends, turn)
+    points, outward = shell(body, ends)
     top = smoothstep(0.76, 0.85, points[..., 2])
     thick = 0.024 + 0.012 * top if hood else 0.017 + 0.005 * top
-    points = points + outward * np.float32(thick)[..., None]
+    points = points + outward * thick[..., None]
     edge = smoothstep(np.radians(75), np.radians(40), away)
     if hood:  # it stands forward of the forehead and ends in a corner behind
         points[..., 1] -= 0.025 * edge * smoothstep(0.5, 1.0, np.linspace(0, 1, len(points)))[:, None]
@@ -227,7 +223,7 @@ def _wrap(hat: Hat, body: Body, clearance: float) -> list[Mesh]:
 def _collar(hat: Hat, body: Body, clearance: float, turn: Floats, hood: bool) -> Mesh:
     """What hangs from below the chin over neck, shoulders and chest."""
     share = np.linspace(0, 1, 10)[:, None]
-    first = 0.676 - 0.016 * np.cos(turn)
+    first = 0.685 - 0.022 * np.cos(turn)
     fall = (hat.fall if not hood else 0.575) + 0.02 * np.cos(3 * turn)
     sides = SHOULDERS - 0.03
     end = fall + (sides - fall) * np.sin(turn) ** 2 if not hood else np.full_like(turn, 0.572)
@@ -235,7 +231,10 @@ def _collar(hat: Hat, body: Body, clearance: float, turn: Floats, hood: bool) ->
     low = smoothstep(0.655, 0.575, z)
     half = 0.072 + (0.15 if not hood else 0.088) * low * 0.62
     x = np.sin(turn) * half
-    cloth = clearance + (0.014 if not hood else 0.02)
+    cloth = clearance + 0.022
+    over = np.interp(np.abs(x), _SHOULDER_X, _SHOULDER_Z) + cloth
+    aside = smoothstep(0.6, 0.95, np.abs(np.sin(turn)))
+    z = z + aside * np.maximum(over - z, 0)  # at the sides it lies on the shoulders
     front = chest_of(body, x, z) - cloth
     behind = back_of(body, x, z) + cloth
     tight_front, tight_back = HEAD_CENTRE[1] - 0.075, HEAD_CENTRE[1] + 0.082
@@ -288,15 +287,18 @@ def _carried(mesh: Mesh, body: Body, shape: Shape) -> Mesh:
     return Mesh(vertices, bones, weights, mesh.coords, mesh.faces, mesh.labels)
 
 
-def hood_mesh(body: Body, shape: Shape, clearance: float = 0.02, size: float = 1.0) -> Mesh:
-    """A hood that lies on the back: a roll of cloth around the neck that hangs down behind. Labels HOOD, coords as hats'.
+HOOD = 0.055  # metres that a hood on the back stands off what is below
 
-    `size` 0.7 to 1.3.
+
+def hood_mesh(body: Body, shape: Shape, clearance: float = 0.02, size: float = 1.0) -> Mesh:
+    """A hood that lies on the back: a roll of cloth around the neck that hangs down behind.
+
+    `size`: 0.7 to 1.3. Labels HOOD; coords as those of hats.
     """
     turn = np.radians(np.linspace(-150, 150, 21))  # from the back
     rear = np.cos(turn / 2.2) ** 1.5
     x = 0.088 * np.sin(turn * 0.85)
-    z = 0.612 - 0.045 * size * rear - 0.03 * np.clip(np.abs(turn) - 1.6, 0, 2)
+    z = 0.600 - 0.045 * size * rear - 0.03 * np.clip(np.abs(turn) - 1.6, 0, 2)
     behind = back_of(body, x.astype(np.float32), z.astype(np.float32)) + clearance + 0.012
     ring = 0.0 + 0.075 * np.cos(turn * 0.85)
     y = np.where(np.abs(turn) < 0.9, np.maximum(behind, ring), ring - 0.01)

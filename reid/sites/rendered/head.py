@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from reid.sites.rendered import palette
 from reid.sites.rendered.attach import (
@@ -20,8 +21,8 @@ from reid.sites.rendered.attach import (
     vector,
 )
 from reid.sites.rendered.body import Body, Shape
-from reid.sites.rendered.hair import Hair, hair_mesh, paint_hair, sample_hair
-from reid.sites.rendered.hats import Hat, hat_mesh, paint_hat, sample_hat
+from reid.sites.rendered.hair import Hair, Worn, hair_mesh, paint_hair, sample_hair
+from reid.sites.rendered.hats import HOOD, Hat, hat_mesh, paint_hat, sample_hat
 from reid.sites.rendered.materials import Cloth
 from reid.sites.rendered.mesh import Floats, Ints, Label, Mesh, join, rigid
 
@@ -73,7 +74,7 @@ def sample_head(rng: np.random.Generator, female: bool, age: float, skin: float,
     beard_colour = vector(0.62, 0.61, 0.6) * np.float32(0.7 + 0.4 * u[13]) if white else dark
     sun = u[3] < 0.05
     clear = u[3] < 0.05 + (0.17 if age < 45 else 0.32)
-    masks = np.float32([[0.60, 0.76, 0.84], [0.93, 0.94, 0.94], [0.05, 0.05, 0.06], [0.75, 0.62, 0.66]])
+    masks = np.array([[0.60, 0.76, 0.84], [0.93, 0.94, 0.94], [0.05, 0.05, 0.06], [0.75, 0.62, 0.66]], np.float32)
     return Head(
         hair=hair,
         hat=hat,
@@ -86,21 +87,22 @@ def sample_head(rng: np.random.Generator, female: bool, age: float, skin: float,
         beard_colour=beard_colour,
         density=float(0.25 + 0.25 * u[7] if beard == "stubble" else 0.75 + 0.25 * u[7]),
         glasses="sun" if sun else "clear" if clear else "none",
-        frame=vector(0.04, 0.04, 0.045) if u[8] < 0.7 else vector(0.35, 0.22, 0.12) * np.float32(u[9] + 0.5),
+        frame=vector(0.04, 0.04, 0.045) if u[8] < 0.5 else vector(0.5, 0.47, 0.42) * np.float32(0.5 + 0.8 * u[9]),
         lens=float(0.013 + 0.007 * u[10]),
         mask="mouth" if u[11] < 0.05 else "none",
         mask_colour=masks[min(int(u[12] * 5.5), 3) if u[12] < 0.9 else 3],
     )
 
 
-def head_mesh(head: Head, body: Body, shape: Shape, clearance: float = 0.012) -> Mesh:
-    """Hair, hat and long beard of a person; `clearance`: metres from skin to clothes on the back and shoulders.
+def head_mesh(head: Head, body: Body, shape: Shape, clearance: float = 0.012, hooded: bool = False) -> Mesh:
+    """Hair, hat and long beard of a person; `clearance`: metres from skin to clothes on back and shoulders.
+    `hooded`: a hood lies on the back (`hood_mesh`).
 
     The face itself is painted on the body's own head.
     """
     meshes = [hat_mesh(head.hat, body, shape, clearance)]
     if not head.hat.covers_hair:
-        meshes.append(hair_mesh(head.hair, body, shape, clearance, head.hat.flat_above))
+        meshes.append(hair_mesh(head.hair, body, shape, Worn(clearance, HOOD if hooded else 0.0), head.hat.flat_above))
     if head.beard == "long":
         points, faces = rounded_box(0.8)
         there = points * vector(0.045, 0.035, 0.048) + vector(0, -0.122, CHIN + 0.008)
@@ -129,7 +131,7 @@ def paint_head(head: Head, labels: Ints, coords: Floats, colours: Floats) -> Non
         colours[face] = painted
 
 
-def _mix(colours: Floats, where: Ints | Floats, colour: Floats, share: float) -> None:
+def _mix(colours: Floats, where: NDArray[np.bool_], colour: Floats, share: float) -> None:
     colours[where] += (colour - colours[where]) * np.float32(share)
 
 
@@ -184,7 +186,7 @@ def _paint_glasses(head: Head, x: Floats, y: Floats, z: Floats, colours: Floats)
         colours[front & (edge < 1.12)] = vector(0.035, 0.033, 0.04)
     else:
         _mix(colours, front & (edge < 0.85), vector(0.75, 0.8, 0.85), 0.15)
-        colours[front & (np.abs(edge - 0.97) < 0.13)] = head.frame
+        colours[front & (np.abs(edge - 0.97) < 0.09)] = head.frame
     bridge = front & (x < 0.009) & (np.abs(z - EYES - 0.004) < 0.002)
     sides = (y > _FRONT - 0.02) & (y < HEAD_CENTRE[1] + 0.02) & (np.abs(z - EYES - 0.004) < 0.0028) & (x > 0.05)
     colours[bridge | sides] = head.frame

@@ -16,7 +16,7 @@ INFLUENCES = 4  # bones that move a vertex, at most
 
 
 class Label(IntEnum):
-    """What a triangle shows. Paint is chosen by it, and folds are given to cloth only."""
+    """What a triangle shows. Paint and folds are chosen by it."""
 
     SKIN_TORSO = 0
     SKIN_ARM = 1
@@ -28,29 +28,27 @@ class Label(IntEnum):
     HAIR = 7  # what stands on the skull: volume, buns, braids
     HAIR_SHEET = 8  # what hangs
     BEARD = 9
-    GLASSES = 10
-    MASK = 11
-    HAT = 12
-    BRIM = 13
-    HEADSCARF = 14
-    HEADSCARF_END = 15  # what falls on the chest
-    HOOD = 16  # up, or down on the back
-    LOWER = 17  # trousers, shorts, leggings, tights
-    SKIRT = 18  # skirts and what a dress is below the hips
-    UPPER = 19  # shirts, jumpers, dresses: the torso
-    UPPER_SLEEVE = 20
-    OUTER = 21  # jackets and coats over them: the torso
-    OUTER_SLEEVE = 22
-    OUTER_TAIL = 23  # coats and jackets below the hips
-    COLLAR = 24
-    SCARF = 25
-    SCARF_END = 26
-    SHOE = 27
-    SOLE = 28
-    BAG = 29
-    BAG_PART = 30  # flaps and pockets
-    STRAP = 31
-    UPPER_TAIL = 32  # shirts and jumpers below the hips
+    HAT = 10
+    BRIM = 11
+    HEADSCARF = 12
+    HEADSCARF_END = 13  # what falls on the chest
+    HOOD = 14  # up, or down on the back
+    LOWER = 15  # trousers, shorts, leggings, tights
+    SKIRT = 16  # skirts and what a dress is below the hips
+    UPPER = 17  # shirts, jumpers, dresses: the torso
+    UPPER_SLEEVE = 18
+    OUTER = 19  # jackets and coats over them: the torso
+    OUTER_SLEEVE = 20
+    OUTER_TAIL = 21  # coats and jackets below the hips
+    COLLAR = 22
+    SCARF = 23
+    SCARF_END = 24
+    SHOE = 25
+    SOLE = 26
+    BAG = 27
+    BAG_PART = 28  # flaps and pockets
+    STRAP = 29
+    UPPER_TAIL = 30  # shirts and jumpers below the hips
 
 
 TWO_SIDED = frozenset(
@@ -66,23 +64,6 @@ TWO_SIDED = frozenset(
         Label.COLLAR,
         Label.SCARF_END,
         Label.STRAP,
-    }
-)
-CLOTH = frozenset(
-    {
-        Label.LOWER,
-        Label.SKIRT,
-        Label.UPPER,
-        Label.UPPER_SLEEVE,
-        Label.OUTER,
-        Label.OUTER_SLEEVE,
-        Label.OUTER_TAIL,
-        Label.UPPER_TAIL,
-        Label.HOOD,
-        Label.SCARF,
-        Label.SCARF_END,
-        Label.HEADSCARF,
-        Label.HEADSCARF_END,
     }
 )
 

@@ -10,7 +10,9 @@ import numpy as np
 from reid.sites.rendered import palette
 from reid.sites.rendered.materials import Cloth, sample_cloth
 from reid.sites.rendered.palette import Colour, Mix
-from reid.sites.rendered.wardrobe import COOL_TOPS, MILD, OUTERS, TOPS, WARM, Kind
+from reid.sites.rendered.wardrobe import COOL_TOPS, LIGHT_OUTERS, MILD_OUTERS, OUTERS, TOPS, WARM_OUTERS, Kind
+
+NECK = 0.6
 
 
 class Wardrobe(StrEnum):
@@ -78,6 +80,7 @@ class Outfit:
     top: Top
     outer: Top | None
     scarf: Cloth | None
+    scarf_end: float  # height on the chest where an end of it hangs; NECK: none hangs
 
 
 def _draw(rng: np.random.Generator, pair: tuple[float, float]) -> float:
@@ -267,8 +270,9 @@ def sample_outfit(rng: np.random.Generator, wardrobe: Wardrobe, female: bool) ->
     warmth = {Wardrobe.WINTER: "winter", Wardrobe.SUMMER: "summer"}.get(season, drawn)
     layered = rng.random() < {"winter": 0.88, "mild": 0.5, "summer": 0.07}[warmth]
     tops = COOL_TOPS if warmth == "summer" else tuple(TOPS)
-    any_outer = rng.random() < 0.15
-    outers = tuple(OUTERS) if any_outer else WARM if warmth == "winter" else MILD
+    outers = {"winter": WARM_OUTERS, "mild": MILD_OUTERS, "summer": LIGHT_OUTERS}[warmth]
+    if rng.random() < 0.12 and warmth != "summer":
+        outers = tuple(OUTERS)
     name = _name(rng, TOPS, tops, female)
     over = _name(rng, OUTERS, outers, female)
     top, outer = _top(rng, name, TOPS[name], False), _top(rng, over, OUTERS[over], True)
@@ -284,8 +288,9 @@ def sample_outfit(rng: np.random.Generator, wardrobe: Wardrobe, female: bool) ->
     if suited and layered:
         bottom = replace(bottom, cloth=outer.cloth)
     scarf = sample_cloth(rng, palette.OUTER_WINTER, plain=0.6)
-    scarfed = rng.random() < {"winter": 0.2, "mild": 0.05, "summer": 0.01}[warmth]
+    scarfed = rng.random() < {"winter": 0.22, "mild": 0.08, "summer": 0.0}[warmth] and layered
     if layered:  # what is below is thin, so that what is over it does not swell
         sleeve = top.sleeve if rng.random() < 0.25 else min(top.sleeve, max(outer.sleeve - 0.08, 0.3))
         top = replace(top, ease=min(top.ease, 0.012), hood=False, sleeve=sleeve)
-    return Outfit(bottom, top, outer if layered else None, scarf if scarfed else None)
+    end = float(rng.uniform(0.12, 0.45)) if rng.random() < 0.55 else NECK
+    return Outfit(bottom, top, outer if layered else None, scarf if scarfed else None, end)

@@ -110,7 +110,7 @@ def paint(person: Person, bag: bool, labels: Ints, coords: Floats) -> Floats:
     hood = labels == Label.HOOD
     colours[hood] = paint_cloth(last.cloth, coords[hood, 0], coords[hood, 1]) * np.float32(0.9)
     if outfit.scarf is not None:
-        scarf = labels == Label.SCARF
+        scarf = (labels == Label.SCARF) | (labels == Label.SCARF_END)
         colours[scarf] = paint_cloth(outfit.scarf, coords[scarf, 1], coords[scarf, 0])
     paint_shoes(person.shoes, labels, coords, colours)
     paint_head(person.head, labels, coords, colours)
@@ -172,6 +172,7 @@ def folds(person: Person, labels: Ints, coords: Floats, normals: Floats, phase: 
         (Label.OUTER_SLEEVE, _sleeve_wrinkles, over.sleeves),
         (Label.HOOD, _tail_wrinkles, over.cloth),
         (Label.SCARF, _tail_wrinkles, outfit.scarf),
+        (Label.SCARF_END, _tail_wrinkles, outfit.scarf),
     ]
     for label, kind, cloth in parts:
         mask = labels == label

@@ -125,7 +125,7 @@ def colour(rng: np.random.Generator, mix: Mix) -> Colour:
 
 def lightness(value: Colour) -> float:
     """Luma of an sRGB colour, 0 to 1."""
-    return float(value @ np.array([0.299, 0.587, 0.114], np.float32))
+    return float((value * np.array([0.299, 0.587, 0.114], np.float32)).sum())
 
 
 def beside(rng: np.random.Generator, first: Colour, mix: Mix, least: float = 0.22) -> Colour:

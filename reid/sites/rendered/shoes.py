@@ -54,8 +54,8 @@ _LEG = np.array(
 )
 _RING = 12  # points around a cross-section
 TRAINERS: palette.Mix = {
-    "white": 30, "black": 27, "grey": 9, "charcoal": 5, "navy": 7, "red": 4, "blue": 4, "beige": 3, "pink": 2, "lime": 1.5,
-    "green": 1.5, "orange": 2, "yellow": 1, "sky": 1.5, "burgundy": 1, "cream": 2,
+    "white": 30, "black": 27, "grey": 9, "charcoal": 5, "navy": 7, "red": 4, "blue": 4, "beige": 3, "pink": 2,
+    "lime": 1.5, "green": 1.5, "orange": 2, "yellow": 1, "sky": 1.5, "burgundy": 1, "cream": 2,
 }  # fmt: skip
 LEATHER: palette.Mix = {
     "black": 60, "brown": 20, "camel": 4, "burgundy": 3, "navy": 2, "charcoal": 4, "beige": 3, "red": 1.5, "white": 2,
@@ -98,10 +98,8 @@ def sample_shoes(rng: np.random.Generator, female: bool) -> Shoes:
     elif kind == "boots" and female:
         heel = 0.05 * u[3]
     shaft = -0.70 + 0.33 * u[4] ** 1.5 if female else -0.70 + 0.13 * u[4]
-    if female and kind == "leather" and u[5] < 0.45:  # ballerinas
-        bare = 0.5
-    else:
-        bare = {"heels": 0.5, "sandals": 1.0}.get(kind, 0.0)
+    ballerinas = female and kind == "leather" and u[5] < 0.45
+    bare = 0.5 if ballerinas else {"heels": 0.5, "sandals": 1.0}.get(kind, 0.0)
     return Shoes(
         kind=kind,
         colour=colour,
@@ -126,8 +124,7 @@ def hidden_feet(body: Body, shoes: Shoes) -> NDArray[np.bool_]:
     corners = part.reference[part.faces]
     cover = -0.765 if shoes.open else max(ANKLES - 0.012, shoes.top - 0.02)
     instep = (corners[..., 1] < -0.045) & (corners[..., 2] < -0.72)
-    hidden: NDArray[np.bool_] = ((corners[..., 2] < cover) | instep).all(1)
-    return hidden
+    return np.asarray(((corners[..., 2] < cover) | instep).all(1), np.bool_)
 
 
 def _raised(shoes: Shoes, y: Floats, z: Floats) -> Floats:

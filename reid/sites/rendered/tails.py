@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reid.sites.rendered.body import Body, Shape
-from reid.sites.rendered.garments import HIPS, leg_axis, radii_of_supports
+from reid.sites.rendered.garments import HIPS, along, leg_axis, radii_of_supports
 from reid.sites.rendered.mesh import Label
 from reid.sites.rendered.surface import Form, Region
 
@@ -17,7 +17,7 @@ Doubles = NDArray[np.float64]
 Ints = NDArray[np.int32]
 
 _COLUMNS = 48
-_TOP = HIPS + 0.02  # the first ring overlaps the shell above
+_TOP = HIPS + 0.03  # the first ring overlaps the shell above
 _LEG_BONES = ("upperleg01", "lowerleg01", "foot", "toes")
 
 
@@ -74,7 +74,7 @@ def make_tail(
     near = np.abs(z - _TOP) < 0.03
     centre[2] = float(np.median(surface[near & (form.regions == Region.TORSO), 2]))
     directions = np.stack([np.cos(_EVEN), np.sin(_EVEN)], 1)
-    supports = ((belt[:, :2] - centre[:2]) @ directions.T).max(0) + 0.004
+    supports = along(belt[:, :2] - centre[:2], directions).max(0) + 0.004
     rows = max(3, 1 + round((_TOP - hem) / 0.055))
     levels = np.linspace(_TOP, hem, rows)
     hips, feet = (body.bone(f"{name}.L") for name in ("upperleg01", "foot"))
@@ -106,7 +106,7 @@ def make_tail(
 
 
 def _moved(matrix: Floats, point: Floats | Doubles) -> Doubles:
-    return np.asarray(matrix[:3, :3] @ point + matrix[:3, 3], np.float64)
+    return np.asarray((matrix[:3, :3] * point).sum(1) + matrix[:3, 3], np.float64)
 
 
 def hang(
@@ -124,7 +124,7 @@ def hang(
     # supports are measured from the world's origin, in the world's directions
     turned = np.interp(_EVEN - yaw, _EVEN, tail.supports, period=2 * np.pi)
     own = np.empty((len(heights), _COLUMNS))
-    own[0] = turned + directions @ top[:2]
+    own[0] = turned + along(top[:2], directions)
     middles = np.empty((len(heights), 2))
     reach = np.full((len(heights), _COLUMNS), -np.inf)
     for side in "LR":
@@ -135,8 +135,8 @@ def hang(
         slopes = np.diff(joints[:, :2], axis=0) / -np.diff(falling)[:, None]
         slope = slopes[np.clip((heights[:, None] < falling[1:]).sum(1), 0, len(slopes) - 1)]
         slope = slope * np.minimum(1, 1.5 / np.maximum(np.linalg.norm(slope, axis=1, keepdims=True), 1e-9))
-        widths = tail.legs[:, None] * np.sqrt(1 + (slope @ directions.T) ** 2)
-        reach = np.maximum(reach, path @ directions.T + widths)
+        widths = tail.legs[:, None] * np.sqrt(1 + along(slope, directions) ** 2)
+        reach = np.maximum(reach, along(path, directions) + widths)
         middles = path if side == "L" else (middles + path) / 2
     middles[0] = top[:2]
     for k in range(1, len(heights)):
@@ -150,7 +150,7 @@ def hang(
             below = np.array([np.interp(-heights[k], -inner[0], inner[1][:, j]) for j in range(_COLUMNS)])
             if heights[k] > inner[0][-1]:
                 own[k] = np.maximum(own[k], below + 0.006)
-    supports = own - np.einsum("kj,nj->kn", middles, directions)
+    supports = own - along(middles, directions)
     radii = radii_of_supports(supports, _EVEN)
     angles = tail.angles + yaw
     at = np.stack([np.interp(angles, _EVEN, row, period=2 * np.pi) for row in radii])

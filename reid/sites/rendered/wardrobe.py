@@ -87,16 +87,13 @@ OUTERS: dict[str, Kind] = {
     "rain jacket": Kind((5, 5), palette.VIVID, 1.0, _LONG, (0.014, 0.03), (0.0, 0.3), (-0.14, -0.02), folds=1.1,
         collar=(0.04, 0.06), open=0.25, hood=0.9, contrast=0.2),
 }  # fmt: skip
-WARM = (
-    "down jacket",
-    "parka",
-    "wool coat",
-    "long down coat",
-    "gilet",
-    "trench",
-    "blouson",
-    "zipped hood",
-    "suit jacket",
-)
+
 COOL_TOPS = ("t-shirt", "polo", "shirt", "rolled shirt", "blouse", "sleeveless", "tunic")
-MILD = tuple(name for name in OUTERS if name not in ("long down coat", "down jacket", "wool coat"))
+# what is worn over them, by how warm it is; a few people dress against the weather
+WARM_OUTERS = (
+    "down jacket", "parka", "wool coat", "long down coat", "gilet", "trench", "blouson", "zipped hood", "suit jacket",
+)  # fmt: skip
+MILD_OUTERS = tuple(name for name in OUTERS if name not in ("long down coat", "down jacket", "wool coat"))
+LIGHT_OUTERS = (
+    "blouson", "zipped hood", "track jacket", "denim jacket", "suit jacket", "cardigan", "overshirt", "rain jacket",
+)  # fmt: skip

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from reid.sites.rendered.mesh import CLOTH, TWO_SIDED, Label, Mesh, chosen, cut, join, rigid
+from reid.sites.rendered.mesh import TWO_SIDED, Label, Mesh, chosen, cut, join, rigid
 
 
 def _sheet(columns: int = 7, rows: int = 5) -> Mesh:
@@ -65,4 +65,4 @@ def test_joined_meshes_can_be_taken_apart_again():
 
 def test_labels_are_numbered_without_gaps():
     assert sorted(Label) == list(range(len(Label)))
-    assert set(Label).issuperset(TWO_SIDED | CLOTH)
+    assert set(Label).issuperset(TWO_SIDED)
