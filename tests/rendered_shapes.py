@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from reid.sites.rendered.image import Posed
-from reid.sites.rendered.mesh import Label
+from reid.sites.rendered.wear.mesh import Label
 
 
 def box(low, high):

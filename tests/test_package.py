@@ -19,7 +19,7 @@ def mapped() -> list[str]:
     modules, folders = list[str](), list[str]()
     for line in lines:
         indent = len(line) - len(line.lstrip())
-        if heading := re.match(r" {0,4}(\w+)/ ", line):
+        if heading := re.match(r" {0,6}(\w+)/ ", line):
             folders = [*folders[: indent // 2], heading[1]]
         if folders[:1] == ["reid"]:
             modules += ["/".join([*folders, name]) for name in re.findall(r"\w+\.py\b", line)]
@@ -62,8 +62,8 @@ def test_configs_and_cards_travel_inside_the_package(wheel):
         "reid/report/page.html.j2",
         "reid/report/published_results.csv",
         *SHIPPED,
-        "reid/sites/rendered/body.safetensors",
-        "reid/sites/rendered/NOTICE",
+        "reid/sites/rendered/body/body.safetensors",
+        "reid/sites/rendered/body/NOTICE",
     } <= set(names)
     assert wheel.stat().st_size <= LARGEST
     packaged = {name for name in names if name.startswith("reid/") and name.endswith(".py")}

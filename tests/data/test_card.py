@@ -85,7 +85,9 @@ def test_card_not_utf8(tmp_path: Path) -> None:
 
 
 def test_unknown_name_lists_the_choices() -> None:
-    with pytest.raises(InputError, match=r"did you mean 'market1501'.*choices: campus, clonedperson, cuhk03np_detected, "):
+    with pytest.raises(
+        InputError, match=r"did you mean 'market1501'.*choices: campus, clonedperson, cuhk03np_detected"
+    ):
         load_card("market1510")
 
 

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from reid.sites.rendered.body import load_body
-from reid.sites.rendered.dress import Dressed, dress
+from reid.sites.rendered.body.body import load_body
+from reid.sites.rendered.body.pose import bone_matrices, sample_pose
 from reid.sites.rendered.image import Posed
-from reid.sites.rendered.outfit import Wardrobe
-from reid.sites.rendered.people import sample_person
-from reid.sites.rendered.pose import bone_matrices, sample_pose
+from reid.sites.rendered.wear.dress import Dressed, dress
+from reid.sites.rendered.wear.outfit import Wardrobe
+from reid.sites.rendered.wear.people import sample_person
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,9 @@ from reid.sites.photometry import Image, ShadowEdge, apply_photometry, encode, s
 from reid.sites.rendered.cameras import Camera, in_shade
 from reid.sites.rendered.light import Light, ground_shadow, lay_on, occlusion, self_shadow, shade
 from reid.sites.rendered.losses import lose, scale_losses
-from reid.sites.rendered.mesh import TWO_SIDED, Label
 from reid.sites.rendered.raster import Buffer, Floats, Fragments, Ints, gather, rasterise
 from reid.sites.rendered.view import Aim, View, make_view, sample_aim, turned
+from reid.sites.rendered.wear.mesh import TWO_SIDED, Label
 from reid.sites.rendered.world import World
 
 SUPERSAMPLE = 2

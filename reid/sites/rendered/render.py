@@ -7,13 +7,13 @@ from functools import lru_cache
 
 import numpy as np
 
-from reid.sites.rendered.backgrounds import Background, Place, Setting, sample_background
+from reid.sites.rendered.backdrop.backgrounds import Background, Place, Setting, sample_background
+from reid.sites.rendered.backdrop.occluders import sample_occluder
 from reid.sites.rendered.cameras import Camera, sample_camera
 from reid.sites.rendered.figure import Walker, sample_walker
 from reid.sites.rendered.image import STRANGERS, render_content, sample_shot, take
-from reid.sites.rendered.occluders import sample_occluder
-from reid.sites.rendered.outfit import Wardrobe
 from reid.sites.rendered.settings import RenderedSettings
+from reid.sites.rendered.wear.outfit import Wardrobe
 from reid.sites.rendered.worlds import WORLDS
 from reid.sites.schedule import (
     PlannedImage,
