@@ -25,7 +25,7 @@ class Camera:
     photometry: Photometry
     losses: Losses
     place: str  # where it hangs: a key of World.places
-    darkest: float  # mean of an image, 0..1, below which it exposes longer
+    darkest: float  # mean of the middle half of an image, 0..1, below which it exposes longer
 
 
 def _within(rng: np.random.Generator, span: Span) -> float:
