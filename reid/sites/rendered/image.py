@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reid.sites.photometry import Image, Photometry, ShadowEdge, apply_photometry, around, encode, scale_photometry
+from reid.sites.rendered.backdrop.surfaces import SCALE
 from reid.sites.rendered.cameras import Camera, in_shade
 from reid.sites.rendered.light import Light, ground_shadow, lay_on, occlusion, self_shadow, shade
 from reid.sites.rendered.losses import lose, scale_losses
@@ -21,7 +22,8 @@ from reid.sites.rendered.world import World
 SUPERSAMPLE = 2
 _HALF_STOPS = 16  # that a camera can expose longer by
 BACKGROUND_FEET = 300  # row of a background where people stand
-BACKGROUND_SCALE = 140  # pixels of a background a metre, there
+STRANGERS = 96  # of a site: so many people stand beside others
+_WANDERING_STOPS, _WANDERING_TINT = 0.15, 0.03  # deviations of an image's light from its camera's: stops, log gains
 
 _SEEN_FROM_BOTH = np.isin(np.arange(max(Label) + 1), [int(label) for label in TWO_SIDED])
 
@@ -81,9 +83,6 @@ class Shot:
     seeds: tuple[int, int, int, int]  # of pose and folds, of the neighbour's, of the thing in front, of losses
 
 
-STRANGERS = 96
-
-
 def sample_shot(rng: np.random.Generator, world: World, camera: Camera) -> Shot:
     """Draw the lots of one image. Every draw is made, in one order, whatever the image shows."""
     aim = sample_aim(rng, camera.mount)
@@ -95,8 +94,8 @@ def sample_shot(rng: np.random.Generator, world: World, camera: Camera) -> Shot:
         offset=float(rng.uniform(-0.45, 0.3)),
         softness=float(rng.uniform(0.03, 0.2)),
     )
-    exposure = rng.normal(0, world.wandering_light[0])
-    red, green, blue = rng.normal(0, world.wandering_light[1], 3)
+    exposure = rng.normal(0, _WANDERING_STOPS)
+    red, green, blue = rng.normal(0, _WANDERING_TINT, 3)
     joined, number = rng.random() < world.neighbours, int(rng.integers(STRANGERS))
     side, aside, behind = rng.choice([-1.0, 1.0]), rng.uniform(0.38, 0.8), rng.uniform(-0.7, 2.2)
     along, turn = rng.random() < 0.5, rng.uniform(0, 2 * np.pi)
@@ -162,11 +161,11 @@ def _cut_background(background: NDArray[np.uint8], shot: Shot, view: View) -> Im
     """A window of the background, as large as the image, 0..1, with the ground where the person stands."""
     feet = view.project(np.zeros((1, 3), np.float32))[0]
     down, aside, zoom = shot.window
-    scale = zoom * BACKGROUND_SCALE / (view.height / view.size[1] * float(feet[2]))  # background pixels a pixel
+    scale = zoom * SCALE / (view.height / view.size[1] * float(feet[2]))  # background pixels a pixel
     rows = max(16, min(round(scale * view.height), background.shape[0]))
     shape = view.size[0] / view.size[1]
     columns = max(8, min(round(rows * shape), background.shape[1]))
-    top = round(BACKGROUND_FEET + down * BACKGROUND_SCALE - float(feet[1]) * rows / view.height)
+    top = round(BACKGROUND_FEET + down * SCALE - float(feet[1]) * rows / view.height)
     top = min(max(top, 0), background.shape[0] - rows)
     left = round(aside * (background.shape[1] - columns))
     window = background[top : top + rows, left : left + columns]
@@ -192,7 +191,7 @@ def render_content(
         figure: whom the image shows.
         shot: its lots.
         camera: how it is seen and lit.
-        background: (rows, columns, 3) uint8; people stand in row BACKGROUND_FEET, BACKGROUND_SCALE pixels a metre.
+        background: (rows, columns, 3) uint8; people stand in row BACKGROUND_FEET, `surfaces.SCALE` pixels a metre.
         stranger: the neighbour of `shot`; None: there is none.
         occluder: (rows, columns, 4) uint8, premultiplied, in front of all; None: there is none.
         height: of the image, pixels.

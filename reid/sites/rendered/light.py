@@ -16,6 +16,7 @@ from reid.sites.rendered.view import View
 _SHADOW_MAP = 128  # height in pixels of the picture that the sun has of a person
 _SHADOW_BIAS = 0.03  # metres that a point may lie behind what the sun sees and be lit
 _FEET = 0.22  # metres: what is lower shadows the ground by contact
+_SHRINK = 2  # shadows on the ground are soft: they are cast in an image so many times smaller
 _FAINT = 0.05  # depth of shadows that are not worth their time
 _REACH = 0.08  # metres: a pixel that lies so far behind its surroundings gets a good half of the sky's light
 
@@ -192,10 +193,10 @@ def _flattened(vertices: Floats, x: np.float32, y: np.float32) -> Floats:
     return out
 
 
-def _cast(vertices: Floats, faces: Ints, to: tuple[float, float, float], view: View, shrink: int) -> Floats:
-    """Where the mesh's shadow lies on the ground, in an image `shrink` times smaller, 0 or 1."""
+def _cast(vertices: Floats, faces: Ints, to: tuple[float, float, float], view: View) -> Floats:
+    """Where the mesh's shadow lies on the ground, 0 or 1, (H / _SHRINK, W / _SHRINK)."""
     steep = max(to[2], 0.3)
-    small = replace(view, height=view.height // shrink, width=view.width // shrink)
+    small = replace(view, height=view.height // _SHRINK, width=view.width // _SHRINK)
     points = small.project(_flattened(vertices, np.float32(to[0] / steep), np.float32(to[1] / steep)))
     both = np.ones(len(faces), np.bool_)
     buffer = rasterise(points, faces, both, small.height, small.width)
@@ -204,13 +205,12 @@ def _cast(vertices: Floats, faces: Ints, to: tuple[float, float, float], view: V
 
 def ground_shadow(vertices: Floats, faces: Ints, light: Light, view: View) -> Floats:
     """What is left of the light on the ground, (H, W) 0..1: the first lamp's shadow, and contact below the feet."""
-    shrink = 2
     unit = view.height / 256  # pixels of an image at twice 128 rows
     size = (view.width, view.height)
     left: Floats = np.ones((view.height, view.width), np.float32)
     if light.contact > 0:
         low = (vertices[:, 2] < _FEET)[faces[:, 0]]
-        mask = _cast(vertices, np.ascontiguousarray(faces[low]), (0.0, 0.0, 1.0), view, shrink)
+        mask = _cast(vertices, np.ascontiguousarray(faces[low]), (0.0, 0.0, 1.0), view)
         near = cv2.GaussianBlur(mask, (0, 0), 2.2 * unit)
         wide = cv2.GaussianBlur(mask, (0, 0), 8.0 * unit, sigmaY=4.0 * unit)
         dark = np.clip(0.8 * near + 1.6 * wide, 0, 1)
@@ -219,7 +219,7 @@ def ground_shadow(vertices: Floats, faces: Ints, light: Light, view: View) -> Fl
     power = sum(lamp.colour) * lamp.direction[2]
     depth = light.shadow * power / (power + sum(light.sky))
     if depth > _FAINT:
-        mask = _cast(vertices, faces, lamp.direction, view, shrink)
+        mask = _cast(vertices, faces, lamp.direction, view)
         blur = (0.8 + 5 * lamp.softness) * unit
         dark = cv2.resize(cv2.GaussianBlur(mask, (0, 0), blur), size, interpolation=cv2.INTER_LINEAR)
         left *= 1 - np.float32(depth) * dark

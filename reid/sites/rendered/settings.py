@@ -22,7 +22,8 @@ class RenderedSettings(SiteSettings):
     """Settings of a rendered site, see :class:`reid.sites.settings.SiteSettings`; `site` is one of the worlds.
 
     Attributes:
-        style: at 0 every camera's light and colour are neutral, at 1 as the world states, up to 1.5.
+        style: at 0 every camera shows the scene in its own light, exposed and coloured neutrally, at 1 as the world
+            states, up to 1.5.
         degradation: at 0 images lose nothing, at 1 what the world states, up to 1.5.
         cameras: number of cameras, 2..200.
         passes: how many of them each identity passes, 2..cameras.

@@ -9,7 +9,7 @@ import numpy as np
 from reid.sites.compiled import compiled
 from reid.sites.rendered.raster import Floats, bounds
 
-# Of the camera's height above a person's middle: nobody is nearer, so that no view is steeper than 40 degrees.
+# Least distance of people, in heights of the camera above their middle: views are hardly steeper than 40 degrees.
 _STEEPEST = 1.2
 
 
@@ -86,7 +86,7 @@ class View:
     width: int
 
     def project(self, points: Floats) -> Floats:
-        """Column, row (pixels) and 1 / depth (1 / metres; 0 or less: behind the camera) of points (N, 3)."""
+        """Column, row (pixels) and 1 / depth (1 / metres; 0: behind the camera or not 5 cm before it) of points (N, 3)."""
         scale = (self.width / self.size[0], self.height / self.size[1])
         return _project(points, self.eye, self.axes, self.centre, scale, (self.width / 2, self.height / 2))
 

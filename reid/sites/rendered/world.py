@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from reid.sites.photometry import Photometry
 
@@ -105,4 +105,3 @@ class World:
     neighbours: float = 0.2  # share of images with somebody else in it
     occluders: float = 0.12  # share of images with a thing in front
     darkest: float = 0.11  # mean of the middle half of an image, 0..1, below which a camera exposes longer
-    wandering_light: Span = field(default=(0.15, 0.03))  # of an image around its camera's: stops, log gains

@@ -90,7 +90,7 @@ def _drawn(rng: np.random.Generator, setting: Setting) -> Field:
     return np.asarray(cv2.GaussianBlur(linear, (0, 0), rng.uniform(0.5, 1.8)), np.float32)
 
 
-def _ground_albedo(rng: np.random.Generator, view: View, at: Surface, materials: tuple[ground.Material, ...]) -> Field:
+def _ground_albedo(rng: np.random.Generator, at: Surface, materials: tuple[ground.Material, ...]) -> Field:
     """Ground of one or several materials, with kerbs, strips, leaves."""
     albedo = materials[int(rng.integers(len(materials)))](rng, at)
     for _ in range(int(rng.choice(3, p=[0.4, 0.42, 0.18]))):
@@ -128,7 +128,7 @@ def _view(rng: np.random.Generator, setting: Setting) -> Field:
     indoor, night = setting.place is Place.INDOOR, setting.place is Place.NIGHT
     lit = 1.0 if setting.place is Place.OUTDOOR else rng.uniform(1.0, 1.5) if indoor else rng.uniform(1.2, 3.0)
     plane = view.ground()
-    albedo = _ground_albedo(rng, view, plane, ground.INDOORS if indoor else ground.OUTDOORS)
+    albedo = _ground_albedo(rng, plane, ground.INDOORS if indoor else ground.OUTDOORS)
     if not indoor and rng.random() < 0.6:
         ground.scatter_leaves(rng, albedo, view, plane)
     parts: list[tuple[Field, Surface, NDArray[np.bool_]]] = [(albedo, plane, plane.seen)]

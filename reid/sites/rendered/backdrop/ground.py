@@ -70,7 +70,7 @@ def slabs(rng: np.random.Generator, at: Surface) -> Field:
     if rng.random() < 0.25:  # a band of darker slabs
         band = np.abs(np.floor(t / np.float32(unit[1])) % rng.integers(4, 8)) < 1
         albedo[band] *= np.float32(rng.uniform(0.6, 0.85))
-    return albedo * (1 - rng.uniform(0.15, 0.5) * joint[..., None]) * np.float32(1)
+    return albedo * (1 - rng.uniform(0.15, 0.5) * joint[..., None])
 
 
 def concrete(rng: np.random.Generator, at: Surface) -> Field:
@@ -115,7 +115,7 @@ def floor(rng: np.random.Generator, at: Surface) -> Field:
         period = int(rng.integers(2, 6))
         other = (column + row) % 2 == 0 if rng.random() < 0.3 else column % period == 0
         albedo[other] *= np.float32(rng.uniform(0.5, 0.9))
-    return albedo * (1 - rng.uniform(0.1, 0.4) * joint[..., None]) * np.float32(1)
+    return albedo * (1 - rng.uniform(0.1, 0.4) * joint[..., None])
 
 
 def carpet(rng: np.random.Generator, at: Surface) -> Field:
