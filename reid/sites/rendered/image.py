@@ -233,6 +233,7 @@ def _exposed(content: Image, photometry: Photometry, edge: ShadowEdge, darkest: 
 def take(content: Image, shot: Shot, camera: Camera, style: float, degradation: float) -> bytes:
     """The JPEG that the camera makes of `content`, at the two strengths (0: neutral; 1: as the world states)."""
     photometry = around(camera.photometry, shot.exposure, shot.tint)
-    lit = _exposed(content, scale_photometry(photometry, style), shot.edge, camera.darkest)
+    darkest = camera.darkest * min(style, 1.0)  # a neutral camera shows what is dark as it is
+    lit = _exposed(content, scale_photometry(photometry, style), shot.edge, darkest)
     losses = scale_losses(camera.losses, degradation)
     return encode(lose(lit, losses, np.random.default_rng(shot.seeds[3])), losses.jpeg_quality)

@@ -62,6 +62,13 @@ def test_no_image_is_too_dark_to_see_somebody():
     assert without < 0.09 and 0.095 < image < 0.2
 
 
+def test_a_neutral_camera_shows_what_is_dark_as_it_is():
+    dark = _content(_shot()) * np.float32(0.1)
+    shown = np.asarray(Image.open(io.BytesIO(take(dark, _shot(), CAMERA, 0.0, 0.0))), np.float32) / 255
+    assert dark[:, 16:48].mean() < 0.5 * CAMERA.darkest
+    assert np.abs(shown - dark).mean() < 0.02
+
+
 def test_a_person_hides_the_neighbour_behind_and_is_hidden_by_one_before():
     dark = BoxFigure(grey=0.02)
     alone = _content(_shot())
