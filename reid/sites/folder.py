@@ -66,8 +66,8 @@ def check_finished(folder: Path, settings: SiteSettings) -> str | None:
         return None
     try:
         record = json.loads((folder / _RECORD).read_text("utf-8"))
-        there, renderer = record["settings"], record["renderer"]
-        census, fingerprint = record["census"], str(record["fingerprint"])
+        there, renderer = dict(record["settings"]), record["renderer"]
+        census, fingerprint = dict(record["census"]), str(record["fingerprint"])
     except FileNotFoundError as error:
         raise InputError(f"{folder}: holds no {_RECORD}, so it is no {settings.kind} site; {way_out}") from error
     except (ValueError, KeyError, TypeError) as error:
@@ -113,6 +113,6 @@ def finish(partial: Path, folder: Path, settings: SiteSettings) -> str:
     fingerprint = fingerprint_of(partial, settings)
     record = {**_recipe(settings), "census": _census(partial, settings), "fingerprint": fingerprint}
     write_atomically(partial / _RECORD, json.dumps(record, indent=2) + "\n")
-    (partial / _PARTIAL_RECORD).unlink()
     partial.rename(folder)
+    (folder / _PARTIAL_RECORD).unlink()  # afterwards: without it the next run would take nothing over
     return fingerprint

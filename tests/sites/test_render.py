@@ -191,6 +191,22 @@ def test_partial_render_of_other_settings_starts_over(tiny: tuple[Path, str], tm
     assert render_site(tmp_path / "plaza", TINY, processes=1, progress=False) == tiny[1]
 
 
+def test_complete_images_are_kept_when_the_folder_cannot_be_renamed(
+    tiny: tuple[Path, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rename = Path.rename
+
+    def refused(self: Path, target: Path) -> Path:
+        raise OSError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "rename", refused)
+    with pytest.raises(InputError, match="plaza: cannot make the site there: .*Permission denied"):
+        render_site(tmp_path / "plaza", TINY, processes=1, progress=False)
+    monkeypatch.setattr(Path, "rename", rename)
+    monkeypatch.setattr(reid.sites.drawn.draw, "_draw_image", None)
+    assert render_site(tmp_path / "plaza", TINY, processes=1, progress=False) == tiny[1]
+
+
 def test_killed_run_leaves_no_process_and_loses_nothing(tmp_path: Path) -> None:
     script = (
         "from pathlib import Path; from reid.sites import DrawnSettings, render_site\n"
@@ -269,7 +285,7 @@ def test_folder_of_another_renderer(tiny: tuple[Path, str], monkeypatch: pytest.
         render_site(tiny[0], TINY, progress=False)
 
 
-@pytest.mark.parametrize("damage", ["lost", "changed", "record", "foreign", "file"])
+@pytest.mark.parametrize("damage", ["lost", "changed", "record", "shape", "foreign", "file"])
 def test_damaged_folder(damage: str, tmp_path: Path) -> None:
     folder = tmp_path / "plaza"
     if damage == "foreign":
@@ -284,10 +300,12 @@ def test_damaged_folder(damage: str, tmp_path: Path) -> None:
             image.unlink()
         elif damage == "changed":
             image.write_bytes(image.read_bytes()[:-10])
-        else:
+        elif damage == "record":
             (folder / "site.json").write_text("{")
+        else:
+            (folder / "site.json").write_text('{"settings": 1, "renderer": 1, "census": [3], "fingerprint": ""}')
     named = {"lost": "lost or changed", "changed": "lost or changed", "record": "site.json: cannot be read"}
-    named |= {"foreign": "holds no site.json", "file": "is a file"}
+    named |= {"shape": "site.json: cannot be read", "foreign": "holds no site.json", "file": "is a file"}
     with pytest.raises(InputError, match=named[damage]) as caught:
         render_site(folder, TINY, processes=1, progress=False)
     assert str(folder) in str(caught.value) and "data.sites_root" in str(caught.value)
