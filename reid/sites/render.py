@@ -62,8 +62,11 @@ def _make_missing(partial: Path, settings: SiteSettings, processes: int, progres
     ) as bar:
         if processes <= 1:
             with _one_opencv_thread():
-                for identity in identities:
-                    bar.update(_make_identity(partial, settings, identity))
+                try:
+                    for identity in identities:
+                        bar.update(_make_identity(partial, settings, identity))
+                finally:
+                    settings.forget()  # this process lives on, to train or to search
             return
         # spawn: forking a process whose libraries run threads (OpenCV, torch) can deadlock.
         with ProcessPoolExecutor(processes, get_context("spawn"), _start_worker) as pool:

@@ -93,6 +93,10 @@ class SiteSettings(ABC):
     def identity(self, images: Sequence[PlannedImage]) -> Iterator[bytes]:
         """The JPEG of each of the planned images, all of one identity."""
 
+    @abstractmethod
+    def forget(self) -> None:
+        """Drop what :meth:`identity` keeps for other identities: of 200 rendered cameras half a gigabyte a process."""
+
     def as_json(self) -> dict[str, Any]:
         """The settings as they stand in site.json."""
         values: dict[str, Any] = json.loads(json.dumps(asdict(self)))

@@ -145,6 +145,11 @@ def test_strengths_change_photometry_only(tiny: tuple[Path, str], tmp_path: Path
         assert error.mean() < 6, "at strength 0 only JPEG stands between drawing and file"
 
 
+def test_nothing_is_kept_in_a_process_that_lives_on(tmp_path: Path) -> None:
+    render_site(tmp_path / "plaza", replace(TINY, train_identities=1), processes=1, progress=False)
+    assert _scene_and_camera.cache_info().currsize == 0
+
+
 def test_images_of_one_identity_differ(tiny: tuple[Path, str]) -> None:
     assert len(set(files(tiny[0]).values())) == len(files(tiny[0]))
 
@@ -303,7 +308,8 @@ def test_damaged_folder(damage: str, tmp_path: Path) -> None:
         elif damage == "record":
             (folder / "site.json").write_text("{")
         else:
-            (folder / "site.json").write_text('{"settings": 1, "renderer": 1, "census": [3], "fingerprint": ""}')
+            record = {"settings": [1], "renderer": TINY.version, "census": [3], "fingerprint": ""}
+            (folder / "site.json").write_text(json.dumps(record))
     named = {"lost": "lost or changed", "changed": "lost or changed", "record": "site.json: cannot be read"}
     named |= {"shape": "site.json: cannot be read", "foreign": "holds no site.json", "file": "is a file"}
     with pytest.raises(InputError, match=named[damage]) as caught:

@@ -23,6 +23,11 @@ def _scene_and_camera(settings: DrawnSettings, camera: int) -> tuple[Scene, Came
     )
 
 
+def forget() -> None:
+    """Drop the scenes and cameras that are kept."""
+    _scene_and_camera.cache_clear()
+
+
 def _draw_image(settings: DrawnSettings, image: PlannedImage, person: Person) -> bytes:
     scene, camera = _scene_and_camera(settings, image.camera)
     rng = shot_generator(settings, image)

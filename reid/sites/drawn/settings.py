@@ -59,3 +59,8 @@ class DrawnSettings(SiteSettings):
         from reid.sites.drawn.draw import draw_identity  # here: settings alone need no brush
 
         return draw_identity(self, images)
+
+    def forget(self) -> None:
+        from reid.sites.drawn.draw import forget
+
+        forget()

@@ -87,3 +87,8 @@ class RenderedSettings(SiteSettings):
         from reid.sites.rendered.render import render_identity  # here: settings alone need no renderer
 
         return render_identity(self, images)
+
+    def forget(self) -> None:
+        from reid.sites.rendered.render import forget
+
+        forget()

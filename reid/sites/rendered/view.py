@@ -86,7 +86,7 @@ class View:
     width: int
 
     def project(self, points: Floats) -> Floats:
-        """Column, row (pixels) and 1 / depth (1 / metres; 0: behind the camera or not 5 cm before it) of points (N, 3)."""
+        """Column, row (pixels) and 1 / depth (1 / metres; 0 behind the camera and up to 5 cm before it), (N, 3)."""
         scale = (self.width / self.size[0], self.height / self.size[1])
         return _project(points, self.eye, self.axes, self.centre, scale, (self.width / 2, self.height / 2))
 

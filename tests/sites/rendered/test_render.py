@@ -24,11 +24,6 @@ def _rendered(settings, images):
     return dict(zip([image.name for image in images], settings.identity(images), strict=True))
 
 
-def _forget():
-    render._camera.cache_clear()
-    render._stranger.cache_clear()
-
-
 @pytest.fixture(scope="module")
 def first():
     """Settings, the plan of the first identity, its images by name."""
@@ -39,11 +34,19 @@ def first():
 
 def test_images_depend_on_nothing_that_was_rendered_before(first):
     settings, images, rendered = first
-    _forget()
+    settings.forget()
+    assert render._camera.cache_info().currsize == render._stranger.cache_info().currsize == 0
     others = [image for image in plan(settings) if image.pid == 2]
     list(settings.identity(others[:2]))
     assert _rendered(settings, images[::-1]) == rendered
     assert _rendered(settings, images[3:4]) == {images[3].name: rendered[images[3].name]}
+
+
+def test_splits_left_out_move_no_image(first):
+    _, images, rendered = first
+    whole = RenderedSettings("campus", **{**SETTINGS, "test_identities": 3, "splits": ("train", "query", "gallery")})
+    assert [image for image in plan(whole) if image.pid == 1] == images
+    assert next(whole.identity(images[:1])) == rendered[images[0].name]
 
 
 def test_images_differ_and_have_the_height_asked_for(first):
