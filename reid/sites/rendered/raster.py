@@ -34,7 +34,6 @@ class Fragments:
         coords: (N, 4) float32, where on the body.
         normals: (N, 3) float32, of length 1, in the world.
         positions: (N, 3) float32, metres, in the world.
-        depth: (N,) float32, metres along the camera's axis.
     """
 
     rows: Ints
@@ -43,7 +42,6 @@ class Fragments:
     coords: Floats
     normals: Floats
     positions: Floats
-    depth: Floats
 
     def with_normals(self, normals: Floats) -> Fragments:
         """The same with other normals (N, 3), which are brought to length 1."""
@@ -177,14 +175,14 @@ def _gather(
     normals: Floats,
     two_sided: NDArray[np.bool_],
     eye: Floats,
-) -> tuple[Ints, Ints, Ints, Floats, Floats, Floats, Floats]:
+) -> tuple[Ints, Ints, Ints, Floats, Floats, Floats]:
     height, width = triangles.shape
     count = 0
     for row in range(height):
         for column in range(width):
             count += triangles[row, column] >= 0
     rows, columns, kinds = np.empty(count, np.int32), np.empty(count, np.int32), np.empty(count, np.int32)
-    where, depth = np.empty((count, coords.shape[1]), np.float32), np.empty(count, np.float32)
+    where = np.empty((count, coords.shape[1]), np.float32)
     up, at = np.empty((count, 3), np.float32), np.empty((count, 3), np.float32)
     i = 0
     for row in range(height):
@@ -198,7 +196,7 @@ def _gather(
             w1 = weights[row, column, 0] * points[b, 2] / near
             w2 = weights[row, column, 1] * points[c, 2] / near
             w0 = np.float32(1) - w1 - w2
-            rows[i], columns[i], kinds[i], depth[i] = row, column, labels[t], np.float32(1) / near
+            rows[i], columns[i], kinds[i] = row, column, labels[t]
             for k in range(coords.shape[1]):
                 where[i, k] = w0 * coords[a, k] + w1 * coords[b, k] + w2 * coords[c, k]
             for k in range(3):
@@ -211,7 +209,7 @@ def _gather(
                 if towards < 0:
                     up[i, 0], up[i, 1], up[i, 2] = -up[i, 0], -up[i, 1], -up[i, 2]
             i += 1
-    return rows, columns, kinds, where, up, at, depth
+    return rows, columns, kinds, where, up, at
 
 
 def gather(
@@ -236,7 +234,7 @@ def gather(
         two_sided: (T,) whose normals turn to the camera.
         eye: (3,) where the camera is, in the world.
     """
-    rows, columns, kinds, where, up, at, depth = _gather(
+    rows, columns, kinds, where, up, at = _gather(
         buffer.triangles,
         buffer.weights,
         buffer.nearness,
@@ -249,4 +247,4 @@ def gather(
         two_sided,
         eye,
     )
-    return Fragments(rows, columns, kinds, where, _unit(up), at, depth)
+    return Fragments(rows, columns, kinds, where, _unit(up), at)

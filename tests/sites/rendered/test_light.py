@@ -28,7 +28,7 @@ def _fragments(normals):
     normals = np.array(normals, np.float32)
     count = len(normals)
     zeros = np.zeros(count, np.int32)
-    return Fragments(zeros, zeros, zeros, np.zeros((count, 4)), normals, np.zeros((count, 3)), np.ones(count))
+    return Fragments(zeros, zeros, zeros, np.zeros((count, 4)), normals, np.zeros((count, 3)))
 
 
 def _shaded(normals, light, open_=1.0, lit=1.0):

@@ -105,7 +105,7 @@ def test_what_is_gathered_lies_on_the_ray_of_its_pixel():
     x, y, z = seen.positions.T
     np.testing.assert_allclose(8 + 12 * x / y, seen.columns + 0.5, atol=0.02)
     np.testing.assert_allclose(12 - 12 * z / y, seen.rows + 0.5, atol=0.02)
-    np.testing.assert_allclose(seen.depth, y, rtol=1e-3)
+    np.testing.assert_allclose(1 / buffer.nearness[seen.rows, seen.columns], y, rtol=1e-3)
     np.testing.assert_allclose(seen.coords[:, :3], seen.positions, rtol=1e-4, atol=1e-5)
 
 
