@@ -232,8 +232,8 @@ def _ring(radii: Doubles, tubes: Doubles, heights: Doubles, angles: Doubles, lab
     i, j = np.meshgrid(np.arange(len(angles) - 1), np.arange(sides), indexing="ij")
     a, b = i * sides + j, i * sides + (j + 1) % sides
     faces = np.concatenate([np.stack([a, a + sides, b], 2), np.stack([b, a + sides, b + sides], 2)]).reshape(-1, 3)
-    along = np.broadcast_to(angles[:, None] * 0.1, reach.shape)
-    coords = np.stack([along, np.broadcast_to(turn * 0.04, reach.shape), points[:, :, 2]], 2)
+    length = np.broadcast_to(angles[:, None] * 0.1, reach.shape)
+    coords = np.stack([length, np.broadcast_to(turn * 0.04, reach.shape), points[:, :, 2]], 2)
     return rigid(points.reshape(-1, 3).astype(np.float32), coords.reshape(-1, 3).astype(np.float32), faces, label, bone)
 
 

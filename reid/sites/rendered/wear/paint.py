@@ -103,7 +103,7 @@ def paint(person: Person, bag: bool, labels: Ints, coords: Floats) -> Floats:
             colours[mask] = _sleeve(top, coords[mask])
     last = outfit.outer or outfit.top
     if bag:
-        strapped = (labels == (Label.OUTER if outfit.outer else Label.UPPER)) | (labels == Label.UPPER)
+        strapped = (labels == Label.UPPER) | (labels == Label.OUTER)
         straps = colours[strapped]
         paint_straps(person.bag, coords[strapped], straps)
         colours[strapped] = straps
