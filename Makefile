@@ -1,6 +1,6 @@
 PYTHON ?= python3
 JOBS ?= 2
-DATA ?= plaza
+DATA ?= people_small
 .PHONY: demo test lint types bench report gallery
 
 .venv/installed: setup.cfg pyproject.toml
@@ -31,8 +31,7 @@ report: .venv/installed  ## the grid of three sites, three models, three seeds a
 	.venv/bin/python tools/cross_domain.py --benchmark sites.yaml --jobs $(JOBS) --output runs/report
 	.venv/bin/python tools/report.py runs/report
 
-gallery: .venv/installed  ## a gallery of a drawn site (or DATA=pku_reid_all) with thresholds, as a web page
-	.venv/bin/python tools/train.py --cfg sites_ibn_b.yaml
-	.venv/bin/python tools/search.py add --model runs/sites_ibn_b_seed0 --store runs/gallery_$(DATA) --data $(DATA)
-	.venv/bin/python tools/search.py calibrate --model runs/sites_ibn_b_seed0 --store runs/gallery_$(DATA) --source $(DATA)
-	.venv/bin/python tools/gallery.py --model runs/sites_ibn_b_seed0 --store runs/gallery_$(DATA)
+gallery: .venv/installed  ## a gallery of rendered people (or DATA=pku_reid_all) by the network of the package, with thresholds, as a web page
+	.venv/bin/python tools/search.py add --store runs/gallery_$(DATA) --data $(DATA)
+	.venv/bin/python tools/search.py calibrate --store runs/gallery_$(DATA) --source $(DATA)
+	.venv/bin/python tools/gallery.py --store runs/gallery_$(DATA)

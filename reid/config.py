@@ -274,13 +274,25 @@ def make_config(values: Mapping[str, Any], name: str, origins: Mapping[str, str]
 def load_resolved(path: Path, overrides: Sequence[str] = ()) -> Config:
     """Read the resolved config saved with a run (every key stands in it; its name is stored beside them).
 
+    Raises:
+        InputError: as :func:`resolved`.
+    """
+    return resolved(read_yaml(path), path, path.parent.name, overrides)
+
+
+def resolved(stored: Mapping[str, Any], path: Path, unnamed: str, overrides: Sequence[str] = ()) -> Config:
+    """The config of plain values that :func:`resolved_values` made and the file at ``path`` kept.
+
     Keys that came after the file was written take the value that stands for what was done before (``INTRODUCED``).
+
+    Args:
+        unnamed: the config's name where none is stored.
 
     Raises:
         InputError: as :func:`load_config`; a file that newer code wrote.
     """
-    values = read_yaml(path)
-    name, written = str(values.pop("name", path.parent.name)), values.pop("schema", 0)
+    values = dict(stored)
+    name, written = str(values.pop("name", unnamed)), values.pop("schema", 0)
     if type(written) is not int or written < 0:
         raise InputError(f"{path}: schema: expected a whole number, got {written!r}")
     if written > max(INTRODUCED):
@@ -296,10 +308,14 @@ def load_resolved(path: Path, overrides: Sequence[str] = ()) -> Config:
     return make_config(merge(values, extra), name, origins)
 
 
+def resolved_values(config: Config) -> dict[str, Any]:
+    """Every key of a config as plain values, with its name and the schema's number: :func:`resolved` takes them."""
+    return {"schema": max(INTRODUCED), "name": config.name, **config.model_dump(mode="json")}
+
+
 def dump_resolved(config: Config) -> str:
     """YAML text of every key, as :func:`load_resolved` reads it."""
-    head = {"schema": max(INTRODUCED), "name": config.name}
-    return yaml.safe_dump({**head, **config.model_dump(mode="json")}, sort_keys=False)
+    return yaml.safe_dump(resolved_values(config), sort_keys=False)
 
 
 def _changes(overrides: Sequence[str]) -> dict[str, Any]:

@@ -10,6 +10,8 @@ from trees import PLACE, market_tree
 
 from reid.config import Config, load_config
 from reid.engine.train import train
+from reid.networks import load, shipped
+from reid.networks.packed import pack
 
 ROOT = Path(__file__).parents[1]
 settings.register_profile("untimed", deadline=None)  # nothing is timed in a test
@@ -64,3 +66,12 @@ def trained(tiny) -> tuple[Config, Path]:
     """A finished run of three steps: its config and its folder."""
     config = load_config("market_bn.yaml", [*tiny, "optim.steps=3"])
     return config, train(config, progress=False)
+
+
+@pytest.fixture
+def people(trained, tmp_path, monkeypatch) -> Path:
+    """A network of three steps in the place of the one that travels in the package."""
+    file = tmp_path / "package" / "people.safetensors"
+    pack(load(trained[1], ["device=cpu"]), file, half=True)
+    monkeypatch.setattr(shipped, "file_of", lambda name: file.with_stem(name))
+    return file

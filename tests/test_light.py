@@ -48,6 +48,7 @@ def test_an_error_in_a_config_s_values_is_told_before_torch_is_loaded(override: 
         (["evaluate", "--model", "runs/q", "--targets", "plaza"], "runs/q: no such folder or file"),
         (["cross-domain", "--models", "runs/q", "--targets", "plaza"], "runs/q: no such folder or file"),
         (["search", "query", "--model", "runs/q", "a.jpg"], "runs/q: no such folder or file"),
+        (["search", "query", "--model", "poeple", "a.jpg"], "did you mean 'people'"),
         (["embed", "--model", "runs/q", "a.jpg", "--output", "f.npz"], "runs/q: no such folder or file"),
         (["adapt", "--model", ".", "--data", "no/such"], "'no/such': no such file or folder"),
         (["divergence", "--model", ".", "--readiness", "no/such"], "'no/such': no such file or folder"),

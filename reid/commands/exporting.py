@@ -21,19 +21,34 @@ if TYPE_CHECKING:
     from reid.networks.parity import Figures, Parity, Speed
     from reid.networks.trained import TrainedNetwork
 
-SUFFIXES = {"onnx": ".onnx", "openvino": ".xml"}
+SUFFIXES = {"onnx": ".onnx", "openvino": ".xml", "safetensors": ".safetensors"}
+PACKED = "safetensors"
 CALIBRATION, TIMED = 300, 64  # images
 SIDES = (16, 1024)
 
 
 def export_arguments(parser: argparse.ArgumentParser) -> None:
     add_model(parser, RUN)
-    parser.add_argument("--format", required=True, choices=SUFFIXES, help="of the file")
     parser.add_argument(
-        "--output", required=True, type=Path, metavar="FILE", help="ends in .onnx, or in .xml (OpenVINO)"
+        "--format",
+        required=True,
+        choices=SUFFIXES,
+        help="of the file: onnx and openvino need nothing of this project; safetensors is the run as one file for "
+        "every --model",
     )
     parser.add_argument(
-        "--targets", required=True, nargs="+", metavar="NAME", help="data sets on which run and file are compared"
+        "--output",
+        required=True,
+        type=Path,
+        metavar="FILE",
+        help="ends in .onnx, .xml (OpenVINO) or .safetensors",
+    )
+    parser.add_argument(
+        "--targets",
+        default=[],
+        nargs="+",
+        metavar="NAME",
+        help="data sets on which run and file are compared; onnx and openvino need one",
     )
     precision = parser.add_mutually_exclusive_group()
     precision.add_argument("--half", action="store_true", help="in 16 bits")
@@ -48,8 +63,7 @@ def export_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--input",
         choices=("uint8", "float"),
-        default="uint8",
-        help="uint8: (N, H, W, 3), 0 to 255; float: (N, 3, H, W), 0 to 1; both RGB (default: %(default)s)",
+        help="uint8: (N, H, W, 3), 0 to 255; float: (N, 3, H, W), 0 to 1; both RGB (default: uint8)",
     )
     parser.add_argument(
         "--square",
@@ -70,26 +84,27 @@ def export(arguments: argparse.Namespace) -> None:
     targets, overrides = split_overrides(arguments.targets, arguments.overrides)
     check_there([arguments.model], targets, RUN)
 
-    from reid.engine import build
-    from reid.networks import export as exporting
-    from reid.networks import load
-    from reid.networks.parity import compare, refuse, speeds
-    from reid.networks.trained import TrainedNetwork
-
     output: Path = arguments.output
+    packed = arguments.format == PACKED
     if output.suffix != SUFFIXES[arguments.format]:
         raise InputError(f"--output: {output} does not end in {SUFFIXES[arguments.format]}, as {arguments.format} does")
-    if output.is_dir() or output.with_suffix(".bin").is_dir():
+    _check_options(arguments, targets)
+    if output.is_dir() or (not packed and output.with_suffix(".bin").is_dir()):
         raise InputError(f"--output: {output} or the .bin beside it is a folder")
-    if output.with_suffix(".yaml").exists():
+    if not packed and output.with_suffix(".yaml").exists():
         raise InputError(
             f"--output: {output.with_suffix('.yaml')} would be taken for the description of {output}, which needs "
             "none: choose another name"
         )
-    if arguments.calibration and not arguments.int8:
-        raise InputError("--calibration: only --int8 is calibrated")
+
+    from reid.engine import build
+    from reid.networks import export as exporting
+    from reid.networks import load
+    from reid.networks.parity import compare, refuse, refuse_other_features, speeds
+    from reid.networks.trained import TrainedNetwork
+
     precision: Precision = "int8" if arguments.int8 else "half" if arguments.half else "float32"
-    form = exporting.Form(arguments.format, precision, arguments.input, arguments.square)
+    form = exporting.Form(arguments.format, precision, arguments.input or "uint8", arguments.square)
     network = load(arguments.model, ["device=cpu", "precision=float32", *overrides])
     if not isinstance(network, TrainedNetwork):
         raise InputError(f"--model: {arguments.model} is no run of this project; only those are exported")
@@ -102,14 +117,37 @@ def export(arguments: argparse.Namespace) -> None:
             file = Path(folder) / output.name
             exporting.export(network, form, file, crops)
             parities = [compare(network, file, form, data) for data in sets]
-            print(parity_table(parities, form))
+            if parities:
+                print(parity_table(parities, form))
             refuse(parities, form, network.config.evaluation.distance)
-            print(speed_table(*speeds(network, file, _noise(network)), network.config.threads))
+            if packed:
+                refuse_other_features(network, file, _noise(network))
+            else:
+                print(speed_table(*speeds(network, file, _noise(network)), network.config.threads))
+            size = sum(part.stat().st_size for part in Path(folder).iterdir())
             for part in sorted(Path(folder).iterdir()):  # an .xml after its .bin
                 part.replace(output.parent / part.name)
     except OSError as error:
         raise InputError(f"{output}: cannot be written: {error}") from None
-    print(f"written: {output}")
+    print(f"written: {output}, {size / 1e6:.1f} MB")
+
+
+def _check_options(arguments: argparse.Namespace, targets: Sequence[str]) -> None:
+    """
+    Raises:
+        InputError: an option that does not go with the format, or is wanting.
+    """
+    if arguments.format != PACKED:
+        if not targets:
+            raise InputError(f"--targets NAME: {arguments.format} needs a data set on which run and file are compared")
+        if arguments.calibration and not arguments.int8:
+            raise InputError("--calibration: only --int8 is calibrated")
+        return
+    others = ("int8", "calibration", "input", "square")
+    if given := [f"--{option}" for option in others if getattr(arguments, option)]:
+        raise InputError(
+            f"{', '.join(given)}: for onnx and openvino; {PACKED} is the run itself, and takes --half alone"
+        )
 
 
 def _calibration(network: TrainedNetwork, name: str | None) -> list[np.ndarray]:

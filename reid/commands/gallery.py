@@ -12,14 +12,14 @@ from reid.commands.command import Command
 from reid.commands.models import add_model, check_there
 from reid.commands.search.shared import add_store, calibration_of
 from reid.errors import InputError
-from reid.networks import EMBEDDER
+from reid.networks import EMBEDDER, PEOPLE
 
 TOKEN = "REID_GALLERY_TOKEN"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     add_store(parser)
-    add_model(parser, EMBEDDER)
+    add_model(parser, EMBEDDER, default=PEOPLE)
     parser.add_argument(
         "--calibration", type=Path, metavar="JSON", help="thresholds (default: those kept with the gallery)"
     )
@@ -100,7 +100,7 @@ def _loopback(host: str) -> bool:
 GALLERY = Command(
     "gallery.py",
     "The gallery as a web page and an HTTP API.",
-    "--model runs/sites_ibn_b_seed0 --store runs/gallery",
+    "--store runs/gallery",
     arguments,
     run,
 )

@@ -8,8 +8,18 @@ from collections.abc import Sequence
 from reid.networks import ANY, RUN, refuse_missing
 
 
-def add_model(parser: argparse.ArgumentParser, takes: str = ANY, required: bool = True, note: str = "") -> None:
-    parser.add_argument("--model", required=required, metavar="RUN" if takes == RUN else "WHAT", help=takes + note)
+def add_model(
+    parser: argparse.ArgumentParser, takes: str = ANY, required: bool = True, note: str = "", default: str | None = None
+) -> None:
+    """``default``: the network that is taken where none is named; its name is added to the help."""
+    shown = "" if default is None else f" (default: {default})"
+    parser.add_argument(
+        "--model",
+        required=required and default is None,
+        default=default,
+        metavar="RUN" if takes == RUN else "WHAT",
+        help=takes + note + shown,
+    )
 
 
 def check_there(models: Sequence[str], data: Sequence[str] = (), takes: str = ANY) -> None:

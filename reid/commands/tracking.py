@@ -23,7 +23,8 @@ def track_arguments(parser: argparse.ArgumentParser) -> None:
 def track(arguments: argparse.Namespace) -> None:
     for run in arguments.runs:
         if not run.is_dir():
-            raise InputError(f"{run}: no such folder")
+            what = "is a file, and only a run's folder holds a log" if run.is_file() else "no such folder"
+            raise InputError(f"{run}: {what}")
 
     from reid.report.events import export_runs
 

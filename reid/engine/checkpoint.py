@@ -192,18 +192,27 @@ def read_progress(path: Path) -> Progress:
             stored = _metadata(path)
         except RuntimeError:  # it was replaced in the moment between its opening and its mapping
             stored = _metadata(path)
-        header = dict(json.loads(stored["progress"]))
-        unknown = sorted(header.keys() - {field.name for field in fields(Progress)})
-        if unknown:
-            raise InputError(
-                f"{path}: its header holds {', '.join(map(repr, unknown))}, which this version of reid-gap does not "
-                "know: newer code wrote it; update reid-gap"
-            )
-        return Progress(**header)
+        return progress_of(dict(json.loads(stored["progress"])), path)
     except InputError:
         raise
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path}: not a readable checkpoint (truncated, or of another origin): {error}") from None
+
+
+def progress_of(header: Mapping[str, Any], path: Path) -> Progress:
+    """What a file's header says, checked against what is known here.
+
+    Raises:
+        InputError: a file of newer code.
+        TypeError: a field is missing.
+    """
+    unknown = sorted(header.keys() - {field.name for field in fields(Progress)})
+    if unknown:
+        raise InputError(
+            f"{path}: its header holds {', '.join(map(repr, unknown))}, which this version of reid-gap does not "
+            "know: newer code wrote it; update reid-gap"
+        )
+    return Progress(**header)
 
 
 def _metadata(path: Path) -> dict[str, str]:

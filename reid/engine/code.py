@@ -49,7 +49,7 @@ LEFT_OUT = {
         *("__init__", "card", "check", "contact_sheet", "layouts", "manifest", "names", "reading"),
         *("schema", "unlabelled"),
     )
-} | {f"networks/{name}.py" for name in ("__init__", "base", "export")}
+} | {f"networks/{name}.py" for name in ("__init__", "base", "export", "shipped")}
 
 
 def training_code(validated: bool) -> str:

@@ -19,14 +19,14 @@ from torch import nn
 
 from reid.data.unlabelled import FOLDER, images_of
 from reid.engine.adabn import adapt
-from reid.engine.checkpoint import CONFIG_FILE, FILE, LOG_FILE, network_file, read_progress, save_model
+from reid.engine.checkpoint import FILE, read_progress
 from reid.engine.code import features_code
 from reid.engine.extract import Extractor, Testing
 from reid.errors import InputError
 from reid.evaluation.provenance import files_key, short_digest
 from reid.evaluation.subject import Subject
 from reid.evaluation.targets import Adaptation, Place, defined_by
-from reid.files import new_folder, write_atomically
+from reid.files import new_folder
 from reid.networks.pytorch import TorchNetwork
 from reid.networks.trained import TrainedNetwork
 
@@ -93,7 +93,7 @@ def keep_adapted(subject: Subject, name: str, output: Path | None = None, progre
     site = adapted(subject, name, progress)
     assert site.adaptation is not None and isinstance(site.network, TorchNetwork)
     record = _record(run, subject.testing, site.adaptation)
-    folder = output or run.folder.with_name(f"{run.folder.resolve().name}_adabn_{_plain(site.adaptation.data)}")
+    folder = output or run.adapted_folder(f"adabn_{_plain(site.adaptation.data)}")
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
         _refuse_another(folder, record)
         log.info(f"{folder}: is there already")
@@ -101,17 +101,14 @@ def keep_adapted(subject: Subject, name: str, output: Path | None = None, progre
     network = site.network.extractor.network
     assert isinstance(network, nn.Module)
     with new_folder(folder) as place:
-        for file in {FILE, network_file(run.folder, run.config.selection.holdout > 0).name}:
-            save_model(place / file, network, replace(read_progress(run.folder / file), adapted=record))
-        for file in (CONFIG_FILE, LOG_FILE):
-            write_atomically(place / file, _content(run.folder / file))
+        run.write_adapted(place, network, record)
     return folder
 
 
 def _record(run: TrainedNetwork, testing: Testing, adaptation: Adaptation) -> dict[str, Any]:
     """All that decides the adapted network, for its checkpoint's header."""
     return {
-        "run": run.folder.resolve().name,
+        "run": run.origin.name,
         "network": run.origin.network,
         **adaptation.describe(),
         "batch_size": testing.batch_size,
@@ -140,10 +137,3 @@ def _refuse_another(folder: Path, record: dict[str, Any]) -> None:
 def _plain(label: str) -> str:
     """A data set's label, or the folder's name in one, as the end of a folder's name."""
     return re.sub(r"[^\w.-]+", "_", label.removesuffix(FOLDER)).strip("_")
-
-
-def _content(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error}") from None

@@ -13,7 +13,7 @@ from reid.engine import build
 from reid.engine.extract import Testing
 from reid.evaluation.targets import Adaptation
 from reid.networks import Network, default_testing, load, open_foreign
-from reid.networks.trained import Trained, TrainedNetwork
+from reid.networks.trained import RunNetwork, Trained, TrainedNetwork
 from reid.retrieval.features import Protocol
 
 NOT_KNOWN = "not known"  # the source of a network that this project did not train
@@ -96,7 +96,10 @@ def foreign_subject(name: str, testing: Testing) -> Subject:
     Raises:
         InputError: naming what is missing or wrong.
     """
-    return _filed_apart(open_foreign(name, testing), testing)
+    network = open_foreign(name, testing)
+    if isinstance(network, TrainedNetwork):
+        return Subject(network, network.folder, testing, network)
+    return _filed_apart(network, testing)
 
 
 def _filed_apart(network: Network, testing: Testing) -> Subject:
@@ -111,5 +114,5 @@ def subject_of_run(config: Config, folder: Path) -> Subject:
     Raises:
         InputError: an unfinished run or a damaged file.
     """
-    run = TrainedNetwork(config, folder)
+    run = RunNetwork(config, folder)
     return Subject(run, folder, build.testing(config), run)

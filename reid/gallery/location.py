@@ -30,9 +30,12 @@ def open_store(location: str, origin: Origin | None = None, write: bool = False,
     if origin is not None:
         try:
             store.origin.check(origin, location)
-        except InputError:
+        except InputError as error:
             store.close()
-            raise
+            raise InputError(
+                f"{error}; name the network that filled it (--model), or another place for a gallery of "
+                f"{origin.name!r} (--store)"
+            ) from None
     return store
 
 

@@ -13,7 +13,6 @@ import numpy as np
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 from scipy import special
-from sklearn.linear_model import LogisticRegression
 
 from reid.errors import InputError
 
@@ -70,6 +69,8 @@ def fit_map(distances: np.ndarray, true: np.ndarray, false: np.ndarray) -> Map:
     Raises:
         InputError: pairs of one person lie no nearer than others.
     """
+    from sklearn.linear_model import LogisticRegression  # a second to load, which no query needs
+
     positive, negative = true / true.sum(), false / false.sum()
     doubt_true, doubt_false = 1 / (true.sum() + 2), 1 / (false.sum() + 2)
     same = positive * (1 - doubt_true) + negative * doubt_false

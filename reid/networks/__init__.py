@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Any
 from reid.errors import InputError
 from reid.files import bundled_names, meant
 from reid.networks.base import Network, Origin
+from reid.networks.shipped import NAMES, PEOPLE, packed_file, shipped_file
 
 if TYPE_CHECKING:
     from reid.engine.extract import Testing
 
-__all__ = ["PEERS", "Network", "Origin", "default_testing", "load", "refuse_missing"]
+__all__ = ["PEERS", "PEOPLE", "Network", "Origin", "default_testing", "load", "refuse_missing"]
 
 # What --model takes, in words: runs; what is a torch module; what embeds crops; everything.
-RUN = "a run's folder"
+RUN = f"a run's folder, a run as one file (export.py --format safetensors), {', '.join(NAMES)} (in this package)"
 MODULE = f"{RUN}, a checkpoint of torchreid or fast-reid (.pth, .tar, .safetensors, ...), timm:NAME"
 EMBEDDER = (
     f"{MODULE}, an .onnx or .xml file (exported by this project, or with a YAML beside it that describes it), such a "
@@ -50,6 +51,8 @@ def load(name: str | Path, overrides: Sequence[str] = ()) -> Network:
 
     ========================== ============================================================
     a run's folder             what `reid train` left there
+    FILE.safetensors           a run as one file, see :mod:`reid.networks.packed`
+    people                     the network in this package, see :mod:`reid.networks.shipped`
     FILE.onnx, FILE.xml        with FILE.yaml beside it that says how to feed it, unless `reid export` made it
     FILE.yaml, or a bare name  such a description, or a bundled one (configs/foreign)
     timm:NAME                  of the library timm, see :func:`reid.networks.from_timm.open_timm`
@@ -67,6 +70,10 @@ def load(name: str | Path, overrides: Sequence[str] = ()) -> Network:
     if isinstance(overrides, str):
         raise InputError(f"overrides: {overrides!r} is a text; expected a list of them: [{overrides!r}]")
     refuse_missing(str(name))  # before anything else looks at the path, which may be none
+    if (file := packed_file(str(name))) is not None:
+        from reid.networks.packed import open_packed
+
+        return open_packed(file, overrides)
     path = Path(name)
     if path.is_dir():
         from reid.networks.trained import open_run
@@ -82,8 +89,10 @@ def refuse_missing(name: str, takes: str = ANY) -> None:
         takes: what may be named, in words.
 
     Raises:
-        InputError: there is no such folder or file, and no bundled description of that name.
+        InputError: there is no such folder or file, and no bundled network or description of that name.
     """
+    if shipped_file(name):
+        return
     bundled = bundled_names("configs/foreign")
     if name.startswith("timm:") or name.removesuffix(".yaml") in bundled:
         return
@@ -92,16 +101,20 @@ def refuse_missing(name: str, takes: str = ANY) -> None:
             return
     except (OSError, RuntimeError, ValueError) as error:  # too long a name, an unknown user's home
         raise InputError(f"{name!r} is no path: {error}") from None
-    raise InputError(f"{name}: no such folder or file;{meant(name, bundled)} --model takes {takes}")
+    raise InputError(f"{name}: no such folder or file;{meant(name, [*bundled, *NAMES])} --model takes {takes}")
 
 
 def open_foreign(name: str, testing: Testing) -> Network:
-    """A network that this project did not train, by name (see :func:`load`).
+    """A network that this project did not train here, by name (see :func:`load`).
 
     Raises:
         InputError: naming what is missing or wrong.
     """
     refuse_missing(name)
+    if (file := packed_file(name)) is not None:
+        from reid.networks.packed import open_packed
+
+        return open_packed(file, testing=testing)
     if name.startswith("timm:"):
         from reid.networks.from_timm import open_timm
 

@@ -23,9 +23,10 @@ from reid.errors import InputError
 from reid.networks.bilinear import resize
 from reid.networks.description import CARRIED, Carried
 from reid.networks.graphs import openvino_core
+from reid.networks.packed import pack
 from reid.networks.trained import TrainedNetwork
 
-Format = Literal["onnx", "openvino"]
+Format = Literal["onnx", "openvino", "safetensors"]
 Precision = Literal["float32", "half", "int8"]
 Input = Literal["uint8", "float"]
 SUFFIX: dict[Format, str] = {"onnx": ".onnx", "openvino": ".xml"}
@@ -129,7 +130,7 @@ def carried(network: TrainedNetwork, form: Form) -> Carried:
 
 
 def export(network: TrainedNetwork, form: Form, file: Path, calibration: Sequence[np.ndarray] = ()) -> None:
-    """Write ``file`` (.onnx; .xml and, beside it, .bin).
+    """Write ``file`` (.onnx; .xml and, beside it, .bin; .safetensors, see :mod:`reid.networks.packed`).
 
     Args:
         calibration: crops (h, w, 3) uint8 RGB of any size, for int8.
@@ -137,6 +138,9 @@ def export(network: TrainedNetwork, form: Form, file: Path, calibration: Sequenc
     Raises:
         InputError: a package that is not installed; int8 without crops.
     """
+    if form.format == "safetensors":
+        pack(network, file, half=form.precision == "half")
+        return
     if form.precision == "int8" and not calibration:
         raise InputError("int8: needs images to calibrate on: --calibration DATA, of the source")
     onnx, openvino = _package("onnx", file), _package("openvino", file)  # the second compares, whatever the format

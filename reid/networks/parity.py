@@ -16,9 +16,9 @@ from reid.data.images import read_image
 from reid.data.samples import DataSet
 from reid.engine import build
 from reid.errors import InputError
+from reid.networks import open_foreign
 from reid.networks.base import Network
 from reid.networks.export import Form, Precision, as_input, squash
-from reid.networks.foreign import open_graph
 from reid.networks.graphs import openvino_core
 from reid.networks.trained import TrainedNetwork
 from reid.progress import track
@@ -27,6 +27,7 @@ from reid.retrieval.ranking import Distance, evaluate
 
 TOLERANCE: dict[Precision, float] = {"float32": 0.001, "half": 0.005, "int8": 0.005}  # of mAP, a fraction
 LOADED = 1e-3  # cosine distance
+RELATIVE = 1e-2  # of a feature's length: what 16 bits may change
 TOGETHER = 32  # crops that are in memory at a time
 
 
@@ -82,9 +83,11 @@ def compare(network: TrainedNetwork, file: Path, form: Form, data: DataSet) -> P
     Raises:
         InputError: an image that cannot be read.
     """
-    exported = Exported(file, form, network.config.threads)
+    testing = build.testing(network.config)
+    loader = open_foreign(str(file), testing)
+    packed = form.format == "safetensors"  # which is loaded, and nothing else
+    exported = loader.embed if packed else Exported(file, form, network.config.threads)
     records: dict[str, list[Features]] = {"original": [], "exported": [], "plain": []}
-    loader = open_graph(str(file), build.testing(network.config))
     furthest, loaded = 0.0, 0.0
     for split in ("query", "gallery"):
         samples = data.splits[split]
@@ -99,6 +102,9 @@ def compare(network: TrainedNetwork, file: Path, form: Form, data: DataSet) -> P
             records[name].append(made)
         original, other = records["original"][-1].features, records["exported"][-1].features
         furthest = max(furthest, _furthest(original, other))
+        if packed:
+            continue
+        assert isinstance(exported, Exported)
         first = [read_image(path) for path in samples.paths[:TOGETHER]]
         loaded = max(loaded, _furthest(loader.embed(first), _as_loaded(exported, first, network, form)))
     how = (network.config.evaluation.distance, data.card.protocol)
@@ -158,6 +164,21 @@ def refuse(parities: Sequence[Parity], form: Form, distance: Distance = "cosine"
         )
 
 
+def refuse_other_features(network: TrainedNetwork, file: Path, crops: Sequence[np.ndarray]) -> None:
+    """
+    Raises:
+        InputError: features that the file gives of crops (h, w, 3) uint8 RGB, once it is loaded, are further from the
+            run's than RELATIVE of their lengths.
+    """
+    own, others = network.embed(crops), open_foreign(str(file), build.testing(network.config)).embed(crops)
+    apart = float((np.linalg.norm(others - own, axis=1) / np.linalg.norm(own, axis=1)).max())
+    if not apart <= RELATIVE:
+        raise InputError(
+            f"the exported network is not kept: its features differ from the run's by {apart:.1e} of their lengths, "
+            f"more than {RELATIVE:g}"
+        )
+
+
 @dataclass(frozen=True)
 class Speed:
     """Attributes:
@@ -171,7 +192,7 @@ class Speed:
 
 def speeds(network: TrainedNetwork, file: Path, crops: Sequence[np.ndarray]) -> tuple[Speed, Speed]:
     """Of the run and of the exported file, measured in turn on the same threads."""
-    both: list[Network] = [network, open_graph(str(file), build.testing(network.config))]
+    both: list[Network] = [network, open_foreign(str(file), build.testing(network.config))]
     latencies: list[list[float]] = [[], []]
     rates: list[list[float]] = [[], []]
     for round_ in range(12):

@@ -1,14 +1,16 @@
-"""A run of this project as a network."""
+"""What this project trained as a network: a run in its folder; :mod:`reid.networks.packed` has those in one file."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from reid.config import Config, load_resolved
 from reid.engine import build
@@ -21,10 +23,11 @@ from reid.engine.checkpoint import (
     network_file,
     read_progress,
     read_width,
+    save_model,
 )
 from reid.engine.extract import Extractor
 from reid.errors import InputError
-from reid.files import sha256_of
+from reid.files import sha256_of, write_atomically
 from reid.models import Embedder
 from reid.networks.base import Origin
 from reid.networks.pytorch import TorchNetwork
@@ -39,41 +42,58 @@ class Trained:
     fingerprint: str
 
 
-class TrainedNetwork(TorchNetwork):
-    """The features that `reid evaluate` writes: the network, transform and batch size of its configuration.
+class TrainedNetwork(TorchNetwork, ABC):
+    """A network that this project trained, fed as its configuration says.
 
     Args:
-        epoch: that epoch's network (from 1), where each was kept, instead of the one that is tested.
-
-    Raises:
-        InputError: an unfinished run or a damaged file.
+        folder: for the results of its tests.
+        stored: the header of its run's checkpoint.
+        origin, build: as :class:`TorchNetwork` has them.
     """
 
-    def __init__(self, config: Config, folder: Path, epoch: int | None = None) -> None:
-        build.check_tested(config)
-        self.config, self.folder = config, folder
-        self._stored = finished(config, folder)
-        file = network_file(folder, config.selection.holdout > 0, epoch)
-        origin = Origin(folder.resolve().name, read_width(file), sha256_of(file), preprocessing(config))
+    def __init__(
+        self, config: Config, folder: Path, stored: Progress, origin: Origin, build: Callable[[], Extractor]
+    ) -> None:
+        super().__init__(origin, build)
+        self.config, self.folder, self.stored = config, folder, stored
 
-        def extractor() -> Extractor:
-            return build.extractor(config, load_network(config, folder, epoch))
+    @abstractmethod
+    def tested_epoch(self) -> tuple[int, str]:
+        """The epoch (from 1) whose network it is, and how it was chosen."""
 
-        super().__init__(origin, extractor)
+    @abstractmethod
+    def run(self) -> dict[str, str]:
+        """The ``name`` of the run that it is of, and the SHA-256 of the run's ``network``, as its file was there."""
+
+    @abstractmethod
+    def of_epoch(self, epoch: int) -> TrainedNetwork | None:
+        """The network after ``epoch`` (from 1); None where it was not kept."""
+
+    @abstractmethod
+    def adapted_folder(self, ending: str) -> Path:
+        """Where it lies, adapted to what ``ending`` names, unless another place is asked for."""
+
+    @abstractmethod
+    def write_adapted(self, place: Path, network: nn.Module, record: Mapping[str, Any]) -> None:
+        """Write ``network``, which was made from it as ``record`` says, into the folder ``place``, as a run.
+
+        Raises:
+            InputError: what cannot be read or written.
+        """
 
     @property
     def trained(self) -> Trained:
-        return Trained(self.config.data.sources, self._stored.source, self._stored.data)
+        return Trained(self.config.data.sources, self.stored.source, self.stored.data)
 
     @property
     def adapted(self) -> dict[str, Any]:
         """The images from which its batch-norm statistics are, and how; empty where they are those of training."""
-        return self._stored.adapted
+        return self.stored.adapted
 
     def describe(self) -> dict[str, Any]:
         """For results files: what was trained, and how."""
-        config, stored = self.config, self._stored
-        epoch, choice = _tested_epoch(config, self.folder)
+        config, stored = self.config, self.stored
+        epoch, choice = self.tested_epoch()
         return {
             "name": self.folder.name,
             "model": f"{config.name} (AdaBN {self.adapted['data']})" if self.adapted else config.name,
@@ -113,20 +133,57 @@ class TrainedNetwork(TorchNetwork):
             "config_hash": config.hash(),
         }
 
+
+class RunNetwork(TrainedNetwork):
+    """The features that `reid evaluate` writes of a run in a folder: the network, transform and batch size of its
+    configuration.
+
+    Args:
+        epoch: that epoch's network (from 1), where each was kept, instead of the one that is tested.
+
+    Raises:
+        InputError: an unfinished run or a damaged file.
+    """
+
+    def __init__(self, config: Config, folder: Path, epoch: int | None = None) -> None:
+        build.check_tested(config)
+        stored = finished(config, folder)
+        file = network_file(folder, config.selection.holdout > 0, epoch)
+        origin = Origin(folder.resolve().name, read_width(file), sha256_of(file), preprocessing(config))
+
+        def extractor() -> Extractor:
+            return build.extractor(config, load_network(config, folder, epoch))
+
+        super().__init__(config, folder, stored, origin, extractor)
+
+    def tested_epoch(self) -> tuple[int, str]:
+        return _tested_epoch(self.config, self.folder)
+
+    def run(self) -> dict[str, str]:
+        return {"name": self.origin.name, "network": self.origin.network}
+
     def of_epoch(self, epoch: int) -> TrainedNetwork | None:
-        """The network after ``epoch`` (from 1); None where it was not kept."""
         if not network_file(self.folder, False, epoch).exists():
             return None
-        return TrainedNetwork(self.config, self.folder, epoch)
+        return RunNetwork(self.config, self.folder, epoch)
+
+    def adapted_folder(self, ending: str) -> Path:
+        return self.folder.with_name(f"{self.origin.name}_{ending}")
+
+    def write_adapted(self, place: Path, network: nn.Module, record: Mapping[str, Any]) -> None:
+        for file in {FILE, network_file(self.folder, self.config.selection.holdout > 0).name}:
+            save_model(place / file, network, replace(read_progress(self.folder / file), adapted=dict(record)))
+        for file in (CONFIG_FILE, LOG_FILE):
+            write_atomically(place / file, _content(self.folder / file))
 
 
-def open_run(folder: Path, overrides: Sequence[str] = ()) -> TrainedNetwork:
+def open_run(folder: Path, overrides: Sequence[str] = ()) -> RunNetwork:
     """The run in ``folder``; ``overrides`` (``key=value``) may change how it is tested, not what was trained.
 
     Raises:
         InputError: no run's folder, an unfinished run or a damaged file.
     """
-    return TrainedNetwork(run_config(folder, overrides), folder)
+    return RunNetwork(run_config(folder, overrides), folder)
 
 
 def preprocessing(config: Config) -> str:
@@ -166,9 +223,17 @@ def run_config(folder: Path, overrides: Sequence[str] = ()) -> Config:
     if not (folder / CONFIG_FILE).is_file():
         raise InputError(f"{folder}: is not a run's folder: it holds no {CONFIG_FILE}")
     config = load_resolved(folder / CONFIG_FILE, overrides)
-    if config.training() != load_resolved(folder / CONFIG_FILE).training():
-        raise InputError(f"command line: {' '.join(overrides)}: would change what was trained, not how it is tested")
+    refuse_other_training(config, load_resolved(folder / CONFIG_FILE), overrides)
     return config
+
+
+def refuse_other_training(config: Config, trained: Config, overrides: Sequence[str]) -> None:
+    """
+    Raises:
+        InputError: ``overrides`` made a config of another network than the one ``trained``.
+    """
+    if config.training() != trained.training():
+        raise InputError(f"command line: {' '.join(overrides)}: would change what was trained, not how it is tested")
 
 
 def load_network(config: Config, folder: Path, epoch: int | None = None) -> Embedder:
@@ -201,3 +266,10 @@ def finished(config: Config, folder: Path) -> Progress:
     if stored.config_hash != config.hash():
         raise InputError(f"{folder}: its config changed after training: hash {config.hash()}, was {stored.config_hash}")
     return stored
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error}") from None

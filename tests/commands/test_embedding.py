@@ -120,8 +120,6 @@ def test_features_without_a_network_or_a_camera_are_refused(folder, tmp_path, ca
     assert run(capsys, *add, tmp_path / "f.npz", "--camera", "door")[0] == 0
     with open_store(str(tmp_path / "people")) as store:
         assert [entry.camera for entry in store.find()] == ["door"]
-    code, _, err = run(capsys, "search", "add", "--folder", crops, "--camera", "door")
-    assert code == 2 and "--model WHAT is needed" in err
 
 
 def test_what_cannot_be_read_ends_with_2_and_the_others_are_kept(folder, tmp_path, capsys):

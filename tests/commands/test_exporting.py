@@ -7,6 +7,8 @@ import pytest
 pytest.importorskip("onnx", reason="onnx is not installed (pip install -e '.[dev]')")
 pytest.importorskip("openvino", reason="openvino is not installed (pip install -e '.[dev]')")
 
+import numpy as np
+
 from reid.cli import main
 from reid.commands.exporting import parity_table
 from reid.networks import load
@@ -107,3 +109,46 @@ def test_options_that_do_not_go(trained, capsys, more):
     with pytest.raises(SystemExit) as stop:
         line(trained[1], *more)
     assert stop.value.code == 2
+
+
+def packing(folder, *more, output="out/person.safetensors"):
+    words = ["export", "--model", folder, "--format", "safetensors", "--output", output, *more]
+    return main([str(word) for word in words])
+
+
+def test_a_run_becomes_one_file_for_every_model(trained, market, capsys):
+    folder, rooted = trained[1], f"data.root={market}"
+    assert packing(folder, "--half") == 0
+    assert "written: out/person.safetensors, 0.4 MB" in capsys.readouterr().out
+    crops = list(np.random.default_rng(0).integers(0, 256, (4, 40, 20, 3), np.uint8))
+    own, packed = (load(name, ["device=cpu"]).embed(crops) for name in (folder, "out/person.safetensors"))
+    assert (np.linalg.norm(packed - own, axis=1) < 1e-2 * np.linalg.norm(own, axis=1)).all()
+    assert packing("out/person.safetensors", "--targets", "market1501", rooted, output="out/full.safetensors") == 0
+    assert "safetensors, float32 |" in capsys.readouterr().out
+    assert line("out/full.safetensors", rooted) == 0  # a run as one file leaves as OpenVINO too
+    unit = packed / np.linalg.norm(packed, axis=1, keepdims=True)
+    np.testing.assert_allclose(load("out/person.xml", ["device=cpu"]).embed(crops), unit, atol=1e-2)
+
+
+def test_a_packed_file_with_other_features_is_not_kept(trained, monkeypatch, capsys):
+    monkeypatch.setattr("reid.networks.parity.RELATIVE", -1.0)
+    assert packing(trained[1]) == 2
+    assert "not kept: its features differ from the run's" in capsys.readouterr().err
+    assert not list(trained[1].parents[1].joinpath("out").iterdir())
+
+
+@pytest.mark.parametrize(("more", "output", "message"), [
+    ([], "out/person.onnx", "out/person.onnx does not end in .safetensors, as safetensors does"),
+    (["--int8", "--square", "64"], "out/p.safetensors", "--int8, --square: for onnx and openvino"),
+    (["--input", "uint8"], "out/p.safetensors", "--input: for onnx and openvino"),
+    (["--calibration", "market1501"], "out/p.safetensors", "--calibration: for onnx and openvino"),
+])  # fmt: skip
+def test_options_that_do_not_go_with_one_file(trained, capsys, more, output, message):
+    assert packing(trained[1], *more, output=output) == 2
+    assert message in capsys.readouterr().err and not list(trained[1].parents[1].rglob("out"))
+
+
+def test_onnx_and_openvino_need_a_target(trained, capsys):
+    words = ["export", "--model", str(trained[1]), "--format", "onnx", "--output", "person.onnx"]
+    assert main(words) == 2
+    assert "--targets NAME: onnx needs a data set on which run and file are compared" in capsys.readouterr().err

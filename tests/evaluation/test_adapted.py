@@ -120,7 +120,7 @@ def test_what_cannot_be_adapted_is_named_and_leaves_nothing(trained, site, tmp_p
     fails("would change what was trained", "--model", folder, "--data", site, "optim.lr=1")
     fails("is not of the form key=value", "--model", folder, "--data", site, "more")
     fails(
-        "nothing.onnx: no such folder or file; --model takes a run's folder\n",
+        "nothing.onnx: no such folder or file; --model takes a run's folder, ",
         "--model",
         "nothing.onnx",
         "--data",
@@ -195,7 +195,8 @@ def test_gallery_and_divergence_take_it_as_a_network_of_its_own(trained, site, c
 WORKER = """
 import sys
 from pathlib import Path
-import reid.evaluation.adapted as module
+import reid.networks.trained as module
+from reid.evaluation.adapted import keep_adapted
 from reid.evaluation.subject import subject_of
 
 def stop(path, content, write=module.write_atomically):
@@ -204,7 +205,7 @@ def stop(path, content, write=module.write_atomically):
     write(path, content)
 
 module.write_atomically = stop
-module.keep_adapted(subject_of(sys.argv[1]), sys.argv[2], Path(sys.argv[3]), progress=False)
+keep_adapted(subject_of(sys.argv[1]), sys.argv[2], Path(sys.argv[3]), progress=False)
 """
 
 

@@ -231,7 +231,7 @@ def test_features_of_the_loaded_file_are_compared_too(network, trained, tmp_path
         monkeypatch.setattr(loaded, "embed", lambda crops, embed=loaded.embed: embed([crop // 4 for crop in crops]))
         return loaded
 
-    monkeypatch.setattr(parity_module, "open_graph", other)
+    monkeypatch.setattr(parity_module, "open_foreign", other)
     assert compare(network, file, form, data).loaded > 1e-3
 
 

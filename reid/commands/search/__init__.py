@@ -12,13 +12,13 @@ from reid.networks import EMBEDDER
 
 ACTIONS = {
     "add": Action("Put images of people, or the people in a video, into the gallery.",
-                  "--model runs/sites_ibn_b_seed0 --data plaza", add.arguments, add.run),
+                  "--folder path/to/crops --camera door", add.arguments, add.run),
     "query": Action("Who is this? Ranked entries of the gallery, or nobody.",
-                    "--model runs/sites_ibn_b_seed0 crop.jpg --picture runs/answer.png", query.arguments, query.run),
+                    "crop.jpg --picture runs/answer.png", query.arguments, query.run),
     "compare": Action("Are these two the same person?",
-                      "--model runs/sites_ibn_b_seed0 a.jpg b.jpg", query.compare_arguments, query.compare),
+                      "a.jpg b.jpg", query.compare_arguments, query.compare),
     "calibrate": Action("Choose thresholds on a labelled source, measure the rates that they meet on targets.",
-                        "--model runs/sites_ibn_b_seed0 --source plaza --targets station street",
+                        "--source plaza --targets station street",
                         calibrate.arguments, calibrate.run),
     "forget": Action("Erase a person, an image or entries: features, thumbnails, names; the image files stay.",
                      "--person plaza/151", keep.forget_arguments, keep.forget),

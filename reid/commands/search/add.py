@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reid.commands.command import add_data_roots
-from reid.commands.models import add_model
+from reid.commands.models import add_model, check_there
 from reid.commands.search.shared import (
     add_name,
     all_samples,
@@ -19,7 +19,7 @@ from reid.commands.search.shared import (
     tell_left_out,
 )
 from reid.errors import InputError
-from reid.networks import EMBEDDER
+from reid.networks import EMBEDDER, PEOPLE
 
 if TYPE_CHECKING:
     from reid.data.samples import DataSet
@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    add_model(parser, EMBEDDER, required=False, note="; with --features only to check that they are of it")
+    note = f"; with --features only to check that they are of it (default: {PEOPLE}; none with --features)"
+    add_model(parser, EMBEDDER, required=False, note=note)
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--folder", type=Path, metavar="DIR", help="all images below a folder, of one --camera")
     what.add_argument(
@@ -75,7 +76,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     from reid.gallery.ingest import add_fragments, add_images
-    from reid.gallery.location import open_store
+    from reid.gallery.location import is_remote, open_store
     from reid.gallery.naming import under_name
     from reid.networks import load
 
@@ -83,11 +84,16 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.features:
         _add_features(arguments)
         return
+    name = arguments.model or PEOPLE
+    check_there([name], takes=EMBEDDER)
     data = dataset(arguments, arguments.data, [arguments.split]) if arguments.data else None
     entries = _entries(arguments, data)
-    model = load(arguments.model)
+    model = load(name)
     fragments = _fragments(arguments, model) if arguments.video else None
     with open_store(arguments.store, model.origin, write=True, create=True) as store:
+        if not len(store) and not is_remote(arguments.store):
+            place = Path(arguments.store).resolve()
+            print(f"a new gallery of {model.origin.name}: {place} (--store names another place)")
         if data is not None:
             name = arguments.name or data.label
             entries = under_name(store, name, data.root, entries, lambda: all_samples(arguments))
@@ -116,8 +122,6 @@ def _add_features(arguments: argparse.Namespace) -> None:
 
 
 def _check(arguments: argparse.Namespace) -> None:
-    if not arguments.model and not arguments.features:
-        raise InputError("--model WHAT is needed to embed images; --features FILE alone does without")
     needed, allowed = arguments.folder or arguments.video, arguments.features
     if bool(arguments.camera) != bool(needed) and not allowed:
         raise InputError("--camera NAME goes with --folder and --video, and they need it")

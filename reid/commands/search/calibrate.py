@@ -10,11 +10,11 @@ from reid.commands.command import add_data_roots
 from reid.commands.models import add_model
 from reid.commands.search.shared import dataset, tell_left_out
 from reid.files import write_atomically
-from reid.networks import EMBEDDER
+from reid.networks import EMBEDDER, PEOPLE
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    add_model(parser, EMBEDDER)
+    add_model(parser, EMBEDDER, default=PEOPLE)
     parser.add_argument("--source", required=True, metavar="NAME", help="labelled data set to choose thresholds on")
     parser.add_argument(
         "--targets", nargs="*", default=[], metavar="NAME", help="labelled data sets to measure the rates met on"

@@ -25,7 +25,7 @@ from reid.commands.search.shared import (
 )
 from reid.errors import InputError
 from reid.files import write_atomically
-from reid.networks import EMBEDDER
+from reid.networks import EMBEDDER, PEOPLE
 
 if TYPE_CHECKING:
     import numpy as np
@@ -38,7 +38,7 @@ MOST = 1000
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    add_model(parser, EMBEDDER)
+    add_model(parser, EMBEDDER, default=PEOPLE)
     parser.add_argument("images", nargs="*", type=Path, metavar="IMAGE", help="crops of people, or folders of them")
     parser.add_argument("--data", metavar="NAME", help="instead: a --split of a data set; its labels give rank-1 too")
     parser.add_argument("--split", default="query", metavar="NAME", help="with --data (default: %(default)s)")
@@ -140,7 +140,7 @@ def _as_json(queries: Sequence[Entry], answers: Sequence[Answer]) -> list[dict[s
 
 
 def compare_arguments(parser: argparse.ArgumentParser) -> None:
-    add_model(parser, EMBEDDER)
+    add_model(parser, EMBEDDER, default=PEOPLE)
     parser.add_argument("images", nargs=2, type=Path, metavar="IMAGE", help="two crops of people")
     add_judging(parser)
     parser.set_defaults(store=None)  # only where it is named

@@ -101,7 +101,7 @@ class LocalStore(StoreReader):
         folder = Path(folder)
         try:
             if not (folder / DATABASE).is_file():
-                raise InputError(f"{folder}: is not a gallery: it has no {DATABASE}")
+                raise InputError(f"{folder}: is not a gallery: it has no {DATABASE} (search.py add makes one)")
         except OSError as error:
             raise InputError(f"{folder}: cannot be read: {error.strerror}") from None
         return cls(folder, write)

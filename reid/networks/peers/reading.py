@@ -31,6 +31,7 @@ from reid.networks.peers.fastreid import FastReid
 from reid.networks.peers.kinds import FASTREID, PEERS, TORCHREID, Input, input_of
 from reid.networks.peers.torchreid import TorchreidOSNet, TorchreidResNet
 from reid.networks.pytorch import TorchNetwork
+from reid.networks.shipped import is_packed
 
 log = logging.getLogger(__name__)
 
@@ -79,6 +80,8 @@ def read_checkpoint(path: Path, kind: str | None = None) -> Recognised:
         raise InputError(f"{path}: expected a checkpoint, a file that ends in {', '.join(SUFFIXES)}")
     if not path.is_file():
         raise InputError(f"{path}: no such file")
+    if is_packed(path):
+        raise InputError(f"{path}: is a run of this project as one file, of no other kind; give its path alone")
     content = read_tensors(path)
     if isinstance(content, dict) and "model.classifier.weight" in content and "model.neck.weight" in content:
         raise InputError(f"{path}: is a checkpoint of this project; give its run's folder, the one with config.yaml")

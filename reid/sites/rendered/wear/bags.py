@@ -123,9 +123,12 @@ def _part(points: Floats, coords: Floats, faces: Ints, label: Label, bone: int) 
 
 
 def _farthest(body: Body, shape: Shape, name: str, outward: Floats, low: float, high: float) -> float:
-    """How far a region of the person reaches along `outward` (3,) between two heights, near the middle for the back."""
+    """How far a region of the person reaches along `outward` (3,) between two heights, near the middle for the back;
+    where the region ends before them, at its end."""
     points = shape.vertices["body"][region(body, name).vertices]
-    near = (points[:, 2] > low) & (points[:, 2] < high) & ((np.abs(points[:, 0]) < 0.1) | (outward[0] != 0))
+    heights = points[:, 2]
+    low, high = min(low, float(heights.max()) - 0.05), max(high, float(heights.min()) + 0.05)
+    near = (heights > low) & (heights < high) & ((np.abs(points[:, 0]) < 0.1) | (outward[0] != 0))
     return float((points[near] * outward).sum(1).max())
 
 

@@ -1,0 +1,52 @@
+"""The network in the package, by its name."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import ROOT
+
+from reid.errors import InputError
+from reid.networks import load, refuse_missing
+from reid.networks.shipped import _say_if_another, file_of
+
+
+def test_its_place_is_in_the_package():
+    assert file_of("people") == ROOT / "reid" / "networks" / "people.safetensors"
+
+
+def test_the_bare_name_means_it_whatever_lies_in_the_working_folder(people, trained, caplog):
+    crop = [np.zeros((40, 20, 3), np.uint8)]
+    Path("people").mkdir()
+    refuse_missing("people")
+    assert load("people").origin == load(people).origin
+    assert not caplog.records  # a folder of photographs is no network
+    Path("people").rmdir()
+    Path("people").symlink_to(trained[1])
+    _say_if_another.cache_clear()
+    caplog.set_level("INFO", "reid")
+    network = load("people")
+    assert network.origin.network == load(people).origin.network
+    assert [record.message.partition(";")[0] for record in caplog.records] == [
+        "people: the network of the package is taken"
+    ]
+    assert load("./people").origin.network == load(trained[1]).origin.network != network.origin.network
+    assert network.embed(crop).shape == (1, 64)
+
+
+def test_a_damaged_install_is_told(people):
+    people.write_bytes(people.read_bytes()[:-9])
+    with pytest.raises(InputError, match=r"people.safetensors: damaged"):
+        load("people")
+    people.write_bytes(b"")
+    with pytest.raises(InputError, match=r"people.safetensors: damaged"):
+        load("people")
+    people.unlink()
+    for look in (load, refuse_missing):
+        with pytest.raises(InputError, match=r"travels in the package, but .*people.safetensors is not there: install"):
+            look("people")
+
+
+def test_a_misspelt_name_is_guessed(people):
+    with pytest.raises(InputError, match="did you mean 'people'"):
+        load("poeple")
