@@ -114,6 +114,6 @@ def finish(partial: Path, folder: Path, settings: SiteSettings) -> str:
     fingerprint = fingerprint_of(partial, settings)
     record = {**_recipe(settings), "census": _census(partial, settings), "fingerprint": fingerprint}
     write_atomically(partial / _RECORD, json.dumps(record, indent=2) + "\n")
-    (partial / _PARTIAL_RECORD).unlink()
     partial.rename(folder)
+    (folder / _PARTIAL_RECORD).unlink()  # not before: without it a run would begin anew
     return fingerprint
