@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 Image = NDArray[np.float32]  # (H, W, 3) RGB, 0..1
 
 _MIDDLE_GREY = 0.45
-_DISPLAY_GAMMA = 2.2
+DISPLAY_GAMMA = 2.2
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 
@@ -48,6 +48,12 @@ class ShadowEdge:
     angle: float  # radians
     offset: float  # from the centre, in image heights
     softness: float  # width of the edge, in image heights
+
+
+def around(photometry: Photometry, stops: float, tint: tuple[float, float, float]) -> Photometry:
+    """Of one image: exposed `stops` longer than its camera's, the channels times the exponentials of `tint`."""
+    red, green, blue = np.array(photometry.illuminant) * np.exp(tint)
+    return replace(photometry, exposure=photometry.exposure + stops, illuminant=(float(red), float(green), float(blue)))
 
 
 def scale_photometry(photometry: Photometry, strength: float) -> Photometry:
@@ -95,9 +101,9 @@ def apply_photometry(image: Image, photometry: Photometry, edge: ShadowEdge) -> 
     mixing = np.full((3, 3), photometry.mixing / 2) + np.eye(3) * (1 - 1.5 * photometry.mixing)
     gains = mixing * np.array(photometry.illuminant) * 2.0**photometry.exposure
 
-    linear = np.power(image, _DISPLAY_GAMMA)
+    linear = np.power(image, DISPLAY_GAMMA)
     linear = linear @ gains.T.astype(np.float32) * light[..., None]
-    shown = np.power(np.clip(linear, 0, 1), photometry.gamma / _DISPLAY_GAMMA)
+    shown = np.power(np.clip(linear, 0, 1), photometry.gamma / DISPLAY_GAMMA)
     shown = (shown - _MIDDLE_GREY) * photometry.contrast + _MIDDLE_GREY
     grey = (shown @ _LUMA)[..., None]
     shown = grey + (shown - grey) * photometry.saturation

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -23,6 +23,7 @@ from reid.sites.drawn.people import Person, sample_person
 from reid.sites.photometry import (
     ShadowEdge,
     apply_photometry,
+    around,
     degrade,
     encode,
     scale_degradation,
@@ -165,12 +166,7 @@ def take(
     content: NDArray[np.float32], shot: Shot, camera: Camera, style: float, degradation: float, rng: np.random.Generator
 ) -> bytes:
     """The JPEG that the camera makes of `content`, at the two strengths; `rng` gives the noise."""
-    gains = np.array(camera.photometry.illuminant) * np.exp(shot.tint)
-    photometry = replace(
-        camera.photometry,
-        exposure=camera.photometry.exposure + shot.exposure,
-        illuminant=(float(gains[0]), float(gains[1]), float(gains[2])),
-    )
+    photometry = around(camera.photometry, shot.exposure, shot.tint)
     lit = apply_photometry(content, scale_photometry(photometry, style), shot.edge)
     losses = scale_degradation(camera.degradation, degradation)
     return encode(degrade(lit, losses, rng), losses.jpeg_quality)

@@ -25,6 +25,7 @@ class Camera:
     photometry: Photometry
     losses: Losses
     place: str  # where it hangs: a key of World.places
+    darkest: float  # mean of the middle half of an image, 0..1, below which it exposes longer
 
 
 def _within(rng: np.random.Generator, span: Span) -> float:
@@ -137,7 +138,7 @@ def sample_camera(rng: np.random.Generator, world: World) -> Camera:
     light = _sample_light(rng, lighting)
     photometry = _sample_photometry(rng, world.photometry, world.scatter)
     losses = _sample_losses(rng, world.losing)
-    return Camera(mount, light, lighting.shade, photometry, losses, place)
+    return Camera(mount, light, lighting.shade, photometry, losses, place, world.darkest)
 
 
 def in_shade(light: Light, dimmed: float) -> Light:

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from reid.sites.photometry import Image, ShadowEdge, apply_photometry, encode, scale_photometry
+from reid.sites.photometry import Image, Photometry, ShadowEdge, apply_photometry, around, encode, scale_photometry
 from reid.sites.rendered.cameras import Camera, in_shade
 from reid.sites.rendered.light import Light, ground_shadow, lay_on, occlusion, self_shadow, shade
 from reid.sites.rendered.losses import lose, scale_losses
@@ -19,6 +19,7 @@ from reid.sites.rendered.wear.mesh import TWO_SIDED, Label
 from reid.sites.rendered.world import World
 
 SUPERSAMPLE = 2
+_HALF_STOPS = 16  # that a camera can expose longer by
 BACKGROUND_FEET = 300  # row of a background where people stand
 BACKGROUND_SCALE = 140  # pixels of a background a metre, there
 
@@ -218,14 +219,21 @@ def render_content(
     return np.asarray(cv2.resize(image, (height // 2, height), interpolation=cv2.INTER_AREA), np.float32)
 
 
+def _exposed(content: Image, photometry: Photometry, edge: ShadowEdge, darkest: float) -> Image:
+    """The image under a camera's light, exposed longer by half stops until its middle is bright enough."""
+    quarter = content.shape[1] // 4
+    lit = apply_photometry(content, photometry, edge)
+    for _ in range(_HALF_STOPS):
+        if lit[:, quarter : 3 * quarter].mean() >= darkest:
+            break
+        photometry = replace(photometry, exposure=photometry.exposure + 0.5)
+        lit = apply_photometry(content, photometry, edge)
+    return lit
+
+
 def take(content: Image, shot: Shot, camera: Camera, style: float, degradation: float) -> bytes:
     """The JPEG that the camera makes of `content`, at the two strengths (0: neutral; 1: as the world states)."""
-    gains = np.array(camera.photometry.illuminant) * np.exp(shot.tint)
-    photometry = replace(
-        camera.photometry,
-        exposure=camera.photometry.exposure + shot.exposure,
-        illuminant=(float(gains[0]), float(gains[1]), float(gains[2])),
-    )
-    lit = apply_photometry(content, scale_photometry(photometry, style), shot.edge)
+    photometry = around(camera.photometry, shot.exposure, shot.tint)
+    lit = _exposed(content, scale_photometry(photometry, style), shot.edge, camera.darkest)
     losses = scale_losses(camera.losses, degradation)
     return encode(lose(lit, losses, np.random.default_rng(shot.seeds[3])), losses.jpeg_quality)

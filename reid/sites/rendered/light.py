@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
-import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
+from reid.sites.compiled import compiled
+from reid.sites.photometry import DISPLAY_GAMMA
 from reid.sites.rendered.raster import Buffer, Floats, Fragments, Ints, bounds, rasterise
 from reid.sites.rendered.view import View
 
-DISPLAY_GAMMA = 2.2
 _SHADOW_MAP = 128  # height in pixels of the picture that the sun has of a person
 _SHADOW_BIAS = 0.03  # metres that a point may lie behind what the sun sees and be lit
 _FEET = 0.22  # metres: what is lower shadows the ground by contact
@@ -81,10 +81,22 @@ def _seen_by(lamp: Lamp, points: Floats, scale: float, corner: Floats) -> Floats
     right = np.array([-to[1], to[0], 0], np.float32) + np.array([1e-4, 0, 0], np.float32)
     right /= np.linalg.norm(right)
     axes = np.stack([right, np.cross(right, to), to]).astype(np.float32)
-    return np.asarray((points @ axes.T - corner) * np.array([scale, scale, 1], np.float32), np.float32)
+    return _onto(points, axes, corner, np.float32(scale))
 
 
-@nb.njit(cache=True)
+@compiled
+def _onto(points: Floats, axes: Floats, corner: Floats, scale: np.float32) -> Floats:
+    out = np.empty((points.shape[0], 3), np.float32)
+    for i in range(points.shape[0]):
+        x, y, z = points[i, 0], points[i, 1], points[i, 2]
+        for k in range(3):
+            out[i, k] = axes[k, 0] * x + axes[k, 1] * y + axes[k, 2] * z - corner[k]
+        out[i, 0] *= scale
+        out[i, 1] *= scale
+    return out
+
+
+@compiled
 def _lit_share(nearness: Floats, points: Floats, bias: float) -> Floats:
     """Share of the four pixels around each point (N, 3) that show nothing nearer to the lamp."""
     out = np.empty(points.shape[0], np.float32)
@@ -117,7 +129,7 @@ def self_shadow(light: Light, vertices: Floats, faces: Ints, positions: Floats) 
     return np.asarray(_lit_share(buffer.nearness, _seen_by(lamp, positions, scale, corner), _SHADOW_BIAS), np.float32)
 
 
-@nb.njit(cache=True)
+@compiled
 def _shade(
     albedo: Floats,
     normals: Floats,
@@ -170,15 +182,23 @@ def shade(albedo: Floats, fragments: Fragments, light: Light, open_: Floats, lit
     return np.power(np.clip(linear, 0, 1), np.float32(1 / DISPLAY_GAMMA))
 
 
+@compiled
+def _flattened(vertices: Floats, x: np.float32, y: np.float32) -> Floats:
+    """Vertices (V, 3) moved onto the ground, by `x` and `y` metres a metre that they are high."""
+    out = np.zeros_like(vertices)
+    for i in range(vertices.shape[0]):
+        out[i, 0] = vertices[i, 0] - vertices[i, 2] * x
+        out[i, 1] = vertices[i, 1] - vertices[i, 2] * y
+    return out
+
+
 def _cast(vertices: Floats, faces: Ints, to: tuple[float, float, float], view: View, shrink: int) -> Floats:
     """Where the mesh's shadow lies on the ground, in an image `shrink` times smaller, 0 or 1."""
-    along = np.array([to[0], to[1]], np.float32) / np.float32(max(to[2], 0.3))
-    flat = np.zeros_like(vertices)
-    flat[:, :2] = vertices[:, :2] - vertices[:, 2:] * along
-    points = view.project(flat)
-    points[:, :2] /= shrink
+    steep = max(to[2], 0.3)
+    small = replace(view, height=view.height // shrink, width=view.width // shrink)
+    points = small.project(_flattened(vertices, np.float32(to[0] / steep), np.float32(to[1] / steep)))
     both = np.ones(len(faces), np.bool_)
-    buffer = rasterise(points, faces, both, view.height // shrink, view.width // shrink)
+    buffer = rasterise(points, faces, both, small.height, small.width)
     return (buffer.triangles >= 0).astype(np.float32)
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-import numba as nb
 import numpy as np
 from numpy.typing import NDArray
+
+from reid.sites.compiled import compiled
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int32]
@@ -49,7 +50,7 @@ class Fragments:
         return replace(self, normals=_unit(normals))
 
 
-@nb.njit(cache=True)
+@compiled
 def _unit(vectors: Floats) -> Floats:
     out = np.empty_like(vectors)
     for i in range(vectors.shape[0]):
@@ -59,7 +60,7 @@ def _unit(vectors: Floats) -> Floats:
     return out
 
 
-@nb.njit(cache=True)
+@compiled
 def bounds(points: Floats) -> tuple[Floats, Floats]:
     """Least and greatest value of each column of (N, K); numpy takes ten times as long over few columns."""
     low, high = points[0].copy(), points[0].copy()
@@ -70,7 +71,7 @@ def bounds(points: Floats) -> tuple[Floats, Floats]:
     return low, high
 
 
-@nb.njit(cache=True)
+@compiled
 def _summed_normals(vertices: Floats, faces: Ints) -> Floats:
     out = np.zeros_like(vertices)
     for t in range(faces.shape[0]):
@@ -90,13 +91,13 @@ def vertex_normals(vertices: Floats, faces: Ints) -> Floats:
     return np.asarray(_unit(_summed_normals(vertices, faces)), np.float32)
 
 
-@nb.njit(cache=True)
+@compiled
 def _inside(edge: int, dx: int, dy: int) -> bool:
     # A pixel on an edge belongs to the triangle that has the edge at its left or top: to one of two that share it.
     return edge > 0 or (edge == 0 and (dy < 0 or (dy == 0 and dx > 0)))
 
 
-@nb.njit(cache=True)
+@compiled
 def _rasterise(
     points: Floats, faces: Ints, two_sided: NDArray[np.bool_], height: int, width: int
 ) -> tuple[Ints, Floats, Floats]:
@@ -163,7 +164,7 @@ def rasterise(points: Floats, faces: Ints, two_sided: NDArray[np.bool_], height:
     return Buffer(*_rasterise(points, faces, two_sided, height, width))
 
 
-@nb.njit(cache=True)
+@compiled
 def _gather(
     triangles: Ints,
     weights: Floats,

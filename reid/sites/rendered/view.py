@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from reid.sites.compiled import compiled
 from reid.sites.rendered.raster import Floats, bounds
 
 # Of the camera's height above a person's middle: nobody is nearer, so that no view is steeper than 40 degrees.
@@ -86,11 +87,30 @@ class View:
 
     def project(self, points: Floats) -> Floats:
         """Column, row (pixels) and 1 / depth (1 / metres; 0 or less: behind the camera) of points (N, 3)."""
-        seen = (points - self.eye) @ self.axes.T
-        nearness = np.where(seen[:, 2] > 0.05, 1 / np.maximum(seen[:, 2], 0.05), 0).astype(np.float32)
-        column = (seen[:, 0] * nearness - self.centre[0]) * (self.width / self.size[0]) + self.width / 2
-        row = (seen[:, 1] * nearness - self.centre[1]) * (self.height / self.size[1]) + self.height / 2
-        return np.stack([column, row, nearness], axis=1).astype(np.float32)
+        scale = (self.width / self.size[0], self.height / self.size[1])
+        return _project(points, self.eye, self.axes, self.centre, scale, (self.width / 2, self.height / 2))
+
+
+@compiled
+def _project(
+    points: Floats,
+    eye: Floats,
+    axes: Floats,
+    centre: tuple[float, float],
+    scale: tuple[float, float],
+    middle: tuple[float, float],
+) -> Floats:
+    out = np.empty((points.shape[0], 3), np.float32)
+    for i in range(points.shape[0]):
+        x, y, z = points[i, 0] - eye[0], points[i, 1] - eye[1], points[i, 2] - eye[2]
+        depth = axes[2, 0] * x + axes[2, 1] * y + axes[2, 2] * z
+        nearness = np.float32(1) / depth if depth > 0.05 else np.float32(0)
+        right = axes[0, 0] * x + axes[0, 1] * y + axes[0, 2] * z
+        down = axes[1, 0] * x + axes[1, 1] * y + axes[1, 2] * z
+        out[i, 0] = (right * nearness - centre[0]) * scale[0] + middle[0]
+        out[i, 1] = (down * nearness - centre[1]) * scale[1] + middle[1]
+        out[i, 2] = nearness
+    return out
 
 
 def sample_aim(rng: np.random.Generator, mount: Mount) -> Aim:

@@ -104,4 +104,5 @@ class World:
     losing: Losing
     neighbours: float = 0.2  # share of images with somebody else in it
     occluders: float = 0.12  # share of images with a thing in front
+    darkest: float = 0.11  # mean of the middle half of an image, 0..1, below which a camera exposes longer
     wandering_light: Span = field(default=(0.15, 0.03))  # of an image around its camera's: stops, log gains

@@ -241,6 +241,7 @@ WORLDS: dict[str, World] = {
     "night": World(
         number=14,
         description="a street at night: dark, greyish, low contrast, noisy, tight boxes of far people",
+        darkest=0.065,
         wardrobe="winter",
         places={"night": Spot(1.0, _LANTERNS)},
         mounting=Mounting(

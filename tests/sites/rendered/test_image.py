@@ -55,6 +55,13 @@ def test_strengths_change_neither_lots_nor_content():
     assert take(_content(_shot()), _shot(), CAMERA, 1.0, 1.0) != neutral
 
 
+def test_no_image_is_too_dark_to_see_somebody():
+    camera = replace(CAMERA, photometry=replace(CAMERA.photometry, exposure=-3.6, haze=0.0), darkest=0.1)
+    taken = [take(_content(_shot()), _shot(), one, 1.0, 0.0) for one in (replace(camera, darkest=0.0), camera)]
+    without, image = (np.asarray(Image.open(io.BytesIO(jpeg)))[:, 16:48].mean() / 255 for jpeg in taken)
+    assert without < 0.09 and 0.095 < image < 0.2
+
+
 def test_a_person_hides_the_neighbour_behind_and_is_hidden_by_one_before():
     dark = BoxFigure(grey=0.02)
     alone = _content(_shot())

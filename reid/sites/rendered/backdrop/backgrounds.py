@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from reid.errors import InputError
 from reid.sites.rendered.backdrop import ground, things, walls
 from reid.sites.rendered.backdrop.illumination import daylight, lamplight
-from reid.sites.rendered.backdrop.noise import Field, octaves, plain, smooth_step
+from reid.sites.rendered.backdrop.noise import Field, octaves, plain
 from reid.sites.rendered.backdrop.surfaces import HEIGHT, WIDTH, Surface, View
+from reid.sites.rendered.smooth import smoothstep
 from reid.sites.scenes import draw_scene
 
 Background = NDArray[np.uint8]  # (HEIGHT, WIDTH, 3) RGB at twice the size of an image
@@ -98,13 +99,13 @@ def _ground_albedo(rng: np.random.Generator, view: View, at: Surface, materials:
         other = materials[int(rng.integers(len(materials)))](rng, at)
         ragged = np.float32(rng.choice([0.0, 0.0, 0.06]))
         field = along + ragged * at.noise(rng, 40, 3)
-        albedo = ground.blend(albedo, other, smooth_step(edge, edge + 0.02, field))
+        albedo = ground.blend(albedo, other, smoothstep(edge, edge + 0.02, field))
         if ragged == 0 and rng.random() < 0.6:  # a kerb and its shadow
             width = rng.uniform(0.08, 0.25)
             albedo = ground.blend(
-                albedo, plain(rng, 0.5, 0.9), smooth_step(width / 2, width / 2 - 0.02, np.abs(field - edge))
+                albedo, plain(rng, 0.5, 0.9), smoothstep(width / 2, width / 2 - 0.02, np.abs(field - edge))
             )
-            albedo *= (1 - 0.4 * smooth_step(0.06, 0.0, np.abs(field - edge + width / 2)))[..., None]
+            albedo *= (1 - 0.4 * smoothstep(0.06, 0.0, np.abs(field - edge + width / 2)))[..., None]
     if rng.random() < 0.08:
         share, rgb = ground.tactile(rng, at)
         albedo = ground.blend(albedo, rgb, share)
@@ -118,7 +119,7 @@ def _far(rng: np.random.Generator, view: View, indoor: bool, lit: float) -> tupl
     albedo = materials[int(rng.integers(len(materials)))](rng, at, lit)
     top = rng.uniform(3, 6) if indoor else rng.uniform(3, 25)
     sky = plain(rng, 0.5, 0.9) if indoor else plain(rng, 0.9, 1.4, -0.05) * np.float32(1 if lit <= 1 else 0.25)
-    return ground.blend(albedo, sky, smooth_step(top - 0.5, top + 0.5, at.t + 0.8 * at.noise(rng, 60))), at
+    return ground.blend(albedo, sky, smoothstep(top - 0.5, top + 0.5, at.t + 0.8 * at.noise(rng, 60))), at
 
 
 def _view(rng: np.random.Generator, setting: Setting) -> Field:
@@ -156,7 +157,7 @@ def _view(rng: np.random.Generator, setting: Setting) -> Field:
     if indoor and rng.random() < 0.6:
         _polish(rng, linear, plane, depth)
     blurred = np.asarray(cv2.GaussianBlur(linear, (0, 0), rng.uniform(1.5, 4.5)), np.float32)
-    share = smooth_step(1.15, rng.uniform(1.6, 4), depth / np.float32(setting.distance))
+    share = smoothstep(1.15, rng.uniform(1.6, 4), depth / np.float32(setting.distance))
     seen_through = cv2.GaussianBlur(ground.blend(linear, blurred, share), (0, 0), rng.uniform(0.5, 1.1))
     walls_at = np.where(depth < plane.depth - 0.02, depth, np.float32(np.inf))
     linear = _with_things(rng, np.asarray(seen_through, np.float32), view, indoor, walls_at, float(lights[-1].mean()))
@@ -177,7 +178,7 @@ def _polish(rng: np.random.Generator, linear: Field, plane: Surface, depth: Fiel
     foot = HEIGHT - np.count_nonzero(floor, axis=0)
     rows = np.clip(2 * foot[None] - np.arange(HEIGHT)[:, None], 0, HEIGHT - 1)
     mirrored = np.take_along_axis(linear, np.broadcast_to(rows[..., None], linear.shape), axis=0)
-    lamps = smooth_step(1.2, 2.4, octaves(rng, HEIGHT, WIDTH, 50, 12, 0.8, rng.uniform(0.3, 1.0)))
+    lamps = smoothstep(1.2, 2.4, octaves(rng, HEIGHT, WIDTH, 50, 12, 0.8, rng.uniform(0.3, 1.0)))
     mirrored = mirrored + np.float32(rng.uniform(0.3, 1.5)) * lamps[..., None]
     smeared = cv2.GaussianBlur(np.asarray(mirrored, np.float32), (0, 0), sigmaX=2.0, sigmaY=rng.uniform(4, 14))
     share = np.float32(rng.uniform(0.08, 0.4)) * floor

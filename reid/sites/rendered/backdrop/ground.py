@@ -7,8 +7,9 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-from reid.sites.rendered.backdrop.noise import Colour, Field, masonry, plain, smooth_step
+from reid.sites.rendered.backdrop.noise import Colour, Field, masonry, plain
 from reid.sites.rendered.backdrop.surfaces import HEIGHT, WIDTH, Surface, View
+from reid.sites.rendered.smooth import smoothstep
 
 Material = Callable[[np.random.Generator, Surface], Field]
 
@@ -53,7 +54,7 @@ def _paint(rng: np.random.Generator, at: Surface) -> Field:
         line = ((s % 1.0) < 0.45) & (np.abs(t - rng.uniform(-1, 2)) < 1.6)
     elif kind == 3:
         line |= np.abs((t % 2.4) - 1.2) < width / 2
-    worn = smooth_step(-2.2, 0.6, at.noise(rng, 40, 2, 0.8) + np.float32(rng.uniform(0, 1.2)))
+    worn = smoothstep(-2.2, 0.6, at.noise(rng, 40, 2, 0.8) + np.float32(rng.uniform(0, 1.2)))
     return np.asarray(line * worn * np.float32(rng.uniform(0.6, 0.95)), np.float32)
 
 
@@ -97,7 +98,7 @@ def grass(rng: np.random.Generator, at: Surface) -> Field:
     green = np.array([0.42, 0.47, 0.30], np.float32) * np.float32(rng.uniform(0.6, 1.25))
     green *= (1 + rng.normal(0, 0.06, 3)).astype(np.float32)
     tone = 1 + rng.uniform(0.12, 0.28) * at.noise(rng, 10, 1.5, 0.9, 0.6) + 0.12 * at.noise(rng, 150, 8)
-    bare = smooth_step(0.2, 1.6, at.noise(rng, 120, 3) + np.float32(rng.uniform(-0.8, 0.9)))
+    bare = smoothstep(0.2, 1.6, at.noise(rng, 120, 3) + np.float32(rng.uniform(-0.8, 0.9)))
     return blend(tint(np.maximum(tone, 0.2), green), soil(rng, at), bare)
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from reid.sites.rendered.backdrop.noise import Field, smooth_step
+from reid.sites.rendered.backdrop.noise import Field
 from reid.sites.rendered.backdrop.surfaces import Surface
+from reid.sites.rendered.smooth import smoothstep
 
 _SUN = np.array([1.07, 1.0, 0.88], np.float32)
 _SKY = np.array([0.91, 0.99, 1.12], np.float32)
@@ -17,7 +18,7 @@ def _dappled(rng: np.random.Generator, at: Surface) -> Field:
     coarse = float(np.exp(rng.uniform(np.log(15), np.log(90))))
     field = at.noise(rng, coarse, 3, rng.uniform(0.4, 0.65), rng.uniform(1, 2)) + 0.8 * at.noise(rng, 200, 60)
     edge = rng.uniform(-0.7, 1.0)
-    return smooth_step(edge, edge + rng.uniform(0.5, 1.8), field)
+    return smoothstep(edge, edge + rng.uniform(0.5, 1.8), field)
 
 
 def _cast(rng: np.random.Generator, at: Surface) -> Field:
@@ -25,12 +26,12 @@ def _cast(rng: np.random.Generator, at: Surface) -> Field:
     s, _ = at.turned(rng.uniform(0, 2 * np.pi))
     soft = rng.uniform(0.02, 0.25)
     edge = rng.normal(0, 0.9)
-    sun = smooth_step(edge, edge + soft, s + np.float32(rng.choice([0, 0.08])) * at.noise(rng, 60, 6))
+    sun = smoothstep(edge, edge + soft, s + np.float32(rng.choice([0, 0.08])) * at.noise(rng, 60, 6))
     if rng.random() < 0.35:  # and of bars
         across, _ = at.turned(rng.uniform(0, 2 * np.pi))
         spacing = rng.uniform(0.3, 1.6)
         offset = np.abs(across / np.float32(spacing) % 1 - 0.5) * np.float32(spacing)
-        sun = np.minimum(sun, smooth_step(rng.uniform(0.02, 0.12), 0.16, offset))
+        sun = np.minimum(sun, smoothstep(rng.uniform(0.02, 0.12), 0.16, offset))
     return sun
 
 

@@ -49,12 +49,6 @@ def octaves(
     return total
 
 
-def smooth_step(low: float, high: float, values: Field) -> Field:
-    """0 below `low`, 1 above `high`, a smooth S between."""
-    share = np.clip((values - np.float32(low)) / np.float32(high - low), 0, 1)
-    return share * share * (3 - 2 * share)
-
-
 def plain(rng: np.random.Generator, low: float, high: float, warmth: float = 0.03, spread: float = 0.05) -> Colour:
     """A colour of brightness `low`..`high` (sRGB), nearly grey: `warmth` moves its mean from blue to red."""
     warm, green = rng.normal(warmth, spread), rng.normal(0, spread / 3)

@@ -9,8 +9,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from reid.sites.rendered.backdrop.noise import octaves, smooth_step
+from reid.sites.rendered.backdrop.noise import octaves
 from reid.sites.rendered.backdrop.surfaces import HEIGHT, WIDTH, View
+from reid.sites.rendered.smooth import smoothstep
 
 Layer = NDArray[np.uint8]  # (height, width, 4), premultiplied RGBA
 _SHIFT = 3
@@ -161,7 +162,7 @@ def foliage(rng: np.random.Generator, layer: Layer, shape: NDArray[np.float32]) 
     """Leaves where `shape` (height, width), about 0..1, and noise together pass 0.5; lit from above."""
     height, width = layer.shape[:2]
     leaves = octaves(rng, height, width, 24, 1.5, 0.9)
-    cover = smooth_step(0.4, 0.6, np.asarray(shape + 0.22 * leaves, np.float32))
+    cover = smoothstep(0.4, 0.6, np.asarray(shape + 0.22 * leaves, np.float32))
     green = np.array([92, 98, 62], np.float32) * (1 + rng.normal(0, 0.07, 3)).astype(np.float32)
     lit = 0.75 + 0.35 * octaves(rng, height, width, 12, 1.5, 0.9) + 0.2 * np.roll(leaves, 2, axis=0)
     tone = np.float32(rng.uniform(0.5, 1.2)) * np.clip(lit, 0.12, 2.0)

@@ -7,8 +7,9 @@ from collections.abc import Callable
 import numpy as np
 
 from reid.sites.rendered.backdrop.ground import blend, tint
-from reid.sites.rendered.backdrop.noise import Field, masonry, plain, smooth_step
+from reid.sites.rendered.backdrop.noise import Field, masonry, plain
 from reid.sites.rendered.backdrop.surfaces import Surface
+from reid.sites.rendered.smooth import smoothstep
 
 Wall = Callable[[np.random.Generator, Surface, float], Field]  # the float: how bright what is behind its glass is
 
@@ -70,9 +71,9 @@ def glass(rng: np.random.Generator, at: Surface, lit: float) -> Field:
     room = tint(inside, plain(rng, 0.2, 0.45, 0.0, 0.08)) * np.float32(lit)
     outside, _ = masonry(rng, at.s, at.t, (rng.uniform(0.5, 3), rng.uniform(1, 4)), 0.0, 0.2)
     reflected = 0.5 * at.noise(rng, 220, 20, 0.5, 0.4) + 0.6 * outside + 0.25 * tone
-    mirrored = smooth_step(-0.9, 1.2, np.asarray(reflected, np.float32))
+    mirrored = smoothstep(-0.9, 1.2, np.asarray(reflected, np.float32))
     pane = blend(room, plain(rng, 0.5, 1.0, -0.06), mirrored * np.float32(rng.uniform(0.15, 0.8)))
-    lamps = smooth_step(2.0, 2.4, at.noise(rng, 16, 6, 0.8, 2.5)) * smooth_step(1.2, 2.2, at.t)
+    lamps = smoothstep(2.0, 2.4, at.noise(rng, 16, 6, 0.8, 2.5)) * smoothstep(1.2, 2.2, at.t)
     pane += np.float32(1.2 * lit) * lamps[..., None]
     return blend(pane, plain(rng, 0.15, 0.75), np.clip(joint * 1.3, 0, 1))
 
@@ -83,7 +84,7 @@ def shop(rng: np.random.Generator, at: Surface, lit: float) -> Field:
     tone, gap = masonry(rng, at.s, at.t, (rng.uniform(0.04, 0.14), board), 0.02, 0.37)
     hue, _ = masonry(rng, at.s, at.t, (rng.uniform(0.2, 0.9), board), 0.0, 0.61)
     depth = at.t / np.float32(board)
-    under = 1 - 0.55 * smooth_step(
+    under = 1 - 0.55 * smoothstep(
         0.45, 1.0, np.asarray(depth - np.floor(depth), np.float32)
     )  # dark below the next board
     piles, _ = masonry(rng, at.s, at.t, (rng.uniform(0.3, 1.0), board / 2), 0.0, 0.43)
@@ -109,7 +110,7 @@ def hedge(rng: np.random.Generator, at: Surface, lit: float) -> Field:
     tone = np.maximum(0.75 + 0.3 * clumps + rng.uniform(0.2, 0.4) * leaves, 0.05)
     grey = np.float32(0.25) * np.maximum(tone - 0.9, 0)[..., None]  # what shines mirrors the sky
     field = at.noise(rng, 24, 3) + np.float32(0.2) * np.minimum(at.t, 5) - np.float32(rng.uniform(0.2, 1.2))
-    gaps = smooth_step(0.8, 2.4, np.asarray(field, np.float32)) * np.float32(rng.uniform(0, 0.8))
+    gaps = smoothstep(0.8, 2.4, np.asarray(field, np.float32)) * np.float32(rng.uniform(0, 0.8))
     return blend(tint(tone, green) + grey, plain(rng, 0.7, 1.1, -0.03), gaps)
 
 

@@ -8,12 +8,12 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load
 
 from reid.errors import InputError
+from reid.sites.compiled import compiled
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int32]
@@ -99,7 +99,7 @@ def shape_weights(phenotype: Phenotype) -> Doubles:
     )
 
 
-@nb.njit(cache=True)
+@compiled
 def _add_shapes(vertices: Floats, shapes: NDArray[Any], amounts: Floats) -> None:
     """vertices (V, 3) += the sum over shapes (K, V, 3) of amounts (K,) times them, in place and in order."""
     for k in range(shapes.shape[0]):

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from enum import IntEnum
 from functools import lru_cache
 
-import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
+from reid.sites.compiled import compiled
 from reid.sites.rendered.body.body import Body, Floats, Ints, Shape
 from reid.sites.rendered.body.rotations import Doubles
 
@@ -161,7 +161,7 @@ def torso_of(body: Body, shape: Shape, clearance: float) -> Torso:
 # ------------------------------------------------------------------------------------------------------------ skinning
 
 
-@nb.njit(cache=True)
+@compiled
 def chain(parents: Ints, heads: Doubles, rotations: Doubles, given: NDArray[np.bool_], matrices: Doubles) -> None:
     """Fill ``matrices`` (B, 4, 4): rest position -> posed. ``rotations`` (B, 3, 3) are to the world; a bone that is not
     ``given`` one turns with its parent, and takes its parent's in place."""
@@ -185,7 +185,7 @@ def chain(parents: Ints, heads: Doubles, rotations: Doubles, given: NDArray[np.b
         matrices[bone, 3, 3] = 1.0
 
 
-@nb.njit(cache=True)
+@compiled
 def skin(vertices: Floats, bones: Ints, weights: Floats, matrices: Floats) -> Floats:
     """Posed vertices (V, 3) of rest vertices (V, 3), moved by bones (V, 4) in shares (V, 4); ``matrices`` (B, 4, 4)."""
     posed = np.zeros_like(vertices)

@@ -58,12 +58,6 @@ def vector(*values: float) -> Floats:
     return np.array(values, np.float32)
 
 
-def smoothstep(low: float, high: float, values: Values) -> Floats:
-    """0 below `low`, 1 above `high`, smooth between; with `low` above `high` it falls."""
-    t = np.clip((values - np.float32(low)) / np.float32(high - low), 0, 1)
-    return (t * t * (3 - 2 * t)).astype(np.float32)
-
-
 def near(tree: cKDTree, points: Floats) -> tuple[Ints, Floats]:
     """The nearest (P, NEIGHBOURS) rows of a tree and their shares, which fall with the squared distance."""
     distances, rows = tree.query(points, NEIGHBOURS)

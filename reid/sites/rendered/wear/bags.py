@@ -8,8 +8,9 @@ from typing import Literal
 import numpy as np
 
 from reid.sites.rendered.body.body import Body, Shape
+from reid.sites.rendered.smooth import smoothstep
 from reid.sites.rendered.wear import palette
-from reid.sites.rendered.wear.attach import HIPS, carried_over, empty, region, rounded_box, smoothstep, tube, vector
+from reid.sites.rendered.wear.attach import HIPS, carried_over, empty, region, rounded_box, tube, vector
 from reid.sites.rendered.wear.materials import Cloth, paint_cloth, sample_cloth
 from reid.sites.rendered.wear.mesh import Floats, Ints, Label, Mesh, join, rigid
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reid.sites.rendered.body.body import Body, Shape
+from reid.sites.rendered.smooth import smoothstep
 from reid.sites.rendered.wear.attach import between_bones, carried_over, chest_of, grid_faces, with_bones
 from reid.sites.rendered.wear.mesh import Label, Mesh, cut, join, rigid
 from reid.sites.rendered.wear.outfit import NECK, Bottom, Top
@@ -24,12 +25,6 @@ _ANGLES = np.linspace(-np.pi, np.pi, _DIRECTIONS, endpoint=False)
 _CIRCLE = np.stack([np.cos(_ANGLES), np.sin(_ANGLES)], 1)
 _LEVELS = np.arange(0.46, 0.01, -0.03)  # heights at which the torso is measured, from the armpits down
 _FRONT = -0.03  # y of the plane between front and back
-
-
-def smooth(low: float, high: float, x: Floats) -> Floats:
-    """0 below `low`, 1 above `high` (or the other way round), smooth between."""
-    t = np.clip((x - low) / (high - low), 0, 1)
-    return np.asarray(t * t * (3 - 2 * t), np.float32)
 
 
 def along(points: NDArray[np.floating[Any]], directions: Doubles) -> Doubles:
@@ -55,8 +50,8 @@ def hung(form: Form, surface: Floats, ease: float, cling: float) -> Floats:
     # thin on the shoulders, which carry it, and full from the chest and the upper arm on
     arm = (form.regions == Region.ARM) | (form.regions == Region.HAND)
     t = form.coords[:, 3]
-    sleeve = 0.45 + 0.55 * smooth(0.0, 0.25, t) - 0.4 * smooth(0.78, 0.98, t)  # narrower at the wrist
-    full = np.where(arm, sleeve, 1 - 0.6 * smooth(0.44, 0.55, form.coords[:, 2]))
+    sleeve = 0.45 + 0.55 * smoothstep(0.0, 0.25, t) - 0.4 * smoothstep(0.78, 0.98, t)  # narrower at the wrist
+    full = np.where(arm, sleeve, 1 - 0.6 * smoothstep(0.44, 0.55, form.coords[:, 2]))
     out = surface + form.normals * (np.float32(ease) * full)[:, None].astype(np.float32)
     torso = form.regions == Region.TORSO
     points, heights = surface[torso], form.coords[torso, 2]
@@ -83,7 +78,7 @@ def hung(form: Form, surface: Floats, ease: float, cling: float) -> Floats:
     target = (table[r, c] * (1 - b) + table[r, after] * b) * (1 - a) + (
         table[r + 1, c] * (1 - b) + table[r + 1, after] * b
     ) * a
-    share = smooth(0.50, 0.41, form.coords[chosen, 2])  # not in the armpits
+    share = smoothstep(0.50, 0.41, form.coords[chosen, 2])  # not in the armpits
     grown = np.maximum(target / np.maximum(radius, 1e-3), 1)
     wide = flat * (1 + (grown - 1) * share)[:, None] + np.array([0, centre], np.float32)
     off = np.linalg.norm(out[chosen, :2] - [0, centre], axis=1) > np.linalg.norm(wide - [0, centre], axis=1)
@@ -121,7 +116,7 @@ def trouser_surface(body: Body, shape: Shape, form: Form, surface: Floats, botto
     wanted = np.maximum(wanted, radius + bottom.ease)
     # feet stand out of trousers: their sides are as wide as the axis says, not as long as the foot
     wanted = np.where(form.regions[legs] == Region.FOOT, max(bottom.ankle, 0.055), wanted)
-    share = smooth(CROTCH - 0.02, CROTCH - 0.16, z[legs])
+    share = smoothstep(CROTCH - 0.02, CROTCH - 0.16, z[legs])
     out[legs, :2] += (axis[:, :2] + flat * (wanted / np.maximum(radius, 1e-3))[:, None] - out[legs, :2]) * share[
         :, None
     ]
@@ -173,7 +168,7 @@ def top_mesh(form: Form, surface: Floats, top: Top, label: Label, sleeve: Label)
 def hung_from(mesh: Mesh, root: int) -> Mesh:
     """A garment whose lower part moves with the bone `root` alone, as what hangs below it does, not with the thighs."""
     bones, weights = mesh.bones.copy(), mesh.weights.copy()
-    low = smooth(HIPS + 0.14, HIPS + 0.04, mesh.coords[:, 2]) * (mesh.coords[:, 3] <= 0)
+    low = smoothstep(HIPS + 0.14, HIPS + 0.04, mesh.coords[:, 2]) * (mesh.coords[:, 3] <= 0)
     last = weights.argmin(1)
     rows = np.arange(len(bones))
     weights *= (1 - low)[:, None]
@@ -261,5 +256,5 @@ def scarf_mesh(body: Body, shape: Shape, end: float, clearance: float) -> Mesh:
     points = np.stack([x, y, z], 2).reshape(-1, 3).astype(np.float32)
     there = carried_over(points, body, shape, "torso")
     coords = np.stack([points[:, 2], points[:, 0], points[:, 2]], 1)
-    bones = between_bones(body, "spine01", "spine03", smooth(0.45, 0.2, points[:, 2]))
+    bones = between_bones(body, "spine01", "spine03", smoothstep(0.45, 0.2, points[:, 2]))
     return join([ring, with_bones(there, coords, grid_faces(9, 5), Label.SCARF_END, bones)])

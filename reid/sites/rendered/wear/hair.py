@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 
 from reid.sites.rendered.body.body import Body, Shape
+from reid.sites.rendered.smooth import smoothstep
 from reid.sites.rendered.wear.attach import (
     HAIRLINE,
     HEAD_CENTRE,
@@ -19,7 +20,6 @@ from reid.sites.rendered.wear.attach import (
     empty,
     grid_faces,
     rounded_box,
-    smoothstep,
     tube,
     vector,
     with_bones,

@@ -6,21 +6,22 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
+from reid.sites.compiled import compiled
 from reid.sites.rendered.wear import palette
 from reid.sites.rendered.wear.palette import Colour, Mix
 
 Floats = NDArray[np.float32]
 Reals = NDArray[np.floating[Any]]
 
+_THREAD = 0.012  # metres of irregularity along threads: finer than pixels it turns into specks that sharpening whitens
 _SIZE = 128  # of the table of noise, which repeats
 _TABLE: Floats = np.random.default_rng(20).random((_SIZE, _SIZE), np.float32)
 
 
-@nb.njit(cache=True)
+@compiled
 def _noise(table: Floats, u: Floats, v: Floats) -> Floats:
     """Smooth noise, 0 to 1, of scale 1, at (N,) places."""
     out = np.empty(len(u), np.float32)
@@ -140,7 +141,7 @@ def _gradient(cloth: Cloth, u: Floats, v: Floats) -> tuple[Floats, Floats]:
 
 def _melange(cloth: Cloth, u: Floats, v: Floats) -> tuple[Floats, Floats]:
     """Threads of two colours spun together."""
-    return noise(u / 0.004, v / 0.012) * np.float32(cloth.duty), np.zeros(len(u), np.float32)
+    return noise(u / _THREAD, v / (2 * _THREAD)) * np.float32(0.6 * cloth.duty), np.zeros(len(u), np.float32)
 
 
 PATTERNS: dict[str, Callable[[Cloth, Floats, Floats], tuple[Floats, Floats]]] = {
@@ -166,7 +167,7 @@ def paint_cloth(cloth: Cloth, u: Floats, v: Floats) -> Floats:
     colours = cloth.base + second[:, None] * (cloth.second - cloth.base)
     colours += third[:, None] * (cloth.third - colours)
     a, b = 17 * cloth.phase[0], 17 * cloth.phase[1]
-    value = 1 + cloth.weave * (2 * noise(u / 0.007 + a, v / 0.007 + b) - 1)
+    value = 1 + cloth.weave * (2 * noise(u / _THREAD + a, v / _THREAD + b) - 1)
     value += cloth.wear * (2 * noise(u / 0.11 + b, v / 0.16 + a) - 1)
     if cloth.quilt:  # seams between the rows are dark
         value *= 1 - 0.16 * np.exp(-((((v / cloth.quilt) % 1 - 0.5) / 0.09) ** 2))
@@ -210,7 +211,7 @@ def sample_cloth(
     period = float(np.exp(rng.uniform(np.log(0.012), np.log(0.15))))
     duty = float(rng.uniform(0.2, 0.6))
     phase = (float(rng.random()), float(rng.random()))
-    weave, wear = float(rng.uniform(0.02, 0.09)), float(rng.uniform(0.03, 0.14))
+    weave, wear = float(rng.uniform(0.01, 0.05)), float(rng.uniform(0.03, 0.14))
     amount, size = float(folds * rng.uniform(0.5, 1.2)), float(rng.uniform(0.04, 0.1))
     quilt = float(rng.uniform(0.045, 0.11))
     if pattern in ("flowers", "camouflage", "gingham", "tartan"):
@@ -221,10 +222,10 @@ def sample_cloth(
             palette.tone(rng, "khaki" if palette.lightness(base) < 0.5 else "grey"),
         )
     if pattern in ("knit", "melange"):
-        second = palette.shade(base, 0.55) if palette.lightness(base) > 0.2 else base + np.float32(0.12)
+        second = palette.shade(base, 0.55) if palette.lightness(base) > 0.2 else 1.6 * base + np.float32(0.02)
         period = float(np.clip(period, 0.015, 0.05))
     if "denim" in name:
-        weave, wear = max(weave, 0.07), max(wear, 0.16)
+        weave, wear = max(weave, 0.045), max(wear, 0.16)
         pattern = "plain"
     return Cloth(
         pattern, base, second, third, period, duty, phase, weave, wear, amount, size, quilt if quilted else 0.0

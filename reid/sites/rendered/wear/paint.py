@@ -7,10 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from reid.sites.compiled import compiled
+from reid.sites.rendered.smooth import smoothstep
 from reid.sites.rendered.wear import palette
 from reid.sites.rendered.wear.bags import paint_bag, paint_straps
 from reid.sites.rendered.wear.details import LEG, SLEEVE, TORSO, paint_details
-from reid.sites.rendered.wear.garments import neckline, opening, smooth
+from reid.sites.rendered.wear.garments import neckline, opening
 from reid.sites.rendered.wear.head import paint_head
 from reid.sites.rendered.wear.materials import fold_slopes, noise, paint_cloth
 from reid.sites.rendered.wear.mesh import Label
@@ -147,7 +149,7 @@ def _sleeve_wrinkles(coords: Floats) -> _Wrinkles:
 
 def _leg_wrinkles(coords: Floats) -> _Wrinkles:
     u, v = around_leg(coords)
-    strength = 0.35 + 0.55 * _bump(v, -0.07, 0.07) + 0.6 * _bump(v, -0.34, 0.09) + 0.9 * smooth(-0.58, -0.74, v)
+    strength = 0.35 + 0.55 * _bump(v, -0.07, 0.07) + 0.6 * _bump(v, -0.34, 0.09) + 0.9 * smoothstep(-0.58, -0.74, v)
     return _Wrinkles(u, v, np.full(len(u), 0.5, np.float32), strength)
 
 
@@ -184,7 +186,18 @@ def folds(person: Person, labels: Ints, coords: Floats, normals: Floats, phase: 
         around[mask], along[mask] = first * strength, second * strength
         if cloth.quilt:  # rows bulge between their seams
             along[mask] += np.float32(0.28) * np.sin(2 * np.pi * place.v / cloth.quilt).astype(np.float32)
-    flat = np.maximum(np.hypot(normals[:, 0], normals[:, 1]), 0.05)
-    east = np.stack([-normals[:, 1] / flat, normals[:, 0] / flat, np.zeros(len(labels))], 1)
-    up = np.stack([-normals[:, 2] * normals[:, 0], -normals[:, 2] * normals[:, 1], flat * flat], 1) / flat[:, None]
-    return np.asarray(-(around[:, None] * east + along[:, None] * up), np.float32)
+    return _tilted(normals, around, along)
+
+
+@compiled
+def _tilted(normals: Floats, around: Floats, along: Floats) -> Floats:
+    """Slopes (N,) around and along the surface as what they add to its normals (N, 3)."""
+    out = np.zeros_like(normals)
+    for i in range(normals.shape[0]):
+        x, y, z = normals[i, 0], normals[i, 1], normals[i, 2]
+        flat = max(np.sqrt(x * x + y * y), np.float32(0.05))
+        east, up = around[i] / flat, along[i] / flat
+        out[i, 0] = east * y + up * z * x
+        out[i, 1] = up * z * y - east * x
+        out[i, 2] = -up * flat * flat
+    return out

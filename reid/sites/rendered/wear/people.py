@@ -31,6 +31,7 @@ class Person:
     sock_top: float  # height of coords, below the ground: no socks
 
 
+_LONG = -0.72  # height of a hem at the ankles
 _SLIM = 0.057  # radius of trousers at the ankle that go into boots
 
 
@@ -48,7 +49,7 @@ def _phenotype(rng: np.random.Generator, female: bool, main: tuple[float, float,
     )
     mixed = np.array(main) + rng.uniform(0, 0.35, 3)
     height = float(np.clip(rng.normal(AVERAGE_HEIGHT, 0.085), 0.1, 0.65))
-    weight = float(np.clip(rng.normal(0.44 + 0.25 * (age - 0.67), 0.17), 0.05, 0.95))
+    weight = float(np.clip(rng.normal(0.36 + 0.25 * (age - 0.67), 0.14), 0.05, 0.85))
     gender = float(np.clip((0.86 if female else 0.12) + rng.normal(0, 0.08), 0, 1))
     muscle = float(np.clip(rng.normal(0.45 if female else 0.55, 0.14), 0.1, 0.9))
     proportions = float(rng.uniform(0.2, 0.8))
@@ -69,6 +70,14 @@ def _in_boots(outfit: Outfit, shoes: Shoes) -> Outfit:
     return replace(outfit, bottom=replace(bottom, hem=shoes.top - 0.03, ankle=min(bottom.ankle, 0.045)))
 
 
+def _covered(outfit: Outfit) -> Outfit:
+    """With long sleeves, trousers or a skirt down to the ankles, and no scarf: as who wears a headscarf dresses."""
+    bottom, top = outfit.bottom, outfit.top
+    if bottom.skirt or bottom.hem > _LONG:
+        bottom = replace(bottom, hem=min(bottom.hem, _LONG), ankle=max(bottom.ankle, _SLIM), tights=None)
+    return replace(outfit, bottom=bottom, top=replace(top, sleeve=max(top.sleeve, 0.95)), scarf=None)
+
+
 def sample_person(rng: np.random.Generator, wardrobe: Wardrobe) -> Person:
     """Somebody of 14 years or more, dressed as `wardrobe` says."""
     female = bool(rng.random() < 0.5)
@@ -83,7 +92,7 @@ def sample_person(rng: np.random.Generator, wardrobe: Wardrobe) -> Person:
     hooded = next((top.cloth for top in (outfit.outer, outfit.top) if top is not None and top.hood), None)
     head = sample_head(rng, female, _years(phenotype.age), depth, hooded)
     if head.hat.kind == "headscarf":
-        outfit = replace(outfit, scarf=None)
+        outfit = _covered(outfit)
     bare = bool(shoes.open) or (outfit.bottom.skirt and sock_top > -0.75)
     return Person(
         female,

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reid.sites.rendered.body.body import Body, Shape
+from reid.sites.rendered.smooth import smoothstep
 from reid.sites.rendered.wear import palette
 from reid.sites.rendered.wear.attach import (
     ANKLES,
@@ -16,7 +17,6 @@ from reid.sites.rendered.wear.attach import (
     carried_over,
     followed,
     grid_faces,
-    smoothstep,
     vector,
     with_bones,
 )

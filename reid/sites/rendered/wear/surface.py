@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import lru_cache
 
-import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
 from reid.sites.rendered.body.body import Body, Shape
+from reid.sites.rendered.raster import vertex_normals
 from reid.sites.rendered.wear.mesh import Label
 
 Floats = NDArray[np.float32]
@@ -57,26 +58,6 @@ class Form:
     face_regions: Ints  # (T,)
 
 
-@nb.njit(cache=True)
-def vertex_normals(vertices: Floats, faces: Ints) -> Floats:
-    """Unit normals (V, 3) of the surface, weighted by the areas of the triangles around."""
-    out = np.zeros_like(vertices)
-    for t in range(len(faces)):
-        a, b, c = faces[t, 0], faces[t, 1], faces[t, 2]
-        ux, uy, uz = vertices[b, 0] - vertices[a, 0], vertices[b, 1] - vertices[a, 1], vertices[b, 2] - vertices[a, 2]
-        vx, vy, vz = vertices[c, 0] - vertices[a, 0], vertices[c, 1] - vertices[a, 1], vertices[c, 2] - vertices[a, 2]
-        x, y, z = uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx
-        for i in (a, b, c):
-            out[i, 0] += x
-            out[i, 1] += y
-            out[i, 2] += z
-    for i in range(len(out)):
-        length = np.sqrt(out[i, 0] ** 2 + out[i, 1] ** 2 + out[i, 2] ** 2) + np.float32(1e-12)
-        for k in range(3):
-            out[i, k] /= length
-    return out
-
-
 def _arm(body: Body, side: str) -> Floats:
     return body.heads[[body.bone(f"{name}.{side}") for name in ("upperarm01", "lowerarm01", "wrist")]]
 
@@ -92,8 +73,9 @@ def arm_places(body: Body, points: Floats) -> Floats:
     return (np.where(below > 0, first + below, np.minimum(above, first)) / (first + second)).astype(np.float32)
 
 
-def form(body: Body, shape: Shape, part: str) -> Form:
-    """The mesh `part` of the body ("body", "tights") in this shape."""
+@lru_cache(maxsize=4)
+def _places(body: Body, part: str) -> tuple[Floats, Ints, Ints]:
+    """Coords, regions and regions of the faces of a mesh of the body, which no shape changes."""
     mesh = body.parts[part]
     kinds = np.array(
         [next((r for prefix, r in _PREFIXES.items() if name.startswith(prefix)), Region.TORSO) for name in body.bones]
@@ -102,17 +84,18 @@ def form(body: Body, shape: Shape, part: str) -> Form:
     regions = votes.argmax(1).astype(np.int32)
     regions[(regions == Region.LEG) & (mesh.reference[:, 2] > 0)] = Region.TORSO
     places = np.where((regions == Region.ARM) | (regions == Region.HAND), arm_places(body, mesh.reference), 0)
+    coords = np.concatenate([mesh.reference, np.maximum(places, 0)[:, None]], 1).astype(np.float32)
     corners = regions[mesh.faces]
-    return Form(
-        shape.vertices[part],
-        vertex_normals(shape.vertices[part], mesh.faces),
-        mesh.bones,
-        mesh.weights,
-        np.concatenate([mesh.reference, np.maximum(places, 0)[:, None]], 1).astype(np.float32),
-        regions,
-        mesh.faces,
-        np.where(corners[:, 1] == corners[:, 2], corners[:, 1], corners[:, 0]).astype(np.int32),
-    )
+    of_faces = np.where(corners[:, 1] == corners[:, 2], corners[:, 1], corners[:, 0]).astype(np.int32)
+    return coords, regions, of_faces
+
+
+def form(body: Body, shape: Shape, part: str) -> Form:
+    """The mesh `part` of the body ("body", "tights") in this shape."""
+    mesh = body.parts[part]
+    coords, regions, of_faces = _places(body, part)
+    normals = vertex_normals(shape.vertices[part], mesh.faces)
+    return Form(shape.vertices[part], normals, mesh.bones, mesh.weights, coords, regions, mesh.faces, of_faces)
 
 
 # limbs of the average adult's left side, from the body file: points, and radii that turn angles into metres around

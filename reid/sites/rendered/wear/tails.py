@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reid.sites.rendered.body.body import Body, Shape
+from reid.sites.rendered.wear.attach import grid_faces
 from reid.sites.rendered.wear.garments import HIPS, along, leg_axis, radii_of_supports
 from reid.sites.rendered.wear.mesh import Label
 from reid.sites.rendered.wear.surface import Form, Region
@@ -37,13 +38,6 @@ class Tail:
     depth: float  # of the folds at the hem, metres
     coords: Floats  # (K * N, 4)
     faces: Ints  # (T, 3)
-
-
-def _grid(rows: int, columns: int) -> Ints:
-    i, j = np.meshgrid(np.arange(rows - 1), np.arange(columns - 1), indexing="ij")
-    a = i * columns + j
-    faces = np.stack([np.stack([a, a + columns, a + 1], 2), np.stack([a + 1, a + columns, a + columns + 1], 2)], 2)
-    return faces.reshape(-1, 3).astype(np.int32)
 
 
 _EVEN = np.linspace(-np.pi, np.pi, _COLUMNS, endpoint=False)
@@ -101,7 +95,7 @@ def make_tail(
         pleats,
         (0.03 + 0.12 * flare) * float(_TOP - hem) if pleats else 0.02 * float(_TOP - hem),
         coords.reshape(-1, 4),
-        _grid(rows, _COLUMNS + 1),
+        grid_faces(rows, _COLUMNS + 1),
     )
 
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from reid.sites.rendered.backdrop.noise import masonry, octaves, smooth_step
+from reid.sites.rendered.backdrop.noise import masonry, octaves
 
 
 def test_octaves_have_mean_zero_deviation_one_and_come_again():
@@ -16,11 +16,6 @@ def test_octaves_have_mean_zero_deviation_one_and_come_again():
 def test_a_higher_persistence_is_rougher():
     smooth, rough = (octaves(np.random.default_rng(3), 128, 128, 64, 2, share) for share in (0.3, 1.0))
     assert np.abs(np.diff(smooth)).mean() < 0.6 * np.abs(np.diff(rough)).mean()
-
-
-def test_smooth_step_is_none_below_half_between_and_all_above():
-    values = np.array([[-1.0, 0.0, 0.5, 1.0, 3.0]], np.float32)
-    assert smooth_step(0, 1, values)[0].tolist() == [0, 0, 0.5, 1, 1]
 
 
 def test_masonry_gives_a_brick_one_tone_and_lies_in_courses():

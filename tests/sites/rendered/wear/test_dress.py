@@ -130,6 +130,16 @@ def test_a_bag_is_there_in_some_images_and_hangs_below_the_hand():
     assert not (without.labels == Label.BAG).any()
 
 
+def test_who_wears_a_headscarf_shows_neither_arms_nor_legs():
+    women = (_person(seed, Wardrobe.SUMMER) for seed in range(400))
+    scarfed = [woman for woman in women if woman.head.hat.kind == "headscarf"]
+    assert len(scarfed) > 3
+    for woman in scarfed:
+        outfit = woman.outfit
+        assert outfit.top.sleeve > 0.9 and outfit.scarf is None
+        assert outfit.bottom.hem < max(-0.7, woman.shoes.top)  # trousers may end in boots
+
+
 def test_slim_trousers_go_into_boots():
     for seed in range(100):
         person = _person(seed)
