@@ -95,7 +95,8 @@ class Dressed:
             vertices, inner = hang(tail, self.body, self.shape, matrices, phase, inner)
             moved.append(vertices)
         if self.bag and self.person.bag.kind in HANGING:
-            moved.append(hanging(self.person.bag, self.body, self.shape, matrices, 0.0))
+            ground = float(moved[0][:, 2].min())  # of the shoes
+            moved.append(hanging(self.person.bag, self.body, self.shape, matrices, ground))
         return np.concatenate(moved), self.coords, self.faces, self.labels
 
     def paint(self, fragments: Fragments) -> Floats:
@@ -222,7 +223,7 @@ def dress(person: Person, body: Body) -> Dressed:
         made = top_mesh(cloth, out, top, label, sleeve)
         meshes.append(hung_from(made, root) if top.hem < HIPS else made)
         if top.collar:
-            meshes.append(collar_mesh(cloth, out, top))
+            meshes.append(collar_mesh(cloth, out, top, Label.OUTER_COLLAR if outer else Label.UPPER_COLLAR))
         if top.hood and person.head.hat.kind != "hood":
             meshes.append(hood_mesh(body, shape, clearance, 0.8 + 10 * top.ease))
         if top.hem < HIPS and not top.tucked:

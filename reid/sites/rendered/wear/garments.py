@@ -178,14 +178,14 @@ def hung_from(mesh: Mesh, root: int) -> Mesh:
     return replace(mesh, bones=bones, weights=weights / weights.sum(1, keepdims=True))
 
 
-def collar_mesh(form: Form, surface: Floats, top: Top) -> Mesh:
+def collar_mesh(form: Form, surface: Floats, top: Top, label: Label) -> Mesh:
     """What stands up around the neck."""
     z = form.coords[form.faces, 2]
     near = (form.face_regions == Region.HEAD) | (form.face_regions == Region.TORSO)
     faces = near & (z.max(1) > top.neck - 0.08) & (np.abs(form.coords[form.faces, 0]).max(1) < 0.10)
     out = surface + form.normals * np.float32(0.006)
     out[:, :2] += form.normals[:, :2] * np.float32(0.008)
-    mesh = shell(form, out, faces, Label.COLLAR)
+    mesh = shell(form, out, faces, label)
     base = mesh.coords[:, 2] - top.neck - 0.35 * (mesh.coords[:, 1] + 0.02)
     mesh = cut(mesh, np.float32(top.collar) - base)
     mesh = cut(mesh, (mesh.coords[:, 2] - neckline(top, mesh.coords) + np.float32(0.012)))

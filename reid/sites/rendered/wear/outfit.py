@@ -82,6 +82,11 @@ class Outfit:
     scarf: Cloth | None
     scarf_end: float  # height on the chest where an end of it hangs; NECK: none hangs
 
+    @property
+    def hooded(self) -> Top | None:
+        """What has a hood, the outermost first."""
+        return next((top for top in (self.outer, self.top) if top is not None and top.hood), None)
+
 
 def _draw(rng: np.random.Generator, pair: tuple[float, float]) -> float:
     return float(rng.uniform(*pair))
