@@ -17,7 +17,9 @@ def check_arguments(parser: argparse.ArgumentParser) -> None:
         choices=("cross-camera", "any-camera"),
         help="any-camera: where cameras are not known (default: the card's)",
     )
-    parser.add_argument("--sheet", type=Path, metavar="PNG", help="contact sheet (default: runs/check/NAME.png)")
+    parser.add_argument(
+        "--sheet", type=Path, metavar="FILE", help="contact sheet, a .png or .jpg (default: runs/check/NAME.png)"
+    )
 
 
 def check_data(arguments: argparse.Namespace) -> None:

@@ -123,7 +123,7 @@ def add_data_roots(parser: argparse.ArgumentParser) -> None:
         type=Path,
         default=Path("data/sites"),
         metavar="DIR",
-        help="where the drawn sites lie (default: %(default)s)",
+        help="where drawn and rendered sites lie (default: %(default)s)",
     )
 
 

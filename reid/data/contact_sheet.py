@@ -30,13 +30,14 @@ class _Panel:
 
 
 def contact_sheet(dataset: DataSet, path: Path, identities: int = 6, cell: tuple[int, int] = (128, 64)) -> None:
-    """Write a PNG: identities spread evenly over each split's, the first image (by name) of each and each camera.
+    """Write a PNG: identities spread evenly over each split's, the first image (by name) of each and each camera. A
+    name that ends in .jpg makes it a JPEG.
 
     Query and gallery show the same people, so that a wrong identity or camera meets the eye. cell: (height, width).
     """
     cameras = sorted({int(camera) for samples in dataset.splits.values() for camera in samples.cameras})
     panels = [_Panel(name, samples, _rows(dataset, name, identities)) for name, samples in dataset.splits.items()]
-    columns: list[int | None] = [*cameras] if len(cameras) <= MANY else [None] * SHOWN
+    columns: list[int | None] = [*cameras] if len(cameras) <= MANY else [None] * min(SHOWN, max(map(_passed, panels)))
     heads = _heads(columns)
     font = ImageFont.load_default(CAPTION)
     least = max(_wide(_caption(panel), font) for panel in panels)  # titles do not run into each other
@@ -62,9 +63,14 @@ def contact_sheet(dataset: DataSet, path: Path, identities: int = 6, cell: tuple
             left += width + MARGIN
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        sheet.save(path, format="PNG")
+        sheet.save(path, format="JPEG" if path.suffix.lower() in (".jpg", ".jpeg") else "PNG", quality=85)
     except OSError as error:
         raise InputError(f"{path}: the contact sheet cannot be written: {error.strerror or error}") from None
+
+
+def _passed(panel: _Panel) -> int:
+    """The most cameras that one of the identities shown passed."""
+    return max(len(np.unique(panel.samples.camids[panel.samples.pids == pid])) for pid in panel.pids)
 
 
 def _heads(columns: Sequence[int | None]) -> list[str]:

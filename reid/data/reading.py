@@ -24,14 +24,14 @@ HINT = "datasets/README.md says how to obtain each data set; $REID_DATA names th
 
 
 def read_dataset(card: Card, data_root: Path, sites_root: Path, splits: Sequence[str] | None = None) -> DataSet:
-    """The splits of a data set (None: all that the card has); a drawn site is rendered first where it is not there.
+    """The splits of a data set (None: all that the card has); a drawn or rendered site is made first.
 
     Raises:
         InputError: what is missing, misnamed or empty on disk; a card with random splits of which none was picked.
     """
     if card.trials is not None and card.trial is None:
         raise InputError(f"card {card.name}: it has {card.trials} random splits; choose one: {choices(card)}")
-    root, version, rendered = _root(card, Path(data_root), Path(sites_root))
+    root, version, rendered = _root(card, Path(data_root), Path(sites_root), splits)
     refuse_unwritable(str(root.resolve()))
     scans = _scan(card, root, version, splits)
     wanted = tuple(scans) if splits is None else tuple(dict.fromkeys(splits))
@@ -133,11 +133,13 @@ def _fingerprint(tables: dict[str, Samples]) -> str:
     return digest.hexdigest()
 
 
-def _root(card: Card, data_root: Path, sites_root: Path) -> tuple[Path, str | None, str | None]:
+def _root(
+    card: Card, data_root: Path, sites_root: Path, splits: Sequence[str] | None
+) -> tuple[Path, str | None, str | None]:
     """The folder to read from, for a site made here first; the version that lies there; a site's fingerprint."""
     if card.made is not None:
         root = sites_root.expanduser() / card.root
-        return root, card.version, _render(card, card.made, root)
+        return root, card.version, _render(card, card.made, root, splits)
     data_root = data_root.expanduser()
     if not card.versions:
         root = data_root / card.root
@@ -156,14 +158,22 @@ def _root(card: Card, data_root: Path, sites_root: Path) -> tuple[Path, str | No
     return folders[chosen[0]], chosen[0], None
 
 
-def _render(card: Card, made: Drawn | Rendered, folder: Path) -> str:
+def _render(card: Card, made: Drawn | Rendered, folder: Path, splits: Sequence[str] | None) -> str:
+    """Make the site where it is not there; its fingerprint. ``splits`` are those that will be read."""
     from reid.sites import DrawnSettings, RenderedSettings, render_site  # here: what draws is needed for sites alone
 
-    given = made.model_dump(exclude_none=True)
+    given, kind = made.model_dump(exclude_none=True), "drawn" if isinstance(made, Drawn) else "rendered"
     try:
         settings = DrawnSettings(**given) if isinstance(made, Drawn) else RenderedSettings(**given)
     except (TypeError, ValueError) as error:
-        raise InputError(f"card {card.name}, {'drawn' if isinstance(made, Drawn) else 'rendered'}: {error}") from None
+        raise InputError(f"card {card.name}, {kind}: {error}") from None
+    for name in card.splits if splits is None else splits:
+        for folder_of_split in card.split(name).dir:
+            if folder_of_split in settings.empty:
+                why = settings.empty[folder_of_split]
+                raise InputError(
+                    f"card {card.name}, split {name}: no image is made in {folder_of_split}: {kind}: {why}"
+                )
     return render_site(folder, settings)
 
 
@@ -275,14 +285,14 @@ _tables: ContextVar[dict[tuple[object, ...], DataSet] | None] = ContextVar("tabl
 
 @dataclass(frozen=True)
 class Roots:
-    """The folder that holds the data sets, and the one into which the drawn sites are rendered."""
+    """The folder that holds the data sets, and the one into which drawn and rendered sites go."""
 
     folder: Path
     sites: Path
 
     def read(self, card: Card, splits: Sequence[str] | None) -> DataSet:
         """The tables that a card describes (``splits`` None: all that it has); what differs from the card is said once.
-        A drawn site is rendered first.
+        A site that is made here is made first.
 
         Raises:
             InputError: what is missing, misnamed or empty on disk.

@@ -78,7 +78,7 @@ class DataSet:
     unmatched: dict[str, tuple[str, ...]]  # image files whose names the pattern does not match, by split
     passed_over: tuple[str, ...]  # in words: pictures in the splits' folders that are not read
     zeros: tuple[str, ...]  # in words: what is left out since its identity is 0
-    rendered: str | None  # a drawn site's own fingerprint, over the bytes of all its images
+    rendered: str | None  # a drawn or rendered site's own fingerprint, over the bytes of all its images
 
     @property
     def label(self) -> str:

@@ -3,7 +3,7 @@
 import re
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 SplitName = Literal["train", "val", "query", "gallery"]
 SPLITS: tuple[SplitName, ...] = ("train", "val", "query", "gallery")
@@ -92,7 +92,14 @@ class _Made(_Strict):
     cameras: int | None = None
     train_shots: int | None = None
     test_shots: int | None = None
-    splits: tuple[str, ...] | None = None
+    splits: Names | None = None
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _refuse_truth(cls, value: object) -> object:
+        if isinstance(value, bool):  # true would pass for the number 1
+            raise ValueError(f"expected a number or a text, got {str(value).lower()}")
+        return value
 
 
 class Drawn(_Made):

@@ -300,7 +300,7 @@ def workers(config: Config) -> int:
 
 
 def roots(config: Config) -> Roots:
-    """Where data sets and drawn sites lie."""
+    """Where data sets and the sites that are made here lie."""
     return Roots(config.data.folder, Path(config.data.sites_root))
 
 

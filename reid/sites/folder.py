@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ def _recipe(settings: SiteSettings) -> dict[str, Any]:
     return {
         "settings": settings.as_json(),
         "renderer": settings.version,
-        "versions": {"numpy": np.__version__, "opencv": cv2.__version__},
+        "versions": {"numpy": np.__version__, "opencv": cv2.__version__, "numba": version("numba")},
     }
 
 
@@ -114,5 +115,5 @@ def finish(partial: Path, folder: Path, settings: SiteSettings) -> str:
     record = {**_recipe(settings), "census": _census(partial, settings), "fingerprint": fingerprint}
     write_atomically(partial / _RECORD, json.dumps(record, indent=2) + "\n")
     partial.rename(folder)
-    (folder / _PARTIAL_RECORD).unlink()  # afterwards: without it the next run would take nothing over
+    (folder / _PARTIAL_RECORD).unlink()  # not before: without it a run would begin anew
     return fingerprint

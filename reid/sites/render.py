@@ -118,4 +118,4 @@ def render_site(folder: Path, settings: SiteSettings, processes: int | None = No
             f"{folder}: a process was killed (out of memory?); run again, finished images are kept"
         ) from error
     except OSError as error:
-        raise InputError(f"{folder}: cannot make the site there: {error}") from error
+        raise InputError(f"{folder}: cannot make the site there: {error}; what is finished is kept") from error

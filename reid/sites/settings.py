@@ -81,6 +81,18 @@ class SiteSettings(ABC):
         """Names of the sites of this kind."""
 
     @property
+    def empty(self) -> dict[str, str]:
+        """Folders of the layout that stay empty, each with what says so."""
+        reasons = {}
+        for split, folder in SPLITS.items():
+            people = "train_identities" if split == "train" else "test_identities"
+            if split not in self.splits:
+                reasons[folder] = f"splits are {list(self.splits)}"
+            elif not getattr(self, people):
+                reasons[folder] = f"{people} is 0"
+        return reasons
+
+    @property
     @abstractmethod
     def number(self) -> int:
         """The site's in every seed: no two sites have the same."""

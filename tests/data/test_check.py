@@ -202,6 +202,9 @@ def test_contact_sheet_is_deterministic_and_shows_the_right_images(tree: Path) -
     dataset = read_dataset(load_card(str(tree / "own.yaml")), tree, tree)
     contact_sheet(dataset, tree / "a.png")
     contact_sheet(dataset, tree / "b.png")
+    contact_sheet(dataset, tree / "c.jpg")
+    with Image.open(tree / "c.jpg") as photograph:
+        assert photograph.format == "JPEG"
     assert (tree / "a.png").read_bytes() == (tree / "b.png").read_bytes()
     with Image.open(tree / "a.png") as image:
         pixels = np.asarray(image).astype(float)
@@ -229,6 +232,16 @@ def test_of_many_cameras_a_row_shows_those_that_its_person_passed(tmp_path: Path
         x = left + column * (64 + 6)
         assert np.abs(pixels[top + 20 : top + 60, x + 8 : x + 56].mean(axis=(0, 1)) - expected).max() < 6
     assert (pixels[top + 20 : top + 100, left + 2 * 70 : left + 2 * 70 + 64] == 238).all()
+
+
+def test_a_row_is_as_wide_as_somebody_passed_cameras(tmp_path: Path) -> None:
+    for camera in range(1, 21):
+        pid = camera % 7 + 1
+        write_image(tmp_path / "train" / f"{pid:04d}_c{camera}s1_000001_00.jpg", pid, camera)
+    text = "name: own\nroot: .\npattern: '^(?P<pid>\\d+)_c(?P<cam>\\d+)'\nsplits: {train: {dir: train}}\n"
+    check(write_card(tmp_path, text), tmp_path, tmp_path, tmp_path / "sheet.png", progress=False)
+    with Image.open(tmp_path / "sheet.png") as image:
+        assert image.width == 320  # three columns and the least width, where eight would need 672
 
 
 def test_contact_sheet_of_a_folder_without_cameras(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -330,6 +331,7 @@ splits:
 
 @dataclass(frozen=True)
 class FakeSettings:
+    empty: ClassVar[dict[str, str]] = {}
     site: str
     seed: int = 0
     style: float = 0.75
@@ -383,6 +385,53 @@ def test_rendered_site_for_real(tmp_path: Path) -> None:
         read(write_card(tmp_path, text.replace("passes: 2", "passes: 9")), tmp_path)
     with pytest.raises(InputError, match="drawn and rendered exclude each other"):
         read(write_card(tmp_path, text + "drawn: {site: plaza}\n"), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("kind", "given", "message"),
+    [
+        ("rendered", "site: mall, cameras: 300", r"card own, rendered: .*cameras is 300, not in 2\.\.200"),
+        ("rendered", "site: mall, style: .nan", r"card own, rendered: .*style is nan, not in 0\.0\.\.1\.5"),
+        ("rendered", "site: plaza", r"card own, rendered: site 'plaza' is not one of \['campus', 'mall'"),
+        ("rendered", "seed: 1", r"own\.yaml: rendered\.site: is missing"),
+        (
+            "rendered",
+            "site: mall, missing: 0.1",
+            r"own\.yaml: unknown key 'rendered\.missing'; the keys here are site, .*passes",
+        ),
+        (
+            "drawn",
+            "site: plaza, passes: 2",
+            r"own\.yaml: unknown key 'drawn\.passes'; the keys here are site, .*missing",
+        ),
+        ("rendered", "site: mall, cameras: many", r"own\.yaml: rendered\.cameras: .*got 'many'"),
+        ("rendered", "site: mall, cameras: 2.5", r"own\.yaml: rendered\.cameras: .*got 2\.5"),
+        (
+            "rendered",
+            "site: mall, cameras: true",
+            r"own\.yaml: rendered\.cameras: expected a number or a text, got true",
+        ),
+        (
+            "rendered",
+            "site: mall, splits: train",
+            r"split query: no image is made in query: rendered: splits are \['train'\]",
+        ),
+        (
+            "rendered",
+            "site: mall, test_identities: 0",
+            r"split query: no image is made in query: .*test_identities is 0",
+        ),
+    ],
+)
+def test_wrong_settings_of_a_site_are_named_before_anything_is_made(
+    tmp_path: Path, kind: str, given: str, message: str
+) -> None:
+    text = (bundled("datasets") / "mall.yaml").read_text().replace("name: mall", "name: own")
+    card = write_card(tmp_path, text.replace("rendered: {site: mall, seed: 0}", f"{kind}: {{{given}}}"))
+    with pytest.raises(InputError, match=message) as caught:
+        read(card, tmp_path)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "sites").exists()
 
 
 # --- what people's own tables and folders look like ---------------------------------------------------------------

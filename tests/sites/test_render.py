@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 
 import cv2
@@ -108,7 +109,7 @@ def test_site_json(tiny: tuple[Path, str]) -> None:
     record = json.loads((folder / "site.json").read_text())
     assert record["fingerprint"] == fingerprint and re.fullmatch("[0-9a-f]{64}", fingerprint)
     assert record["settings"]["style"] == 0.75 and record["census"]["query"]["images"] == 8
-    assert record["versions"] == {"numpy": np.__version__, "opencv": cv2.__version__}
+    assert record["versions"] == {"numpy": np.__version__, "opencv": cv2.__version__, "numba": version("numba")}
 
 
 def test_same_bytes_for_two_processes(tiny: tuple[Path, str], tmp_path: Path) -> None:

@@ -50,8 +50,8 @@ class RenderedSettings(SiteSettings):
         "seed": (0, 2**32 - 1),
         "style": (0.0, 1.5),
         "degradation": (0.0, 1.5),
-        "train_identities": (0, 9999),
-        "test_identities": (0, 9999),
+        "train_identities": (0, 99_999),
+        "test_identities": (0, 99_999),
         "cameras": (2, 200),
         "train_shots": (1, 99),
         "test_shots": (2, 99),  # one for the query, the others for the gallery
@@ -67,8 +67,8 @@ class RenderedSettings(SiteSettings):
         if self.height % 4:
             raise InputError(f"{name}: height is {self.height}, not a multiple of 4")
         people = self.train_identities + self.test_identities
-        if not 1 <= people <= 9999:  # a name has room for four digits
-            raise InputError(f"{name}: train_identities and test_identities are {people} together, not in 1..9999")
+        if not 1 <= people <= 99_999:
+            raise InputError(f"{name}: train_identities and test_identities are {people} together, not in 1..99999")
 
     @classmethod
     def sites(cls) -> Sequence[str]:

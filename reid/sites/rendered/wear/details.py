@@ -132,7 +132,7 @@ TORSO: dict[str, _Paint] = {
 }
 SLEEVE: dict[str, _Paint] = {"sleeve stripe": _limb_stripe, "sleeve yoke": _yoke, "band": _band, "bands": _bands}
 LEG: dict[str, _Paint] = {"side stripe": _limb_stripe, "cargo": _cargo, "fade": _fade}
-EDGES = frozenset({"edges", "waistband", "turn-up"})  # painted by dress.py, which knows where hems are
+EDGES = frozenset({"edges", "waistband", "turn-up"})  # painted by paint.py, which knows where hems are
 
 
 def paint_details(

@@ -85,7 +85,7 @@ class Dressed:
     def posed(self, matrices: Floats, rng: np.random.Generator) -> tuple[Floats, Floats, Ints, Ints]:
         """Vertices (V, 3), coords (V, 4), faces (T, 3) and labels (T,) on a body moved by `matrices` (B, 4, 4).
 
-        The ground is at z = 0. `rng` is the image's: it turns the folds of what hangs.
+        Bare soles would stand at z = 0; shoes reach below it. `rng` is the image's: it turns the folds of what hangs.
         """
         phase = float(rng.uniform(0, 2 * np.pi))
         matrices = matrices.astype(np.float32)
@@ -95,7 +95,8 @@ class Dressed:
             vertices, inner = hang(tail, self.body, self.shape, matrices, phase, inner)
             moved.append(vertices)
         if self.bag and self.person.bag.kind in HANGING:
-            moved.append(hanging(self.person.bag, self.body, self.shape, matrices, 0.0))
+            ground = float(moved[0][:, 2].min())  # of the shoes
+            moved.append(hanging(self.person.bag, self.body, self.shape, matrices, ground))
         return np.concatenate(moved), self.coords, self.faces, self.labels
 
     def paint(self, fragments: Fragments) -> Floats:
@@ -179,15 +180,17 @@ def dress(person: Person, body: Body) -> Dressed:
     shape = body.shaped(person.phenotype)
     naked, cloth = form(body, shape, "body"), form(body, shape, "tights")
     meshes, tails = [_bare(body, naked, person)], []
-    surface, root = cloth.vertices, body.bone("root")
+    surface, root, clearance = cloth.vertices, body.bone("root"), _clearance(outfit)
+    hooded = (top.hood or (outer is not None and outer.hood)) and person.head.hat.kind != "hood"
     if bottom.tights is not None:
         meshes.append(tights_mesh(cloth, surface, bool(person.shoes.open)))
 
-    def wear_bottom(surface: Floats) -> Floats:
+    def wear_bottom(below: Floats) -> Floats:
+        """Put it on over the surface `below` (V, 3); returns the new one."""
         if bottom.skirt:
-            out = hung(cloth, surface, bottom.ease, 0.3)
+            out = hung(cloth, below, bottom.ease, 0.3)
             on_hips = (cloth.regions == Region.TORSO) & (cloth.coords[:, 2] < bottom.rise + 0.03)
-            out = np.where(on_hips[:, None], out, surface)
+            out = np.where(on_hips[:, None], out, below)
             tails.append(
                 make_tail(
                     body,
@@ -204,24 +207,25 @@ def dress(person: Person, body: Body) -> Dressed:
                 )
             )
         else:
-            out = trouser_surface(body, shape, cloth, surface, bottom)
+            out = trouser_surface(body, shape, cloth, below, bottom)
         made = bottom_mesh(cloth, out, bottom)
         meshes.append(hung_from(made, root) if bottom.skirt else made)
         return out
 
-    def wear_top(surface: Floats, top: Top, outer: bool) -> Floats:
-        out = hung(cloth, surface, top.ease, top.cling)
+    def wear_top(below: Floats, top: Top, outer: bool) -> Floats:
+        """The same for what is worn on the torso."""
+        out = hung(cloth, below, top.ease, top.cling)
         beyond = cloth.coords[:, 3] > top.sleeve + 0.1
-        out[beyond] = surface[beyond]
+        out[beyond] = below[beyond]
         legs = (cloth.regions == Region.LEG) | (cloth.regions == Region.FOOT)
-        out[legs] = surface[legs]
+        out[legs] = below[legs]
         label, sleeve = (Label.OUTER, Label.OUTER_SLEEVE) if outer else (Label.UPPER, Label.UPPER_SLEEVE)
         made = top_mesh(cloth, out, top, label, sleeve)
         meshes.append(hung_from(made, root) if top.hem < HIPS else made)
         if top.collar:
-            meshes.append(collar_mesh(cloth, out, top))
+            meshes.append(collar_mesh(cloth, out, top, Label.OUTER_COLLAR if outer else Label.UPPER_COLLAR))
         if top.hood and person.head.hat.kind != "hood":
-            meshes.append(hood_mesh(body, shape, _clearance(outfit), 0.8 + 10 * top.ease))
+            meshes.append(hood_mesh(body, shape, clearance, 0.8 + 10 * top.ease))
         if top.hem < HIPS and not top.tucked:
             tails.append(_tail(body, shape, cloth, out, Label.OUTER_TAIL if outer else Label.UPPER_TAIL, top))
         return out
@@ -231,9 +235,7 @@ def dress(person: Person, body: Body) -> Dressed:
     if outer is not None:
         surface = wear_top(surface, outer, True)
     if outfit.scarf is not None:
-        meshes.append(scarf_mesh(body, shape, outfit.scarf_end, _clearance(outfit)))
-    clearance = _clearance(outfit)
-    hooded = (top.hood or (outer is not None and outer.hood)) and person.head.hat.kind != "hood"
+        meshes.append(scarf_mesh(body, shape, outfit.scarf_end, clearance))
     meshes += [shoes_mesh(person.shoes, body, shape), head_mesh(person.head, body, shape, clearance, hooded)]
     alone = _assembled(person, body, shape, meshes, tails, None, None)
     if person.bag.kind == "none":

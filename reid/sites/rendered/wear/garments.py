@@ -178,14 +178,14 @@ def hung_from(mesh: Mesh, root: int) -> Mesh:
     return replace(mesh, bones=bones, weights=weights / weights.sum(1, keepdims=True))
 
 
-def collar_mesh(form: Form, surface: Floats, top: Top) -> Mesh:
+def collar_mesh(form: Form, surface: Floats, top: Top, label: Label) -> Mesh:
     """What stands up around the neck."""
     z = form.coords[form.faces, 2]
     near = (form.face_regions == Region.HEAD) | (form.face_regions == Region.TORSO)
     faces = near & (z.max(1) > top.neck - 0.08) & (np.abs(form.coords[form.faces, 0]).max(1) < 0.10)
     out = surface + form.normals * np.float32(0.006)
     out[:, :2] += form.normals[:, :2] * np.float32(0.008)
-    mesh = shell(form, out, faces, Label.COLLAR)
+    mesh = shell(form, out, faces, label)
     base = mesh.coords[:, 2] - top.neck - 0.35 * (mesh.coords[:, 1] + 0.02)
     mesh = cut(mesh, np.float32(top.collar) - base)
     mesh = cut(mesh, (mesh.coords[:, 2] - neckline(top, mesh.coords) + np.float32(0.012)))
@@ -232,8 +232,8 @@ def _ring(radii: Doubles, tubes: Doubles, heights: Doubles, angles: Doubles, lab
     i, j = np.meshgrid(np.arange(len(angles) - 1), np.arange(sides), indexing="ij")
     a, b = i * sides + j, i * sides + (j + 1) % sides
     faces = np.concatenate([np.stack([a, a + sides, b], 2), np.stack([b, a + sides, b + sides], 2)]).reshape(-1, 3)
-    along = np.broadcast_to(angles[:, None] * 0.1, reach.shape)
-    coords = np.stack([along, np.broadcast_to(turn * 0.04, reach.shape), points[:, :, 2]], 2)
+    length = np.broadcast_to(angles[:, None] * 0.1, reach.shape)
+    coords = np.stack([length, np.broadcast_to(turn * 0.04, reach.shape), points[:, :, 2]], 2)
     return rigid(points.reshape(-1, 3).astype(np.float32), coords.reshape(-1, 3).astype(np.float32), faces, label, bone)
 
 

@@ -26,26 +26,25 @@ from reid.sites.rendered.wear.attach import (
 )
 from reid.sites.rendered.wear.mesh import Floats, Ints, Label, Mesh, join
 from reid.sites.rendered.wear.palette import Colour
-from reid.sites.rendered.wear.skull import COLUMNS, ROWS, TURNS, on_skull, shell
+from reid.sites.rendered.wear.skull import COLUMNS, ROWS, TURNS, on_skull, over_skull
 
 Style = Literal["bald", "buzz", "short", "side_part", "medium", "bob", "long", "tail", "bun", "braids", "afro"]
 
-STYLES: tuple[Style, ...] = (
-    "bald",
-    "buzz",
-    "short",
-    "side_part",
-    "medium",
-    "bob",
-    "long",
-    "tail",
-    "bun",
-    "braids",
-    "afro",
-)
-# How common the styles are among women and men, as seen on streets.
-WOMEN = (0.0, 0.005, 0.06, 0.02, 0.11, 0.16, 0.36, 0.18, 0.06, 0.025, 0.02)
-MEN = (0.05, 0.12, 0.46, 0.22, 0.09, 0.01, 0.015, 0.01, 0.005, 0.005, 0.015)
+# How common the styles are, as seen on streets: men, women.
+SHARES: dict[Style, tuple[float, float]] = {
+    "bald": (0.05, 0.0),
+    "buzz": (0.12, 0.005),
+    "short": (0.46, 0.06),
+    "side_part": (0.22, 0.02),
+    "medium": (0.09, 0.11),
+    "bob": (0.01, 0.16),
+    "long": (0.015, 0.36),
+    "tail": (0.01, 0.18),
+    "bun": (0.005, 0.06),
+    "braids": (0.005, 0.025),
+    "afro": (0.015, 0.02),
+}
+STYLES = tuple(SHARES)
 FALLING = frozenset({"bob", "long", "medium"})
 
 # Heights at which hair ends, at these angles from the front (degrees): z of the reference body.
@@ -117,7 +116,7 @@ def _natural(rng: np.random.Generator, age: float, skin: float) -> Colour:
 
 def sample_hair(rng: np.random.Generator, female: bool, age: float, skin: float) -> Hair:
     """Somebody's hair; `age` in years, `skin` 0 the palest to 1 the darkest. Every call draws alike."""
-    shares = np.array(WOMEN if female else MEN)
+    shares = np.array([share[female] for share in SHARES.values()])
     if not female:
         shares[STYLES.index("bald")] += max(0.0, age - 40) * 0.006
     if age > 50:  # older people cut their hair
@@ -205,7 +204,7 @@ def _shell(hair: Hair, body: Body, worn: Worn, flat_above: float | None) -> tupl
     """Points, coordinates, triangles and labels of the hair that grows over the skull."""
     turn = TURNS
     ends = _ends(hair, turn)
-    points, outward = shell(body, np.maximum(ends, SHELF) if hair.style in FALLING else ends)
+    points, outward = over_skull(body, np.maximum(ends, SHELF) if hair.style in FALLING else ends)
     down = np.broadcast_to(np.linspace(0, 1, ROWS)[:, None], points.shape[:2]).astype(np.float32)
     thick = hair.sides + (hair.top - hair.sides) * smoothstep(0.7775, 0.8345, points[..., 2])
     off_pole = smoothstep(0.0, 0.35, down)  # all columns meet at the crown
@@ -327,7 +326,7 @@ def paint_hair(hair: Hair, labels: Ints, coords: Floats, colours: Floats) -> Non
     The skin of the scalp is darkened where hair grows.
     """
     scalp = np.flatnonzero(labels == Label.SKIN_HEAD)
-    if len(scalp) and hair.style not in ("bald",):
+    if len(scalp) and hair.style != "bald":
         x, y, z = coords[scalp, 0], coords[scalp, 1] - HEAD_CENTRE[1], coords[scalp, 2]
         line = np.interp(np.abs(np.arctan2(x, -y)), ANGLES, CUT) + 0.006
         grown = scalp[z > line]

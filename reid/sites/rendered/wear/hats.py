@@ -26,14 +26,21 @@ from reid.sites.rendered.wear.attach import (
 )
 from reid.sites.rendered.wear.materials import Cloth, paint_cloth, sample_cloth
 from reid.sites.rendered.wear.mesh import Floats, Ints, Label, Mesh, join
-from reid.sites.rendered.wear.skull import COLUMNS, TURNS, shell
+from reid.sites.rendered.wear.skull import COLUMNS, TURNS, over_skull
 
 Kind = Literal["none", "cap", "beanie", "brimmed", "headscarf", "hood", "helmet"]
 
-KINDS: tuple[Kind, ...] = ("none", "cap", "beanie", "brimmed", "headscarf", "hood", "helmet")
-# How common they are among women and men: 14 % of all wear something.
-WOMEN = (0.863, 0.025, 0.025, 0.030, 0.045, 0.010, 0.002)
-MEN = (0.857, 0.070, 0.040, 0.015, 0.0, 0.013, 0.005)
+# How common they are: men, women. 14 % of all wear something.
+SHARES: dict[Kind, tuple[float, float]] = {
+    "none": (0.857, 0.863),
+    "cap": (0.070, 0.025),
+    "beanie": (0.040, 0.025),
+    "brimmed": (0.015, 0.030),
+    "headscarf": (0.0, 0.045),
+    "hood": (0.013, 0.010),
+    "helmet": (0.005, 0.002),
+}
+KINDS = tuple(SHARES)
 COVERING = frozenset({"headscarf", "hood"})  # nothing of the hair is seen below these
 
 ANGLES = np.radians([0, 30, 60, 90, 120, 150, 180])
@@ -89,7 +96,7 @@ def sample_hat(rng: np.random.Generator, female: bool, hood: Cloth | None = None
 
     `hood` is the cloth of a garment's hood: its wearer has it up at times, nobody else. Every call draws alike.
     """
-    shares = np.array(WOMEN if female else MEN)
+    shares = np.array([share[female] for share in SHARES.values()])
     if hood is None:
         shares[KINDS.index("hood")] = 0
     else:
@@ -135,7 +142,7 @@ def _crown(hat: Hat, body: Body) -> tuple[Floats, Floats]:
     turn = TURNS
     away = np.pi - np.abs(turn) if hat.turned and hat.kind == "cap" else np.abs(turn)
     ends = np.interp(np.abs(turn) if hat.kind != "cap" else away, ANGLES, EDGES[hat.kind]).astype(np.float32)
-    points, outward = shell(body, ends)
+    points, outward = over_skull(body, ends)
     down = np.linspace(0, 1, len(points))[:, None].astype(np.float32)
     top = smoothstep(0.80, 0.86, points[..., 2])
     if hat.kind == "helmet":
@@ -197,7 +204,7 @@ def _wrap(hat: Hat, body: Body, clearance: float) -> list[Mesh]:
     away = np.abs(turn)
     hood = hat.kind == "hood"
     ends = np.interp(away, ANGLES, EDGES[hat.kind]).astype(np.float32)
-    points, outward = shell(body, ends)
+    points, outward = over_skull(body, ends)
     top = smoothstep(0.76, 0.85, points[..., 2])
     thick = 0.024 + 0.012 * top if hood else 0.017 + 0.005 * top
     points = points + outward * thick[..., None]

@@ -17,7 +17,6 @@ from reid.sites.rendered.wear.attach import (
     MOUTH,
     NOSE,
     carried_over,
-    empty,
     rounded_box,
     vector,
 )
@@ -28,9 +27,8 @@ from reid.sites.rendered.wear.mesh import Floats, Ints, Label, Mesh, join, rigid
 
 _EYE_X = 0.031  # how far the eyes are from the middle
 _FRONT = -0.095  # y in front of which the face is
-# Shares of beards among men: none, stubble, moustache, around the mouth, full, long.
-BEARDS = ("none", "stubble", "moustache", "goatee", "full", "long")
-_BEARD_SHARES = (0.60, 0.20, 0.03, 0.04, 0.11, 0.02)
+# Beards and their shares among men; a goatee grows around the mouth.
+BEARDS = {"none": 0.60, "stubble": 0.20, "moustache": 0.03, "goatee": 0.04, "full": 0.11, "long": 0.02}
 
 
 @dataclass(frozen=True)
@@ -65,7 +63,7 @@ def sample_head(rng: np.random.Generator, female: bool, age: float, skin: float,
         hood: cloth of the hood of what the person wears; it may be up. None: there is no hood.
     """
     hair, hat = sample_hair(rng, female, age, skin), sample_hat(rng, female, hood)
-    beard = BEARDS[int(rng.choice(len(BEARDS), p=_BEARD_SHARES))]
+    beard = tuple(BEARDS)[int(rng.choice(len(BEARDS), p=list(BEARDS.values())))]
     u = rng.random(14)
     lips = vector(0.55 + 0.25 * u[0], 0.12 + 0.2 * u[1], 0.16 + 0.2 * u[1])
     dark = np.minimum(hair.colour, vector(0.30, 0.22, 0.17))
@@ -90,7 +88,7 @@ def sample_head(rng: np.random.Generator, female: bool, age: float, skin: float,
         frame=vector(0.04, 0.04, 0.045) if u[8] < 0.5 else vector(0.5, 0.47, 0.42) * np.float32(0.5 + 0.8 * u[9]),
         lens=float(0.013 + 0.007 * u[10]),
         mask="mouth" if u[11] < 0.05 else "none",
-        mask_colour=masks[min(int(u[12] * 5.5), 3) if u[12] < 0.9 else 3],
+        mask_colour=masks[min(int(u[12] * 5.5), 3)],
     )
 
 
@@ -108,7 +106,7 @@ def head_mesh(head: Head, body: Body, shape: Shape, clearance: float = 0.012, ho
         there = points * vector(0.045, 0.035, 0.048) + vector(0, -0.122, CHIN + 0.008)
         vertices = carried_over(there, body, shape, "head")
         meshes.append(rigid(vertices, points, faces, Label.BEARD, body.bone("head")))
-    return join([mesh for mesh in meshes if len(mesh.vertices)]) if any(len(m.vertices) for m in meshes) else empty()
+    return join(meshes)
 
 
 def paint_head(head: Head, labels: Ints, coords: Floats, colours: Floats) -> None:

@@ -40,7 +40,7 @@ class Label(IntEnum):
     OUTER = 19  # jackets and coats over them: the torso
     OUTER_SLEEVE = 20
     OUTER_TAIL = 21  # coats and jackets below the hips
-    COLLAR = 22
+    UPPER_COLLAR = 22
     SCARF = 23
     SCARF_END = 24
     SHOE = 25
@@ -49,6 +49,7 @@ class Label(IntEnum):
     BAG_PART = 28  # flaps and pockets
     STRAP = 29
     UPPER_TAIL = 30  # shirts and jumpers below the hips
+    OUTER_COLLAR = 31
 
 
 TWO_SIDED = frozenset(
@@ -61,7 +62,8 @@ TWO_SIDED = frozenset(
         Label.OUTER,
         Label.OUTER_TAIL,
         Label.UPPER_TAIL,
-        Label.COLLAR,
+        Label.UPPER_COLLAR,
+        Label.OUTER_COLLAR,
         Label.SCARF_END,
         Label.STRAP,
     }

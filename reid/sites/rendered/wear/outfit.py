@@ -27,7 +27,7 @@ class Wardrobe(StrEnum):
 class Detail:
     """Something on a garment that is painted: a stripe, a print, a pocket (see details.py)."""
 
-    kind: str  # one of details.DETAILS
+    kind: str  # a key of TORSO, SLEEVE or LEG, or one of EDGES, in details.py
     colour: Colour
     second: Colour
     numbers: tuple[float, ...]
@@ -81,6 +81,11 @@ class Outfit:
     outer: Top | None
     scarf: Cloth | None
     scarf_end: float  # height on the chest where an end of it hangs; NECK: none hangs
+
+    @property
+    def hooded(self) -> Top | None:
+        """What has a hood, the outermost first."""
+        return next((top for top in (self.outer, self.top) if top is not None and top.hood), None)
 
 
 def _draw(rng: np.random.Generator, pair: tuple[float, float]) -> float:
@@ -151,7 +156,7 @@ def _top(rng: np.random.Generator, name: str, kind: Kind, outer: bool) -> Top:
         trim = palette.beside(rng, cloth.base, palette.TRIM)
     seams = palette.shade(cloth.base, float(rng.uniform(0.45, 0.8)))
     metal = np.full(3, rng.uniform(0.3, 0.8), np.float32)
-    if outer and not is_open and name not in ("cardigan",):
+    if outer and not is_open and name != "cardigan":
         details.append(Detail("placket", metal if special < 0.4 else seams, seams, (float(rng.uniform(0.004, 0.012)),)))
     if name in ("shirt", "rolled shirt", "polo", "overshirt"):
         details.append(Detail("placket", seams, seams, (0.006,)))
@@ -265,9 +270,8 @@ def _skirt(rng: np.random.Generator, cold: bool, cloth: Cloth | None) -> Bottom:
 
 def sample_outfit(rng: np.random.Generator, wardrobe: Wardrobe, female: bool) -> Outfit:
     """Clothes of one person, dressed for the season."""
-    season = wardrobe
     drawn = ("winter", "mild", "summer")[int(rng.choice(3, p=[0.36, 0.36, 0.28]))]
-    warmth = {Wardrobe.WINTER: "winter", Wardrobe.SUMMER: "summer"}.get(season, drawn)
+    warmth = {Wardrobe.WINTER: "winter", Wardrobe.SUMMER: "summer"}.get(wardrobe, drawn)
     layered = rng.random() < {"winter": 0.88, "mild": 0.5, "summer": 0.07}[warmth]
     tops = COOL_TOPS if warmth == "summer" else tuple(TOPS)
     outers = {"winter": WARM_OUTERS, "mild": MILD_OUTERS, "summer": LIGHT_OUTERS}[warmth]

@@ -103,14 +103,16 @@ def paint(person: Person, bag: bool, labels: Ints, coords: Floats) -> Floats:
             colours[mask] = _sleeve(top, coords[mask])
     last = outfit.outer or outfit.top
     if bag:
-        strapped = (labels == (Label.OUTER if outfit.outer else Label.UPPER)) | (labels == Label.UPPER)
+        strapped = (labels == Label.UPPER) | (labels == Label.OUTER)
         straps = colours[strapped]
         paint_straps(person.bag, coords[strapped], straps)
         colours[strapped] = straps
         paint_bag(person.bag, labels, coords, colours)
-    colours[labels == Label.COLLAR] = palette.shade(last.trim, 0.9)
-    hood = labels == Label.HOOD
-    colours[hood] = paint_cloth(last.cloth, coords[hood, 0], coords[hood, 1]) * np.float32(0.9)
+    colours[labels == Label.UPPER_COLLAR] = palette.shade(outfit.top.trim, 0.9)
+    colours[labels == Label.OUTER_COLLAR] = palette.shade(last.trim, 0.9)
+    if outfit.hooded is not None:
+        hood = labels == Label.HOOD
+        colours[hood] = paint_cloth(outfit.hooded.cloth, coords[hood, 0], coords[hood, 1]) * np.float32(0.9)
     if outfit.scarf is not None:
         scarf = (labels == Label.SCARF) | (labels == Label.SCARF_END)
         colours[scarf] = paint_cloth(outfit.scarf, coords[scarf, 1], coords[scarf, 0])
@@ -172,7 +174,7 @@ def folds(person: Person, labels: Ints, coords: Floats, normals: Floats, phase: 
         (Label.OUTER, _trunk_wrinkles, over.cloth),
         (Label.OUTER_TAIL, _tail_wrinkles, over.cloth),
         (Label.OUTER_SLEEVE, _sleeve_wrinkles, over.sleeves),
-        (Label.HOOD, _tail_wrinkles, over.cloth),
+        (Label.HOOD, _tail_wrinkles, None if outfit.hooded is None else outfit.hooded.cloth),
         (Label.SCARF, _tail_wrinkles, outfit.scarf),
         (Label.SCARF_END, _tail_wrinkles, outfit.scarf),
     ]

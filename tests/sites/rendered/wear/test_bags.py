@@ -1,4 +1,5 @@
 from dataclasses import replace
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from reid.sites.rendered.wear import bags as module
 from reid.sites.rendered.wear.bags import (
     HANGING,
     KINDS,
+    SHARES,
     Bag,
     bag_mesh,
     carried,
@@ -33,6 +35,11 @@ def bag_of(kind: module.Kind, side: int = 1) -> Bag:
     rng = np.random.default_rng(2)
     found = next(bag for bag in (sample_bag(rng, True) for _ in range(2000)) if bag.kind == kind)
     return replace(found, side=side)
+
+
+def test_every_kind_has_a_share_and_a_size() -> None:
+    assert get_args(module.Kind) == KINDS == tuple(module._SIZES)
+    np.testing.assert_allclose(np.sum(list(SHARES.values()), 0), 1)
 
 
 def still(body: Body) -> Floats:

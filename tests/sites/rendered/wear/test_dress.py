@@ -8,7 +8,7 @@ import pytest
 from reid.sites.rendered.body.body import YOUNGEST, load_body
 from reid.sites.rendered.body.pose import Carrying
 from reid.sites.rendered.wear.bags import HANGING
-from reid.sites.rendered.wear.dress import Dressed, dress
+from reid.sites.rendered.wear.dress import _ARMS, Dressed, dress
 from reid.sites.rendered.wear.garments import HIPS, opening
 from reid.sites.rendered.wear.mesh import Label
 from reid.sites.rendered.wear.outfit import Outfit, Wardrobe
@@ -57,8 +57,18 @@ def test_people_come_from_their_seed_alone():
     assert not np.array_equal(_person(7).skin, _person(8).skin)
 
 
-def test_nobody_is_a_child():
-    assert min(_person(seed).phenotype.age for seed in range(60)) >= YOUNGEST
+def test_people_are_youths_adults_and_old_and_as_tall_as_these():
+    people = [_person(seed) for seed in range(200)]
+    ages = np.array([person.phenotype.age for person in people])
+    assert YOUNGEST < ages.min() < 0.6 and (ages < 0.61).mean() < 0.15 and ages.max() > 0.9
+    bodies = [load_body().shaped(person.phenotype).vertices["body"] for person in people]
+    statures, female = np.array([np.ptp(body[:, 2]) for body in bodies]), np.array([one.female for one in people])
+    assert 1.67 < statures[~female].mean() < 1.75 and 1.57 < statures[female].mean() < 1.65
+    assert (statures < 1.4).mean() < 0.03
+
+
+def test_every_way_to_carry_belongs_to_a_bag():
+    assert {*_ARMS.values(), Carrying.NOTHING} == set(Carrying)
 
 
 def test_people_dress_for_the_season():

@@ -1,4 +1,5 @@
 from dataclasses import replace
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -42,7 +43,12 @@ def check(mesh: Mesh, body: Body) -> None:
     assert {array.dtype for array in (mesh.vertices, mesh.weights, mesh.coords)} == {np.dtype(np.float32)}
 
 
-@pytest.mark.parametrize("style", [style for style in STYLES if style not in ("bald", "braids")])
+def test_every_style_and_kind_has_a_share() -> None:
+    assert get_args(hair.Style) == STYLES and get_args(hats.Kind) == hats.KINDS
+    assert set(hats.EDGES) == set(hats.KINDS) - {"none"}
+
+
+@pytest.mark.parametrize("style", [style for style in STYLES if style != "bald"])
 def test_hair_covers_the_crown_and_leaves_the_face(style: hair.Style, body: Body, shape: Shape) -> None:
     mesh = hair_mesh(styled(style), body, shape, Worn(0.01, 0.0))
     check(mesh, body)

@@ -1,4 +1,5 @@
 from dataclasses import replace
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -7,12 +8,17 @@ from reid.sites.rendered.body.body import Phenotype, load_body
 from reid.sites.rendered.wear import shoes as module
 from reid.sites.rendered.wear.attach import SOLES
 from reid.sites.rendered.wear.mesh import Label
-from reid.sites.rendered.wear.shoes import KINDS, Shoes, hidden_feet, paint_shoes, sample_shoes, shoes_mesh
+from reid.sites.rendered.wear.shoes import KINDS, SHARES, Shoes, hidden_feet, paint_shoes, sample_shoes, shoes_mesh
 
 
 def pair(kind: module.Kind) -> Shoes:
     rng = np.random.default_rng(2)
     return next(found for found in (sample_shoes(rng, True) for _ in range(500)) if found.kind == kind)
+
+
+def test_every_kind_has_a_share() -> None:
+    assert get_args(module.Kind) == KINDS
+    np.testing.assert_allclose(np.sum(list(SHARES.values()), 0), 1)
 
 
 @pytest.mark.parametrize("kind", KINDS)
