@@ -42,6 +42,7 @@ from reid.evaluation.targets import (
 )
 from reid.files import locked, write_atomically
 from reid.networks import Network
+from reid.networks.packed import PackedNetwork
 from reid.retrieval import ranking
 from reid.retrieval.features import Features, Protocol, load_saved
 
@@ -123,6 +124,10 @@ def _check_oracle(subject: Subject) -> None:
         raise InputError("--oracle with AdaBN: an epoch's network is tested as it was trained; give one of the two")
     if subject.run is None:
         raise InputError(f"--oracle: {subject.network.origin.name} is no run of this project, which keeps its epochs")
+    if isinstance(subject.run, PackedNetwork):
+        raise InputError(
+            f"--oracle: {subject.run.origin.name} is one file, of one epoch; its run's folder has the others"
+        )
     if subject.run.of_epoch(1) is None:
         raise InputError(
             f"{subject.folder}: holds no network of each epoch; delete it, and train anew with "

@@ -32,9 +32,11 @@ def open_store(location: str, origin: Origin | None = None, write: bool = False,
             store.origin.check(origin, location)
         except InputError as error:
             store.close()
+            former = (
+                "the former file of that name" if store.origin.name == origin.name else "the network that filled it"
+            )
             raise InputError(
-                f"{error}; name the network that filled it (--model), or another place for a gallery of "
-                f"{origin.name!r} (--store)"
+                f"{error}; name {former} (--model), or another place for a gallery of {origin.name!r} (--store)"
             ) from None
     return store
 

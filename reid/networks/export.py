@@ -29,7 +29,6 @@ from reid.networks.trained import TrainedNetwork
 Format = Literal["onnx", "openvino", "safetensors"]
 Precision = Literal["float32", "half", "int8"]
 Input = Literal["uint8", "float"]
-SUFFIX: dict[Format, str] = {"onnx": ".onnx", "openvino": ".xml"}
 FEATURE = "feature"
 OPSET = 17
 OUTSIDE_BACKBONE = r"(?!/network(_\d+)?/(?!neck)[^/]+/).*"  # names that the exporter gives: no module of the backbone's

@@ -26,9 +26,10 @@ from reid.errors import InputError
 from reid.files import write_atomically
 from reid.models import Embedder
 from reid.models.state_dicts import first_of, misfits
+from reid.networks import shipped
 from reid.networks.base import Origin
-from reid.networks.shipped import NOTE
-from reid.networks.trained import TrainedNetwork, preprocessing, refuse_other_training
+from reid.networks.shipped import NAMES, NOTE
+from reid.networks.trained import TrainedNetwork, content_of, preprocessing, refuse_other_training
 
 FORMAT = 1
 UNUSED = "classifier."  # which training alone needs
@@ -102,7 +103,7 @@ def open_packed(path: Path, overrides: Sequence[str] = (), testing: Testing | No
     Raises:
         InputError: naming the file: it is damaged, of newer code or cannot be read; overrides of what was trained.
     """
-    content = _read(path)
+    content = content_of(path)
     note = read_note(path, content)
     config = note.config
     if overrides:
@@ -127,7 +128,7 @@ def read_note(path: Path, content: bytes) -> Note:
                 "code wrote it; update reid-gap"
             )
         if digest_of(values, content) != values["digest"]:
-            raise InputError(f"{path}: damaged: its content is not what was written (SHA-256)")
+            raise _damaged(path, ": its content is not what was written (SHA-256)")
         config = resolved(values["config"], path, path.stem)
         progress = progress_of(values["progress"], path)
         epoch, choice = values["epoch"]
@@ -136,9 +137,9 @@ def read_note(path: Path, content: bytes) -> Note:
     except InputError:
         raise
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
-        raise InputError(f"{path}: damaged, or not what reid export wrote: its header: {error!r}") from None
+        raise _damaged(path, f", or not what reid export wrote: its header: {error!r}") from None
     if progress.config_hash != config.hash():
-        raise InputError(f"{path}: damaged: its config is not the one trained: {config.hash()}, {progress.config_hash}")
+        raise _damaged(path, f": its config is not the one trained: {config.hash()}, {progress.config_hash}")
     return note
 
 
@@ -205,7 +206,7 @@ def _filled(path: Path, note: Note, tensors: Mapping[str, Tensor]) -> Embedder:
     held |= {name: torch.zeros(value.shape) for name, value in target.items() if name.startswith(UNUSED)}
     phrases = misfits(held, target, what="network") + [f"{name} is left over" for name in held if name not in target]
     if phrases:
-        raise InputError(f"{path}: damaged, or of other code: {first_of(phrases)}")
+        raise _damaged(path, f", or of other code: {first_of(phrases)}")
     network.load_state_dict(held, strict=False)  # all that has not to do with counting batches
     return network.requires_grad_(False).eval()
 
@@ -214,14 +215,12 @@ def _tensors(path: Path, content: bytes) -> dict[str, Tensor]:
     try:
         return dict(load(content))
     except (SafetensorError, ValueError, TypeError) as error:
-        raise InputError(f"{path}: damaged: {error}") from None
+        raise _damaged(path, f": {error}") from None
 
 
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error}") from None
+def _damaged(path: Path, why: str) -> InputError:
+    anew = "; it travels in the package: install reid-gap anew" if path in map(shipped.file_of, NAMES) else ""
+    return InputError(f"{path}: damaged{why}{anew}")
 
 
 def digest_of(note: Mapping[str, Any], content: bytes) -> str:

@@ -174,7 +174,7 @@ class RunNetwork(TrainedNetwork):
         for file in {FILE, network_file(self.folder, self.config.selection.holdout > 0).name}:
             save_model(place / file, network, replace(read_progress(self.folder / file), adapted=dict(record)))
         for file in (CONFIG_FILE, LOG_FILE):
-            write_atomically(place / file, _content(self.folder / file))
+            write_atomically(place / file, content_of(self.folder / file))
 
 
 def open_run(folder: Path, overrides: Sequence[str] = ()) -> RunNetwork:
@@ -268,7 +268,11 @@ def finished(config: Config, folder: Path) -> Progress:
     return stored
 
 
-def _content(path: Path) -> bytes:
+def content_of(path: Path) -> bytes:
+    """
+    Raises:
+        InputError: naming the file, which cannot be read.
+    """
     try:
         return path.read_bytes()
     except OSError as error:

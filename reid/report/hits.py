@@ -22,13 +22,15 @@ WIDTH, TEXT = 96, 4 * LINE + 10  # pixels: a column, the text below a thumbnail
 def answer_table(names: Sequence[str], answers: Sequence[Answer]) -> str:
     """A line an entry; of many queries only the nearest entry each."""
     few = len(answers) <= LISTED
-    lines = [["query", "rank", "id", "person", "camera", "time (UTC)", "distance", "probability", "same person"]]
+    lines = [
+        ["query", "rank", "id", "image", "person", "camera", "time (UTC)", "distance", "probability", "same person"]
+    ]
     for name, answer in zip(names, answers, strict=True):
         file = Path(name).name
         for hit in answer.hits if few else answer.hits[:1]:
             lines.append([file, *_cells(hit)])
         if not answer.hits or answer.nobody:
-            lines.append([file, *[""] * 7, "nobody" if answer.nobody else "no entry"])
+            lines.append([file, *[""] * 8, "nobody" if answer.nobody else "no entry"])
     return align(lines)
 
 
@@ -37,6 +39,7 @@ def _cells(hit: Hit) -> list[str]:
     return [
         str(hit.rank),
         str(entry.id),
+        Path(entry.source).name,
         entry.identity or "?",
         entry.camera,
         moment(entry.time),

@@ -10,6 +10,7 @@ from PIL import Image
 from reid.cli import main
 from reid.gallery.location import open_store
 from reid.networks import load
+from reid.networks.packed import pack
 
 
 @pytest.fixture
@@ -38,7 +39,10 @@ def test_the_first_commands_of_the_documents(crops, people, document, capsys):
     said = capsys.readouterr().out
     assert f"a new gallery of people: {Path('runs/gallery').resolve()} (--store names another place)" in said
     assert "runs/gallery: 4 images stored; 4 entries" in said
-    assert main(query) == 0 and "crop.jpg" in capsys.readouterr().out
+    assert main(query) == 0
+    said = capsys.readouterr().out
+    assert "crop.jpg" in said and "3.jpg" in said  # which picture it is: there are no names of people
+    assert "no thresholds, so nothing here says who is the same person: search.py calibrate" in said
     assert main(add) == 0
     said = capsys.readouterr().out
     assert "a new gallery" not in said and "0 images stored, 4 were there already" in said
@@ -68,6 +72,20 @@ def test_a_gallery_of_another_network_is_refused_by_both_names(crops, trained, c
     with open_store("runs/gallery") as store:
         assert (store.origin, len(store)) == before
     assert main(["search", "query", "path/to/crop.jpg", "--model", run]) == 0
+
+
+def test_a_gallery_of_the_network_that_the_package_had_before_is_told_apart(crops, people, capsys):
+    folder = ["--folder", "path/to/crops", "--camera", "door"]
+    assert main(["search", "add", *folder]) == 0
+    former = Path("former.safetensors")
+    former.write_bytes(people.read_bytes())
+    pack(load(people, ["device=cpu"]), people, half=False)
+    capsys.readouterr()
+    assert main(["search", "query", "path/to/crop.jpg"]) == 2
+    told = capsys.readouterr().err.strip()
+    assert told.endswith("other network; name the former file of that name (--model), or another place for a gallery "
+                         "of 'people' (--store)")  # fmt: skip
+    assert main(["search", "query", "path/to/crop.jpg", "--model", str(former)]) == 0
 
 
 def test_features_are_not_checked_against_it_unasked(crops, trained):

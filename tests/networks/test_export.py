@@ -13,6 +13,7 @@ from conftest import ROOT
 pytest.importorskip("onnx", reason="onnx is not installed (pip install -e '.[dev]')")
 pytest.importorskip("openvino", reason="openvino is not installed (pip install -e '.[dev]')")
 
+from reid.commands.exporting import SUFFIXES
 from reid.config import load_config
 from reid.data.images import read_image
 from reid.engine import build
@@ -21,7 +22,7 @@ from reid.errors import InputError
 from reid.networks import load
 from reid.networks import parity as parity_module
 from reid.networks.description import read_carried
-from reid.networks.export import SUFFIX, Form, as_input, export
+from reid.networks.export import Form, as_input, export
 from reid.networks.parity import Exported, compare, refuse, speeds, squash
 
 SIZES = ((32, 16), (64, 32), (71, 30), (5, 40))
@@ -48,7 +49,7 @@ def standardised(tiny):
 
 
 def written(network, form, tmp_path, calibration=()):
-    file = tmp_path / f"{form.input}-{form.precision}{SUFFIX[form.format]}"
+    file = tmp_path / f"{form.input}-{form.precision}{SUFFIXES[form.format]}"
     export(network, form, file, calibration)
     return file
 

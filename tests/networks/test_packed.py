@@ -134,6 +134,11 @@ def test_in_a_grid_and_from_python(half, here):
     assert model.width == 64 and model(np.zeros((80, 60, 3), np.uint8), [[1, 2, 30, 70]]).shape == (1, 64)
 
 
+def test_an_epoch_that_it_does_not_hold_is_sought_in_the_run_s_folder(half, here):
+    with pytest.raises(InputError, match="--oracle: person is one file, of one epoch; its run's folder has the others"):
+        evaluate(subject_of(half, here), ["market1501"], progress=False, oracle=True)
+
+
 def test_overrides_say_how_it_is_tested_alone(half):
     assert load(half, ["evaluation.batch_size=3"]).config.evaluation.batch_size == 3
     with pytest.raises(InputError, match=r"model.width=0.5: would change what was trained"):

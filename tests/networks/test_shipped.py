@@ -7,6 +7,7 @@ import pytest
 from conftest import ROOT
 
 from reid.errors import InputError
+from reid.files import bundled_names
 from reid.networks import load, refuse_missing
 from reid.networks.shipped import _say_if_another, file_of
 
@@ -36,10 +37,11 @@ def test_the_bare_name_means_it_whatever_lies_in_the_working_folder(people, trai
 
 def test_a_damaged_install_is_told(people):
     people.write_bytes(people.read_bytes()[:-9])
-    with pytest.raises(InputError, match=r"people.safetensors: damaged"):
+    damaged = r"people.safetensors: damaged.*; it travels in the package: install reid-gap anew$"
+    with pytest.raises(InputError, match=damaged):
         load("people")
     people.write_bytes(b"")
-    with pytest.raises(InputError, match=r"people.safetensors: damaged"):
+    with pytest.raises(InputError, match=damaged):
         load("people")
     people.unlink()
     for look in (load, refuse_missing):
@@ -50,3 +52,13 @@ def test_a_damaged_install_is_told(people):
 def test_a_misspelt_name_is_guessed(people):
     with pytest.raises(InputError, match="did you mean 'people'"):
         load("poeple")
+
+
+@pytest.mark.skipif(not file_of("people").is_file(), reason="the network people is not in the package yet")
+def test_the_file_in_the_package_is_of_data_that_anybody_has_and_names_no_machine():
+    network = load("people")
+    source = network.config.data.source
+    assert source in bundled_names("datasets"), f"trained on {source!r}, which is no card of this project"
+    assert network.adapted == {} and network.trained.label == source
+    assert np.isfinite(network.embed([np.zeros((128, 64, 3), np.uint8)])).all()
+    assert file_of("people").with_name("MODEL_CARD.md").read_text(encoding="utf-8").strip()

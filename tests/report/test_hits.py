@@ -27,10 +27,10 @@ def test_the_table_has_a_line_an_entry_and_says_nobody():
         ["/q/one.jpg", "two.jpg", "three.jpg"], [found, Answer([hit(1, False)], True), Answer([], None)]
     )
     lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines()]
-    assert lines[2] == ["one.jpg", "1", "1", "P1", "door", "1970-01-01 00:01:00", "0.1000", "0.900", "yes"]
-    assert lines[3][3:] == ["?", "door", "", "0.2000", "0.900", "no"]
-    assert lines[5] == ["two.jpg", *[""] * 7, "nobody"]
-    assert lines[6] == ["three.jpg", *[""] * 7, "no entry"]
+    assert lines[2] == ["one.jpg", "1", "1", "a.png", "P1", "door", "1970-01-01 00:01:00", "0.1000", "0.900", "yes"]
+    assert lines[3][4:] == ["?", "door", "", "0.2000", "0.900", "no"]
+    assert lines[5] == ["two.jpg", *[""] * 8, "nobody"]
+    assert lines[6] == ["three.jpg", *[""] * 8, "no entry"]
 
 
 def test_of_many_queries_the_nearest_entries_are_shown():

@@ -83,6 +83,8 @@ def run(arguments: argparse.Namespace) -> None:
         answers = answer(store, features, arguments.k, wanted, calibration, arguments.rate)
         record(store, "search", sorted({hit.entry.id for given in answers for hit in given.hits}), queries=len(entries))
         print(answer_table([entry.source for entry in entries], answers))
+        if calibration is None:
+            print("no thresholds, so nothing here says who is the same person: search.py calibrate chooses some")
         if arguments.data:
             print(_rank1(first_ranks(store, entries, features)))
         if arguments.json:

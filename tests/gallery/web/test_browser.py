@@ -306,6 +306,8 @@ def test_without_a_calibration(browser, tmp_path):
     with opened(browser, application(tmp_path)) as page:
         upload(page)
         assert "Distances only" in page.inner_text("#message") and not page.is_visible("#rate")
+        unnamed = page.evaluate("[...document.querySelectorAll('.hit .file')].map((each) => each.textContent)")
+        assert unnamed and all(name.endswith(".png") for name in unnamed)  # which pictures they are
         page.click("#show-timeline")
         page.wait_for_selector(".lanes")
         assert "nearest" in page.inner_text("#message")

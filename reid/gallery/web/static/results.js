@@ -1,17 +1,18 @@
 // Cards of people, and the sentence above them.
 
-import { count, make, number, oneIn, percent, person, thumbnail, track, when } from "./dom.js";
+import { count, make, number, oneIn, percent, thumbnail, track, when } from "./dom.js";
 
 /** A card; `rank` is null where nothing is ranked. `open` and `choose` are told the entry. */
 export function card(entry, rank, selected, open, choose) {
-  const name = `${person(entry)}, ${entry.camera}, ${when(entry)}`;
+  const title = entry.identity ?? entry.source; // a folder of unnamed people has nothing else that tells them apart
+  const name = `${title}, ${entry.camera}, ${when(entry)}`;
   const ranked = rank === null ? name : `Rank ${rank}: ${name}`;
   const searched = entry.distance !== undefined;
   const spoken = searched ? `${ranked}, distance ${number(entry.distance)}` : ranked;
   const image = make("img", { src: thumbnail(entry.id), alt: "", loading: "lazy" });
   const box = make("input", { type: "checkbox", checked: selected, "aria-label": `Select ${name}` });
   box.addEventListener("change", () => choose(entry, box.checked));
-  const words = make("div", { class: "words" }, make("span", { class: "person" }, person(entry)));
+  const words = make("div", { class: "words" }, make("span", { class: entry.identity === null ? "person file" : "person" }, title));
   if (searched) words.append(...likeness(entry));
   words.append(make("span", {}, entry.camera), make("span", { class: "faint number" }, when(entry)));
   const classes = ["hit", entry.match ? "match" : "", selected ? "selected" : ""].join(" ");
@@ -43,7 +44,10 @@ export function verdict(answer) {
   const shown = answer.hits.length;
   if (shown === 0) return ["", "No entry passes these filters.", "Choose other cameras or another time."];
   if (answer.threshold === null) {
-    return ["", "Distances only.", "This gallery has no calibration, so nothing here says who is the same person."];
+    return [
+      "", "Distances only.",
+      "This gallery has no calibration, so nothing here says who is the same person. The command “reid search calibrate” makes one.",
+    ];
   }
   const edge = `distance ${number(answer.threshold)} or less, which strangers reach in ${oneIn(answer.rate)}`;
   if (answer.nobody) {
