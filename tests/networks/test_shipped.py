@@ -1,5 +1,6 @@
 """The network in the package, by its name."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 from conftest import ROOT
 
 from reid.errors import InputError
-from reid.files import bundled_names
+from reid.files import bundled_names, sha256_of
 from reid.networks import load, refuse_missing
 from reid.networks.shipped import _say_if_another, file_of
 
@@ -54,7 +55,23 @@ def test_a_misspelt_name_is_guessed(people):
         load("poeple")
 
 
-@pytest.mark.skipif(not file_of("people").is_file(), reason="the network people is not in the package yet")
+def fixed_crop(number: int) -> np.ndarray:
+    """As MODEL_CARD.md says."""
+    row, column, channel = np.ogrid[:128, :64, :3]
+    return np.round(127.5 + 127.5 * np.sin(0.05 * (number + 1) * (row + 2 * column) + channel)).astype(np.uint8)
+
+
+def test_its_features_of_fixed_crops_are_those_in_its_card():
+    card = file_of("people").with_name("MODEL_CARD.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (\d) \|((?: [+-]0\.\d{4} \|){6})$", card, re.MULTILINE)
+    assert [int(number) for number, _ in rows] == [0, 1, 2]
+    features = load("people").embed([fixed_crop(int(number)) for number, _ in rows])
+    features /= np.linalg.norm(features, axis=1, keepdims=True)
+    written = [[float(value) for value in values.split("|")[:-1]] for _, values in rows]
+    np.testing.assert_allclose(features[:, :6], written, atol=2e-4)  # the card's digits, and another processor's sums
+    assert sha256_of(file_of("people")) in card
+
+
 def test_the_file_in_the_package_is_of_data_that_anybody_has_and_names_no_machine():
     network = load("people")
     source = network.config.data.source
