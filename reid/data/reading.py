@@ -168,12 +168,11 @@ def _render(card: Card, made: Drawn | Rendered, folder: Path, splits: Sequence[s
     except (TypeError, ValueError) as error:
         raise InputError(f"card {card.name}, {kind}: {error}") from None
     for name in card.splits if splits is None else splits:
-        for folder_of_split in card.split(name).dir:
-            if folder_of_split in settings.empty:
-                why = settings.empty[folder_of_split]
-                raise InputError(
-                    f"card {card.name}, split {name}: no image is made in {folder_of_split}: {kind}: {why}"
-                )
+        for part in settings.empty.keys() & set(card.split(name).dir):
+            why = f"no image is made in {part}: {kind}: {settings.empty[part]}"
+            raise InputError(f"card {card.name}, split {name}: {why}")
+    if not folder.exists() and Path(card.name).is_dir():
+        warn_once(f"{card.name}: the site of that name is {kind} now; the folder of that name here is ./{card.name}")
     return render_site(folder, settings)
 
 

@@ -374,6 +374,19 @@ def test_drawn_site_for_real(tmp_path: Path) -> None:
     assert read(card, tmp_path).fingerprint == first.fingerprint
 
 
+def test_a_folder_of_a_sites_name_is_told_from_the_site(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("reid.sites.DrawnSettings", FakeSettings, raising=False)
+    monkeypatch.setattr("reid.sites.render_site", lambda folder, _: market_tree(folder, 2, images=2, size=(16, 8)).name)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "plaza").mkdir()
+    for _ in range(2):
+        read("plaza", tmp_path)
+    told = [record.message for record in caplog.records]
+    assert told == ["plaza: the site of that name is drawn now; the folder of that name here is ./plaza"]
+
+
 def test_rendered_site_for_real(tmp_path: Path) -> None:
     small = "train_identities: 2, test_identities: 2, cameras: 2, passes: 2, train_shots: 1, test_shots: 2, height: 64"
     text = (bundled("datasets") / "mall.yaml").read_text().replace("site: mall,", f"site: mall, {small},")

@@ -281,12 +281,12 @@ def test_configs_that_fail_leave_a_table_of_the_others(grid, tmp_path, capsys):
     (tmp_path / "bad.yaml").write_text("extends: market_bn.yaml\noptim: {lr: 1.0e+30, warmup: 0}\n")
     overrides = [*(o for o in overrides if "warmup" not in o and "steps" not in o), "optim.steps=4"]
     command = ["cross-domain", "--output", "out", "--cfgs", "bad.yaml"]
-    assert main([*command, "market_bn.yaml", "--targets", "people", *overrides]) == 2
+    assert main([*command, "market_bn.yaml", "--targets", "./people", *overrides]) == 2
     out, err = capsys.readouterr()
     assert "error: 1 of 2 runs failed" in err and "Traceback" not in err
     assert "| market_bn" in out and "| bad" not in out
     assert list(pd.read_csv("out/results.csv")["model"]) == ["market_bn"] * 2
-    assert main([*command, "--targets", "people", *overrides]) == 2
+    assert main([*command, "--targets", "./people", *overrides]) == 2
     assert "error: 1 of 1 run failed" in capsys.readouterr().err
 
 

@@ -99,7 +99,7 @@ def test_parts_are_of_grids_and_configs(grid, capsys):
     for option in ("--list", "--collect", "--part=1/2"):
         code, _, told = run(capsys, "--models", "x.onnx", "--targets", "market1501", option)
         assert code == 2 and f"{option.partition('=')[0]} goes with --benchmark or --cfgs" in told
-    words = ["--cfgs", "market_bn.yaml", "market_ibn_b.yaml", "--targets", "people", *grid[4:]]
+    words = ["--cfgs", "market_bn.yaml", "market_ibn_b.yaml", "--targets", "./people", *grid[4:]]
     code, listed, told = run(capsys, *words, "--list")
     assert code == 0 and "2 runs; 2 parts, 2 missing" in told
     assert shlex.split(listed.splitlines()[1]) == ["reid", "cross-domain", *words, "--part", "2/2"]
