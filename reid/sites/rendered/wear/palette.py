@@ -85,7 +85,7 @@ VIVID: Mix = dict.fromkeys(
     1.0,
 )
 
-# albedo of skin, from the palest to the darkest, and how many have it (the training world stands for all of mankind)
+# albedo of skin, from the palest to the darkest
 _SKINS = np.array(
     [
         [0.96, 0.80, 0.71],
