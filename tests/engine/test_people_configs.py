@@ -21,7 +21,7 @@ def test_a_recipe_of_rendered_people_takes_a_step(name: str, tmp_path: Path) -> 
             *("optim.steps=1", "sampler.identities=2", "sampler.images=2", "device=cpu", "precision=float32"),
         ],
     )
-    assert (config.data.height, config.data.width) == ((256, 128) if "50" in name else (96, 48))
+    assert (config.data.height, config.data.width) == ((256, 128) if "50" in name else (128, 64))
     folder = train(config)
     tensors = load_file(folder / "checkpoint.safetensors")
     assert all(bool(tensor.isfinite().all()) for tensor in tensors.values() if tensor.is_floating_point())
