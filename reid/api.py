@@ -16,7 +16,7 @@ from reid.gallery.entries import EVERYTHING, Entry, Filter, Store
 from reid.gallery.location import open_store
 from reid.gallery.query import Answer, answer
 from reid.gallery.thresholds import SETTING, Calibration
-from reid.gallery.thumbnails import thumbnail
+from reid.gallery.catalogue.thumbnails import thumbnail
 from reid.networks import Network
 from reid.networks import load as load_network
 from reid.retrieval.features import PROTOCOLS, Protocol

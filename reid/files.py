@@ -185,25 +185,26 @@ def in_use(folder: Path) -> bool:
 
 
 @contextmanager
-def holding(lock: Path, folder: Path, wait: bool) -> Iterator[None]:
-    """Hold the file ``lock``, which stands for ``folder``. Raises as :func:`locked` does."""
+def holding(lock: Path, folder: Path, wait: bool, told: bool = True) -> Iterator[None]:
+    """Hold the file ``lock``, which stands for ``folder``; ``told``: that we wait. Raises as :func:`locked` does."""
     try:
         file = lock.open("w")
     except OSError as error:
         raise InputError(f"{folder}: cannot be written: {error}") from None
     with file:
-        _lock(file, folder, wait)
+        _lock(file, folder, wait, told)
         yield
 
 
-def _lock(file: IO[Any], what: Path, wait: bool) -> None:
+def _lock(file: IO[Any], what: Path, wait: bool, told: bool = True) -> None:
     try:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             if not wait:
                 raise Busy(f"{what}: another process is at work in it") from None
-            log.warning(f"{what}: another process is at work in it; waiting for it to end")
+            if told:
+                log.warning(f"{what}: another process is at work in it; waiting for it to end")
             fcntl.flock(file, fcntl.LOCK_EX)
     except OSError as error:
         where = (

@@ -16,7 +16,7 @@ from reid.data.samples import DataSet
 from reid.data.unlabelled import read_unlabelled
 from reid.errors import InputError
 from reid.gallery.entries import Entry, Store
-from reid.gallery.thumbnails import crop, thumbnail
+from reid.gallery.catalogue.thumbnails import crop, thumbnail
 from reid.gallery.times import seconds, shown
 from reid.networks import Network
 from reid.progress import track

@@ -10,7 +10,7 @@ from reid.data.samples import Samples
 from reid.errors import InputError
 from reid.gallery.entries import Entry, Store
 from reid.gallery.ingest import read_crop
-from reid.gallery.thumbnails import thumbnail
+from reid.gallery.catalogue.thumbnails import thumbnail
 
 
 def under_name(

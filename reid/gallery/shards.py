@@ -22,7 +22,7 @@ from reid.errors import InputError
 from reid.files import remove_leftover_partials
 from reid.gallery.embedding import AT_ONCE, Item, embed_part, features_file
 from reid.gallery.shard_contents import Crop, read_shard
-from reid.gallery.thumbnails import thumbnail
+from reid.gallery.catalogue.thumbnails import thumbnail
 from reid.networks import Network
 from reid.networks.features_file import read_key
 

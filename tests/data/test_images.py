@@ -10,7 +10,7 @@ from PIL import Image
 from reid.data.check import undecodable_reason
 from reid.data.images import read_image
 from reid.errors import InputError
-from reid.gallery.thumbnails import thumbnail
+from reid.gallery.catalogue.thumbnails import thumbnail
 
 COLOURS = np.random.default_rng(0).integers(0, 256, (8, 4, 3), dtype=np.uint8)
 GREY = COLOURS[..., 0]

@@ -21,7 +21,7 @@ from reid.gallery.given_features import add_features, features_files, read_given
 from reid.gallery.location import open_store
 from reid.gallery.shard_contents import read_shard
 from reid.gallery.shards import attempt, embed_shard, embed_shards, outputs_of, shards_of
-from reid.gallery.thumbnails import thumbnail
+from reid.gallery.catalogue.thumbnails import thumbnail
 from reid.networks import Origin
 from reid.networks.features_file import read_features_file
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from reid.gallery.thumbnails import crop, thumbnail
+from reid.gallery.catalogue.thumbnails import crop, thumbnail
 
 
 @pytest.mark.parametrize(("size", "expected"), [

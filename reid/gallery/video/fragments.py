@@ -11,7 +11,7 @@ import numpy as np
 
 from reid.errors import InputError
 from reid.gallery.entries import Entry
-from reid.gallery.thumbnails import crop, thumbnail
+from reid.gallery.catalogue.thumbnails import crop, thumbnail
 from reid.gallery.video.clock import LEAP
 from reid.gallery.video.detect import Detector
 from reid.gallery.video.frames import Frame, frames

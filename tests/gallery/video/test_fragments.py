@@ -15,7 +15,7 @@ from PIL import Image
 
 from reid.errors import InputError
 from reid.gallery.ingest import add_fragments
-from reid.gallery.thumbnails import crop
+from reid.gallery.catalogue.thumbnails import crop
 from reid.gallery.video import fragments as module
 from reid.gallery.video.detect import load_detector
 from reid.gallery.video.fragments import fragments

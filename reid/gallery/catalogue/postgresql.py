@@ -1,0 +1,124 @@
+"""The catalogue on a PostgreSQL server, for several machines; transactions, users, TLS and locks are the server's.
+
+The table of entries is parted by ranges of ids: a part is written anew where something of it was erased.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+
+import psycopg
+
+from reid.errors import InputError
+from reid.gallery.catalogue.database import Database, Row
+from reid.gallery.catalogue.tables import tables
+
+PART = 2**17  # ids of a part
+TYPES = {"int": "BIGINT", "real": "DOUBLE PRECISION", "text": "TEXT"}
+PARTED = " PARTITION BY RANGE (id)"
+CONNECTING = 10  # seconds
+WRONG = (psycopg.OperationalError, psycopg.errors.InsufficientPrivilege, psycopg.errors.UndefinedTable)
+
+
+class PostgreSQL(Database):
+    """See :class:`reid.gallery.catalogue.database.Database`. Connects anew where the connection was lost."""
+
+    shared = True
+
+    def __init__(self, location: str, writer: int, make: bool = False) -> None:
+        """
+        Args:
+            location: ``postgresql://USER@HOST:PORT/DATABASE?sslmode=verify-full`` as libpq reads it; a password comes from
+                PGPASSWORD or ~/.pgpass, never from here.
+            writer: a lock of this number is held as long as the connection lives.
+            make: the tables, where there are none.
+        """
+        super().__init__(location)
+        self._writer = writer
+        self._db = self._connected()
+        there = self.run("SELECT to_regclass('entries')")[0][0]
+        if make and not there:
+            with self.transaction():
+                for statement in tables(TYPES, partition=PARTED):
+                    self.run(statement)
+                # The server's statistics hold samples of what a column holds, longer than the entries.
+                for table, column in (("entries", "name"), ("names", "text"), ("settings", "value")):
+                    self.run(f"ALTER TABLE {table} ALTER COLUMN {column} SET STATISTICS 0")
+        elif not there:
+            self.close()
+            raise InputError(f"{location}: holds no gallery")
+
+    def run(self, sql: str, *values: object) -> list[Row]:
+        with self._lock, self._explained():
+            cursor = self._live().execute(sql.replace("?", "%s"), values)
+            return cursor.fetchall() if cursor.description else []
+
+    def many(self, sql: str, rows: Iterable[Sequence[object]]) -> None:
+        with self._lock, self._explained(), self._live().cursor() as cursor:
+            cursor.executemany(sql.replace("?", "%s"), rows)
+
+    def among(self, column: str, values: Sequence[int] | Sequence[str]) -> tuple[str, object]:
+        return f"{column} = ANY(?)", [value if isinstance(value, str) else int(value) for value in values]
+
+    def scrub(self, ids: Sequence[int], names: bool) -> None:
+        for part in sorted({id // PART for id in ids}):
+            if self.run("SELECT to_regclass(?)", _part(part))[0][0]:
+                self.run(f"VACUUM FULL {_part(part)}")
+        if names:
+            self.run("VACUUM FULL names")
+
+    def make_room(self, last: int) -> None:
+        part = last // PART
+        while part >= 0 and not self.run("SELECT to_regclass(?)", _part(part))[0][0]:
+            bounds = f"FROM ({part * PART}) TO ({(part + 1) * PART})"
+            self.run(f"CREATE TABLE {_part(part)} PARTITION OF entries FOR VALUES {bounds}")
+            self.run(f"ALTER TABLE {_part(part)} ALTER COLUMN name SET STATISTICS 0")
+            part -= 1
+
+    def died(self, writers: Sequence[int]) -> list[int]:
+        dead = []
+        for writer in writers:
+            if self.run("SELECT pg_try_advisory_lock(?)", writer)[0][0]:
+                self.run("SELECT pg_advisory_unlock(?)", writer)
+                dead.append(writer)
+        return dead
+
+    def problems(self) -> list[str]:
+        return []  # the server looks after its files
+
+    def close(self) -> None:
+        with self._lock:
+            self._db.close()
+
+    def _begin(self) -> None:
+        self.run("BEGIN")
+
+    def _end(self, commit: bool) -> None:
+        if commit:
+            self.run("COMMIT")
+        elif not self._db.closed:
+            self.run("ROLLBACK")
+
+    def _live(self) -> psycopg.Connection:
+        if self._db.closed and not self._within:
+            self._db = self._connected()
+        return self._db
+
+    def _connected(self) -> psycopg.Connection:
+        with self._explained():
+            db = psycopg.connect(self.location, autocommit=True, connect_timeout=CONNECTING)
+            db.execute("SELECT pg_advisory_lock(%s)", [self._writer])
+            return db
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """What a person or the server's keeper can mend as InputError; other complaints are bugs."""
+        try:
+            yield
+        except WRONG as error:
+            raise InputError(f"{self.location}: {str(error).strip()}") from None
+
+
+def _part(number: int) -> str:
+    return f"entries_{number}"

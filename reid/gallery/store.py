@@ -1,0 +1,369 @@
+"""A gallery that lasts: a catalogue that knows the entries, and vectors that find them, in a folder or on servers.
+
+gallery.json   where both are: {"catalogue": "sqlite" or postgresql://..., "vectors": "segments" or milvus://...}
+catalogue.db   SQLite, where the catalogue is here
+vectors/       where they are here (reid/gallery/vectors/segments.py)
+thumbnails/    (reid/gallery/catalogue/thumbnails.py)
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+
+from reid.errors import InputError
+from reid.files import read_yaml, write_atomically
+from reid.gallery.catalogue.catalogue import Catalogue, check, content_of
+from reid.gallery.catalogue.database import Database
+from reid.gallery.catalogue.thumbnails import Packs, Place
+from reid.gallery.entries import EVERYTHING, Change, Entry, Filter, Hits, Summary
+from reid.gallery.files import make_folder, turn
+from reid.gallery.vectors.rows import IndexReport, Vectors
+from reid.networks import Origin
+from reid.retrieval.unit import unit_rows
+
+MARK = "gallery.json"
+DAY = 86_400
+INDEX = "index"  # the setting that says how it is searched
+BATCH = 8192  # entries that are put in at once
+SECRETS = 2**62
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where the parts of a gallery are.
+
+    Attributes:
+        catalogue: "sqlite", in the folder, or ``postgresql://USER@HOST:PORT/DATABASE``.
+        vectors: "segments", in the folder, or ``milvus://HOST:PORT/COLLECTION``; ``milvus+tls://`` encrypts.
+    """
+
+    catalogue: str = "sqlite"
+    vectors: str = "segments"
+
+
+class Gallery:
+    """Made by :meth:`create` or :meth:`open`. Methods may be called from several threads; any number of processes may
+    read and write it. They write in turns, a batch or an erasure each, and who erases comes next.
+
+    Attributes:
+        location: as a person names it: the folder.
+        origin: what made its features.
+    """
+
+    def __init__(self, folder: Path, layout: Layout, origin: Origin | None = None) -> None:
+        """``origin``: of a new gallery."""
+        self.folder, self.location, self.layout = folder, str(folder), layout
+        self._lock = threading.RLock()  # one thread writes
+        writer = 0 if layout.catalogue == "sqlite" else secrets.randbelow(SECRETS) + 1
+        db = _database(folder, layout, writer, make=origin is not None)
+        try:
+            self._catalogue = Catalogue(db, writer) if origin is None else Catalogue.make(db, origin, writer)
+            self.origin = self._catalogue.origin
+            self._vectors = _vectors(folder, layout, self.origin, self._turn)
+        except BaseException:
+            db.close()
+            raise
+        self._packs = Packs(folder / "thumbnails")
+
+    @classmethod
+    def create(cls, folder: Path | str, origin: Origin, layout: Layout = Layout()) -> Self:
+        """A new, empty gallery; only its owner may read its folder.
+
+        Raises:
+            InputError: the folder holds a gallery, or other files, already; a server does not answer.
+        """
+        folder = Path(folder)
+        try:
+            make_folder(folder)
+            others = {path.name for path in folder.iterdir() if not path.name.startswith(".")}
+            if others:
+                what = "is a gallery already" if MARK in others else f"is not empty: it holds {min(others)}"
+                raise InputError(f"{folder}: {what}; a new gallery needs a new folder")
+            folder.chmod(0o700)
+        except OSError as error:
+            raise InputError(f"{folder}: cannot be written: {error.strerror}") from None
+        with turn(folder, urgent=False):
+            if (folder / MARK).exists():  # another process was quicker
+                raise InputError(f"{folder}: is a gallery already")
+            gallery = cls(folder, layout, origin)
+            write_atomically(folder / MARK, json.dumps({"format": 2, **layout.__dict__}) + "\n")
+            (folder / MARK).chmod(0o600)
+        return gallery
+
+    @classmethod
+    def open(cls, folder: Path | str) -> Self:
+        """
+        Raises:
+            InputError: there is no gallery, it is damaged or of another format, or a server does not answer.
+        """
+        folder = Path(folder)
+        if (folder / "entries.db").exists() and not (folder / MARK).exists():
+            raise InputError(
+                f"{folder}: is a gallery of an earlier version: search.py convert {folder} makes it one of this"
+            )
+        if not (folder / MARK).is_file():
+            raise InputError(f"{folder}: is not a gallery: it has no {MARK} (search.py add makes one)")
+        values = read_yaml(folder / MARK)
+        if values.pop("format", None) != 2 or set(values) != set(Layout().__dict__):
+            raise InputError(f"{folder / MARK}: is not one of this version of reid")
+        return cls(folder, Layout(**values))
+
+    # --- reading
+
+    def __len__(self) -> int:
+        return len(self._catalogue)
+
+    def get(self, ids: Sequence[int]) -> list[Entry]:
+        """In the order asked for. Raises InputError naming an id that is not there."""
+        return self._catalogue.get(ids)
+
+    def present(self, ids: Sequence[int]) -> dict[int, Entry]:
+        """Those of the ids that are there, others may have been erased meanwhile."""
+        return self._catalogue.present(ids)
+
+    def find(self, wanted: Filter = EVERYTHING, limit: int | None = None, after: int = 0) -> list[Entry]:
+        """Entries that pass with an id above ``after``, by rising id, the first ``limit``."""
+        return self._catalogue.find(wanted, limit, after)
+
+    def of_source(self, source: str) -> list[Entry]:
+        """The entries of an image or a video, by its absolute path."""
+        return self._catalogue.of_source(source)
+
+    def thumbnails(self, ids: Sequence[int]) -> list[bytes]:
+        """JPEGs; empty where an entry has none. Raises InputError for an id that is not there."""
+        return self._packs.read(self._catalogue.places(ids))
+
+    def features(self, ids: Sequence[int]) -> np.ndarray:
+        """(N, D) float32 of length 1, in the order asked for. Raises InputError for an id that is not there."""
+        self._catalogue.places(ids)
+        try:
+            return self._vectors.fetch(np.array(ids, np.int64).reshape(-1))
+        except KeyError as error:
+            raise InputError(f"{self.location}: no entry {error.args[0]}") from None
+
+    def search(self, queries: np.ndarray, k: int, wanted: Filter = EVERYTHING, exact: bool = False) -> Hits:
+        """The k nearest of each of (Q, D) ``queries``, of any length but 0, among the entries that pass.
+
+        Args:
+            exact: compare every entry, also where there is an index.
+        """
+        queries, narrow = unit_rows(queries, self.origin.width, "queries"), self._catalogue.narrow(wanted)
+        more = k
+        while True:
+            hits = self._vectors.search(queries, more, narrow, exact)
+            counts = ~self._catalogue.is_pending(hits.ids)
+            if counts.all() or not len(queries):
+                return Hits(hits.ids[:, :k], hits.distances[:, :k], hits.exhaustive)
+            lacking = int((~counts).sum(axis=1).max())
+            if more - lacking >= k:
+                order = np.argsort(~counts, axis=1, kind="stable")[:, :k]
+                ids, distances = (np.take_along_axis(each, order, axis=1) for each in (hits.ids, hits.distances))
+                return Hits(ids, distances, hits.exhaustive)
+            more += 2 * lacking
+
+    def known(self, column: str, values: Sequence[int]) -> dict[int, list[int]]:
+        """Ids by place or content: see :meth:`reid.gallery.catalogue.catalogue.Catalogue.known`."""
+        return self._catalogue.known(column, values)
+
+    def erased(self, places: Sequence[int]) -> set[int]:
+        """Places of images that were erased, and not put in again since."""
+        return self._catalogue.erased(places)
+
+    def expired(self, oldest: float, limit: int) -> list[int]:
+        """Ids put in before ``oldest``, the first by it."""
+        return self._catalogue.expired(oldest, limit)
+
+    def summary(self) -> Summary:
+        return self._catalogue.summary()
+
+    def names(self) -> list[str]:
+        """Of the people."""
+        return self._catalogue.names("identity")
+
+    def setting(self, name: str) -> str | None:
+        """A text kept with the gallery (a calibration, the retention time), or None."""
+        return self._catalogue.setting(name)
+
+    def log(self, after: int = 0, limit: int = 1000) -> list[dict[str, object]]:
+        """Lines of the audit log with a number above ``after``, oldest first."""
+        return self._catalogue.log(after, limit)
+
+    def index_state(self) -> IndexReport:
+        """How a search is done now."""
+        return self._vectors.report(self.setting(INDEX))
+
+    # --- writing
+
+    def add(self, entries: Sequence[Entry], features: np.ndarray, thumbnails: Sequence[bytes]) -> list[int]:
+        """All or none; returns the ids, rising. ``features`` (N, D) float of any length but 0; thumbnails are JPEGs, empty
+        where there is none.
+
+        Raises:
+            InputError: for what cannot be kept, or written.
+        """
+        if not len(entries) == len(features) == len(thumbnails):
+            raise ValueError(f"{len(entries)} entries, {len(features)} features, {len(thumbnails)} thumbnails")
+        vectors = unit_rows(features, self.origin.width, "features")
+        for entry in entries:
+            check(entry)
+        if not entries:
+            return []
+        now = time.time()
+        with self._writing():
+            adding = self._catalogue.begin_adding(len(entries), int((entries[0].added or now) // DAY))
+            given = [
+                replace(entry, id=id, added=entry.added or now)
+                for id, entry in zip(adding.ids.tolist(), entries, strict=True)
+            ]
+            places = self._packs.append(adding.pack, adding.start, thumbnails)
+            rows = self._catalogue.number(given)
+            self._vectors.add(rows, vectors)
+            contents = [content_of(image) for image in thumbnails]
+            self._catalogue.finish_adding(adding, given, rows, contents, places)
+        return adding.ids.tolist()
+
+    def update(self, ids: Sequence[int], changes: Mapping[Change, object]) -> None:
+        """Set identity, camera, time or until of some entries: all or none. Setting what was not known is quick; where an
+        old value gives way, it is erased as by :meth:`remove`.
+
+        Raises:
+            InputError: for an id that is not there.
+        """
+        self.update_each({id: changes for id in ids})
+
+    def update_each(self, changes: Mapping[int, Mapping[Change, object]]) -> None:
+        """As :meth:`update`, of each entry what is given for it."""
+        ids = list(changes)
+        with self._writing(urgent=True):
+            dirty = self._catalogue.begin_changing(changes)
+            self._vectors.change(self._catalogue.rows(ids))
+            if dirty:
+                self._catalogue.scrub(ids)
+            self._catalogue.settle("change", ids)
+
+    def remove(self, ids: Sequence[int]) -> None:
+        """Erase entries, features and thumbnails: gone from every file here. Raises InputError for an id not there."""
+        ids = sorted(set(ids))
+        with self._writing(urgent=True):
+            self._erase(ids, self._catalogue.begin_removing(ids))
+
+    def set(self, name: str, value: str | None) -> None:
+        """Raises InputError for "index" with a value that it cannot have."""
+        with self._writing():
+            if name == INDEX:
+                self._vectors.report(value)
+            self._catalogue.set(name, value)
+
+    def record(self, who: str, action: str, entries: Sequence[int] = (), **numbers: float) -> int:
+        """A line in the audit log: the part that acted ("page", "command line"), what it did, to or with which entries;
+        its number. No names and no paths."""
+        return self._catalogue.record(who, action, entries, numbers)
+
+    def tend(self, progress: bool = False) -> bool:
+        """Build the indexes that the setting "index" asks for and that are missing or behind; searching and writing go on
+        meanwhile. Whether there was something to build."""
+        built = [None for _ in self._vectors.tend(self.setting(INDEX), progress)]
+        return bool(built)
+
+    def verify(self) -> list[str]:
+        """What is wrong with the files, one sentence a problem; while a writer is at work, what it has not finished."""
+        sentences = [*self._catalogue.db.problems(), *self._vectors.problems()]
+        ids, there = self._catalogue.ids(), self._vectors.ids()
+        for what, some in (
+            ("have no feature", np.setdiff1d(ids, there)),
+            ("belong to no entry", np.setdiff1d(there, ids)),
+        ):
+            if len(some):
+                sentences.append(f"vectors: {len(some):,} {what}, the first of entry {some[0]}")
+        sentences += self._catalogue.unfinished()
+        for low in range(0, len(ids), BATCH):
+            some = ids[low : low + BATCH].tolist()
+            for id, image in zip(some, self.thumbnails(some), strict=True):
+                if image and not image.startswith(b"\xff\xd8\xff"):
+                    sentences.append(f"thumbnails: that of entry {id} is no JPEG")
+        return sentences
+
+    def close(self) -> None:
+        self._vectors.close()
+        self._catalogue.db.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # --- parts of these
+
+    @contextmanager
+    def _writing(self, urgent: bool = False) -> Iterator[None]:
+        """Be the only writer where there can be one only; what writers left that died is put right first, and what this
+        one leaves when it fails, if it can be."""
+        with self._lock, self._turn(urgent):
+            self._recover()
+            try:
+                yield
+            except BaseException:
+                with suppress(InputError):  # else the next writer does it; what went wrong first is to be told
+                    self._recover()
+                raise
+
+    def _turn(self, urgent: bool = False) -> AbstractContextManager[None]:
+        if self._catalogue.db.shared and self._vectors.shared:
+            return nullcontext()
+        return turn(self.folder, urgent)
+
+    def _recover(self) -> None:
+        left = self._catalogue.left()
+        if left is None:
+            return
+        self._vectors.change(self._catalogue.rows(left.changed))
+        for pack, size in left.cuts:
+            self._packs.cut(pack, size)
+        self._erase(left.removed.tolist(), left.places, [*left.removed.tolist(), *left.changed])
+        self._catalogue.settle("add", left.removed.tolist())
+        self._catalogue.settle("change", left.changed)
+
+    def _erase(self, ids: Sequence[int], places: Sequence[Place], scrubbed: Sequence[int] | None = None) -> None:
+        """What is left to do when entries are gone from the catalogue."""
+        self._vectors.remove(np.array(ids, np.int64))
+        self._packs.blank(places)
+        self._packs.drop(self._catalogue.emptied())
+        self._catalogue.scrub(ids if scrubbed is None else scrubbed)
+        self._catalogue.settle("remove", ids)
+
+
+def _database(folder: Path, layout: Layout, writer: int, make: bool) -> Database:
+    if layout.catalogue == "sqlite":
+        from reid.gallery.catalogue.sqlite import SQLite
+
+        path = folder / "catalogue.db"
+        return SQLite.make(path) if make and not path.exists() else SQLite(path)
+    from reid.gallery.catalogue.postgresql import PostgreSQL
+
+    return PostgreSQL(layout.catalogue, writer, make)
+
+
+def _vectors(
+    folder: Path, layout: Layout, origin: Origin, turn_: Callable[[], AbstractContextManager[None]]
+) -> Vectors:
+    if layout.vectors == "segments":
+        from reid.gallery.vectors.segments import Segments
+
+        return Segments(folder / "vectors", origin.width, turn_)
+    from reid.gallery.vectors.milvus import Milvus
+
+    return Milvus(layout.vectors, origin.width)

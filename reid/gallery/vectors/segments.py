@@ -1,0 +1,327 @@
+"""Vectors in a folder, in segments: the rows of one day, or a part of one, each with its index above a size.
+
+    vectors/DAY-NUMBER/rows        ROW records, an entry each, in the order of adding; id below 0: erased
+    vectors/DAY-NUMBER/features    float32 (D,) of length 1, a row each, little-endian
+    vectors/DAY-NUMBER/KIND.faiss  compressed index of the first rows
+
+A row is there when its record is: features are written and synced first. Erasing overwrites both where they lie, and
+writes the segment's index anew without it; a segment goes when nothing in it is left.
+"""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from reid.errors import InputError
+from reid.files import remove_leftover_partials
+from reid.gallery.entries import Hits
+from reid.gallery.files import make_folder, put, sync_folder, writing
+from reid.gallery.vectors.rows import ALL, ROW, IndexReport, Narrow
+from reid.progress import track
+from reid.retrieval.search import nearest
+
+if TYPE_CHECKING:
+    from reid.retrieval.compressed import CompressedIndex
+
+FLOAT = np.dtype("<f4")
+ROWS = 2**17  # of a segment at most
+KINDS = ("auto", "flat", "rabitq", "sq8")
+LARGE = 200_000  # rows from which "auto" means indexes: exact search takes some 0.1 s a query there
+FEWEST = 10_000  # rows of a segment that is worth one
+BEHIND = 5  # an index is built anew when more than one in so many rows is not in it
+ROUNDING = 1e-5  # of the length of a float32 row of length 1
+BLOCK = 2**16  # rows at once
+
+
+@dataclass(frozen=True)
+class Segment:
+    """One folder as its files were at a moment: (N,) rows, (N, D) vectors, both mapped, and the index."""
+
+    folder: Path
+    width: int
+    rows: np.ndarray = field(default_factory=lambda: np.empty(0, ROW))
+    vectors: np.ndarray = field(default_factory=lambda: np.empty(0, FLOAT))
+    index: CompressedIndex | None = None
+    seen: tuple[int, ...] = ()  # of the index's file
+
+    @property
+    def day(self) -> int:
+        return int(self.folder.name.partition("-")[0])
+
+    def now(self) -> Segment | None:
+        """As the files are now; None where the segment is gone.
+
+        Raises:
+            InputError: for a file that is damaged.
+        """
+        path = self.folder / "rows"
+        try:
+            count = path.stat().st_size // ROW.itemsize
+            rows, vectors = self.rows, self.vectors
+            if count != len(rows):
+                rows, vectors = np.asarray(np.memmap(path, ROW, "r", shape=(count,))), self._features(count)
+            paths = sorted(self.folder.glob("*.faiss"))
+            seen = tuple(number for each in paths for number in (each.stat().st_ino, each.stat().st_mtime_ns))
+            index = self.index if seen == self.seen else _load(paths[-1]) if paths else None
+        except FileNotFoundError:
+            if path.exists():
+                raise InputError(f"{self.folder}: a file is missing: damaged") from None
+            return None
+        if count == len(self.rows) and index is self.index:
+            return self
+        return Segment(self.folder, self.width, rows, vectors, index, seen)
+
+    def _features(self, count: int) -> np.ndarray:
+        path, needed = self.folder / "features", count * self.width * FLOAT.itemsize
+        if path.stat().st_size < needed:
+            raise InputError(f"{path}: has {path.stat().st_size} bytes where {needed} were written: damaged")
+        return np.asarray(np.memmap(path, FLOAT, "r", shape=(count, self.width)))
+
+    def search(self, queries: np.ndarray, k: int, narrow: Narrow, exact: bool) -> tuple[np.ndarray, np.ndarray, bool]:
+        """Ids and distances (Q, k), and whether all that pass were compared."""
+        rows, vectors, index = self.rows, self.vectors, self.index
+        allowed = narrow.passing(rows)
+        mask = None if allowed.all() else allowed
+        if exact or index is None or not allowed.any():
+            places, distances = nearest(queries, vectors, k, mask)
+            return _ids(rows, places), distances, True
+        size = index.size
+        first, rest = (None, None) if mask is None else (mask[:size], mask[size:])
+        places, distances = index.search(queries, k, vectors[:size], first)
+        if size < len(rows):
+            more, farther = nearest(queries, vectors[size:], k, rest)
+            places = np.hstack([places, np.where(more >= 0, more + size, -1)])
+            distances = np.hstack([distances, farther])
+        return _ids(rows, places), distances, False
+
+    def place(self, ids: np.ndarray) -> np.ndarray:
+        """Rows of (N,) ids; -1 where an id is not here."""
+        if not len(self.rows):
+            return np.full(len(ids), -1)
+        all_ = np.abs(self.rows["id"])  # which rise: rows are in the order of adding
+        near = np.minimum(np.searchsorted(all_, ids), len(all_) - 1)
+        return np.where(self.rows["id"][near] == ids, near, -1)
+
+
+class Segments:
+    """See :class:`reid.gallery.vectors.rows.Vectors`."""
+
+    shared = False
+
+    def __init__(self, folder: Path, width: int, turn: Callable[[], AbstractContextManager[None]]) -> None:
+        """
+        Args:
+            turn: to be the only writer, for the moment in which an index is put in its place.
+        """
+        self.folder, self.width, self._turn = folder, width, turn
+        self._lock = threading.RLock()  # around what is mapped; no search runs under it
+        self._held: dict[str, Segment] = {}
+
+    def add(self, rows: np.ndarray, vectors: np.ndarray) -> None:
+        for day in np.unique(rows["day"]).tolist():
+            some = rows["day"] == day
+            self._append(day, rows[some], np.ascontiguousarray(vectors[some], FLOAT))
+
+    def change(self, rows: np.ndarray) -> None:
+        for segment in self._segments():
+            places = segment.place(rows["id"])
+            if (places >= 0).any():
+                self._put(segment, places[places >= 0], rows[places >= 0])
+
+    def remove(self, ids: np.ndarray) -> None:
+        for segment in self._segments():
+            places = segment.place(ids)
+            places = places[places >= 0]
+            if not len(places):
+                continue
+            left = segment.rows["id"] > 0
+            left[places] = False
+            if not left.any():
+                (segment.folder / "rows").unlink()
+                continue
+            self._clear_index(segment, places)
+            with writing(segment.folder / "features") as file:
+                empty = bytes(self.width * FLOAT.itemsize)
+                for place in places.tolist():
+                    put(file, empty, place * len(empty))
+            gone = np.zeros(len(places), ROW)
+            gone["id"] = -segment.rows["id"][places]
+            self._put(segment, places, gone)
+        self._sweep()
+        self._segments()  # what was erased is not kept mapped
+
+    def fetch(self, ids: np.ndarray) -> np.ndarray:
+        vectors, found = np.empty((len(ids), self.width), FLOAT), np.zeros(len(ids), bool)
+        for segment in self._segments():
+            places = segment.place(ids)
+            here = places >= 0
+            vectors[here] = segment.vectors[places[here]]
+            found |= here
+        if not found.all():
+            raise KeyError(int(ids[found.argmin()]))
+        return vectors
+
+    def search(self, queries: np.ndarray, k: int, narrow: Narrow = ALL, exact: bool = False) -> Hits:
+        ids, distances, exhaustive = np.empty((len(queries), 0), np.int64), np.empty((len(queries), 0)), True
+        for segment in self._segments():
+            more, farther, all_ = segment.search(queries, k, narrow, exact)
+            ids, distances = np.hstack([ids, more]), np.hstack([distances, farther])
+            exhaustive &= all_
+            if ids.shape[1] > k:
+                order = np.lexsort((ids, distances), axis=1)[:, :k]  # NaN last
+                ids, distances = np.take_along_axis(ids, order, axis=1), np.take_along_axis(distances, order, axis=1)
+        lacking = ((0, 0), (0, k - ids.shape[1]))
+        return Hits(
+            np.pad(ids, lacking, constant_values=-1), np.pad(distances, lacking, constant_values=np.nan), exhaustive
+        )
+
+    def ids(self) -> np.ndarray:
+        parts = [segment.rows["id"][segment.rows["id"] > 0] for segment in self._segments()]
+        return np.sort(np.concatenate([np.empty(0, np.int64), *parts]))
+
+    def report(self, kind: str | None) -> IndexReport:
+        segments = self._segments()
+        total, wanted = sum(len(segment.rows) for segment in segments), self._wanted(kind, segments)
+        indexes = [segment.index for segment in segments if segment.index is not None]
+        size = sum(index.size for index in indexes)
+        recall = sum(index.recall * index.size for index in indexes) + (total - size)
+        return IndexReport(
+            indexes[0].kind if indexes else "flat",
+            recall / total if total else 1.0,
+            size,
+            sum(index.nbytes for index in indexes),
+            total - size,
+            wanted,
+            any(self._is_stale(segment, wanted) for segment in segments),
+        )
+
+    def tend(self, kind: str | None, progress: bool = False) -> Iterator[None]:
+        from reid.retrieval.compressed import CompressedIndex
+
+        segments = self._segments()
+        wanted = self._wanted(kind, segments)
+        stale = [segment for segment in segments if self._is_stale(segment, wanted)]
+        for segment in track(stale, name="indexing", unit="segment", shown=progress and len(stale) > 0):
+            path, index = segment.folder / f"{wanted}.faiss", None
+            if self._is_worth(segment, wanted):
+                index = CompressedIndex.build(np.array(segment.vectors), wanted)  # type: ignore[arg-type]
+            with self._turn():
+                now = segment.now()
+                if now is not None and index is not None:
+                    index.without(np.flatnonzero(now.rows["id"][: index.size] < 0)).save(path)
+                    path.chmod(0o600)
+                for old in segment.folder.glob("*.faiss"):
+                    if old != path or index is None:
+                        old.unlink()
+            yield
+
+    def problems(self) -> list[str]:
+        sentences = []
+        for segment in self._segments():
+            for low in range(0, len(segment.rows), BLOCK):
+                block = slice(low, low + BLOCK)
+                lengths = np.sqrt((segment.vectors[block].astype(np.float64) ** 2).sum(axis=1))
+                there = segment.rows["id"][block] > 0
+                wrong = np.flatnonzero(~(abs(lengths - there) <= ROUNDING))
+                if len(wrong):
+                    sentences.append(
+                        f"{segment.folder / 'features'}: row {low + wrong[0]} has length {lengths[wrong[0]]:g}"
+                    )
+        return sentences
+
+    def close(self) -> None:
+        with self._lock:
+            self._held = {}
+
+    def _segments(self) -> list[Segment]:
+        """Those there are, by day and number, as their files are now."""
+        with self._lock:
+            names = sorted(path.name for path in self.folder.iterdir()) if self.folder.is_dir() else []
+            held = [self._held.get(name) or Segment(self.folder / name, self.width) for name in names]
+            there = [segment for each in held if (segment := each.now()) is not None]
+            self._held = {segment.folder.name: segment for segment in there}
+            return there
+
+    def _append(self, day: int, rows: np.ndarray, vectors: np.ndarray) -> None:
+        while len(rows):
+            last = max((each for each in self._segments() if each.day == day), key=_number, default=None)
+            if last is None or len(last.rows) >= ROWS:
+                last = self._new(day, 0 if last is None else _number(last) + 1)
+            start = len(last.rows)
+            part = slice(0, ROWS - start)
+            with writing(last.folder / "features") as file:
+                put(file, vectors[part].data, start * self.width * FLOAT.itemsize)
+            with writing(last.folder / "rows") as file:
+                put(file, rows[part].tobytes(), start * ROW.itemsize)
+            rows, vectors = rows[part.stop :], vectors[part.stop :]
+
+    def _new(self, day: int, number: int) -> Segment:
+        folder = self.folder / f"{day:06d}-{number:06d}"
+        try:
+            make_folder(self.folder)
+            make_folder(folder)
+        except OSError as error:
+            raise InputError(f"{folder}: cannot be written: {error.strerror}") from None
+        for name in ("features", "rows"):
+            with writing(folder / name):
+                pass
+        sync_folder(folder)
+        return Segment(folder, self.width)
+
+    def _put(self, segment: Segment, places: np.ndarray, rows: np.ndarray) -> None:
+        with writing(segment.folder / "rows") as file:
+            for place, row in zip(places.tolist(), rows, strict=True):
+                put(file, row.tobytes(), place * ROW.itemsize)
+
+    def _clear_index(self, segment: Segment, places: np.ndarray) -> None:
+        remove_leftover_partials(segment.folder)
+        for path in segment.folder.glob("*.faiss"):
+            index = _load(path)
+            index.without(places[places < index.size]).save(path)
+            path.chmod(0o600)
+        sync_folder(segment.folder)
+
+    def _sweep(self) -> None:
+        """What is left of segments whose rows are gone."""
+        for folder in list(self.folder.iterdir()) if self.folder.is_dir() else []:
+            if not (folder / "rows").exists():
+                shutil.rmtree(folder)
+                sync_folder(self.folder)
+
+    def _wanted(self, kind: str | None, segments: list[Segment]) -> str:
+        total = sum(len(segment.rows) for segment in segments)
+        return ("rabitq" if total >= LARGE else "flat") if kind in (None, "auto") else kind
+
+    def _is_worth(self, segment: Segment, wanted: str) -> bool:
+        return wanted != "flat" and len(segment.rows) >= FEWEST
+
+    def _is_stale(self, segment: Segment, wanted: str) -> bool:
+        index = segment.index
+        if index is None or not self._is_worth(segment, wanted):
+            return (index is not None) != self._is_worth(segment, wanted)
+        return index.kind != wanted or len(segment.rows) - index.size > index.size / BEHIND
+
+
+def _ids(rows: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """Ids of places of any shape; -1 for -1."""
+    ids = np.full(places.shape, -1, np.int64)
+    ids[places >= 0] = rows["id"][places[places >= 0]]
+    return ids
+
+
+def _number(segment: Segment) -> int:
+    return int(segment.folder.name.partition("-")[2])
+
+
+def _load(path: Path) -> CompressedIndex:
+    from reid.retrieval.compressed import CompressedIndex
+
+    return CompressedIndex.load(path)
