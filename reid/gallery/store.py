@@ -23,8 +23,9 @@ import numpy as np
 
 from reid.errors import InputError
 from reid.files import read_yaml, write_atomically
-from reid.gallery.catalogue.catalogue import Catalogue, check, content_of
+from reid.gallery.catalogue.catalogue import Catalogue
 from reid.gallery.catalogue.database import Database
+from reid.gallery.catalogue.records import check, content_of
 from reid.gallery.catalogue.thumbnails import Packs, Place
 from reid.gallery.entries import EVERYTHING, Change, Entry, Filter, Hits, Summary
 from reid.gallery.files import make_folder, turn
@@ -206,8 +207,8 @@ class Gallery:
     # --- writing
 
     def add(self, entries: Sequence[Entry], features: np.ndarray, thumbnails: Sequence[bytes]) -> list[int]:
-        """All or none; returns the ids, rising. ``features`` (N, D) float of any length but 0; thumbnails are JPEGs, empty
-        where there is none.
+        """All or none; returns the ids, rising. ``features`` (N, D) float of any length but 0; thumbnails are JPEGs,
+        empty where there is none.
 
         Raises:
             InputError: for what cannot be kept, or written.
@@ -234,13 +235,13 @@ class Gallery:
         return adding.ids.tolist()
 
     def update(self, ids: Sequence[int], changes: Mapping[Change, object]) -> None:
-        """Set identity, camera, time or until of some entries: all or none. Setting what was not known is quick; where an
-        old value gives way, it is erased as by :meth:`remove`.
+        """Set identity, camera, time or until of some entries: all or none. Setting what was not known is quick; where
+        an old value gives way, it is erased as by :meth:`remove`.
 
         Raises:
             InputError: for an id that is not there.
         """
-        self.update_each({id: changes for id in ids})
+        self.update_each(dict.fromkeys(ids, changes))
 
     def update_each(self, changes: Mapping[int, Mapping[Change, object]]) -> None:
         """As :meth:`update`, of each entry what is given for it."""
@@ -271,8 +272,8 @@ class Gallery:
         return self._catalogue.record(who, action, entries, numbers)
 
     def tend(self, progress: bool = False) -> bool:
-        """Build the indexes that the setting "index" asks for and that are missing or behind; searching and writing go on
-        meanwhile. Whether there was something to build."""
+        """Build the indexes that the setting "index" asks for and that are missing or behind; searching and writing
+        go on meanwhile. Whether there was something to build."""
         built = [None for _ in self._vectors.tend(self.setting(INDEX), progress)]
         return bool(built)
 

@@ -7,7 +7,6 @@ finds pending work of a writer that died finishes or undoes it.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import time
 from collections.abc import Mapping, Sequence
@@ -17,18 +16,13 @@ from typing import Any
 import numpy as np
 
 from reid.errors import InputError
-from reid.gallery.catalogue.database import Database, Row
+from reid.gallery.catalogue.database import Database
+from reid.gallery.catalogue.reader import ORIGIN, CatalogueReader
+from reid.gallery.catalogue.records import check, last_of, parted, place_of, record_of, row_of
 from reid.gallery.catalogue.thumbnails import LARGE, Place
-from reid.gallery.entries import CHANGES, EVERYTHING, Change, Entry, Filter, Summary
-from reid.gallery.times import EARLIEST, LATEST
-from reid.gallery.vectors.rows import ALL, ROW, Narrow
+from reid.gallery.entries import CHANGES, Change, Entry
+from reid.gallery.vectors.rows import ROW
 from reid.networks import Origin
-
-DAY = 86_400.0
-ORIGIN = "origin"  # the setting that tells what made the features
-COLUMNS = "e.id, f.text, e.name, c.text, n.text, e.time, e.until, e.frame, e.x0, e.y0, e.x1, e.y1, e.added"
-FROM = "FROM entries e JOIN names f ON f.id = e.folder JOIN names c ON c.id = e.camera LEFT JOIN names n ON n.id = e.identity"
-NUMBERS = "id, camera, coalesce(identity, -1), time, last, added"
 
 
 @dataclass(frozen=True)
@@ -56,16 +50,8 @@ class Pending:
     changed: list[int]
 
 
-class Catalogue:
+class Catalogue(CatalogueReader):
     """Methods may be called from several threads; those that write need the turn where the database is not shared."""
-
-    def __init__(self, db: Database, writer: int = 0) -> None:
-        """``writer``: the mark of this process in a database that several write to."""
-        self.db, self._writer = db, writer
-        text = self.setting(ORIGIN)
-        if text is None:
-            raise InputError(f"{db.location}: tells no network: the making of the gallery was cut short; make another")
-        self.origin = Origin(**json.loads(text))
 
     @classmethod
     def make(cls, db: Database, origin: Origin, writer: int = 0) -> Catalogue:
@@ -74,114 +60,6 @@ class Catalogue:
                 db.many("INSERT INTO counters VALUES (?, 1)", [("entry",), ("name",), ("pack",), ("audit",)])
                 db.run("INSERT INTO settings VALUES (?, ?)", ORIGIN, json.dumps(asdict(origin)))
         return cls(db, writer)
-
-    # --- reading
-
-    def __len__(self) -> int:
-        return int(self.db.run("SELECT count(*) FROM entries")[0][0])
-
-    def get(self, ids: Sequence[int]) -> list[Entry]:
-        """In the order asked for. Raises InputError naming an id that is not there."""
-        condition, listed = self.db.among("e.id", ids)
-        there = {row[0]: _entry(row) for row in self.db.run(f"SELECT {COLUMNS} {FROM} WHERE {condition}", listed)}
-        return [there[id] if id in there else self._missing(id) for id in ids]
-
-    def present(self, ids: Sequence[int]) -> dict[int, Entry]:
-        """Those of the ids that are there."""
-        condition, listed = self.db.among("e.id", ids)
-        return {row[0]: _entry(row) for row in self.db.run(f"SELECT {COLUMNS} {FROM} WHERE {condition}", listed)}
-
-    def find(self, wanted: Filter = EVERYTHING, limit: int | None = None, after: int = 0) -> list[Entry]:
-        """Entries that pass with an id above ``after``, by rising id, the first ``limit``."""
-        narrow, parts = self.narrow(wanted), [("e.id > ?", after)]
-        if narrow.cameras is not None:
-            parts.append(self.db.among("e.camera", narrow.cameras))
-        if narrow.identities is not None:
-            parts.append(self.db.among("e.identity", narrow.identities))
-        if narrow.without:
-            some, listed = self.db.among("e.camera", narrow.without)
-            parts.append((f"NOT ({some})", listed))
-        bounds = (("e.last >= ?", wanted.start), ("e.time <= ?", wanted.end))
-        parts += [(condition, value) for condition, value in bounds if value is not None]
-        sql = f"SELECT {COLUMNS} {FROM} WHERE {' AND '.join(part for part, _ in parts)} ORDER BY e.id"
-        values = [value for _, value in parts]
-        rows = self.db.run(sql, *values) if limit is None else self.db.run(f"{sql} LIMIT ?", *values, limit)
-        return [_entry(row) for row in rows]
-
-    def of_source(self, source: str) -> list[Entry]:
-        folder, name = _parted(source)
-        sql = f"SELECT {COLUMNS} {FROM} WHERE f.text = ? AND e.name = ? ORDER BY e.id"
-        return [_entry(row) for row in self.db.run(sql, folder, name)]
-
-    def expired(self, oldest: float, limit: int) -> list[int]:
-        """Ids put in before ``oldest``, the first by it."""
-        return [
-            id for (id,) in self.db.run("SELECT id FROM entries WHERE added < ? ORDER BY added LIMIT ?", oldest, limit)
-        ]
-
-    def places(self, ids: Sequence[int]) -> list[Place]:
-        """Where the thumbnails lie. Raises InputError naming an id that is not there."""
-        condition, listed = self.db.among("id", ids)
-        rows = self.db.run(f"SELECT id, pack, start, size FROM entries WHERE {condition}", listed)
-        there = {row[0]: Place(*row[1:]) for row in rows}
-        return [there[id] if id in there else self._missing(id) for id in ids]
-
-    def known(self, column: str, values: Sequence[int]) -> dict[int, list[int]]:
-        """Ids of the entries of each ``place`` or ``content`` (see :func:`place_of`, :func:`content_of`) there is."""
-        condition, listed = self.db.among(column, values)
-        found: dict[int, list[int]] = {}
-        for value, id in self.db.run(f"SELECT {column}, id FROM entries WHERE {condition} ORDER BY id", listed):
-            found.setdefault(value, []).append(id)
-        return found
-
-    def erased(self, places: Sequence[int]) -> set[int]:
-        """Those of the places whose image was erased, and not put in again since."""
-        condition, listed = self.db.among("place", places)
-        return {place for (place,) in self.db.run(f"SELECT place FROM erasures WHERE {condition}", listed)}
-
-    def narrow(self, wanted: Filter) -> Narrow:
-        """A filter in numbers, as the vectors know them."""
-        if wanted == EVERYTHING:
-            return ALL
-        cameras, identities = (
-            tuple(self._numbers(kind, names).values()) if names else None
-            for kind, names in (("camera", wanted.cameras), ("identity", wanted.identities))
-        )
-        without = tuple(self._numbers("camera", wanted.without).values())
-        return Narrow(cameras, identities, without, wanted.start, wanted.end)
-
-    def rows(self, ids: Sequence[int]) -> np.ndarray:
-        """(N,) ROW of those that are there, by rising id."""
-        condition, listed = self.db.among("id", ids)
-        found = self.db.run(f"SELECT {NUMBERS} FROM entries WHERE {condition} ORDER BY id", listed)
-        return np.array([_row(*values) for values in found], ROW)
-
-    def ids(self) -> np.ndarray:
-        """All, rising, (N,) int64."""
-        return np.array([id for (id,) in self.db.run("SELECT id FROM entries ORDER BY id")], np.int64)
-
-    def names(self, kind: str) -> list[str]:
-        """All of the kind "camera" or "identity" that some entry has, sorted."""
-        sql = f"SELECT text FROM names WHERE kind = ? AND id IN (SELECT {kind} FROM entries)"
-        return sorted(text for (text,) in self.db.run(sql, kind))
-
-    def summary(self) -> Summary:
-        cameras = dict(
-            self.db.run(
-                "SELECT c.text, g.number FROM (SELECT camera, count(*) AS number FROM entries GROUP BY camera) g "
-                "JOIN names c ON c.id = g.camera"
-            )
-        )
-        identities, named = self.db.run("SELECT count(DISTINCT identity), count(identity) FROM entries")[0]
-        first, last = self.db.run("SELECT min(time), max(last) FROM entries")[0]
-        count = sum(cameras.values())
-        return Summary(count, identities, count - named, dict(sorted(cameras.items())), first, last)
-
-    def setting(self, name: str) -> str | None:
-        rows = self.db.run("SELECT value FROM settings WHERE name = ?", name)
-        return rows[0][0] if rows else None
-
-    # --- writing
 
     def set(self, name: str, value: str | None) -> None:
         with self.db.transaction():
@@ -232,10 +110,10 @@ class Catalogue:
         """The entries count from now on. ``rows`` as :meth:`number` gave them."""
         with self.db.transaction():
             self._keep_names(entries, rows)
-            folders = self._named("folder", [_parted(entry.source)[0] for entry in entries])
+            folders = self._named("folder", [parted(entry.source)[0] for entry in entries])
             records = zip(entries, rows.tolist(), folders, contents, places, strict=True)
             marks = ", ".join("?" * 19)
-            self.db.many(f"INSERT INTO entries VALUES ({marks})", (_record(*record) for record in records))
+            self.db.many(f"INSERT INTO entries VALUES ({marks})", (record_of(*record) for record in records))
             condition, listed = self.db.among("place", [place_of(entry) for entry in entries])
             self.db.run(f"DELETE FROM erasures WHERE {condition}", listed)
             used = sum(place.size for place in places)
@@ -250,7 +128,7 @@ class Catalogue:
         rows = np.zeros(len(entries), ROW)
         for place, (entry, camera) in enumerate(zip(entries, cameras, strict=True)):
             identity = -1 if entry.identity is None else identities[entry.identity]
-            rows[place] = _row(entry.id, camera, identity, entry.time, _last(entry), entry.added)
+            rows[place] = row_of(entry.id, camera, identity, entry.time, last_of(entry), entry.added)
         return rows
 
     def begin_removing(self, ids: Sequence[int]) -> list[Place]:
@@ -287,7 +165,8 @@ class Catalogue:
             check(Entry(**{"source": "", "camera": "", **dict(some)}))  # type: ignore[arg-type]
         with self.db.transaction():
             self._reserve("name", 0)
-            return any([self._change(ids, dict(some)) for some, ids in alike.items()])
+            dirty = [self._change(ids, dict(some)) for some, ids in alike.items()]
+        return any(dirty)
 
     def _change(self, ids: Sequence[int], values: dict[str, Any]) -> bool:
         """Within a transaction."""
@@ -328,13 +207,6 @@ class Catalogue:
         with self.db.transaction():
             self._settle(kind, ids)
 
-    def is_pending(self, ids: np.ndarray) -> np.ndarray:
-        """(...) bool: which ids are being added at this moment, and do not count yet."""
-        pending = np.zeros(ids.shape, bool)
-        for first, last in self.db.run("SELECT first, last FROM pending WHERE kind = 'add'"):
-            pending |= (ids >= first) & (ids <= last)
-        return pending
-
     def left(self) -> Pending | None:
         """What writers that died have left, and this one where something failed, if anything; for who has the turn."""
         rows = self.db.run("SELECT writer, kind, first, last, pack, start, size FROM pending")
@@ -349,11 +221,6 @@ class Catalogue:
             [(pack, start) for kind, _, _, pack, start, _ in rows if kind == "add"],
             [first for kind, first, *_ in rows if kind == "change"],
         )
-
-    def unfinished(self) -> list[str]:
-        """A sentence for each kind of pending work: a writer is at it, or the next one will be."""
-        rows = self.db.run("SELECT kind, count(*) FROM pending GROUP BY kind ORDER BY kind")
-        return [f"unfinished: {count:,} to {kind}; goes on when the gallery is next written to" for kind, count in rows]
 
     # --- parts of these
 
@@ -370,17 +237,16 @@ class Catalogue:
         """Within a transaction: the names that got these numbers before are there, and stay until it ends. Another
         process may have found them unused meanwhile; whoever adds or takes away names holds their counter."""
         self._reserve("name", 0)
-        used = {(row["camera"], "camera", entry.camera) for entry, row in zip(entries, rows, strict=True)}
-        used |= {(row["identity"], "identity", entry.identity) for entry, row in zip(entries, rows, strict=True)}
-        kept = [(int(number), kind, text) for number, kind, text in used if text is not None]
+        used = {
+            (int(row[kind]), kind, getattr(entry, kind))
+            for entry, row in zip(entries, rows, strict=True)
+            for kind in ("camera", "identity")
+        }
+        kept = [each for each in used if each[2] is not None]
         self.db.many("INSERT INTO names VALUES (?, ?, ?) ON CONFLICT DO NOTHING", kept)
         condition, listed = self.db.among("id", [number for number, *_ in kept])
         if self.db.run(f"SELECT count(*) FROM names WHERE {condition}", listed)[0][0] < len(kept):
             raise InputError(f"{self.db.location}: a name was erased and given anew meanwhile: add these once more")
-
-    def _numbers(self, kind: str, names: Sequence[str]) -> dict[str, int]:
-        condition, listed = self.db.among("text", names)
-        return dict(self.db.run(f"SELECT text, id FROM names WHERE kind = ? AND {condition}", kind, listed))
 
     def _named(self, kind: str, names: Sequence[str]) -> list[int]:
         """The number of each name; new ones get one."""
@@ -396,74 +262,3 @@ class Catalogue:
                 )
             numbers = self._numbers(kind, different)
         return [numbers[name] for name in names]
-
-    def _missing(self, id: int) -> Any:
-        raise InputError(f"{self.db.location}: no entry {id}")
-
-
-def check(entry: Entry) -> None:
-    """
-    Raises:
-        InputError: for what cannot be kept: text that is no Unicode, times outside the years 1 to 9999.
-    """
-    for name in ("source", "camera", "identity"):
-        text = getattr(entry, name) or ""
-        if "\0" in text or any("\ud800" <= letter <= "\udfff" for letter in text):
-            raise InputError(f"entry: {name} {text!r} is not valid text")
-    for name in ("time", "until", "added"):
-        value = getattr(entry, name)
-        if value is not None and not EARLIEST <= value <= LATEST:
-            raise InputError(
-                f"entry of {entry.source}: {name} is {value}, expected seconds since 1970 in the years 1 to 9999, or "
-                "nothing"
-            )
-
-
-def place_of(entry: Entry) -> int:
-    """Where an image lay, its file, frame and box, as a number: the same for the same place alone, but for one chance in
-    10^19."""
-    box = None if entry.box is None else [int(edge) for edge in entry.box]
-    return _digest(json.dumps([entry.source, entry.frame, box]).encode())
-
-
-def content_of(image: bytes) -> int | None:
-    """A thumbnail as a number, the same for the same picture; None without one."""
-    return _digest(image) if image else None
-
-
-def _digest(content: bytes) -> int:
-    return int.from_bytes(hashlib.blake2b(content, digest_size=8).digest(), "little", signed=True)
-
-
-def _parted(source: str) -> tuple[str, str]:
-    """The folder, with the slash behind it, and the name."""
-    folder, slash, name = source.rpartition("/")
-    return folder + slash, name
-
-
-def _last(entry: Entry) -> float | None:
-    """When an entry of known time ended."""
-    return None if entry.time is None else entry.time if entry.until is None else entry.until
-
-
-def _row(id: int, camera: int, identity: int, time: float | None, last: float | None, added: float) -> tuple[Any, ...]:
-    """The values of ROW."""
-    return id, camera, identity, np.nan if time is None else time, np.nan if last is None else last, int(added // DAY)
-
-
-def _record(entry: Entry, row: tuple[Any, ...], folder: int, content: int | None, place: Place) -> tuple[Any, ...]:
-    """The columns of the table of entries."""
-    _, camera, identity, *_ = row
-    box = (None,) * 4 if entry.box is None else [int(edge) for edge in entry.box]
-    return (
-        entry.id, folder, _parted(entry.source)[1], camera, None if identity < 0 else identity, entry.time, entry.until,
-        _last(entry), None if entry.frame is None else int(entry.frame), *box, entry.added, place_of(entry), content,
-        *place,
-    )  # fmt: skip
-
-
-def _entry(row: Row) -> Entry:
-    """From the values of COLUMNS."""
-    id, folder, name, camera, identity, time, until, frame, *edges, added = row
-    box = None if edges[0] is None else (edges[0], edges[1], edges[2], edges[3])
-    return Entry(folder + name, camera, identity, time, until, frame, box, id, added)

@@ -29,8 +29,8 @@ class PostgreSQL(Database):
     def __init__(self, location: str, writer: int, make: bool = False) -> None:
         """
         Args:
-            location: ``postgresql://USER@HOST:PORT/DATABASE?sslmode=verify-full`` as libpq reads it; a password comes from
-                PGPASSWORD or ~/.pgpass, never from here.
+            location: ``postgresql://USER@HOST:PORT/DATABASE?sslmode=verify-full`` as libpq reads it; a password
+                comes from PGPASSWORD or ~/.pgpass, never from here.
             writer: a lock of this number is held as long as the connection lives.
             make: the tables, where there are none.
         """

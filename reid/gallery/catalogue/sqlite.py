@@ -10,9 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from reid.errors import InputError
-from reid.gallery.files import sync_folder
 from reid.gallery.catalogue.database import Database, Row
 from reid.gallery.catalogue.tables import FORMAT, tables
+from reid.gallery.files import sync_folder
 
 APPLICATION = 0x52654964  # "ReId", in the file's header
 PATIENCE = 5.0  # seconds that a reader or another process may hold us up

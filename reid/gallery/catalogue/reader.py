@@ -1,0 +1,160 @@
+"""The reading half of the catalogue; see :mod:`reid.gallery.catalogue.catalogue`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import NoReturn
+
+import numpy as np
+
+from reid.errors import InputError
+from reid.gallery.catalogue.database import Database
+from reid.gallery.catalogue.records import COLUMNS, FROM, entry_of, parted, row_of
+from reid.gallery.catalogue.thumbnails import Place
+from reid.gallery.entries import EVERYTHING, Entry, Filter, Summary
+from reid.gallery.vectors.rows import ALL, ROW, Narrow
+from reid.networks import Origin
+
+ORIGIN = "origin"  # the setting that tells what made the features
+NUMBERS = "id, camera, coalesce(identity, -1), time, last, added"
+
+
+class CatalogueReader:
+    """Methods may be called from several threads."""
+
+    def __init__(self, db: Database, writer: int = 0) -> None:
+        """``writer``: the mark of this process in a database that several write to.
+
+        Raises:
+            InputError: the database tells no network.
+        """
+        self.db, self._writer = db, writer
+        text = self.setting(ORIGIN)
+        if text is None:
+            raise InputError(f"{db.location}: tells no network: the making of the gallery was cut short; make another")
+        self.origin = Origin(**json.loads(text))
+
+    def __len__(self) -> int:
+        return int(self.db.run("SELECT count(*) FROM entries")[0][0])
+
+    def get(self, ids: Sequence[int]) -> list[Entry]:
+        """In the order asked for. Raises InputError naming an id that is not there."""
+        condition, listed = self.db.among("e.id", ids)
+        there = {row[0]: entry_of(row) for row in self.db.run(f"SELECT {COLUMNS} {FROM} WHERE {condition}", listed)}
+        return [there[id] if id in there else self._missing(id) for id in ids]
+
+    def present(self, ids: Sequence[int]) -> dict[int, Entry]:
+        """Those of the ids that are there."""
+        condition, listed = self.db.among("e.id", ids)
+        return {row[0]: entry_of(row) for row in self.db.run(f"SELECT {COLUMNS} {FROM} WHERE {condition}", listed)}
+
+    def find(self, wanted: Filter = EVERYTHING, limit: int | None = None, after: int = 0) -> list[Entry]:
+        """Entries that pass with an id above ``after``, by rising id, the first ``limit``."""
+        narrow = self.narrow(wanted)
+        parts: list[tuple[str, object]] = [("e.id > ?", after)]
+        if narrow.cameras is not None:
+            parts.append(self.db.among("e.camera", narrow.cameras))
+        if narrow.identities is not None:
+            parts.append(self.db.among("e.identity", narrow.identities))
+        if narrow.without:
+            some, listed = self.db.among("e.camera", narrow.without)
+            parts.append((f"NOT ({some})", listed))
+        bounds = (("e.last >= ?", wanted.start), ("e.time <= ?", wanted.end))
+        parts += [bound for bound in bounds if bound[1] is not None]
+        sql = f"SELECT {COLUMNS} {FROM} WHERE {' AND '.join(part for part, _ in parts)} ORDER BY e.id"
+        values = [value for _, value in parts]
+        rows = self.db.run(sql, *values) if limit is None else self.db.run(f"{sql} LIMIT ?", *values, limit)
+        return [entry_of(row) for row in rows]
+
+    def of_source(self, source: str) -> list[Entry]:
+        folder, name = parted(source)
+        sql = f"SELECT {COLUMNS} {FROM} WHERE f.text = ? AND e.name = ? ORDER BY e.id"
+        return [entry_of(row) for row in self.db.run(sql, folder, name)]
+
+    def expired(self, oldest: float, limit: int) -> list[int]:
+        """Ids put in before ``oldest``, the first by it."""
+        return [
+            id for (id,) in self.db.run("SELECT id FROM entries WHERE added < ? ORDER BY added LIMIT ?", oldest, limit)
+        ]
+
+    def places(self, ids: Sequence[int]) -> list[Place]:
+        """Where the thumbnails lie. Raises InputError naming an id that is not there."""
+        condition, listed = self.db.among("id", ids)
+        rows = self.db.run(f"SELECT id, pack, start, size FROM entries WHERE {condition}", listed)
+        there = {row[0]: Place(*row[1:]) for row in rows}
+        return [there[id] if id in there else self._missing(id) for id in ids]
+
+    def known(self, column: str, values: Sequence[int]) -> dict[int, list[int]]:
+        """Ids of the entries of each ``place`` or ``content`` (see :func:`place_of`, :func:`content_of`) there is."""
+        condition, listed = self.db.among(column, values)
+        found: dict[int, list[int]] = {}
+        for value, id in self.db.run(f"SELECT {column}, id FROM entries WHERE {condition} ORDER BY id", listed):
+            found.setdefault(value, []).append(id)
+        return found
+
+    def erased(self, places: Sequence[int]) -> set[int]:
+        """Those of the places whose image was erased, and not put in again since."""
+        condition, listed = self.db.among("place", places)
+        return {place for (place,) in self.db.run(f"SELECT place FROM erasures WHERE {condition}", listed)}
+
+    def narrow(self, wanted: Filter) -> Narrow:
+        """A filter in numbers, as the vectors know them."""
+        if wanted == EVERYTHING:
+            return ALL
+        cameras, identities = (
+            tuple(self._numbers(kind, names).values()) if names else None
+            for kind, names in (("camera", wanted.cameras), ("identity", wanted.identities))
+        )
+        without = tuple(self._numbers("camera", wanted.without).values())
+        return Narrow(cameras, identities, without, wanted.start, wanted.end)
+
+    def rows(self, ids: Sequence[int]) -> np.ndarray:
+        """(N,) ROW of those that are there, by rising id."""
+        condition, listed = self.db.among("id", ids)
+        found = self.db.run(f"SELECT {NUMBERS} FROM entries WHERE {condition} ORDER BY id", listed)
+        return np.array([row_of(*values) for values in found], ROW)
+
+    def ids(self) -> np.ndarray:
+        """All, rising, (N,) int64."""
+        return np.array([id for (id,) in self.db.run("SELECT id FROM entries ORDER BY id")], np.int64)
+
+    def names(self, kind: str) -> list[str]:
+        """All of the kind "camera" or "identity" that some entry has, sorted."""
+        sql = f"SELECT text FROM names WHERE kind = ? AND id IN (SELECT {kind} FROM entries)"
+        return sorted(text for (text,) in self.db.run(sql, kind))
+
+    def summary(self) -> Summary:
+        cameras: dict[str, int] = dict(
+            self.db.run(
+                "SELECT c.text, g.number FROM (SELECT camera, count(*) AS number FROM entries GROUP BY camera) g "
+                "JOIN names c ON c.id = g.camera"
+            )
+        )
+        identities, named = self.db.run("SELECT count(DISTINCT identity), count(identity) FROM entries")[0]
+        first, last = self.db.run("SELECT min(time), max(last) FROM entries")[0]
+        count = sum(cameras.values())
+        return Summary(count, identities, count - named, dict(sorted(cameras.items())), first, last)
+
+    def setting(self, name: str) -> str | None:
+        rows = self.db.run("SELECT value FROM settings WHERE name = ?", name)
+        return rows[0][0] if rows else None
+
+    def is_pending(self, ids: np.ndarray) -> np.ndarray:
+        """(...) bool: which ids are being added at this moment, and do not count yet."""
+        pending = np.zeros(ids.shape, bool)
+        for first, last in self.db.run("SELECT first, last FROM pending WHERE kind = 'add'"):
+            pending |= (ids >= first) & (ids <= last)
+        return pending
+
+    def unfinished(self) -> list[str]:
+        """A sentence for each kind of pending work: a writer is at it, or the next one will be."""
+        rows = self.db.run("SELECT kind, count(*) FROM pending GROUP BY kind ORDER BY kind")
+        return [f"unfinished: {count:,} to {kind}; goes on when the gallery is next written to" for kind, count in rows]
+
+    def _numbers(self, kind: str, names: Sequence[str]) -> dict[str, int]:
+        condition, listed = self.db.among("text", names)
+        return dict(self.db.run(f"SELECT text, id FROM names WHERE kind = ? AND {condition}", kind, listed))
+
+    def _missing(self, id: int) -> NoReturn:
+        raise InputError(f"{self.db.location}: no entry {id}")
