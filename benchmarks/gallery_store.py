@@ -27,7 +27,7 @@ from PIL import Image
 from reid.gallery.entries import Entry
 from reid.gallery.local.store import LocalStore
 from reid.networks import Origin
-from reid.report.table import align
+from reid.texts import align
 
 WIDTH, SUBSPACE, BLOCK = 512, 64, 50_000
 ADDED, OPENED = 100_000, 1_000_000

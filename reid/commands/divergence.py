@@ -68,7 +68,7 @@ def _write_divergence(
     from reid.evaluation.divergence import between
     from reid.evaluation.subject import subject_of
     from reid.report.stages import divergence
-    from reid.report.table import align
+    from reid.texts import align
 
     rows = []
     for model in models:
@@ -96,7 +96,7 @@ def _readiness(model: str, site: str, output: Path, overrides: Sequence[str]) ->
     from reid.evaluation.readiness import assess
     from reid.evaluation.subject import subject_of
     from reid.report import stages as pictures
-    from reid.report.table import align
+    from reid.texts import align
 
     subject = subject_of(model, overrides)
     placed = assess(subject, site)

@@ -16,8 +16,9 @@ from reid.evaluation.gap import trained_on
 from reid.evaluation.interval import Estimate
 from reid.evaluation.subject import NOT_KNOWN
 from reid.report.inputs import MARK
-from reid.report.table import ANY_CAMERA, CHECKED, CROSS_CAMERA, Row, align, with_interval
+from reid.report.table import ANY_CAMERA, CHECKED, CROSS_CAMERA, Row, with_interval
 from reid.report.tables import MISSING, interval, points
+from reid.texts import align
 
 log = logging.getLogger(__name__)
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -14,41 +12,13 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.text import Text
 from matplotlib.textpath import TextPath
 
+from reid.drawing import Picture, Style, png, styles
 from reid.report.inputs import Benchmark, Direction
 from reid.report.measured import drops, label, means
 
-# Okabe and Ito's palette: told apart with every common form of colour blindness; markers and dashes say it again.
-COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-MARKERS, DASHES = ("o", "s", "^", "D", "v", "P", "X"), ("-", "--", "-.", ":")
 RANKS, ACROSS = 20, 3  # ranks of the CMC curves, panels in a row
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A PNG, the name of its file, its caption and its alternative text."""
-
-    name: str
-    content: bytes
-    caption: str
-    alt: str
-
-
-@dataclass(frozen=True)
-class Style:
-    color: str
-    marker: str
-    dash: str
-
-
-def styles(models: Sequence[str]) -> dict[str, Style]:
-    """Each model's look, the same in every figure."""
-    return {
-        model: Style(COLORS[n % len(COLORS)], MARKERS[n % len(MARKERS)], DASHES[n % len(DASHES)])
-        for n, model in enumerate(models)
-    }
 
 
 def legend_above(figure: Figure, handles: Sequence[Line2D | Patch], size: int = 9) -> None:
@@ -103,7 +73,7 @@ def heat_maps(benchmark: Benchmark) -> Picture:
         "mAP (above) and its drop against the same model's in-domain mAP (below); means over seeds, one scale each."
     )
     alt = f"Heat maps of mAP and drop, sources {', '.join(sources)} by targets {', '.join(targets)}, one a model."
-    return picture("heat_maps", figure, caption, f"{alt} The headline table holds the figures.")
+    return Picture("heat_maps", png(figure), caption, f"{alt} The headline table holds the figures.")
 
 
 def _heat_map(axes: Axes, grid: np.ndarray, scale: dict, signed: bool):  # type: ignore[no-untyped-def]
@@ -141,7 +111,7 @@ def cmc_curves(benchmark: Benchmark) -> Picture:
     figure.supylabel("queries with a match within the rank, %", fontsize=9)
     caption = f"CMC, ranks 1 to {RANKS}, mean over seeds; in-domain first."
     alt = f"CMC curves of {', '.join(benchmark.models)} in {len(directions)} directions. Rank-1, 5 and 10 are tabled."
-    return picture("cmc", figure, caption, alt)
+    return Picture("cmc", png(figure), caption, alt)
 
 
 def cmc(first_ranks: pd.DataFrame) -> np.ndarray:
@@ -165,21 +135,3 @@ def _cmc_panel(axes: Axes, benchmark: Benchmark, direction: Direction, look: dic
     axes.set_ylim(0, 101)
     axes.grid(color="#dddddd", lw=0.6)
     axes.spines[["top", "right"]].set_visible(False)
-
-
-def picture(name: str, figure: Figure, caption: str, alt: str) -> Picture:
-    """The figure with its words."""
-    return Picture(name, png(figure), caption, alt)
-
-
-def png(figure: Figure) -> bytes:
-    """The figure as a PNG, the same bytes for the same figure. A $ in it is a $, no formula: names come from users."""
-    ticks = [tick for axes in figure.axes for axis in (axes.xaxis, axes.yaxis) if axis.get_scale() == "log"
-             for tick in axis.get_ticklabels(which="both")]  # fmt: skip
-    powers = {id(text) for text in ticks}  # of ten, which matplotlib writes as formulas itself
-    for text in figure.findobj(Text):
-        if isinstance(text, Text) and id(text) not in powers:
-            text.set_parse_math(False)
-    content = io.BytesIO()
-    figure.savefig(content, dpi=150, facecolor="white", metadata={"Software": None})
-    return content.getvalue()

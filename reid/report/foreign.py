@@ -12,11 +12,12 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
+from reid.drawing import COLORS, Picture, png
 from reid.errors import InputError
 from reid.evaluation import gap
 from reid.evaluation.comparison import turned
 from reid.evaluation.interval import Estimate
-from reid.report.figures import ACROSS, COLORS, Picture, picture
+from reid.report.figures import ACROSS
 from reid.report.inputs import Benchmark, Direction, lines
 from reid.report.measured import ESTIMATE, estimate, label, with_marks
 from reid.report.reading import RESULTS
@@ -218,4 +219,4 @@ def network_picture(figures: pd.DataFrame) -> Picture | None:
         "mAP of networks of other origin (squares) and of the grid's models (circles; in brackets what they were "
         "trained on), with 95 % intervals."
     )
-    return picture("networks", figure, caption, f"{caption} The table holds the figures.")
+    return Picture("networks", png(figure), caption, f"{caption} The table holds the figures.")

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from reid.report.figures import Picture, Style, picture, styles
+from reid.drawing import Picture, Style, png, styles
 from reid.report.inputs import lines
 
 
@@ -34,7 +34,9 @@ def forest(comparisons: pd.DataFrame, models: Sequence[str], metric: str = "mAP"
         f"Paired differences in {metric}; right of zero the model named first is better. Filled: significant; hollow: "
         f"not significant ({open_} of {len(rows)})."
     )
-    return picture("forest", figure, caption, f"Forest plot of {len(rows)} paired differences in {metric}. {caption}")
+    return Picture(
+        "forest", png(figure), caption, f"Forest plot of {len(rows)} paired differences in {metric}. {caption}"
+    )
 
 
 def _forest(axes: Axes, rows: pd.DataFrame, look: dict[str, Style]) -> None:

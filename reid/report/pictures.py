@@ -18,11 +18,11 @@ from PIL import Image, ImageDraw
 from reid.config import load_resolved
 from reid.data.images import read_image
 from reid.data.samples import DataSet
+from reid.drawing import CAPTION, CELL, GAP, QUERY, RIGHT, WRONG, paste
 from reid.engine import build
 from reid.errors import InputError
 from reid.evaluation.targets import result_key
 from reid.report.inputs import Benchmark, Direction, lines
-from reid.report.strips import CAPTION, CELL, GAP, QUERY, RIGHT, WRONG, paste
 
 SHOWN, SAMPLES, EXAMPLES, DIRECTIONS = 8, 2, 2, 4  # gallery images a list; lists of each kind; directions shown
 

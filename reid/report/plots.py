@@ -12,9 +12,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
+from reid.drawing import COLORS, png
 from reid.evaluation.subject import NOT_KNOWN
 from reid.files import write_atomically
-from reid.report.figures import COLORS, legend_above, png
+from reid.report.figures import legend_above
 from reid.report.inputs import MARK
 from reid.report.table import Row
 

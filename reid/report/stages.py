@@ -9,8 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from reid.drawing import Picture, Style, png, styles
 from reid.evaluation.readiness import Readiness
-from reid.report.figures import Picture, Style, legend_above, picture, styles
+from reid.report.figures import legend_above
 
 
 def divergence(frame: pd.DataFrame, models: Sequence[str]) -> Picture | None:
@@ -45,7 +46,7 @@ def divergence(frame: pd.DataFrame, models: Sequence[str]) -> Picture | None:
     caption += _ratios(frame, list(look))
     zeros = int((frame["mean"] <= 0).sum())
     caption += f" {zeros} values of zero cannot be drawn on a log scale." if zeros else ""
-    return picture("divergence", figure, caption, f"Divergence by stage, {', '.join(name for _, name in kinds)}.")
+    return Picture("divergence", png(figure), caption, f"Divergence by stage, {', '.join(name for _, name in kinds)}.")
 
 
 def _ratios(frame: pd.DataFrame, models: Sequence[str]) -> str:
@@ -102,4 +103,4 @@ def readiness(standing: Readiness, title: str) -> Picture:
     axes.set_ylabel("drop in mAP, points", fontsize=9)
     axes.set_title(title, fontsize=10)
     axes.spines[["top", "right"]].set_visible(False)
-    return picture("readiness", figure, f"{standing.verdict} {standing.caveat}", standing.verdict)
+    return Picture("readiness", png(figure), f"{standing.verdict} {standing.caveat}", standing.verdict)

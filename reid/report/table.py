@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from reid.texts import align
+
 CHECKED = "checked"  # as reid/evaluation/targets.py has it; imported from there it would load torch for every table
 CROSS_CAMERA = "cross-camera"  # as reid/retrieval/features.py has it
 ANY_CAMERA = (
@@ -148,15 +150,3 @@ def _adapted(row: Row) -> str:
 
 def _unchecked(row: Row) -> str:
     return "" if row.training_images == CHECKED else " (not checked for training images)"
-
-
-def align(lines: Sequence[Sequence[str]]) -> str:
-    """Columns of equal width as a Markdown table; the first is left-aligned, the others right-aligned."""
-    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
-
-    def render(line: Sequence[str]) -> str:
-        padded = (cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True))
-        return "| " + " | ".join([line[0].ljust(widths[0]), *padded]) + " |"
-
-    rule = "| " + " | ".join(["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]) + " |"
-    return "\n".join([render(lines[0]), rule, *map(render, lines[1:])])

@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from reid.report.table import align
+from reid.texts import align
 
 MISSING = "-"
 LONG = 40  # rows that still fit on a page of LaTeX

@@ -3,7 +3,6 @@ import dataclasses
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib.figure import Figure
 
 from reid.report import figures, forest, stages, statistics
 
@@ -33,28 +32,12 @@ def test_a_name_is_no_formula(benchmark):
         assert drawn.content.startswith(PNG)
 
 
-def test_powers_of_ten_stay_formulas():
-    figure = Figure()
-    linear, log = figure.subplots(1, 2)
-    log.set_yscale("log")
-    linear.set_title(ODD)
-    figures.png(figure)
-    assert not linear.title.get_parse_math() and not any(text.get_parse_math() for text in linear.get_xticklabels())
-    assert all(text.get_parse_math() for text in log.get_yticklabels())
-
-
 def test_cmc_equals_the_results(benchmark):
     own = benchmark.queries.query("model == 'bn' and source == 'plaza_x' and target == 'station_x'")
     results = benchmark.results.query("model == 'bn' and source == 'plaza_x' and target == 'station_x'")
     curve = figures.cmc(own)
     assert curve[[0, 4, 9]] == pytest.approx(results[["rank1", "rank5", "rank10"]].mean().to_numpy())
     assert (np.diff(curve) >= 0).all()
-
-
-def test_models_keep_their_look():
-    looks = figures.styles([f"m{n}" for n in range(7)])
-    assert len({look.color for look in looks.values()}) == len({look.marker for look in looks.values()}) == 7
-    assert figures.styles(["m0", "m1"]) == {name: looks[name] for name in ("m0", "m1")}
 
 
 def test_figures_are_pngs_and_say_what_they_show(benchmark, folder):

@@ -20,7 +20,7 @@ def frame(models: list[str]) -> pd.DataFrame:
 @pytest.mark.parametrize("models", [["bn"], ["sites_bn_seed0", "sites_ibn_b_seed0"], ["a" * 70, "$_b", "c" * 30]])
 def test_the_legend_is_inside(models, monkeypatch):
     drawn: list[Figure] = []
-    monkeypatch.setattr(stages, "picture", lambda name, figure, *words: drawn.append(figure))
+    monkeypatch.setattr(stages, "png", lambda figure: drawn.append(figure) or b"")
     stages.divergence(frame(models), models)
     (figure,) = drawn
     for text in figure.legends[0].get_texts():

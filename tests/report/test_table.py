@@ -5,7 +5,7 @@ from matplotlib.colors import to_hex
 
 from reid.report import plots
 from reid.report.plots import gap_plot
-from reid.report.table import CHECKED, Row, align, gap_table, rows_of, target_table
+from reid.report.table import CHECKED, Row, gap_table, rows_of, target_table
 
 
 def row(model="bn", source="plaza", target="plaza", seed=0, mAP=0.5):
@@ -63,10 +63,6 @@ def test_a_network_adapted_to_another_site_is_not_at_home_on_its_source():
         run = {"model": "bn", "source": "plaza", "sources": ["plaza"], "seed": 0, "adapted": {"data": site}}
         rows = rows_of({"run": run, "targets": {"plaza": figures, "station": figures}})
         assert [told.in_domain for told in rows] == [home, False] and {told.adapted for told in rows} == {site}
-
-
-def test_align():
-    assert align([["a", "b"], ["long", "100"]]) == "| a    |   b |\n| ---- | --: |\n| long | 100 |"
 
 
 def test_gap_plot_hatches_every_target_of_several_sources(tmp_path, monkeypatch):

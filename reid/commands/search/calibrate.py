@@ -37,10 +37,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     from reid.gallery.ingest import labelled
     from reid.gallery.location import open_store
+    from reid.gallery.reliability import reliability_picture, table
     from reid.gallery.thresholds import SETTING, calibrate, measure
     from reid.networks import load
-    from reid.report.reliability import reliability_picture, table
-    from reid.report.table import align
+    from reid.texts import align
 
     model = load(arguments.model)
     splits = ("query", "gallery")

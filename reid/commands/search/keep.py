@@ -139,10 +139,10 @@ def stats_arguments(parser: argparse.ArgumentParser) -> None:
 
 def stats(arguments: argparse.Namespace) -> None:
     from reid.gallery import retention, thresholds
+    from reid.gallery.listing import moment
     from reid.gallery.local.store import LocalStore
     from reid.gallery.location import open_store
-    from reid.report.hits import moment
-    from reid.report.table import align
+    from reid.texts import align
 
     with open_store(arguments.store, origin_of(arguments)) as store:
         summary, days, text = store.summary(), store.setting(retention.SETTING), store.setting(thresholds.SETTING)

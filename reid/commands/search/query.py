@@ -57,11 +57,11 @@ def run(arguments: argparse.Namespace) -> None:
     import numpy as np
 
     from reid.gallery.ingest import embed_entries
+    from reid.gallery.listing import answer_table, draw_answers
     from reid.gallery.location import open_store
     from reid.gallery.naming import under_name
     from reid.gallery.query import answer, first_ranks
     from reid.networks import load
-    from reid.report.hits import answer_table, draw_answers
 
     if not 1 <= arguments.k <= MOST:
         raise InputError(f"--k {arguments.k}: expected 1 to {MOST}")

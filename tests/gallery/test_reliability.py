@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from reid.gallery.reliability import HEADER, reliability_picture, table
 from reid.gallery.thresholds import Calibration, calibrate, measure
 from reid.networks import Origin
-from reid.report.reliability import HEADER, reliability_picture, table
-from reid.report.table import align
 from reid.retrieval.features import Features
+from reid.texts import align
 
 
 def draw(people: int, seed: int, spread: float) -> tuple[Features, Features]:

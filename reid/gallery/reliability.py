@@ -7,9 +7,9 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from reid.drawing import Picture, Style, png, styles
 from reid.gallery.rates import Measured, Rates, Share
 from reid.gallery.thresholds import Calibration
-from reid.report.figures import Picture, Style, picture, styles
 
 HEADER = ["data set", "wanted, %", "threshold", "false-match rate, %", "true-match rate, %", "FPIR, %", "DIR, %",
           "false pairs", "true pairs"]  # fmt: skip
@@ -17,7 +17,7 @@ NONE_MET = 0.5  # of a pair: where a rate of zero is drawn on an axis of powers 
 
 
 def table(calibration: Calibration) -> list[list[str]]:
-    """A row a data set and rate, for :func:`reid.report.table.align`; with 95 % intervals in brackets."""
+    """A row a data set and rate, for :func:`reid.texts.align`; with 95 % intervals in brackets."""
     lines = [HEADER]
     for rate in calibration.unresolved:
         cells = [f"{calibration.source}, fitted half", f"{100 * rate.rate:g}", "not resolved", *["-"] * 4]
@@ -54,7 +54,7 @@ def reliability_picture(calibration: Calibration) -> Picture:
         "thresholds, with 95 % intervals over people; an open marker: none met. On the dashed lines both hold."
     )
     alt = f"Reliability curves and false-match rates of {', '.join(look)}; the table beside it holds the rates."
-    return picture("reliability", figure, caption, alt)
+    return Picture("reliability", png(figure), caption, alt)
 
 
 def _curve(curves: Axes, counts: Axes, data_set: Measured, style: Style) -> None:

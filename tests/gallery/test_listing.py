@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from reid.drawing import RIGHT, WRONG
 from reid.gallery.entries import Entry
+from reid.gallery.listing import answer_table, draw_answers, moment
 from reid.gallery.query import Answer, Hit
-from reid.report.hits import answer_table, draw_answers, moment
-from reid.report.strips import RIGHT, WRONG
 
 
 def jpeg(colour):
