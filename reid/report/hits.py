@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from reid.data.times import shown
 from reid.files import write_atomically
 from reid.gallery.query import Answer, Hit
-from reid.gallery.times import shown
 from reid.report.strips import CELL, GAP, INK, LINE, QUERY, RIGHT, WRONG, paste
 from reid.report.table import align
 
