@@ -1,4 +1,5 @@
-"""Times as people write them: ISO 8601, or seconds since 1970; for the command line, CSV files and the page."""
+"""Times as people write them: ISO 8601, or seconds since 1970; for the command line, CSV files and the page. And when
+the images of a data set were taken."""
 
 from __future__ import annotations
 
@@ -10,6 +11,8 @@ from datetime import UTC, date, datetime, timedelta, tzinfo
 from fractions import Fraction
 from zoneinfo import ZoneInfo
 
+from reid.data.card import site_of
+from reid.data.samples import DataSet
 from reid.errors import InputError
 
 EARLIEST, LATEST = -62_135_596_800.0, 253_402_300_799.0  # seconds since 1970: the years 1 to 9999
@@ -79,6 +82,18 @@ def shown(seconds: float, zone: tzinfo = UTC) -> str:
         return datetime.fromtimestamp(seconds, zone).isoformat()
     except (OverflowError, ValueError):
         return f"{seconds:g} s"
+
+
+def taken(data: DataSet, split: str) -> list[float | None]:
+    """When each image of a split was taken, in the split's order, in seconds since 1970, UTC; None where that is not
+    known. It is of drawn and rendered sites alone (:func:`reid.sites.visits.moments`)."""
+    names = data.splits[split].names
+    if (site := site_of(data.card)) is None:
+        return [None] * len(names)
+    from reid.sites.visits import moments  # here: it is needed for sites alone
+
+    known = moments(site)
+    return [known.get(name) for name in names]
 
 
 def _read(text: str, what: str, zone: tzinfo) -> tuple[float, float, int]:

@@ -7,8 +7,12 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from reid.data.times import EARLIEST, LATEST, seconds, shown, span, zone
+from reid.data.card import load_card, site_of
+from reid.data.reading import read_dataset
+from reid.data.times import EARLIEST, LATEST, seconds, shown, span, taken, zone
 from reid.errors import InputError
+from reid.files import bundled
+from reid.sites.visits import moments
 
 NINE = 1772442000.0  # 2026-03-02 09:00 UTC
 
@@ -211,3 +215,18 @@ def test_a_zone_has_a_name():
 def test_what_is_no_zone_is_refused(name):
     with pytest.raises(InputError, match=r"^--zone: '.{0,61}' is no time zone: expected a name like Europe/Berlin"):
         zone(name, "--zone")
+
+
+# --- of images --------------------------------------------------------------------------------------------------------
+
+
+def test_images_of_sites_have_times_and_those_of_other_data_sets_none(market, tmp_path):
+    text = (bundled("datasets") / "plaza.yaml").read_text()
+    small = "train_identities: 2, test_identities: 3, cameras: 2, missing: 0.0"
+    (tmp_path / "own.yaml").write_text(text.replace("seed: 0", small))
+    site = read_dataset(load_card(str(tmp_path / "own.yaml")), tmp_path, tmp_path / "sites")
+    planned = moments(site_of(site.card))
+    for split, samples in site.splits.items():
+        assert taken(site, split) == [planned[name] for name in samples.names] and len(samples)
+    data = read_dataset(load_card("market1501"), market, tmp_path)
+    assert taken(data, "query") == [None] * len(data.splits["query"])
