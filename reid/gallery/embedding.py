@@ -23,6 +23,7 @@ from reid.data.names import refuse_unwritable, whole
 from reid.data.reading import Roots, warn_once
 from reid.data.samples import DataSet
 from reid.data.schema import SPLITS
+from reid.data.times import taken
 from reid.data.unlabelled import passed_over
 from reid.errors import InputError
 from reid.files import Busy, bundled_names, locked, write_atomically
@@ -114,10 +115,11 @@ def _is_manifest(path: Path) -> bool:
 
 
 def _of_split(data: DataSet, split: str) -> Iterator[Item]:
-    samples = data.splits[split]
-    for path, pid, camid in zip(samples.paths, samples.pids.tolist(), samples.camids.tolist(), strict=True):
+    samples, times = data.splits[split], taken(data, split)
+    rows = zip(samples.paths, samples.pids.tolist(), samples.camids.tolist(), times, strict=True)
+    for path, pid, camid, time in rows:
         person = f"{data.label}/{pid}" if pid > 0 else None
-        yield Item(Entry(str(path.resolve()), f"{data.label}/{camid}", person), pid, camid)
+        yield Item(Entry(str(path.resolve()), f"{data.label}/{camid}", person, time), pid, camid)
 
 
 # --- into a file ------------------------------------------------------------------------------------------------------

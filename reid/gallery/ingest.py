@@ -13,11 +13,11 @@ import numpy as np
 from reid.data.images import read_image
 from reid.data.names import DECIMAL, refuse_missing, whole
 from reid.data.samples import DataSet
+from reid.data.times import seconds, shown, taken
 from reid.data.unlabelled import read_unlabelled
 from reid.errors import InputError
 from reid.gallery.entries import Entry, Store
 from reid.gallery.catalogue.thumbnails import crop, thumbnail
-from reid.gallery.times import seconds, shown
 from reid.networks import Network
 from reid.progress import track
 from reid.retrieval.features import Features
@@ -46,7 +46,7 @@ def csv_entries(file: Path, cameras: bool = True) -> list[Entry]:
     """Rows of a CSV file with columns path, camera and optionally identity, time and left, top, right, bottom.
 
     Paths are relative to the file's folder; an empty identity or time is an unknown one. Time as
-    :func:`reid.gallery.times.seconds` reads it. A name written 1.0 is 1. A box is in pixels of the upright image
+    :func:`reid.data.times.seconds` reads it. A name written 1.0 is 1. A box is in pixels of the upright image
     (:func:`reid.data.images.read_image`). Without ``cameras`` a row may do without one, which is then "".
 
     Raises:
@@ -108,15 +108,17 @@ def written_name(name: str, where: str, column: str) -> str:
 def split_entries(data: DataSet, split: str, name: str | None = None) -> list[Entry]:
     """The images of one split, in the card's order, which decides ties. People and cameras carry the data set's name,
     or another one: "plaza/17", since numbers of different data sets mean different ones. Junk is left out, distractors
-    are unknown."""
+    are unknown. Times are those of drawn and rendered sites."""
     samples, label = data.splits[split], name or data.label
+    numbers = (samples.pids.tolist(), samples.camids.tolist(), taken(data, split))
     return [
         Entry(
             source=str(path.resolve()),
             camera=f"{label}/{camera}",
             identity=f"{label}/{person}" if person > 0 else None,
+            time=time,
         )
-        for path, person, camera in zip(samples.paths, samples.pids.tolist(), samples.camids.tolist(), strict=True)
+        for path, person, camera, time in zip(samples.paths, *numbers, strict=True)
         if person >= 0
     ]
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from reid.data.times import shown
 from reid.drawing import CELL, GAP, INK, LINE, QUERY, RIGHT, WRONG, paste
 from reid.files import write_atomically
 from reid.gallery.query import Answer, Hit
-from reid.gallery.times import shown
 from reid.texts import align
 
 DRAWN, ACROSS, LISTED = 20, 10, 10  # queries drawn, entries of each; up to so many queries a table shows whole lists

@@ -9,8 +9,11 @@ from memory_store import MemoryStore
 from PIL import Image
 
 from reid.data.card import load_card
-from reid.data.reading import read_dataset
+from reid.data.reading import Roots, read_dataset
+from reid.data.times import taken
 from reid.errors import InputError
+from reid.files import bundled
+from reid.gallery.embedding import items_of
 from reid.gallery.entries import Entry
 from reid.gallery.ingest import (
     add_fragments,
@@ -139,9 +142,20 @@ def test_a_split_keeps_the_cards_order_and_leaves_junk_out(market, tmp_path):
     samples = data.splits["gallery"]
     kept = [row for row, pid in enumerate(samples.pids) if pid >= 0]
     assert [entry.source for entry in entries] == [str(samples.paths[row].resolve()) for row in kept]
+    assert {entry.time for entry in entries} == {None}
     assert [entry.camera for entry in entries] == [f"market1501/{samples.camids[row]}" for row in kept]
     people = [samples.pids[row] for row in kept]
     assert [entry.identity for entry in entries] == [f"market1501/{pid}" if pid else None for pid in people]
+
+
+def test_images_of_a_drawn_site_come_with_times_in_galleries_and_files(tmp_path):
+    small = "seed: 0, train_identities: 1, test_identities: 2, cameras: 2, missing: 0.0"
+    (tmp_path / "own.yaml").write_text((bundled("datasets") / "plaza.yaml").read_text().replace("seed: 0", small))
+    roots = Roots(tmp_path, tmp_path / "sites")
+    data = roots.read(load_card(str(tmp_path / "own.yaml")), ["gallery"])
+    entries = split_entries(data, "gallery")
+    assert [entry.time for entry in entries] == taken(data, "gallery") and None not in taken(data, "gallery")
+    assert [item.entry for item in items_of([str(tmp_path / "own.yaml")], roots, ["gallery"])] == entries
 
 
 def test_images_are_embedded_and_stored_with_thumbnails_once(folder, store):

@@ -159,7 +159,7 @@ def _entries(arguments: argparse.Namespace, data: DataSet | None) -> list[Entry]
 
 
 def _fragments(arguments: argparse.Namespace, model: Network) -> Iterator[Fragment]:
-    from reid.gallery.times import seconds
+    from reid.data.times import seconds
     from reid.gallery.video.detect import load_detector
     from reid.gallery.video.fragments import fragments
 

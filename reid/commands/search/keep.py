@@ -60,8 +60,8 @@ def update_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def update(arguments: argparse.Namespace) -> None:
+    from reid.data.times import seconds
     from reid.gallery.location import open_store
-    from reid.gallery.times import seconds
 
     changes: dict[Change, object] = {}
     if arguments.person is not None:

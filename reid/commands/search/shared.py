@@ -124,8 +124,8 @@ def calibration_of(arguments: argparse.Namespace, store: Store | None) -> Calibr
 
 def filter_of(arguments: argparse.Namespace, store: Store) -> Filter:
     """The entries that ``--camera``, ``--from`` and ``--to`` name."""
+    from reid.data.times import span
     from reid.gallery.entries import Filter
-    from reid.gallery.times import span
 
     start = span(arguments.start, "--from")[0] if arguments.start else None
     end = span(arguments.end, "--to")[1] if arguments.end else None

@@ -7,9 +7,9 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, FiniteFloat, WithJsonSchema
 
+from reid.data.times import span
 from reid.gallery.entries import Entry
 from reid.gallery.query import Hit as RankedEntry
-from reid.gallery.times import span
 
 Id = Annotated[int, Field(ge=1, le=2**63 - 1)]
 Name = Annotated[str, Field(min_length=1, max_length=500)]
