@@ -7,8 +7,8 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from reid.gallery.rates import Measured, Rates, Share
-from reid.gallery.thresholds import Calibration
+from reid.gallery.calibration.rates import Measured, Rates, Share
+from reid.gallery.calibration.thresholds import Calibration
 from reid.report.figures import Picture, Style, picture, styles
 
 HEADER = ["data set", "wanted, %", "threshold", "false-match rate, %", "true-match rate, %", "FPIR, %", "DIR, %",

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from reid.gallery.thresholds import Calibration, calibrate, measure
+from reid.gallery.calibration.thresholds import Calibration, calibrate, measure
 from reid.networks import Origin
 from reid.report.reliability import HEADER, reliability_picture, table
 from reid.report.table import align
