@@ -137,6 +137,10 @@ class Gallery:
         """Entries that pass with an id above ``after``, by rising id, the first ``limit``."""
         return self._catalogue.find(wanted, limit, after)
 
+    def counts(self, wanted: Filter = EVERYTHING) -> tuple[int, int | None]:
+        """Entries that pass, and of how many people they are: None unless each has a name."""
+        return self._catalogue.counts(wanted)
+
     def of_source(self, source: str) -> list[Entry]:
         """The entries of an image or a video, by its absolute path."""
         return self._catalogue.of_source(source)

@@ -51,8 +51,21 @@ class CatalogueReader:
 
     def find(self, wanted: Filter = EVERYTHING, limit: int | None = None, after: int = 0) -> list[Entry]:
         """Entries that pass with an id above ``after``, by rising id, the first ``limit``."""
-        narrow = self.narrow(wanted)
-        parts: list[tuple[str, object]] = [("e.id > ?", after)]
+        condition, values = self._where(wanted)
+        sql = f"SELECT {COLUMNS} {FROM} WHERE e.id > ? AND {condition} ORDER BY e.id"
+        rows = self.db.run(sql, after, *values) if limit is None else self.db.run(f"{sql} LIMIT ?", after, *values, limit)
+        return [entry_of(row) for row in rows]
+
+    def counts(self, wanted: Filter = EVERYTHING) -> tuple[int, int | None]:
+        """Entries that pass, and of how many people they are: None unless each has a name."""
+        condition, values = self._where(wanted)
+        sql = f"SELECT count(*), count(identity), count(DISTINCT identity) FROM entries e WHERE {condition}"
+        count, named, people = self.db.run(sql, *values)[0]
+        return count, people if count and named == count else None
+
+    def _where(self, wanted: Filter) -> tuple[str, list[object]]:
+        """Condition on ``entries e`` that lets through what :meth:`Filter.passes` does, and its parameters."""
+        narrow, parts = self.narrow(wanted), list[tuple[str, object]]()
         if narrow.cameras is not None:
             parts.append(self.db.among("e.camera", narrow.cameras))
         if narrow.identities is not None:
@@ -62,10 +75,7 @@ class CatalogueReader:
             parts.append((f"NOT ({some})", listed))
         bounds = (("e.last >= ?", wanted.start), ("e.time <= ?", wanted.end))
         parts += [bound for bound in bounds if bound[1] is not None]
-        sql = f"SELECT {COLUMNS} {FROM} WHERE {' AND '.join(part for part, _ in parts)} ORDER BY e.id"
-        values = [value for _, value in parts]
-        rows = self.db.run(sql, *values) if limit is None else self.db.run(f"{sql} LIMIT ?", *values, limit)
-        return [entry_of(row) for row in rows]
+        return " AND ".join(["1 = 1", *(part for part, _ in parts)]), [value for _, value in parts]
 
     def of_source(self, source: str) -> list[Entry]:
         folder, name = parted(source)
