@@ -19,7 +19,7 @@ from reid.data.times import zone
 from reid.errors import InputError
 from reid.gallery.calibration.judgement import Judge, Judgement, Word
 from reid.gallery.calibration.thresholds import SETTING, Calibration
-from reid.gallery.entries import EVERYTHING, Change, Entry, Filter, Hits
+from reid.gallery.entries import EVERYTHING, Change, Entry, Filter, Hits, Unfit
 from reid.gallery.retention import drop_expired, set_retention
 from reid.gallery.store import INDEX, Gallery
 from reid.networks import Network
@@ -142,13 +142,13 @@ class Service:
             InputError: naming the crop in which the network finds nothing.
         """
         if self.network is None:
-            raise InputError(f"{self.gallery.location}: was opened without a network, which crops need")
+            raise Unfit(f"{self.gallery.location}: was opened without a network, which crops need")
         with self.embedding:  # as many at once as there are cores
             features = self.network.embed(crops)
         good = usable(features)
         if not good.all():
             which = "this picture" if len(crops) == 1 else f"picture {good.argmin() + 1}"
-            raise InputError(f"the network finds nothing to compare in {which}")
+            raise Unfit(f"the network finds nothing to compare in {which}")
         return unit_rows(features, self.gallery.origin.width, "crops")
 
     def search(
@@ -192,14 +192,20 @@ class Service:
         return [replace(answer, number=number) for answer in answers]
 
     def compare(self, first: np.ndarray, second: np.ndarray, entries: Sequence[int] = ()) -> Compared:
-        """Are two (1, D) features of one person? ``entries`` are those of them that are in the gallery."""
-        distance, calibration = distance_between(first[0], second[0]), self.calibration
+        """Are two (D,) features of one person? ``entries`` are those of them that are in the gallery."""
+        distance, calibration = distance_between(first, second), self.calibration
         self.gallery.record(self.who, "compare", entries)
         return compared(distance, calibration)
 
     def entry(self, id: int) -> Entry:
         """Raises InputError where it is not there."""
         return self.gallery.get([id])[0]
+
+    def source(self, id: int) -> Entry:
+        """An entry whose source is looked at."""
+        entry = self.entry(id)
+        self.gallery.record(self.who, "source", [id])
+        return entry
 
     def browse(self, wanted: Filter, limit: int, after: int) -> list[Entry]:
         """Entries by rising id; looking for a person by name is recorded."""
@@ -282,7 +288,7 @@ class Service:
             entries, people = self.gallery.counts(wanted)
             judge = Judge(calibration, entries, people) if share is None else Judge(calibration, entries, people, share)
         elif share is not None:
-            raise InputError(f"{self.gallery.location}: has no calibration, so that no share of strangers can be chosen")
+            raise Unfit(f"{self.gallery.location}: has no calibration, so that no share of strangers can be chosen")
         hits = self.gallery.search(features, k, wanted)
         there = self.gallery.present(np.unique(hits.ids[hits.ids >= 0]).tolist())  # others were erased meanwhile
         answers = [_answer(row, there, hits, judge) for row in range(len(features))]

@@ -27,7 +27,7 @@ from reid.gallery.catalogue.catalogue import Catalogue
 from reid.gallery.catalogue.database import Database
 from reid.gallery.catalogue.records import check, content_of
 from reid.gallery.catalogue.thumbnails import Packs, Place
-from reid.gallery.entries import EVERYTHING, Change, Entry, Filter, Hits, Summary
+from reid.gallery.entries import EVERYTHING, Change, Entry, Filter, Hits, NotThere, Summary
 from reid.gallery.files import make_folder, turn
 from reid.gallery.vectors.rows import IndexReport, Vectors
 from reid.networks import Origin
@@ -155,7 +155,7 @@ class Gallery:
         try:
             return self._vectors.fetch(np.array(ids, np.int64).reshape(-1))
         except KeyError as error:
-            raise InputError(f"{self.location}: no entry {error.args[0]}") from None
+            raise NotThere(f"{self.location}: no entry {error.args[0]}") from None
 
     def search(self, queries: np.ndarray, k: int, wanted: Filter = EVERYTHING, exact: bool = False) -> Hits:
         """The k nearest of each of (Q, D) ``queries``, of any length but 0, among the entries that pass.

@@ -12,7 +12,7 @@ from reid.errors import InputError
 from reid.gallery.catalogue.database import Database
 from reid.gallery.catalogue.records import COLUMNS, FROM, entry_of, parted, row_of
 from reid.gallery.catalogue.thumbnails import Place
-from reid.gallery.entries import EVERYTHING, Entry, Filter, Summary
+from reid.gallery.entries import EVERYTHING, Entry, Filter, NotThere, Summary
 from reid.gallery.vectors.rows import ALL, ROW, Narrow
 from reid.networks import Origin
 
@@ -167,4 +167,4 @@ class CatalogueReader:
         return dict(self.db.run(f"SELECT text, id FROM names WHERE kind = ? AND {condition}", kind, listed))
 
     def _missing(self, id: int) -> NoReturn:
-        raise InputError(f"{self.db.location}: no entry {id}")
+        raise NotThere(f"{self.db.location}: no entry {id}")

@@ -82,8 +82,7 @@ class _Track:
     def see(self, frame: Frame, box: Box) -> None:
         """Add the person's box in the next frame."""
         height, width = frame.image.shape[:2]
-        left, top = math.floor(box.left), math.floor(box.top)
-        pixels = (left, top, min(width, math.ceil(box.right)), min(height, math.ceil(box.bottom)))
+        pixels = box.pixels(width, height)
         image = crop(frame.image, pixels).copy()  # a view would keep the whole frame
         if self.seen == 0:
             self._first = frame.seconds

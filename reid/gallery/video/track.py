@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -21,6 +22,11 @@ class Box:
     @property
     def height(self) -> float:
         return self.bottom - self.top
+
+    def pixels(self, width: int, height: int) -> tuple[int, int, int, int]:
+        """Left, top, right, bottom of all pixels that it touches in an image of that size."""
+        right, bottom = min(width, math.ceil(self.right)), min(height, math.ceil(self.bottom))
+        return max(0, math.floor(self.left)), max(0, math.floor(self.top)), right, bottom
 
     @property
     def area(self) -> float:
