@@ -45,6 +45,7 @@ class Direction:
 
     @property
     def label(self) -> str:
+        """As tables name it."""
         return f"{self} ({'in-domain' if self.in_domain else 'cross-domain'})"
 
 
