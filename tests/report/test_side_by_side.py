@@ -3,9 +3,8 @@ from dataclasses import replace
 import pytest
 from matplotlib.colors import to_hex
 
-from reid.report import plots
-from reid.report.plots import gap_plot
-from reid.report.table import CHECKED, Row, gap_table, rows_of, target_table
+from reid.report import side_by_side
+from reid.report.side_by_side import CHECKED, Row, gap_plot, gap_table, rows_of, target_table
 
 
 def row(model="bn", source="plaza", target="plaza", seed=0, mAP=0.5):
@@ -67,21 +66,21 @@ def test_a_network_adapted_to_another_site_is_not_at_home_on_its_source():
 
 def test_gap_plot_hatches_every_target_of_several_sources(tmp_path, monkeypatch):
     drawn = []
-    monkeypatch.setattr(plots, "png", lambda figure: drawn.append(figure) or b"")
+    monkeypatch.setattr(side_by_side, "png", lambda figure: drawn.append(figure) or b"")
     rows = [Row("bn", "a+b", target, 0, 0.5, 0.6, 0.7, 0.1, 10, 20, target != "c") for target in ("a", "b", "c")]
     gap_plot(rows, tmp_path / "gap.png")
     bars = [(to_hex(bar.get_facecolor()).upper(), bar.get_hatch()) for bar in drawn[0].axes[0].patches]
-    assert bars == list(zip(plots.COLORS[:3], [plots.HATCH, plots.HATCH, None], strict=True))
+    assert bars == list(zip(side_by_side.COLORS[:3], [side_by_side.HATCH, side_by_side.HATCH, None], strict=True))
 
 
 def test_gap_plot_gives_a_target_one_colour_and_draws_intervals(tmp_path, monkeypatch):
     drawn = []
-    monkeypatch.setattr(plots, "png", lambda figure: drawn.append(figure) or b"")
+    monkeypatch.setattr(side_by_side, "png", lambda figure: drawn.append(figure) or b"")
     bounded = replace(row(mAP=0.5), mAP_low=0.4, mAP_high=0.7)
     gap_plot([bounded, row("net", "not known", "plaza", None, 0.9)], tmp_path / "gap.png")
     (axes,) = drawn[0].axes
-    assert {to_hex(bar.get_facecolor()).upper() for bar in axes.patches} == {plots.COLORS[0]}
-    assert [bar.get_hatch() for bar in axes.patches] == [plots.HATCH, None]
+    assert {to_hex(bar.get_facecolor()).upper() for bar in axes.patches} == {side_by_side.COLORS[0]}
+    assert [bar.get_hatch() for bar in axes.patches] == [side_by_side.HATCH, None]
     assert [list(line.get_xdata()) for line in axes.lines] == [pytest.approx([40, 70])]
     assert axes.get_xlabel() == "mAP in %, with 95 % intervals over identities"
     assert [text.get_text() for text in drawn[0].legends[0].get_texts()] == [
@@ -91,7 +90,7 @@ def test_gap_plot_gives_a_target_one_colour_and_draws_intervals(tmp_path, monkey
 
 def test_gap_plot_says_what_an_adapted_network_has_seen_and_no_seed_of_a_foreign_one(tmp_path, monkeypatch):
     drawn = []
-    monkeypatch.setattr("reid.report.plots.png", lambda figure: drawn.append(figure) or b"")
+    monkeypatch.setattr("reid.report.side_by_side.png", lambda figure: drawn.append(figure) or b"")
     adapted = replace(row("site", target="station"), adapted="station")
     gap_plot([row(), row(target="station"), adapted, row("net", "not known", "station", None)], tmp_path / "gap.png")
     (axes,) = drawn[0].axes

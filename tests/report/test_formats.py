@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reid.report.tables import LONG, Table, escape_latex, interval, latex, markdown, percent, points, verdict
+from reid.report.formats import LONG, Table, escape_latex, interval, latex, markdown, percent, points
 
 
 def table(rows=(("a_b", "1.0"), ("c|d", "-")), **more):
@@ -15,7 +15,6 @@ def test_formats_by_hand():
     assert (percent(0.1234), percent(math.nan), percent(1)) == ("12.3", "-", "100.0")
     assert (points(-0.1), points(0.05), points(math.nan)) == ("-10.0", "+5.0", "-")
     assert interval(-0.01, 0.02) == "[-1.0, +2.0]"
-    assert (verdict(True), verdict(False)) == ("significant", "not significant")
 
 
 def test_missing_cells_are_counted_and_the_file_named():

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from reid.errors import InputError
-from reid.report.inputs import Direction, lines, read_benchmarks
+from reid.report.benchmark import Direction, lines, read_benchmarks
 
 
 def change(path, **values):

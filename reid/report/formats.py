@@ -1,15 +1,19 @@
-"""One table, three ways to write it: HTML (by the page's template), Markdown and LaTeX."""
+"""How is a table of the report written? Its figures as text; HTML (by the page's template), Markdown and LaTeX."""
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+
+import pandas as pd
 
 from reid.texts import align
 
 MISSING = "-"
+MARK = "†"
+MARKED = f"{MARK} sees the target's unlabelled images: statistics of batch norm from them."
 LONG = 40  # rows that still fit on a page of LaTeX
 LATEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
@@ -66,6 +70,17 @@ def interval(low: float, high: float) -> str:
 
 def verdict(significant: bool) -> str:
     return "significant" if significant else "not significant"
+
+
+def counts(numbers: pd.Series) -> str:
+    """The different ones among whole numbers."""
+    return " / ".join(f"{int(number)}" for number in numbers.dropna().unique())
+
+
+def with_marks(note: str, rows: Iterable[Iterable[str]], more: str = "") -> str:
+    """The note and, where a cell has the mark, what it means."""
+    marked = any(MARK in cell for row in rows for cell in row)
+    return " ".join(part for part in (note, *((MARKED, more) if marked else ())) if part)
 
 
 def markdown(tables: Sequence[Table], warnings: Sequence[str] = ()) -> str:

@@ -4,8 +4,8 @@ import dataclasses
 
 import pandas as pd
 
-from reid.report import measured, statistics
-from reid.report.remedies import remedy_tables
+from reid.report import statistics
+from reid.report.model_tables import headline, remedy_tables
 
 
 def on_seed(frame, seed):
@@ -36,7 +36,7 @@ def test_what_sees_the_target_is_no_rival_in_the_main_table(benchmark):
     own = dataclasses.replace(benchmark, results=results, models=tuple(mAP))
     columns = ["model_a", "model_b", "source", "target", "metric", "value", "significant"]
     frame = pd.DataFrame([("ibn_b", "bn", "plaza_x", "station_x", "mAP", 0.1, True)], columns=columns)
-    table = measured.headline(own, frame)
+    table = headline(own, frame)
     assert [table.header[column].split(":")[0] for column in (1, 2, 3)] == ["bn", "ibn_b", "seeing †"]
     (line,) = (n for n, row in enumerate(table.rows) if row[0].startswith("plaza_x → station_x"))
     assert table.bold == {(line, 2)}

@@ -5,9 +5,9 @@ import json
 import pandas as pd
 import pytest
 
-from reid.report.alike import mixtures
-from reid.report.inputs import read_benchmarks
+from reid.report.benchmark import read_benchmarks
 from reid.report.page import build_report
+from reid.report.provenance import mixtures, warnings
 
 ALIKE = {"train_device": "cpu", "train_precision": "float32", "device": "cpu (AVX2)", "precision": "float32"}
 
@@ -73,7 +73,7 @@ def test_the_report_says_it_and_what_is_missing(copy, tmp_path, capsys, caplog):
     build_report([one], tmp_path / "page", progress=False)
     benchmark = read_benchmarks([one])
     assert benchmark.missing == ["bn, plaza_x → street <x>, seed 1: the loss is nan"]  # the other one is there
-    first, *others = benchmark.warnings
+    first, *others = warnings(benchmark)
     assert first.startswith("The grid is not complete: 1 cell is missing") and len(others) == 2
     assert all("the precision of training differs (" in other for other in others)
     page = (tmp_path / "page" / "index.html").read_text()
@@ -85,7 +85,7 @@ def test_the_report_says_it_and_what_is_missing(copy, tmp_path, capsys, caplog):
 
 
 def test_a_whole_grid_measured_alike_warns_of_nothing(benchmark):
-    assert benchmark.warnings == [] and benchmark.missing == []
+    assert warnings(benchmark) == [] and benchmark.missing == []
 
 
 def test_a_damaged_list_of_missing_cells_is_named(copy):

@@ -8,8 +8,8 @@ import yaml
 
 from reid.cli import main
 from reid.engine.checkpoint import CONFIG_FILE, LOG_FILE, VALIDATION_FILE
+from reid.engine.events import EVENTS_FILE, export_runs
 from reid.errors import InputError
-from reid.report.events import EVENTS_FILE, export_runs
 
 pytest.importorskip("tensorboard", reason="tensorboard is not installed (pip install -e '.[dev]')")
 

@@ -1,56 +1,39 @@
-"""The tables of what was measured: means over seeds, differences, gaps, remedies, divergence."""
+"""How do the models of a grid compare? Tables of their means, differences, gaps, remedies and divergence."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
 
 from reid.report import statistics
-from reid.report.inputs import MARK, MARKED, Benchmark, Direction, lines
-from reid.report.reading import DIVERGENCE, RESULTS
-from reid.report.tables import MISSING, Table, interval, percent, points, verdict
+from reid.report.benchmark import DIVERGENCE, REMEDIES, RESULTS, Benchmark, Direction, lines
+from reid.report.formats import MISSING, Table, counts, interval, percent, points, with_marks
+from reid.report.statistics import Means, drops, means
 
 COMPARISONS, GAPS, GAP_DIFFERENCES = "comparisons.csv", "gaps.csv", "gap_differences.csv"
+REMEDY_COMPARISONS = "remedy_comparisons.csv"
 NO_RIVAL = "Such a model is neither bold nor a rival where others are."
-Means = dict[tuple[str, str, str], float]  # (model, source, target)
-
-
-def means(results: pd.DataFrame, column: str = "mAP") -> Means:
-    """The mean over seeds of each model in each direction; missing where that of one seed is."""
-    grouped = results.groupby(["model", "source", "target"], sort=False)[column].mean(skipna=False).reset_index()
-    return {(row.model, row.source, row.target): float(row[-1]) for row in lines(grouped)}
-
-
-def drops(results: pd.DataFrame) -> Means:
-    """Cross-domain minus in-domain mAP of the same model and seed, mean over the seeds that have both.
-
-    Of a source of several data sets the in-domain mAP is the plain mean of their test splits', of all of them.
-    """
-    run = ["model", "source", "seed"]
-    in_domain = results[results["in_domain"]]
-    in_domain = in_domain.assign(wanted=in_domain.groupby("source")["target"].transform("nunique"))
-    grouped = in_domain.groupby(run)
-    home = grouped["mAP"].mean(skipna=False).where(grouped["target"].nunique() == grouped["wanted"].first())
-    crossed = results[~results["in_domain"]].join(home.rename("home"), on=run)
-    return means(crossed.assign(drop=crossed["mAP"] - crossed["home"]).dropna(subset="drop"), "drop")
-
-
-def label(direction: Direction) -> str:
-    return f"{direction} ({'in-domain' if direction.in_domain else 'cross-domain'})"
-
-
-def with_marks(note: str, cells: Iterable[str], more: str = "") -> str:
-    """The note and, where a cell has the mark, what it means."""
-    marked = any(MARK in cell for cell in cells)
-    return " ".join(part for part in (note, *((MARKED, more) if marked else ())) if part)
+ESTIMATE = ("difference, points", "95 % interval, points", "verdict", "seeds")
+QUERIES = ("queries better, %", "queries worse, %")
 
 
 def pair(benchmark: Benchmark, row: Any) -> str:
     """A row's two models, the minuend first."""
     return f"{benchmark.shown(row.model_a)} minus {benchmark.shown(row.model_b)}"
+
+
+def estimate(row: Any) -> tuple[str, str, str, str]:
+    """Cells below ``ESTIMATE``."""
+    verdict = "significant" if row.significant else "not significant"
+    return points(row.value), interval(row.low, row.high), verdict, str(row.seeds)
+
+
+def shares(row: Any) -> tuple[str, str]:
+    """Cells below ``QUERIES``."""
+    return percent(row.better), percent(row.worse)
 
 
 def headline(benchmark: Benchmark, comparisons: pd.DataFrame) -> Table:
@@ -64,9 +47,8 @@ def headline(benchmark: Benchmark, comparisons: pd.DataFrame) -> Table:
         "mean over the seeds tested in both. "
         "Bold: the paired interval against every other model excludes zero."
     )
-    names = [benchmark.shown(model) for model in benchmark.models]
-    note = with_marks(note, names, NO_RIVAL)
-    header = ("trained on → tested on", *(f"{name}: mAP, % (drop, points)" for name in names))
+    header = ("trained on → tested on", *(f"{benchmark.shown(m)}: mAP, % (drop, points)" for m in benchmark.models))
+    note = with_marks(note, [header], NO_RIVAL)
     return Table("headline", "mAP at home and abroad", f"means of {RESULTS}", header, rows, bold=bold, note=note)
 
 
@@ -81,7 +63,7 @@ def models_by_direction(
         here = {model: mAP[model, *place] for model in models if not math.isnan(mAP.get((model, *place), math.nan))}
         blind = {model: value for model, value in here.items() if model not in benchmark.sees_target}
         best = statistics.best(frame, blind, *place, rivals=rivals)
-        cells = [label(direction)]
+        cells = [direction.label]
         for column, model in enumerate(models, 1):
             loss = drop.get((model, *place), math.nan)
             cell = percent(here.get(model, math.nan))
@@ -104,78 +86,66 @@ def every_figure(benchmark: Benchmark) -> Table:
             low, high = here["mAP"].min(), here["mAP"].max()
             spread = MISSING if math.isnan(low) else f"{percent(low)} to {percent(high)}"
             figures = [percent(here[name].mean(skipna=False)) for name in ("rank1", "rank5", "rank10", "mINP")]
-            counts = [" / ".join(f"{int(n)}" for n in here[name].dropna().unique()) for name in ("queries", "gallery")]
             rows.append(
                 (
                     benchmark.shown(model),
-                    label(direction),
+                    direction.label,
                     str(len(here)),
                     percent(here["mAP"].mean(skipna=False)),
                     spread,
                     *figures,
-                    *counts,
+                    *(counts(here[name]) for name in ("queries", "gallery")),
                 )
             )
     header = (
         "model", "trained on → tested on", "seeds", "mAP, %", "mAP of the seeds, %",
         "rank-1, %", "rank-5, %", "rank-10, %", "mINP, %", "queries", "gallery",
     )  # fmt: skip
-    note = with_marks("Means over seeds.", [row[0] for row in rows])
+    note = with_marks("Means over seeds.", rows)
     return Table("figures", "Every metric", f"means of {RESULTS}", header, tuple(rows), words=2, note=note)
 
 
 def comparison_table(benchmark: Benchmark, frame: pd.DataFrame) -> Table:
     """Every pair, direction and metric."""
-    rows = [
+    rows = tuple(
         (
             pair(benchmark, row),
-            label(Direction(row.source, row.target, row.in_domain)),
+            Direction(row.source, row.target, row.in_domain).label,
             statistics.METRICS[row.metric],
             *estimate(row),
-            percent(row.better),
-            percent(row.worse),
+            *shares(row),
         )
         for row in lines(frame)
-    ]
-    header = ("models", "trained on → tested on", "metric", *ESTIMATE, "queries better, %", "queries worse, %")
+    )
+    header = ("models", "trained on → tested on", "metric", *ESTIMATE, *QUERIES)
     note = "Paired over the same queries; above zero the model named first is better."
     fewer = int((frame["left_out"] != "").sum())
     note += f" {fewer} rows leave out seeds that only one of the two was tested with (left_out)." if fewer else ""
-    note = with_marks(note, [row[0] for row in rows])
-    return Table("comparisons", "Paired differences", COMPARISONS, header, tuple(rows), words=3, note=note)
-
-
-ESTIMATE = ("difference, points", "95 % interval, points", "verdict", "seeds")
-
-
-def estimate(row: Any) -> tuple[str, str, str, str]:
-    return points(row.value), interval(row.low, row.high), verdict(row.significant), str(row.seeds)
+    return Table("comparisons", "Paired differences", COMPARISONS, header, rows, words=3, note=with_marks(note, rows))
 
 
 def gap_tables(benchmark: Benchmark, gaps: pd.DataFrame, differences: pd.DataFrame) -> list[Table]:
     """Each model's gap, and the differences between models: mAP at a glance, then everything."""
-    each = [
-        (benchmark.shown(row.model), f"{row.source} → {row.target}", statistics.METRICS[row.metric], *estimate(row))
-        for row in lines(gaps)
-    ]
-    pairs = [
-        (
-            pair(benchmark, row),
-            f"{row.source} → {row.target}",
-            statistics.METRICS[row.metric],
-            *estimate(row),
+    each, pairs = (
+        tuple(
+            (
+                benchmark.shown(row.model) if frame is gaps else pair(benchmark, row),
+                f"{row.source} → {row.target}",
+                statistics.METRICS[row.metric],
+                *estimate(row),
+            )
+            for row in lines(frame)
         )
-        for row in lines(differences)
-    ]
-    first = ("gap, points", *ESTIMATE[1:])
+        for frame in (gaps, differences)
+    )
     tables = [
-        Table("gaps", "Gap of each model", GAPS, ("model", "trained on → tested on", "metric", *first), tuple(each), 3,
+        Table("gaps", "Gap of each model", GAPS,
+              ("model", "trained on → tested on", "metric", "gap, points", *ESTIMATE[1:]), each, 3,
               note=with_marks("In-domain minus cross-domain: the drop with its sign turned; above zero the model loses "
-                              "abroad.", [row[0] for row in each])),
+                              "abroad.", each)),
         Table("gap-differences", "Differences of gaps", GAP_DIFFERENCES,
-              ("models", "trained on → tested on", "metric", *ESTIMATE), tuple(pairs), 3,
-              note=with_marks("Below zero the model named first loses less abroad than the other.",
-                              [row[0] for row in pairs])),
+              ("models", "trained on → tested on", "metric", *ESTIMATE), pairs, 3,
+              note=with_marks("Below zero the model named first loses less abroad than the other.", pairs)),
     ]  # fmt: skip
     glances = [
         _at_a_glance(benchmark, "gaps-at-a-glance", "Gaps in mAP", GAPS, gaps,
@@ -201,7 +171,7 @@ def _at_a_glance(benchmark: Benchmark, key: str, title: str, csv: str, frame: pd
     directions = dict.fromkeys(direction for _, direction, _ in shown)
     rows = tuple((way, *(cells.get((name, way), MISSING) for name in names)) for way in directions)
     header = ("trained on → tested on", *(f"{name}, points" for name in names))
-    note = with_marks(f"{note} 95 % intervals; n.s.: not significant.", names)
+    note = with_marks(f"{note} 95 % intervals; n.s.: not significant.", [header])
     return Table(key, title, csv, header, rows, note=note)
 
 
@@ -209,13 +179,13 @@ def divergence_table(benchmark: Benchmark) -> Table | None:
     """Per model, kind and stage: the median over pairs of sets (or sets) and seeds."""
     if benchmark.divergence.empty:
         return None
-    rows = []
+    rows, plurals = [], {"domain": "domains", "identity": "identities"}
     known = [*benchmark.models, *dict.fromkeys(benchmark.divergence["model"])]
     frame = benchmark.divergence.assign(place=[known.index(model) for model in benchmark.divergence["model"]])
     for (by, _, model, stage), of_stage in frame.groupby(["by", "place", "model", "stage"]):
         norm = "yes: near zero by construction" if of_stage["instance_norm"].all() else "no"
         figures = [f"{of_stage['mean'].median():.3g}", f"{of_stage['median'].median():.3g}"]
-        rows.append((str(model), f"between {PLURALS.get(str(by), by)}", str(stage), norm, *figures, str(len(of_stage))))
+        rows.append((str(model), f"between {plurals.get(str(by), by)}", str(stage), norm, *figures, str(len(of_stage))))
     header = (
         "model", "divergence", "stage", "ends in instance norm",
         "mean over channels, nats", "median over channels, nats", "measured",
@@ -224,4 +194,53 @@ def divergence_table(benchmark: Benchmark) -> Table | None:
     return Table("divergence", "Feature divergence", DIVERGENCE, header, tuple(rows), words=4, note=note)
 
 
-PLURALS = {"domain": "domains", "identity": "identities"}
+def remedy_tables(benchmark: Benchmark, frame: pd.DataFrame) -> list[Table]:
+    """One seed's models and remedies side by side, and each remedy against each model."""
+    if benchmark.remedies.empty:
+        return []
+    seed = statistics.remedy_seed(benchmark)
+    results = benchmark.rows[benchmark.rows["seed"] == seed]
+    remedies = list(dict.fromkeys(results.loc[~results["model"].isin(benchmark.models), "model"]))
+    models = [*(model for model in benchmark.models if model in set(results["model"])), *remedies]
+    rows, bold = models_by_direction(
+        benchmark, benchmark.directions, models, means(results), drops(results), frame, rivals="next"
+    )
+    turned = tuple((benchmark.shown(model), *(row[place] for row in rows)) for place, model in enumerate(models, 1))
+    flipped = frozenset((column - 1, row + 1) for row, column in bold)
+    note = (
+        f"mAP in % (drop in points), seed {seed} only: intervals are those of these networks, not of the methods."
+        f"{_other_seeds(benchmark, seed)} Bold: the interval against the next best excludes zero."
+    )
+    note = with_marks(note, turned, NO_RIVAL) + " A source tested on itself is in-domain."
+    header = ("mAP, % (drop, points)", *map(str, benchmark.directions))
+    files = f"{RESULTS} and {REMEDIES}"
+    table = Table("remedies", "One-line remedies beside the models", files, header, turned, bold=flipped, note=note)
+    return [table, _remedy_pairs(benchmark, frame, remedies, seed)]
+
+
+def _other_seeds(benchmark: Benchmark, seed: int) -> str:
+    """What is not shown because its seed is another."""
+    others = sorted({int(other) for other in benchmark.remedies["seed"]} - {seed})
+    text = f" Seeds of remedies that are not shown: {', '.join(map(str, others))}." if others else ""
+    for frame, word in ((benchmark.results, "Models"), (benchmark.remedies, "Remedies")):
+        shown = set(frame.loc[frame["seed"] == seed, "model"])
+        lost = [model for model in dict.fromkeys(frame["model"]) if model not in shown]
+        text += f" {word} without seed {seed}, left out: {', '.join(lost)}." if lost else ""
+    return text
+
+
+def _remedy_pairs(benchmark: Benchmark, frame: pd.DataFrame, remedies: Sequence[str], seed: int) -> Table:
+    rows = tuple(
+        (
+            pair(benchmark, row),
+            Direction(row.source, row.target, row.in_domain).label,
+            *estimate(row)[:3],
+            *shares(row),
+        )
+        for row in lines(frame)
+        if row.model_a in remedies
+    )
+    header = ("models", "trained on → tested on", *ESTIMATE[:3], *QUERIES)
+    note = f"mAP, seed {seed}; one seed: of these networks only. Above zero the model named first is better."
+    note = with_marks(note, rows)
+    return Table("remedy-pairs", "Remedies against the models", REMEDY_COMPARISONS, header, rows, words=2, note=note)

@@ -1,5 +1,6 @@
-"""Networks of other origin on the report's page: beside the models, and in no statistics over seeds."""
+"""Networks of other origin beside the models, in no statistics over seeds; published figures beside ours."""
 
+import dataclasses
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -11,8 +12,16 @@ from benchmark_folders import benchmark_folder
 
 from reid.errors import InputError
 from reid.report import statistics
-from reid.report.foreign import network_comparisons, network_figures, network_tables
-from reid.report.inputs import read_benchmarks
+from reid.report.benchmark import read_benchmarks
+from reid.report.others import (
+    FILE,
+    FLAGS,
+    network_comparisons,
+    network_figures,
+    network_tables,
+    published_tables,
+    read_published,
+)
 from reid.report.page import build_report
 from reid.report.provenance import run_table
 
@@ -153,3 +162,87 @@ def test_bad_folders(folder, tmp_path):
     (tables / "table.md").write_text("| a |\n")
     with pytest.raises(InputError, match="holds the tables of cross_domain --models or --cfgs"):
         read_benchmarks([tables])
+
+
+@pytest.fixture(scope="session")
+def published():
+    return read_published()
+
+
+@pytest.fixture
+def market(tmp_path):
+    """Our own figures on public data, invented."""
+    sets = ["market1501", "msmt17"]
+    return read_benchmarks([benchmark_folder(tmp_path, ["bn"], sets, sets, [0], [], divergence=False, identities=2)])
+
+
+def test_flags_follow_from_facts(published):
+    for row in published:
+        assert ("pairwise matcher" in row.flags) == row.method.startswith(("QAConv", "TransMatcher"))
+        assert ("extra data" in row.flags) == row.train.endswith("_all")
+        assert ("Duke" in row.flags) == ("dukemtmc" in (row.train, row.test))
+        other_size = row.method.startswith(("SBS", "MMET", "DMRL")) or row.source.startswith("ShengcaiLiao/QAConv")
+        assert ("input size" in row.flags) == other_size
+        assert ("epoch chosen on the target" in row.flags) == row.method.startswith("PAT ")
+        assert row.mAP is not None and 0 < row.mAP < 100 and row.source
+
+
+def test_recent_rows_say_what_their_table_does_not_state(published):
+    recent = [row for row in published if row.source.startswith("result image")]
+    assert len(recent) == 47 and all("one group's table" in row.note for row in recent)
+    assert {row.test for row in recent if "detected or labelled not stated" in row.note} >= {"cuhk03np"}
+    best = max((row for row in recent if (row.train, row.test) == ("msmt17", "market1501")), key=lambda row: row.mAP)
+    assert (best.method, best.mAP, best.rank1, best.flags) == ("MUVA (2603.14012)", 59.5, 82.7, ())
+
+
+def test_same_data_stand_beside_ours_and_flagged_rows_apart(market, published):
+    plain, flagged = published_tables(market, published)
+    assert (plain.key, flagged.key) == ("published", "published-flagged")
+    ours = [row for row in plain.rows if row[0] == "ours: bn"]
+    assert len(ours) == 4 and plain.rows[:4] == tuple(ours)
+    frame = market.results.query("source == 'market1501' and target == 'msmt17'")
+    assert next(row for row in ours if row[2] == "market1501 → msmt17")[3] == f"{100 * frame['mAP'].item():.1f}"
+    named = {row.method for row in published if row.flags and (row.train, row.test) == ("market1501", "msmt17")}
+    assert named and not named & {row[0] for row in plain.rows if row[2] == "market1501 → msmt17"}
+    assert all(row[-1] and set(row[-1].split("; ")) <= set(FLAGS) for row in flagged.rows)
+    assert not any(row[0].startswith("ours") for row in flagged.rows)
+    assert not plain.bold and not flagged.bold
+    assert all(set(row[2].split(" → ")) <= {"market1501", "msmt17", "msmt17_all"} for row in plain.rows + flagged.rows)
+
+
+def test_our_own_figures_on_duke_carry_its_flag(market, published):
+    def renamed(frame):
+        return frame.assign(**{name: frame[name].replace("msmt17", "dukemtmc") for name in ("source", "target")})
+
+    own = dataclasses.replace(market, results=renamed(market.results), queries=renamed(market.queries))
+    plain, flagged = published_tables(own, published)
+    ours = {row[2]: row for row in flagged.rows if row[0] == "ours: bn"}
+    assert set(ours) == {"market1501 → dukemtmc", "dukemtmc → market1501", "dukemtmc → dukemtmc"}
+    assert all(row[-1] == "Duke" for row in ours.values()) and "withdrawn" in flagged.note
+    assert [row[2] for row in plain.rows if row[0] == "ours: bn"] == ["market1501 → market1501"]
+    mAP = own.results.query("source == 'market1501' and target == 'dukemtmc'")["mAP"].item()
+    assert ours["market1501 → dukemtmc"][3] == f"{100 * mAP:.1f}"
+
+
+def test_what_sees_the_target_says_so_beside_published_figures(market, published):
+    own = dataclasses.replace(market, results=market.results.assign(adabn=True))
+    row = published_tables(own, published)[0].rows[0]
+    assert row[0] == "ours: bn †" and row[-1].startswith("sees the target's unlabelled images")
+
+
+def test_drawn_sites_get_context_only(benchmark, published):
+    tables = published_tables(benchmark, published)
+    assert [table.key for table in tables] == ["published-context", "published-context-flagged"]
+    for table in tables:
+        assert not any(row[0].startswith("ours") for row in table.rows)
+        assert all(row[2].split(" → ")[0] != row[2].split(" → ")[1] for row in table.rows)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [(("Duke", "Dukes"), "flag 'Dukes' is not one of pairwise matcher, "), ((",86.1,", ",high,"), "line 2: .*high")],
+)
+def test_bad_tables(tmp_path, change, message):
+    (tmp_path / "own.csv").write_text(FILE.read_text().replace(*change))
+    with pytest.raises(InputError, match=message):
+        read_published(tmp_path / "own.csv")

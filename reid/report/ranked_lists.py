@@ -1,4 +1,4 @@
-"""Ranked lists as pictures: the query, then the gallery in order, right and wrong ones framed, rank and distance below.
+"""Which images did the models rank first? The query, then the gallery in order, right and wrong ones framed, as JPEG.
 
 The lists come from the runs' ranks.parquet, the images from the data sets themselves; whatever of it is not there any
 more is named on the page instead.
@@ -22,7 +22,7 @@ from reid.drawing import CAPTION, CELL, GAP, QUERY, RIGHT, WRONG, paste
 from reid.engine import build
 from reid.errors import InputError
 from reid.evaluation.targets import result_key
-from reid.report.inputs import Benchmark, Direction, lines
+from reid.report.benchmark import Benchmark, Direction, lines
 
 SHOWN, SAMPLES, EXAMPLES, DIRECTIONS = 8, 2, 2, 4  # gallery images a list; lists of each kind; directions shown
 

@@ -1,28 +1,29 @@
-"""Networks of other origin beside the grid's own models: figures, paired differences, a picture.
+"""How do others do beside the grid's models? Networks of other origin, measured here, and published figures.
 
-They have no seeds, so that no mean and no interval over seeds holds one. A difference against a trained model is
-against the mean over its seeds, whose spread is in the interval.
+Networks of other origin have no seeds, so that no mean and no interval over seeds holds one. A difference against a
+trained model is against the mean over its seeds, whose spread is in the interval. Published rows flagged as of another
+kind stand apart and are never ranked against ours; docs/published.md says where the rows and each flag come from.
 """
 
 from __future__ import annotations
 
+import csv
 import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from matplotlib.figure import Figure
 
-from reid.drawing import COLORS, Picture, png
 from reid.errors import InputError
 from reid.evaluation import gap
 from reid.evaluation.comparison import turned
 from reid.evaluation.interval import Estimate
-from reid.report.figures import ACROSS
-from reid.report.inputs import Benchmark, Direction, lines
-from reid.report.measured import ESTIMATE, estimate, label, with_marks
-from reid.report.reading import RESULTS
-from reid.report.statistics import METRICS
-from reid.report.tables import Table, interval, percent, points
+from reid.report.benchmark import RESULTS, Benchmark, Direction, lines
+from reid.report.formats import MARK, MARKED, MISSING, Table, interval, percent, points, with_marks
+from reid.report.model_tables import ESTIMATE, QUERIES, estimate, shares
+from reid.report.statistics import METRICS, means, row_of
 
 NETWORKS, NETWORK_COMPARISONS = "networks.csv", "network_comparisons.csv"
 FIGURES = ["model", "source", "target", "metric", "foreign", "in_domain", "value", "low", "high", "seeds", "identities"]
@@ -31,6 +32,17 @@ COMPARISONS = [
     "better", "worse",
 ]  # fmt: skip
 DROPS = ["drop", "drop_low", "drop_high"]
+FILE = Path(__file__).with_name("published_results.csv")
+FLAGS = {
+    "pairwise matcher": "a network that compares two images, not one feature an image",
+    "extra data": "trained on all images of the source, or on other sets too",
+    "epoch chosen on the target": "of several epochs the one that is best on the target",
+    "input size": "images of another size than 256 x 128",
+    "Duke": "trained or tested on DukeMTMC-reID, which was withdrawn",
+}
+PUBLISHED = ("method", "backbone", "trained on → tested on", "mAP, %", "rank-1, %", "mINP, %", "source", "note")
+DUKE, OURS = "dukemtmc", "this report"
+NOT_HERE = "see below"  # for the backbone: the runs' settings stand in the last section
 
 
 def network_figures(benchmark: Benchmark) -> tuple[pd.DataFrame, list[str]]:
@@ -89,7 +101,7 @@ def _drops(
 def _figure_row(level: gap.Level, foreign: bool, home: bool, drop: Estimate | None) -> dict[str, Any]:
     measured = level.estimate
     return {
-        "model": level.model, "source": level.source, "target": level.target, "metric": level.metric,
+        **{name: getattr(level, name) for name in FIGURES[:4]},
         "foreign": foreign, "in_domain": home, "value": measured.value, "low": measured.low, "high": measured.high,
         "seeds": None if foreign else measured.seeds, "identities": measured.identities[0],
         "drop": drop.value if drop else math.nan, "drop_low": drop.low if drop else math.nan,
@@ -114,18 +126,9 @@ def network_comparisons(benchmark: Benchmark) -> tuple[pd.DataFrame, list[str]]:
             except InputError as error:
                 left_out.append(f"{network} minus {first}, {source} → {target}: {error}")
                 continue
-            rows += [_comparison_row(network, first, comparison) for comparison in comparisons]
+            names = {"network": network, "model": first}
+            rows += [names | row_of(comparison, COMPARISONS[2:]) for comparison in comparisons]
     return pd.DataFrame(rows, columns=COMPARISONS), left_out
-
-
-def _comparison_row(network: str, first: str, comparison: gap.Comparison) -> dict[str, Any]:
-    paired = comparison.estimate
-    return {
-        "network": network, "model": first, "source": comparison.source, "target": comparison.target,
-        "metric": comparison.metric, "in_domain": comparison.in_domain, "value": paired.value, "low": paired.low,
-        "high": paired.high, "significant": paired.significant, "seeds": paired.seeds, "better": comparison.better,
-        "worse": comparison.worse,
-    }  # fmt: skip
 
 
 def network_tables(benchmark: Benchmark, figures: pd.DataFrame, comparisons: pd.DataFrame) -> list[Table]:
@@ -159,64 +162,130 @@ def _figure_table(benchmark: Benchmark, figures: pd.DataFrame) -> Table:
         "same network's own data set, where that is among the targets; what networks of other origin were trained on "
         f"was not compared with the targets. Rows of {RESULTS}."
     )
-    note = with_marks(note, [row[0] for row in rows])
-    return Table("networks", "Networks of other origin beside the models", NETWORKS, header, tuple(rows), 3, note=note)
+    title = "Networks of other origin beside the models"
+    return Table("networks", title, NETWORKS, header, tuple(rows), 3, note=with_marks(note, rows))
 
 
 def _comparison_table(benchmark: Benchmark, comparisons: pd.DataFrame) -> Table:
     rows = tuple(
         (
             f"{row.network} minus {benchmark.shown(row.model)}",
-            label(Direction(row.source, row.target, row.in_domain)),
+            Direction(row.source, row.target, row.in_domain).label,
             METRICS[row.metric],
             *estimate(row),
-            percent(row.better),
-            percent(row.worse),
+            *shares(row),
         )
         for row in lines(comparisons)
     )
-    header = ("networks", f"{benchmark.models[0]} trained on → both tested on", "metric", *ESTIMATE,
-              "queries better, %", "queries worse, %")  # fmt: skip
+    header = ("networks", f"{benchmark.models[0]} trained on → both tested on", "metric", *ESTIMATE, *QUERIES)
     note = (
         "Paired over the same queries, against the mean over the model's seeds; the spread of several is in the "
         "interval. Above zero the network of other origin is better."
     )
-    note = with_marks(note, [row[0] for row in rows])
     title = f"Networks of other origin against {benchmark.models[0]}"
-    return Table("network-pairs", title, NETWORK_COMPARISONS, header, rows, words=3, note=note)
+    return Table("network-pairs", title, NETWORK_COMPARISONS, header, rows, words=3, note=with_marks(note, rows))
 
 
-def network_picture(figures: pd.DataFrame) -> Picture | None:
-    """mAP with its interval: a panel a target, a line a network or a model of a source."""
-    rows = figures[figures["metric"] == "mAP"]
-    if rows.empty:
-        return None
-    groups = list(rows.groupby("target", sort=False))
-    across = min(len(groups), ACROSS)
-    down = math.ceil(len(groups) / across)
-    longest = max(len(shown) for _, shown in groups)
-    figure = Figure(figsize=(1.0 + 3.0 * across, down * (0.9 + 0.24 * longest)), layout="constrained")
-    panels = figure.subplots(down, across, sharex=True, squeeze=False)
-    for place, panel in enumerate(panels.flat):
-        if place >= len(groups):
-            panel.set_visible(False)
-            continue
-        target, shown = groups[place]
-        names = []
-        for y, row in enumerate(lines(shown)):
-            color, marker = (COLORS[1], "s") if row.foreign else (COLORS[0], "o")
-            panel.plot([100 * row.low, 100 * row.high], [y, y], color=color, lw=1.6)
-            panel.plot(100 * row.value, y, color=color, marker=marker, ms=5, ls="none")
-            names.append(row.model if row.foreign else f"{row.model} ({row.source})")
-        panel.set_yticks(range(len(names)), names, fontsize=8)
-        panel.invert_yaxis()
-        panel.set_title(str(target), fontsize=9)
-        panel.tick_params(labelbottom=True)
-        panel.grid(axis="x", color="#dddddd", lw=0.6)
-        panel.spines[["top", "right"]].set_visible(False)
-    figure.supxlabel("mAP, %, with 95 % interval", fontsize=9)
-    caption = (
-        "mAP of networks of other origin (squares) and of the grid's models (circles; in brackets what they were "
-        "trained on), with 95 % intervals."
-    )
-    return Picture("networks", png(figure), caption, f"{caption} The table holds the figures.")
+@dataclass(frozen=True)
+class Published:
+    """One row of published_results.csv; figures in %, None where the source gives none."""
+
+    method: str
+    backbone: str
+    train: str
+    test: str
+    rank1: float | None
+    mAP: float | None
+    mINP: float | None
+    flags: tuple[str, ...]
+    source: str
+    note: str
+
+
+def read_published(path: Path = FILE) -> list[Published]:
+    """The rows of the checked-in table.
+
+    Raises:
+        InputError: a flag that is not known, a figure that is no number.
+    """
+    rows = []
+    with path.open(encoding="utf-8", newline="") as file:
+        for line, row in enumerate(csv.DictReader(file), 2):
+            flags = tuple(flag for flag in row["flags"].split("; ") if flag)
+            for flag in flags:
+                if flag not in FLAGS:
+                    raise InputError(f"{path}, line {line}: flag {flag!r} is not one of {', '.join(FLAGS)}")
+            values = {field.name: row[field.name] for field in fields(Published)}
+            try:
+                numbers = {name: float(row[name]) if row[name] else None for name in ("rank1", "mAP", "mINP")}
+            except ValueError as error:
+                raise InputError(f"{path}, line {line}: {error}") from None
+            rows.append(Published(**{**values, **numbers, "flags": flags}))  # type: ignore[arg-type]
+    return rows
+
+
+def published_tables(benchmark: Benchmark, published: Sequence[Published]) -> list[Table]:
+    """Published rows on the directions measured, ours above; where there is none, the cross-domain ones as context."""
+    ways = {(_card(direction.source), _card(direction.target)) for direction in benchmark.main_directions}
+    same = [row for row in published if (row.train.removesuffix("_all"), row.test) in ways]
+    if not same:
+        crossed = [row for row in published if row.train.removesuffix("_all") != row.test]
+        return _split(crossed, [], "published-context", "Published cross-domain figures")
+    ours = _ours(benchmark, {(row.train.removesuffix("_all"), row.test) for row in same})
+    return _split(same, ours, "published", "Ours and published figures")
+
+
+def _card(label: str) -> str:
+    """The data set of a label, without the split that stands behind it."""
+    return label.partition("@")[0]
+
+
+def _split(rows: Sequence[Published], ours: Sequence[Published], key: str, title: str) -> list[Table]:
+    """Rows without a flag, and those with one in a table of their own; in both ours above."""
+    every = [*ours, *rows]
+    plain, flagged = [row for row in every if not row.flags], [row for row in every if row.flags]
+    used = {flag for row in flagged for flag in row.flags}
+    meanings = " ".join(f"{flag}: {meaning}." for flag, meaning in FLAGS.items() if flag in used)
+    tables = [
+        Table(key, title, FILE.name + (f" and means of {RESULTS}" if ours else ""), PUBLISHED,
+              _cells(plain, lambda row: row.note), words=3,
+              note="Nothing is bold: there is no paired interval against figures of others."),
+        Table(f"{key}-flagged", f"{title}, of another kind" if not ours else "Figures of another kind",
+              FILE.name + (f" and means of {RESULTS}" if any(row.flags for row in ours) else ""),
+              (*PUBLISHED[:-1], "flags"), _cells(flagged, _flags_and_note), words=3,
+              note=f"Not to be ranked against any other row. {meanings}"),
+    ]  # fmt: skip
+    return [table for table in tables if table.rows]
+
+
+def _cells(rows: Sequence[Published], last: Callable[[Published], str]) -> tuple[tuple[str, ...], ...]:
+    return tuple(
+        (
+            row.method, row.backbone, f"{row.train} → {row.test}",
+            *(MISSING if value is None else f"{value:.1f}" for value in (row.mAP, row.rank1, row.mINP)),
+            row.source, last(row),
+        )
+        for row in rows
+    )  # fmt: skip
+
+
+def _flags_and_note(row: Published) -> str:
+    """Our notes stand beside the flags; those of published rows do not."""
+    return "; ".join([*row.flags, *([row.note] if row.source == OURS and row.note else [])])
+
+
+def _ours(benchmark: Benchmark, directions: set[tuple[str, str]]) -> list[Published]:
+    """Our means over seeds in these directions, with the flags that published rows would carry."""
+    figures = [means(benchmark.results, name) for name in ("rank1", "mAP", "mINP")]
+    rows = []
+    for direction in benchmark.main_directions:
+        sets = (_card(direction.source), _card(direction.target))
+        for model in benchmark.models if sets in directions else ():
+            key = (model, direction.source, direction.target)
+            if key in figures[0]:
+                rank1, mAP, mINP = (None if math.isnan(mean[key]) else 100 * mean[key] for mean in figures)
+                flags = ("Duke",) if DUKE in sets else ()
+                note = MARKED.removeprefix(f"{MARK} ") if model in benchmark.sees_target else ""
+                head = (f"ours: {benchmark.shown(model)}", NOT_HERE, direction.source, direction.target)
+                rows.append(Published(*head, rank1, mAP, mINP, flags, OURS, note))
+    return rows
