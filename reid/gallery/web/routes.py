@@ -228,7 +228,7 @@ async def compare(request: Request, at: At) -> answers.CompareAnswer:
     def work() -> answers.CompareAnswer:
         ours = at.service.gallery.features(asked.entry)
         pair = [*at.service.features(crops(images, asked.box, at.limits)), *ours]
-        return answers.CompareAnswer.of(at.service.compare(pair[0], pair[1], asked.entry))
+        return answers.CompareAnswer.of(*at.service.compare(pair[0], pair[1], asked.entry))
 
     return await at.at_work(work)
 
