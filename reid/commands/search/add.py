@@ -24,7 +24,7 @@ from reid.networks import EMBEDDER, PEOPLE
 if TYPE_CHECKING:
     from reid.data.samples import DataSet
     from reid.gallery.entries import Entry, Store
-    from reid.gallery.ingest import Added, Fragment
+    from reid.gallery.ingest.images import Added, Fragment
     from reid.networks import Network
 
 
@@ -75,9 +75,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    from reid.gallery.ingest import add_fragments, add_images
+    from reid.gallery.ingest.images import add_fragments, add_images
+    from reid.gallery.ingest.naming import under_name
     from reid.gallery.location import is_remote, open_store
-    from reid.gallery.naming import under_name
     from reid.networks import load
 
     _check(arguments)
@@ -104,8 +104,8 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _add_features(arguments: argparse.Namespace) -> None:
-    from reid.gallery.given_features import add_features, features_files, read_given
-    from reid.gallery.ingest import Added, There
+    from reid.gallery.ingest.features import add_features, features_files, read_given
+    from reid.gallery.ingest.images import Added, There
     from reid.gallery.location import open_store
 
     model = origin_of(arguments)
@@ -136,7 +136,7 @@ def _check(arguments: argparse.Namespace) -> None:
 def _entries(arguments: argparse.Namespace, data: DataSet | None) -> list[Entry]:
     """What is to be put in; what is there and left out is said."""
     from reid.data.unlabelled import passed_over
-    from reid.gallery.ingest import csv_entries, folder_entries, split_entries
+    from reid.gallery.ingest.images import csv_entries, folder_entries, split_entries
 
     if arguments.video:
         return []
@@ -160,8 +160,8 @@ def _entries(arguments: argparse.Namespace, data: DataSet | None) -> list[Entry]
 
 def _fragments(arguments: argparse.Namespace, model: Network) -> Iterator[Fragment]:
     from reid.data.times import seconds
-    from reid.gallery.video.detect import load_detector
-    from reid.gallery.video.fragments import fragments
+    from reid.gallery.ingest.video.detect import load_detector
+    from reid.gallery.ingest.video.fragments import fragments
 
     return fragments(
         arguments.video,

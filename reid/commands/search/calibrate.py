@@ -35,11 +35,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    from reid.gallery.calibration.thresholds import SETTING, calibrate, measure
-    from reid.gallery.ingest import labelled
-    from reid.gallery.location import open_store
     from reid.gallery.calibration.reliability import reliability_picture, table
     from reid.gallery.calibration.thresholds import SETTING, calibrate, measure
+    from reid.gallery.ingest.images import labelled
+    from reid.gallery.location import open_store
     from reid.networks import load
     from reid.texts import align
 

@@ -56,10 +56,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     import numpy as np
 
-    from reid.gallery.ingest import embed_entries
+    from reid.gallery.ingest.images import embed_entries
+    from reid.gallery.ingest.naming import under_name
     from reid.gallery.listing import answer_table, draw_answers
     from reid.gallery.location import open_store
-    from reid.gallery.naming import under_name
     from reid.gallery.query import answer, first_ranks
     from reid.networks import load
 
@@ -100,7 +100,7 @@ def run(arguments: argparse.Namespace) -> None:
 def _queries(arguments: argparse.Namespace, data: DataSet | None) -> list[Entry]:
     from reid.data.unlabelled import passed_over
     from reid.gallery.entries import Entry
-    from reid.gallery.ingest import folder_entries, split_entries
+    from reid.gallery.ingest.images import folder_entries, split_entries
 
     if arguments.name is not None and not (data and arguments.name):
         raise InputError("--name NAME goes with --data, and is not empty")
@@ -150,7 +150,7 @@ def compare_arguments(parser: argparse.ArgumentParser) -> None:
 
 def compare(arguments: argparse.Namespace) -> None:
     from reid.gallery.entries import Entry
-    from reid.gallery.ingest import embed_entries
+    from reid.gallery.ingest.images import embed_entries
     from reid.gallery.location import open_store
     from reid.gallery.query import distance_between
     from reid.networks import load
