@@ -21,7 +21,7 @@ from reid.gallery.entries import Filter, NotThere, Unfit
 from reid.gallery.service import Answer as Found
 from reid.gallery.service import Service
 from reid.gallery.transfer.answers import zipped
-from reid.gallery.video.detect import Detector
+from reid.gallery.ingest.video.detect import Detector
 from reid.gallery.web import answers
 from reid.gallery.web.forms import crops, multipart, received, sentence
 from reid.gallery.web.guard import HEADERS, SESSION, Sessions, cookie_name
