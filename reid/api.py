@@ -131,7 +131,7 @@ class Gallery:
 
     def __init__(self, store: Store, model: Model | None) -> None:
         self.store, self._model = store, model
-        self.service = Service(store, "python", model and model.network)
+        self.service = Service(store, "python", None if model is None else model.network)
 
     def __len__(self) -> int:
         return len(self.store)
@@ -140,8 +140,8 @@ class Gallery:
         """Put N crops (h, w, 3) uint8 RGB in, with N entries that say whence; all or none. Returns their ids.
 
         Raises:
-            InputError: a gallery without a model; as many entries as crops are wanted; a crop in which the network finds
-                nothing.
+            InputError: a gallery without a model; as many entries as crops are wanted; a crop in which the network
+                finds nothing.
         """
         if len(crops) != len(entries):
             raise InputError(f"{len(crops)} crops and {len(entries)} entries: expected one for each")

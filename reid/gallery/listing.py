@@ -23,7 +23,19 @@ def answer_table(names: Sequence[str], answers: Sequence[Answer]) -> str:
     """A line an entry; of many queries only the nearest entry each."""
     few = len(answers) <= LISTED
     lines = [
-        ["query", "rank", "id", "image", "person", "camera", "time (UTC)", "distance", "", "probability", "of strangers"]
+        [
+            "query",
+            "rank",
+            "id",
+            "image",
+            "person",
+            "camera",
+            "time (UTC)",
+            "distance",
+            "",
+            "probability",
+            "of strangers",
+        ]
     ]
     for name, answer in zip(names, answers, strict=True):
         file = Path(name).name
@@ -80,8 +92,8 @@ def draw_answers(
         top = GAP + row * step
         paste(draw, sheet, _pixels(queries[row]), (_left(0), top), QUERY, ("query", "nobody" if answer.nobody else ""))
         for column, hit in enumerate(answer.hits[:ACROSS], 1):
-            word = hit.judged and hit.judged.word
-            color = {None: QUERY, "near": RIGHT, "cannot tell": QUERY, "far": WRONG}[word]
+            word = "" if hit.judged is None else hit.judged.word
+            color = {"near": RIGHT, "far": WRONG}.get(word, QUERY)
             entry = hit.entry
             texts = (f"{hit.rank}   {hit.distance:.3f}", entry.identity or "?", entry.camera, moment(entry.time)[-8:])
             place, caption = (_left(column), top), [_fitting(text) for text in texts]

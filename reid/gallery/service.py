@@ -16,7 +16,6 @@ from typing import Any, cast
 import numpy as np
 
 from reid.data.times import zone
-from reid.errors import InputError
 from reid.gallery.calibration.judgement import SHARE, Compared, Judge, Judgement, Word, compare
 from reid.gallery.calibration.thresholds import SETTING, Calibration
 from reid.gallery.entries import EVERYTHING, Change, Entry, Filter, Hits, Unfit

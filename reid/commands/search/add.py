@@ -137,8 +137,8 @@ def _check(arguments: argparse.Namespace) -> None:
 
 def _entries(arguments: argparse.Namespace, data: DataSet | None) -> list[Entry]:
     """What is to be put in; what is there and left out is said."""
-    from reid.data.unlabelled import passed_over
     from reid.data.times import zone
+    from reid.data.unlabelled import passed_over
     from reid.gallery.ingest.images import csv_entries, folder_entries, split_entries
 
     if arguments.video:

@@ -101,7 +101,9 @@ def retention(arguments: argparse.Namespace) -> None:
 
 def settings_arguments(parser: argparse.ArgumentParser) -> None:
     add_checking_model(parser)
-    parser.add_argument("--index", metavar="KIND", help="auto, flat (exact), rabitq or sq8; on Milvus flat, hnsw or ivf_sq8")
+    parser.add_argument(
+        "--index", metavar="KIND", help="auto, flat (exact), rabitq or sq8; on Milvus flat, hnsw or ivf_sq8"
+    )
     parser.add_argument(
         "--zone", nargs=2, action="append", default=[], metavar=("CAMERA", "NAME"),
         help="a camera's time zone, such as door Europe/Berlin; an empty NAME for none; repeatable",
@@ -230,5 +232,7 @@ def convert(arguments: argparse.Namespace) -> None:
     with earlier.opened(arguments.old) as old, opened_or_made(arguments, old.origin) as gallery:
         count = earlier.convert(old, gallery)
         gallery.record("command line", "convert")
-        print(f"{gallery.location}: {count:,} entries of {arguments.old}, which stays as it is: erase it when all is well")
+        print(
+            f"{gallery.location}: {count:,} entries of {arguments.old}, which stays as it is: erase it when all is well"
+        )
         tend(gallery)

@@ -53,7 +53,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--from", dest="start", metavar="TIME", help="only from then on: 2026-03-01T17:05:00")
     parser.add_argument("--to", dest="end", metavar="TIME", help="only until then; of a day, its end")
     add_zone(parser)
-    parser.add_argument("--one-person", action="store_true", help="the images show one person: one answer to all of them")
+    parser.add_argument(
+        "--one-person", action="store_true", help="the images show one person: one answer to all of them"
+    )
     add_judging(parser)
     parser.add_argument(
         "--share",
@@ -63,7 +65,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the answers here")
     parser.add_argument("--picture", type=Path, metavar="PNG", help="draw the answers to the first 20 queries")
-    parser.add_argument("--zip", type=Path, metavar="FILE", help="with one answer: its table and pictures as a ZIP file")
+    parser.add_argument(
+        "--zip", type=Path, metavar="FILE", help="with one answer: its table and pictures as a ZIP file"
+    )
 
 
 def run(arguments: argparse.Namespace) -> None:

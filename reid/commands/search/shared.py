@@ -53,7 +53,10 @@ def add_judging(parser: argparse.ArgumentParser) -> None:
 
 def add_zone(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--zone", default="UTC", metavar="NAME", help="time zone of the times here, such as Europe/Berlin (default: UTC)"
+        "--zone",
+        default="UTC",
+        metavar="NAME",
+        help="time zone of the times here, such as Europe/Berlin (default: UTC)",
     )
 
 

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from reid.data.times import EARLIEST, LATEST
 from reid.errors import InputError
 from reid.gallery.catalogue.database import Row
 from reid.gallery.catalogue.thumbnails import Place
 from reid.gallery.entries import Entry
-from reid.data.times import EARLIEST, LATEST
 
 DAY = 86_400.0  # seconds
 COLUMNS = "e.id, f.text, e.name, c.text, n.text, e.time, e.until, e.frame, e.x0, e.y0, e.x1, e.y1, e.added"

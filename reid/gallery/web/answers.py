@@ -69,7 +69,7 @@ class Hit(EntryAnswer):
     @classmethod
     def of_hit(cls, hit: service.Hit) -> Hit:
         judged = hit.judged
-        said = {"word": None, "probability": None, "shade": None, "sentence": ""}
+        said: dict[str, Any] = {"word": None, "probability": None, "shade": None, "sentence": ""}
         if judged is not None:
             said = {name: getattr(judged, name) for name in said}
         return cls(**shown(hit.entry), rank=hit.rank, distance=hit.distance, **said)
@@ -175,7 +175,9 @@ class SummaryAnswer(BaseModel):
     @classmethod
     def of(cls, asked: service.Service, detects: bool, problems: list[str]) -> SummaryAnswer:
         gallery: Gallery = asked.gallery
-        calibration = asked.calibration
+        calibration, calibrated = asked.calibration, None
+        if calibration is not None:
+            calibrated = CalibrationAnswer(source=calibration.source, share=service.SHARE)
         return cls(
             **asdict(gallery.summary()),
             name=Path(gallery.location).resolve().name,
@@ -184,7 +186,7 @@ class SummaryAnswer(BaseModel):
             width=gallery.origin.width,
             fingerprint=gallery.origin.fingerprint,
             index=Index.model_validate(gallery.index_state()),
-            calibration=calibration and CalibrationAnswer(source=calibration.source, share=service.SHARE),
+            calibration=calibrated,
             detects=detects,
             problems=problems,
         )
