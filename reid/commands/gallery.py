@@ -23,7 +23,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--detector",
         metavar="WHAT",
-        help="finds people in whole photographs: torchvision, torchvision:WEIGHTS, or a foreign network (default: none)",
+        help="finds people in photographs: torchvision, torchvision:WEIGHTS, or a foreign network (default: none)",
     )
     parser.add_argument(
         "--host",

@@ -150,8 +150,8 @@ class Service:
         elsewhere: bool = False,
         share: float | None = None,
     ) -> Answer:
-        """Who is this? All of (N, D) ``features`` and the ``entries``, by id, show one person: their mean is looked for,
-        and the entries are left out of the answer.
+        """Who is this? All of (N, D) ``features`` and the ``entries``, by id, show one person: their mean is looked
+        for, and the entries are left out of the answer.
 
         Args:
             elsewhere: leave the cameras of ``entries`` out.
