@@ -76,7 +76,9 @@ def row_of(
     return id, camera, identity, np.nan if time is None else time, np.nan if last is None else last, int(added // DAY)
 
 
-def record_of(entry: Entry, row: tuple[Any, ...], folder: int, lay: int, content: int | None, place: Place) -> tuple[Any, ...]:
+def record_of(
+    entry: Entry, row: tuple[Any, ...], folder: int, lay: int, content: int | None, place: Place
+) -> tuple[Any, ...]:
     """The columns of the table of entries."""
     _, camera, identity, *_ = row
     box = (None,) * 4 if entry.box is None else [int(edge) for edge in entry.box]
