@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 from reid.data.times import shown
 from reid.drawing import CELL, GAP, INK, LINE, QUERY, RIGHT, WRONG, paste
 from reid.files import write_atomically
-from reid.gallery.query import Answer, Hit
+from reid.gallery.service import Answer, Hit
 from reid.texts import align
 
 DRAWN, ACROSS, LISTED = 20, 10, 10  # queries drawn, entries of each; up to so many queries a table shows whole lists
@@ -23,14 +23,26 @@ def answer_table(names: Sequence[str], answers: Sequence[Answer]) -> str:
     """A line an entry; of many queries only the nearest entry each."""
     few = len(answers) <= LISTED
     lines = [
-        ["query", "rank", "id", "image", "person", "camera", "time (UTC)", "distance", "probability", "same person"]
+        [
+            "query",
+            "rank",
+            "id",
+            "image",
+            "person",
+            "camera",
+            "time (UTC)",
+            "distance",
+            "",
+            "probability",
+            "of strangers",
+        ]
     ]
     for name, answer in zip(names, answers, strict=True):
         file = Path(name).name
         for hit in answer.hits if few else answer.hits[:1]:
             lines.append([file, *_cells(hit)])
         if not answer.hits or answer.nobody:
-            lines.append([file, *[""] * 8, "nobody" if answer.nobody else "no entry"])
+            lines.append([file, *[""] * 7, "nobody" if answer.nobody else "no entry", "", ""])
     return align(lines)
 
 
@@ -44,9 +56,16 @@ def _cells(hit: Hit) -> list[str]:
         entry.camera,
         moment(entry.time),
         f"{hit.distance:.4f}",
-        "" if hit.probability is None else f"{hit.probability:.3f}",
-        {None: "", True: "yes", False: "no"}[hit.same],
+        *_said(hit),
     ]
+
+
+def _said(hit: Hit) -> tuple[str, str, str]:
+    """The word, the probability, and how many images of strangers would come this near."""
+    if hit.judged is None:
+        return "", "", ""
+    chance = hit.judged.probability
+    return hit.judged.word, "" if chance is None else f"{100 * chance:.0f} %", f"{hit.judged.strangers:.2g}"
 
 
 def moment(seconds: float | None) -> str:
@@ -57,8 +76,8 @@ def moment(seconds: float | None) -> str:
 def draw_answers(
     queries: Sequence[bytes], answers: Sequence[Answer], thumbnail: Callable[[int], bytes], path: Path
 ) -> None:
-    """Write a PNG: a row a query, its crop and its nearest entries; those within the threshold are framed in green, the
-    others in red with a slash, all in grey where there is no threshold.
+    """Write a PNG: a row a query, its crop and its nearest entries; near ones are framed in green, far
+    ones in red with a slash, those that cannot be told in grey, as are all without a calibration.
 
     Args:
         queries: the crops, JPEG.
@@ -73,11 +92,12 @@ def draw_answers(
         top = GAP + row * step
         paste(draw, sheet, _pixels(queries[row]), (_left(0), top), QUERY, ("query", "nobody" if answer.nobody else ""))
         for column, hit in enumerate(answer.hits[:ACROSS], 1):
-            color = {None: QUERY, True: RIGHT, False: WRONG}[hit.same]
+            word = "" if hit.judged is None else hit.judged.word
+            color = {"near": RIGHT, "far": WRONG}.get(word, QUERY)
             entry = hit.entry
             texts = (f"{hit.rank}   {hit.distance:.3f}", entry.identity or "?", entry.camera, moment(entry.time)[-8:])
             place, caption = (_left(column), top), [_fitting(text) for text in texts]
-            paste(draw, sheet, _pixels(thumbnail(entry.id)), place, color, caption, struck=hit.same is False)
+            paste(draw, sheet, _pixels(thumbnail(entry.id)), place, color, caption, struck=word == "far")
     content = io.BytesIO()
     sheet.save(content, "PNG")
     write_atomically(path, content.getvalue())

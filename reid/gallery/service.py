@@ -16,8 +16,7 @@ from typing import Any, cast
 import numpy as np
 
 from reid.data.times import zone
-from reid.errors import InputError
-from reid.gallery.calibration.judgement import Judge, Judgement, Word
+from reid.gallery.calibration.judgement import SHARE, Compared, Judge, Judgement, Word, compare
 from reid.gallery.calibration.thresholds import SETTING, Calibration
 from reid.gallery.entries import EVERYTHING, Change, Entry, Filter, Hits, Unfit
 from reid.gallery.retention import drop_expired, set_retention
@@ -95,15 +94,6 @@ class Answer:
         return tuple(sorted(found, key=lambda sighting: sighting.hits[0].rank))
 
 
-@dataclass(frozen=True)
-class Compared:
-    """Two images: their distance, and what the calibration says of it, where there is one."""
-
-    distance: float
-    judged: Any = None
-    sentences: tuple[str, ...] = ()
-
-
 @dataclass
 class Service:
     """Attributes:
@@ -160,8 +150,8 @@ class Service:
         elsewhere: bool = False,
         share: float | None = None,
     ) -> Answer:
-        """Who is this? All of (N, D) ``features`` and the ``entries``, by id, show one person: their mean is looked for,
-        and the entries are left out of the answer.
+        """Who is this? All of (N, D) ``features`` and the ``entries``, by id, show one person: their mean is looked
+        for, and the entries are left out of the answer.
 
         Args:
             elsewhere: leave the cameras of ``entries`` out.
@@ -191,11 +181,15 @@ class Service:
         number = self.gallery.record(self.who, "search", ids, queries=len(features))
         return [replace(answer, number=number) for answer in answers]
 
-    def compare(self, first: np.ndarray, second: np.ndarray, entries: Sequence[int] = ()) -> Compared:
-        """Are two (D,) features of one person? ``entries`` are those of them that are in the gallery."""
-        distance, calibration = distance_between(first, second), self.calibration
+    def compare(
+        self, first: np.ndarray, second: np.ndarray, entries: Sequence[int] = ()
+    ) -> tuple[float, Compared | None]:
+        """Are two (D,) features of one person? Their distance, and what the calibration says, where there is one.
+        ``entries`` are those of them that are in the gallery."""
+        row, calibration = np.zeros(1, np.int64), self.calibration
+        distance = float(pair_distances(first[None], row, second[None], row)[0])
         self.gallery.record(self.who, "compare", entries)
-        return compared(distance, calibration)
+        return distance, None if calibration is None else compare(calibration, distance)
 
     def entry(self, id: int) -> Entry:
         """Raises InputError where it is not there."""
@@ -286,7 +280,7 @@ class Service:
         calibration, judge = self.calibration, None
         if calibration is not None:
             entries, people = self.gallery.counts(wanted)
-            judge = Judge(calibration, entries, people) if share is None else Judge(calibration, entries, people, share)
+            judge = Judge(calibration, entries, people, SHARE if share is None else share)
         elif share is not None:
             raise Unfit(f"{self.gallery.location}: has no calibration, so that no share of strangers can be chosen")
         hits = self.gallery.search(features, k, wanted)
@@ -301,12 +295,6 @@ class Service:
         return answers
 
 
-def distance_between(first: np.ndarray, second: np.ndarray) -> float:
-    """1 - cosine, in 0..2, of two (D,) float32 unit rows: what a search says of them."""
-    row = np.zeros(1, np.int64)
-    return float(pair_distances(first[None], row, second[None], row)[0])
-
-
 def _answer(row: int, there: Mapping[int, Entry], found: Hits, judge: Judge | None) -> Answer:
     nearest = zip(found.ids[row].tolist(), found.distances[row].tolist(), strict=True)
     pairs = [(there[id], distance) for id, distance in nearest if id in there]
@@ -314,7 +302,7 @@ def _answer(row: int, there: Mapping[int, Entry], found: Hits, judge: Judge | No
         Hit(rank, entry, distance, None if judge is None else judge.judge(distance))
         for rank, (entry, distance) in enumerate(pairs, 1)
     )
-    sentences = () if judge is None else tuple(judge.sentences([hit.distance for hit in hits]))
+    sentences = () if judge is None else judge.summary([hit.distance for hit in hits]).sentences
     return Answer(hits, _found(hits, judge), found.exhaustive, sentences)
 
 

@@ -17,7 +17,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext, supp
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 
@@ -200,7 +200,7 @@ class Gallery:
         """A text kept with the gallery (a calibration, the retention time), or None."""
         return self._catalogue.setting(name)
 
-    def log(self, after: int = 0, limit: int = 1000) -> list[dict[str, object]]:
+    def log(self, after: int = 0, limit: int = 1000) -> list[dict[str, Any]]:
         """Lines of the audit log with a number above ``after``, oldest first."""
         return self._catalogue.log(after, limit)
 

@@ -53,7 +53,9 @@ class CatalogueReader:
         """Entries that pass with an id above ``after``, by rising id, the first ``limit``."""
         condition, values = self._where(wanted)
         sql = f"SELECT {COLUMNS} {FROM} WHERE e.id > ? AND {condition} ORDER BY e.id"
-        rows = self.db.run(sql, after, *values) if limit is None else self.db.run(f"{sql} LIMIT ?", after, *values, limit)
+        rows = (
+            self.db.run(sql, after, *values) if limit is None else self.db.run(f"{sql} LIMIT ?", after, *values, limit)
+        )
         return [entry_of(row) for row in rows]
 
     def counts(self, wanted: Filter = EVERYTHING) -> tuple[int, int | None]:

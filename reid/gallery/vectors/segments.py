@@ -235,7 +235,8 @@ class Segments:
             with self._turn():
                 now = segment.now()
                 if now is not None and index is not None:
-                    index.without(np.flatnonzero(now.rows["id"][: index.size] < 0)).save(path)
+                    erased = np.flatnonzero(now.rows["id"][: index.size] < 0)
+                    index.without(erased, now.vectors[: index.size]).save(path)
                     path.chmod(0o600)
                 for old in segment.folder.glob("*.faiss"):
                     if old != path or index is None:
@@ -312,7 +313,7 @@ class Segments:
         remove_leftover_partials(segment.folder)
         for path in segment.folder.glob("*.faiss"):
             index = _load(path)
-            index.without(places[places < index.size]).save(path)
+            index.without(places[places < index.size], segment.vectors[: index.size]).save(path)
             path.chmod(0o600)
         sync_folder(segment.folder)
 

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 from reid.data.times import span
 from reid.gallery import service
+from reid.gallery.calibration.judgement import Compared, Word
 from reid.gallery.entries import Entry
 from reid.gallery.store import Gallery
 
 Id = Annotated[int, Field(ge=1, le=2**63 - 1)]
 Name = Annotated[str, Field(min_length=1, max_length=500)]
-Word = Literal["near", "cannot tell", "far"]
 TIME = {
     "type": "string",
     "description": "ISO 8601, UTC where no zone is named, or seconds since 1970 in 9 or 10 digits; a day is whole",
@@ -69,7 +69,7 @@ class Hit(EntryAnswer):
     @classmethod
     def of_hit(cls, hit: service.Hit) -> Hit:
         judged = hit.judged
-        said = {"word": None, "probability": None, "shade": None, "sentence": ""}
+        said: dict[str, Any] = {"word": None, "probability": None, "shade": None, "sentence": ""}
         if judged is not None:
             said = {name: getattr(judged, name) for name in said}
         return cls(**shown(hit.entry), rank=hit.rank, distance=hit.distance, **said)
@@ -125,11 +125,10 @@ class CompareAnswer(BaseModel):
     sentences: list[str]
 
     @classmethod
-    def of(cls, compared: service.Compared) -> CompareAnswer:
-        judged = compared.judged
-        word, probability = (None, None) if judged is None else (judged.word, judged.probability)
-        said = list(compared.sentences)
-        return cls(distance=compared.distance, word=word, probability=probability, sentences=said)
+    def of(cls, distance: float, said: Compared | None) -> CompareAnswer:
+        if said is None:
+            return cls(distance=distance, word=None, probability=None, sentences=[])
+        return cls(distance=distance, word=said.word, probability=said.probability, sentences=list(said.sentences))
 
 
 class Person(BaseModel):
@@ -176,7 +175,9 @@ class SummaryAnswer(BaseModel):
     @classmethod
     def of(cls, asked: service.Service, detects: bool, problems: list[str]) -> SummaryAnswer:
         gallery: Gallery = asked.gallery
-        calibration = asked.calibration
+        calibration, calibrated = asked.calibration, None
+        if calibration is not None:
+            calibrated = CalibrationAnswer(source=calibration.source, share=service.SHARE)
         return cls(
             **asdict(gallery.summary()),
             name=Path(gallery.location).resolve().name,
@@ -185,7 +186,7 @@ class SummaryAnswer(BaseModel):
             width=gallery.origin.width,
             fingerprint=gallery.origin.fingerprint,
             index=Index.model_validate(gallery.index_state()),
-            calibration=calibration and CalibrationAnswer(source=calibration.source, share=service.SHARE),
+            calibration=calibrated,
             detects=detects,
             problems=problems,
         )

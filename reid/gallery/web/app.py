@@ -17,7 +17,7 @@ from reid.gallery.web.uploads import Limits
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
-    from reid.gallery.video.detect import Detector
+    from reid.gallery.ingest.video.detect import Detector
 
 log = logging.getLogger(__name__)
 HOUR, MINUTE = 3600.0, 60.0  # seconds
@@ -63,8 +63,11 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        works = (("retention", service.drop_expired, HOUR), ("index", service.gallery.tend, MINUTE))
-        tasks = [asyncio.create_task(keep_doing(*work, desk.problems)) for work in works]
+        works: dict[str, tuple[Callable[[], object], float]] = {
+            "retention": (service.drop_expired, HOUR),
+            "index": (service.gallery.tend, MINUTE),
+        }
+        tasks = [asyncio.create_task(keep_doing(name, *work, desk.problems)) for name, work in works.items()]
         yield
         for task in tasks:
             task.cancel()

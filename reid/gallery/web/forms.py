@@ -69,5 +69,7 @@ def crops(images: list[bytes], boxes: list[tuple[int, int, int, int]], limits: L
     for picture, (left, top, right, bottom) in zip(pictures, boxes, strict=False):
         height, width = picture.shape[:2]
         if not (0 <= left < right <= width and 0 <= top < bottom <= height):
-            raise Refused(422, f"box: {left},{top},{right},{bottom} lies outside of {width} x {height} pixels, or is empty")
+            raise Refused(
+                422, f"box: {left},{top},{right},{bottom} lies outside of {width} x {height} pixels, or is empty"
+            )
     return [crop(picture, box) for picture, box in zip(pictures, boxes, strict=True)] if boxes else pictures

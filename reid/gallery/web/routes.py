@@ -18,10 +18,10 @@ from starlette.exceptions import HTTPException
 
 from reid.errors import InputError
 from reid.gallery.entries import Filter, NotThere, Unfit
+from reid.gallery.ingest.video.detect import Detector
 from reid.gallery.service import Answer as Found
 from reid.gallery.service import Service
 from reid.gallery.transfer.answers import zipped
-from reid.gallery.video.detect import Detector
 from reid.gallery.web import answers
 from reid.gallery.web.forms import crops, multipart, received, sentence
 from reid.gallery.web.guard import HEADERS, SESSION, Sessions, cookie_name
@@ -108,8 +108,8 @@ async def login(request: Request, sent: answers.SignIn, at: At, response: Respon
     if not at.sessions.is_token(sent.token):
         raise Refused(401, "this is not the token")
     response.set_cookie(
-        cookie_name(request.scope), at.sessions.open(), max_age=int(SESSION), httponly=True, samesite="strict", path="/",
-        secure=request.url.scheme == "https",
+        cookie_name(request.scope), at.sessions.open(), max_age=int(SESSION), httponly=True, samesite="strict",
+        path="/", secure=request.url.scheme == "https",
     )  # fmt: skip
     return {"ok": True}
 
@@ -228,7 +228,7 @@ async def compare(request: Request, at: At) -> answers.CompareAnswer:
     def work() -> answers.CompareAnswer:
         ours = at.service.gallery.features(asked.entry)
         pair = [*at.service.features(crops(images, asked.box, at.limits)), *ours]
-        return answers.CompareAnswer.of(at.service.compare(pair[0], pair[1], asked.entry))
+        return answers.CompareAnswer.of(*at.service.compare(pair[0], pair[1], asked.entry))
 
     return await at.at_work(work)
 

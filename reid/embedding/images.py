@@ -28,7 +28,7 @@ from reid.data.unlabelled import passed_over
 from reid.errors import InputError
 from reid.files import Busy, bundled_names, locked, write_atomically
 from reid.gallery.entries import Entry
-from reid.gallery.ingest import csv_entries, cut, folder_entries, nothing_in
+from reid.gallery.ingest.images import csv_entries, cut, folder_entries, nothing_in
 from reid.networks import Network
 from reid.networks.features_file import WHOLE, FeaturesFile, check_suffix, read_key
 from reid.progress import track

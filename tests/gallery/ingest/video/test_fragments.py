@@ -14,12 +14,12 @@ from memory_store import MemoryStore
 from PIL import Image
 
 from reid.errors import InputError
-from reid.gallery.ingest import add_fragments
 from reid.gallery.catalogue.thumbnails import crop
-from reid.gallery.video import fragments as module
-from reid.gallery.video.detect import load_detector
-from reid.gallery.video.fragments import fragments
-from reid.gallery.video.frames import frames, read_frame
+from reid.gallery.ingest.images import add_fragments
+from reid.gallery.ingest.video import fragments as module
+from reid.gallery.ingest.video.detect import load_detector
+from reid.gallery.ingest.video.fragments import fragments
+from reid.gallery.ingest.video.frames import frames, read_frame
 from reid.networks import load
 
 SHARED = Path(os.environ.get("REID_SHARED", ROOT.parent / "shared"))

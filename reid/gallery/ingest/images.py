@@ -16,8 +16,8 @@ from reid.data.samples import DataSet
 from reid.data.times import seconds, shown, taken
 from reid.data.unlabelled import read_unlabelled
 from reid.errors import InputError
-from reid.gallery.entries import Entry, Store
 from reid.gallery.catalogue.thumbnails import crop, thumbnail
+from reid.gallery.entries import Entry, Store
 from reid.networks import Network
 from reid.progress import track
 from reid.retrieval.features import Features

@@ -25,10 +25,10 @@ import pyarrow.parquet as pq
 from reid.data.layouts import is_image
 from reid.data.names import refuse_unwritable
 from reid.data.times import seconds
+from reid.embedding.images import AT_ONCE
 from reid.errors import InputError
-from reid.gallery.embedding import AT_ONCE
 from reid.gallery.entries import Entry
-from reid.gallery.ingest import BOX, written_name
+from reid.gallery.ingest.images import BOX, written_name
 
 LARGEST = 256 * 2**20  # bytes of a member that is read
 BLOCK = 512  # bytes of a tar file's unit

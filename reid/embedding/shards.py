@@ -18,10 +18,10 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from reid.data.images import FORMATS, UNREADABLE, explain, read_image, upright_rgb
+from reid.embedding.images import AT_ONCE, Item, embed_part, features_file
+from reid.embedding.shard_contents import Crop, read_shard
 from reid.errors import InputError
 from reid.files import remove_leftover_partials
-from reid.gallery.embedding import AT_ONCE, Item, embed_part, features_file
-from reid.gallery.shard_contents import Crop, read_shard
 from reid.gallery.catalogue.thumbnails import thumbnail
 from reid.networks import Network
 from reid.networks.features_file import read_key

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from reid.data.samples import Samples
 from reid.errors import InputError
-from reid.gallery.entries import Entry, Store
-from reid.gallery.ingest import read_crop
 from reid.gallery.catalogue.thumbnails import thumbnail
+from reid.gallery.entries import Entry, Store
+from reid.gallery.ingest.images import read_crop
 
 
 def under_name(

@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 
 from reid.errors import InputError
-from reid.gallery.entries import Entry
 from reid.gallery.catalogue.thumbnails import crop, thumbnail
-from reid.gallery.video.clock import LEAP
-from reid.gallery.video.detect import Detector
-from reid.gallery.video.frames import Frame, frames
-from reid.gallery.video.track import Box, Linker
+from reid.gallery.entries import Entry
+from reid.gallery.ingest.video.clock import LEAP
+from reid.gallery.ingest.video.detect import Detector
+from reid.gallery.ingest.video.frames import Frame, frames
+from reid.gallery.ingest.video.track import Box, Linker
 from reid.networks import Network
 from reid.retrieval.unit import unit_rows, usable
 

@@ -10,9 +10,9 @@ from reid.data.card import load_card
 from reid.data.reading import read_dataset
 from reid.errors import InputError
 from reid.gallery.entries import Entry
-from reid.gallery.ingest import add_images, split_entries
+from reid.gallery.ingest.images import add_images, split_entries
+from reid.gallery.ingest.naming import under_name
 from reid.gallery.location import open_store
-from reid.gallery.naming import under_name
 
 COLOURS = ("red", "green", "blue", "yellow")
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from reid.errors import InputError
-from reid.gallery.entries import Entry, Store
-from reid.gallery.ingest import AT_ONCE, Added, There, read_crop, told_fields
 from reid.gallery.catalogue.thumbnails import thumbnail
+from reid.gallery.entries import Entry, Store
+from reid.gallery.ingest.images import AT_ONCE, Added, There, read_crop, told_fields
 from reid.networks import Origin
 from reid.networks.features_file import WHOLE, FeaturesFile, read_features_file
 from reid.progress import track

@@ -8,7 +8,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 
 from reid.errors import InputError
-from reid.gallery.video.track import Box
+from reid.gallery.ingest.video.track import Box
 from reid.networks.description import Description, read_description
 from reid.networks.graphs import Graph
 

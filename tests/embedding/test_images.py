@@ -10,10 +10,10 @@ from PIL import Image
 from trees import PLACE, market_tree
 
 from reid.data.reading import Roots
+from reid.embedding import images as embedding
+from reid.embedding.images import embed_to_file, items_of
 from reid.errors import InputError
 from reid.files import locked
-from reid.gallery import embedding
-from reid.gallery.embedding import embed_to_file, items_of
 from reid.gallery.entries import Entry
 from reid.networks import Origin
 from reid.networks.features_file import WHOLE, read_features_file

@@ -11,11 +11,11 @@ from PIL import Image
 from reid.data.card import load_card
 from reid.data.reading import Roots, read_dataset
 from reid.data.times import taken
+from reid.embedding.images import items_of
 from reid.errors import InputError
 from reid.files import bundled
-from reid.gallery.embedding import items_of
 from reid.gallery.entries import Entry
-from reid.gallery.ingest import (
+from reid.gallery.ingest.images import (
     add_fragments,
     add_images,
     csv_entries,

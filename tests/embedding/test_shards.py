@@ -15,13 +15,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from reid.embedding import shards
+from reid.embedding.shard_contents import read_shard
+from reid.embedding.shards import attempt, embed_shard, embed_shards, outputs_of, shards_of
 from reid.errors import InputError
-from reid.gallery import shards
-from reid.gallery.given_features import add_features, features_files, read_given
-from reid.gallery.location import open_store
-from reid.gallery.shard_contents import read_shard
-from reid.gallery.shards import attempt, embed_shard, embed_shards, outputs_of, shards_of
 from reid.gallery.catalogue.thumbnails import thumbnail
+from reid.gallery.ingest.features import add_features, features_files, read_given
+from reid.gallery.location import open_store
 from reid.networks import Origin
 from reid.networks.features_file import read_features_file
 
