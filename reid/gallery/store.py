@@ -12,9 +12,9 @@ import json
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -24,12 +24,12 @@ import numpy as np
 from reid.errors import InputError
 from reid.files import read_yaml, write_atomically
 from reid.gallery.catalogue.catalogue import Catalogue
-from reid.gallery.catalogue.database import Database
 from reid.gallery.catalogue.records import check, content_of
 from reid.gallery.catalogue.thumbnails import Packs, Place
 from reid.gallery.entries import EVERYTHING, Change, Entry, Filter, Hits, NotThere, Summary
 from reid.gallery.files import make_folder, turn
-from reid.gallery.vectors.rows import IndexReport, Vectors
+from reid.gallery.parts import HERE, Layout, open_database, open_vectors
+from reid.gallery.vectors.rows import IndexReport
 from reid.networks import Origin
 from reid.retrieval.unit import unit_rows
 
@@ -38,19 +38,6 @@ DAY = 86_400
 INDEX = "index"  # the setting that says how it is searched
 BATCH = 8192  # entries that are put in at once
 SECRETS = 2**62
-
-
-@dataclass(frozen=True)
-class Layout:
-    """Where the parts of a gallery are.
-
-    Attributes:
-        catalogue: "sqlite", in the folder, or ``postgresql://USER@HOST:PORT/DATABASE``.
-        vectors: "segments", in the folder, or ``milvus://HOST:PORT/COLLECTION``; ``milvus+tls://`` encrypts.
-    """
-
-    catalogue: str = "sqlite"
-    vectors: str = "segments"
 
 
 class Gallery:
@@ -67,18 +54,18 @@ class Gallery:
         self.folder, self.location, self.layout = folder, str(folder), layout
         self._lock = threading.RLock()  # one thread writes
         writer = 0 if layout.catalogue == "sqlite" else secrets.randbelow(SECRETS) + 1
-        db = _database(folder, layout, writer, make=origin is not None)
+        db = open_database(folder, layout, writer, make=origin is not None)
         try:
             self._catalogue = Catalogue(db, writer) if origin is None else Catalogue.make(db, origin, writer)
             self.origin = self._catalogue.origin
-            self._vectors = _vectors(folder, layout, self.origin, self._turn)
+            self._vectors = open_vectors(folder, layout, self.origin, self._turn)
         except BaseException:
             db.close()
             raise
         self._packs = Packs(folder / "thumbnails")
 
     @classmethod
-    def create(cls, folder: Path | str, origin: Origin, layout: Layout = Layout()) -> Self:
+    def create(cls, folder: Path | str, origin: Origin, layout: Layout = HERE) -> Self:
         """A new, empty gallery; only its owner may read its folder.
 
         Raises:
@@ -116,7 +103,7 @@ class Gallery:
         if not (folder / MARK).is_file():
             raise InputError(f"{folder}: is not a gallery: it has no {MARK} (search.py add makes one)")
         values = read_yaml(folder / MARK)
-        if values.pop("format", None) != 2 or set(values) != set(Layout().__dict__):
+        if values.pop("format", None) != 2 or set(values) != set(HERE.__dict__):
             raise InputError(f"{folder / MARK}: is not one of this version of reid")
         return cls(folder, Layout(**values))
 
@@ -196,6 +183,10 @@ class Gallery:
         """Of the people."""
         return self._catalogue.names("identity")
 
+    def decisions(self, of: int | None = None) -> dict[tuple[int, int], bool]:
+        """What people said of pairs of entries, of all or of those with one: whether they are one person."""
+        return self._catalogue.decisions(of)
+
     def setting(self, name: str) -> str | None:
         """A text kept with the gallery (a calibration, the retention time), or None."""
         return self._catalogue.setting(name)
@@ -269,6 +260,11 @@ class Gallery:
             if name == INDEX:
                 self._vectors.report(value)
             self._catalogue.set(name, value)
+
+    def decide(self, first: int, second: int, same: bool | None) -> None:
+        """Keep what a person says of two entries; None takes it back. Raises NotThere for an id that is not there."""
+        with self._writing():
+            self._catalogue.decide(first, second, same)
 
     def record(self, who: str, action: str, entries: Sequence[int] = (), **numbers: float) -> int:
         """A line in the audit log: the part that acted ("page", "command line"), what it did, to or with which entries;
@@ -349,26 +345,3 @@ class Gallery:
         self._packs.drop(self._catalogue.emptied())
         self._catalogue.scrub(ids if scrubbed is None else scrubbed)
         self._catalogue.settle("remove", ids)
-
-
-def _database(folder: Path, layout: Layout, writer: int, make: bool) -> Database:
-    if layout.catalogue == "sqlite":
-        from reid.gallery.catalogue.sqlite import SQLite
-
-        path = folder / "catalogue.db"
-        return SQLite.make(path) if make and not path.exists() else SQLite(path)
-    from reid.gallery.catalogue.postgresql import PostgreSQL
-
-    return PostgreSQL(layout.catalogue, writer, make)
-
-
-def _vectors(
-    folder: Path, layout: Layout, origin: Origin, turn_: Callable[[], AbstractContextManager[None]]
-) -> Vectors:
-    if layout.vectors == "segments":
-        from reid.gallery.vectors.segments import Segments
-
-        return Segments(folder / "vectors", origin.width, turn_)
-    from reid.gallery.vectors.milvus import Milvus
-
-    return Milvus(layout.vectors, origin.width)

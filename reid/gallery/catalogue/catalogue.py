@@ -84,6 +84,15 @@ class Catalogue(CatalogueReader):
             for id, moment, who, action, entries, more in rows
         ]
 
+    def decide(self, first: int, second: int, same: bool | None) -> None:
+        """What a person says of two entries; None takes it back. Raises NotThere for an id that is not there."""
+        self.places([first, second])
+        pair = sorted((first, second))
+        with self.db.transaction():
+            self.db.run("DELETE FROM decisions WHERE first = ? AND second = ?", *pair)
+            if same is not None:
+                self.db.run("INSERT INTO decisions VALUES (?, ?, ?, ?)", *pair, int(same), time.time())
+
     def begin_adding(self, count: int, day: int) -> Adding:
         """Give ids to ``count`` entries and name the pack for their thumbnails."""
         with self.db.transaction():
@@ -111,10 +120,11 @@ class Catalogue(CatalogueReader):
         with self.db.transaction():
             self._keep_names(entries, rows)
             folders = self._named("folder", [parted(entry.source)[0] for entry in entries])
-            records = zip(entries, rows.tolist(), folders, contents, places, strict=True)
+            lay = [place_of(entry) for entry in entries]
+            records = zip(entries, rows.tolist(), folders, lay, contents, places, strict=True)
             marks = ", ".join("?" * 19)
             self.db.many(f"INSERT INTO entries VALUES ({marks})", (record_of(*record) for record in records))
-            condition, listed = self.db.among("place", [place_of(entry) for entry in entries])
+            condition, listed = self.db.among("place", lay)
             self.db.run(f"DELETE FROM erasures WHERE {condition}", listed)
             used = sum(place.size for place in places)
             self.db.run("UPDATE packs SET size = ? WHERE id = ?", adding.start + used, adding.pack)
@@ -145,6 +155,9 @@ class Catalogue(CatalogueReader):
                 "ON CONFLICT (place) DO NOTHING", listed,
             )  # fmt: skip
             self.db.run(f"DELETE FROM entries WHERE {condition}", listed)
+            for column in ("first", "second"):
+                decided, some = self.db.among(column, ids)
+                self.db.run(f"DELETE FROM decisions WHERE {decided}", some)
         return places
 
     def begin_changing(self, changes: Mapping[int, Mapping[Change, object]]) -> bool:
