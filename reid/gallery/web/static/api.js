@@ -1,25 +1,16 @@
 // Requests to the gallery's own server.
 
-export class Problem extends Error {
-  constructor(status, message) {
-    super(message);
-    this.status = status;
-  }
-}
+export const problem = (message, status = 0) => Object.assign(new Error(message), { status });
 
 async function ask(path, options = {}) {
-  let answer;
-  try {
-    answer = await fetch(path, { ...options, headers: { "X-Requested-With": "gallery", ...options.headers } });
-  } catch (error) {
-    if (error.name === "AbortError") throw error;
-    throw new Problem(0, "The server does not answer. Is it still running?");
-  }
+  const answer = await fetch(path, { ...options, headers: { "X-Requested-With": "gallery", ...options.headers } }).catch((error) => {
+    throw error.name === "AbortError" ? error : problem("The server does not answer. Is it still running?");
+  });
   if (answer.ok) return answer;
   const body = await answer.json().catch(() => ({}));
   if (answer.status === 401 && path !== "/login") document.dispatchEvent(new Event("signed-out"));
   const text = body.error ?? `the server answers with status ${answer.status}`;
-  throw new Problem(answer.status, `${text[0].toUpperCase()}${text.slice(1)}.`);
+  throw problem(`${text[0].toUpperCase()}${text.slice(1)}.`, answer.status);
 }
 
 const json = async (path, options) => (await ask(path, options)).json();
@@ -33,8 +24,9 @@ export const signIn = (token) => send("/login", { token });
 export const signOut = () => json("/logout", { method: "POST" });
 export const forget = (wanted) => send("/api/forget", wanted);
 export const name = (ids, identity) => send("/api/name", { ids, identity });
+export const decide = (first, second, same) => send("/api/decide", { first, second, same });
 export const source = async (id) => (await ask(`/api/entries/${id}/source`)).blob();
-export const search = async (query, fields, signal) => json("/api/search", form(query, fields, signal));
+export const search = (query, fields, signal) => json("/api/search", form(query, fields, signal));
 export const compare = (query) => json("/api/compare", form(query));
 export const people = (file) => json("/api/people", form([{ file }]));
 
@@ -46,11 +38,11 @@ export async function save(query, fields) {
 
 /** `query` holds {file, box, size} and {entry}; `fields` pairs of name and text. */
 function form(query, fields = [], signal) {
-  const body = new FormData(), pictures = query.filter((item) => item.file);
+  const body = new FormData(), pictures = query.filter(({ file }) => file), boxed = pictures.some(({ box }) => box);
   for (const { entry } of query.filter((item) => item.entry)) body.append("entry", entry.id);
-  for (const { file } of pictures) body.append("image", file);
-  if (pictures.some(({ box }) => box)) {
-    for (const { box, size } of pictures) body.append("box", box ?? [0, 0, ...size]);
+  for (const { file, box, size } of pictures) {
+    body.append("image", file);
+    if (boxed) body.append("box", box ?? [0, 0, ...size]); // for each, or for none
   }
   for (const [name, value] of fields) body.append(name, value);
   return { method: "POST", body, signal };

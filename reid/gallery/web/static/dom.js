@@ -8,18 +8,18 @@ export function make(tag, values = {}, ...children) {
   for (const [name, value] of Object.entries(values)) {
     if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
     else if (name === "class") element.className = value;
-    else if (name.includes("-") || name === "role") element.setAttribute(name, value);
+    else if (name.includes("-") || name === "role" || name === "list") element.setAttribute(name, value);
     else element[name] = value;
   }
-  element.append(...children.flat().filter((child) => child !== null && child !== undefined));
+  element.append(...children.flat(2).filter((child) => child !== null && child !== undefined));
   return element;
 }
 
-export const button = (label, kind, act, more = {}) => make("button", { type: "button", class: kind, onclick: act, ...more }, label);
-export const list = (pairs) => make("dl", {}, pairs.map(([name, value]) => [make("dt", {}, name), make("dd", {}, value)]).flat());
+export const button = (label, kind, act, more) => make("button", { type: "button", class: kind, onclick: act, ...more }, label);
+export const list = (pairs) => make("dl", {}, pairs.map(([name, value]) => [make("dt", {}, name), make("dd", {}, value)]));
 export const thumbnail = (id) => `/api/entries/${id}/thumbnail`;
 export const number = (value) => Math.max(0, value).toFixed(3);
-export const count = (value, one, many = `${one}s`) => `${value.toLocaleString("en")} ${value === 1 ? one : many}`;
+export const count = (value, what) => `${value.toLocaleString("en")} ${what}${value === 1 ? "" : "s"}`;
 export const person = (entry) => entry.identity ?? "not known";
 
 export function percent(share) {
@@ -30,17 +30,16 @@ export function percent(share) {
 /** A note above what it is about: `lines`, and `more` one click deeper; hidden without lines. */
 export function notice(element, kind, lines = [], more = []) {
   const written = (each) => each.map((line) => make("p", {}, line));
-  const deeper = more.length > 0 ? make("details", {}, make("summary", {}, "What this means"), written(more)) : null;
   element.className = `notice ${kind}`;
-  element.replaceChildren(...make("div", {}, written(lines), deeper).childNodes);
+  element.replaceChildren(...written(lines));
+  if (more.length > 0) element.append(make("details", {}, make("summary", {}, "What this means"), written(more)));
   element.hidden = lines.length === 0;
-  if (kind === "bad") element.setAttribute("role", "alert");
-  else element.removeAttribute("role");
+  element.role = kind === "bad" ? "alert" : null;
 }
 
 /** "Person plaza/17": what it is and its name, which breaks behind a slash rather than within a number. */
 export function named(what, name) {
-  const parts = name.split(/(?<=[/_.-])/).flatMap((part) => [part, make("wbr")]);
+  const parts = name.split(/(?<=[/_.-])/).map((part) => [part, make("wbr")]);
   return make("span", { class: what.toLowerCase() }, make("small", {}, what), " ", make("b", {}, parts));
 }
 
@@ -48,22 +47,14 @@ const WORDS = { near: ["near", "●"], "cannot tell": ["unsure", "?"], far: ["fa
 export const kindOf = (word) => WORDS[word]?.[0] ?? "";
 export const signed = (word) => `${WORDS[word][1]} ${word}`;
 
-export function track(share, label) {
-  const inner = make("span");
-  inner.style.width = `${100 * share}%`;
-  return make("div", { class: "track", role: "img", "aria-label": label }, inner);
-}
-
 /** Arrow keys, Home and End go from picture to picture, rows by what is drawn above each other. */
 export function arrows(event) {
-  const all = [...(event.target.closest(".grid")?.querySelectorAll(".picture") ?? [])];
+  const all = [...(event.target.closest?.(".grid")?.querySelectorAll(".picture") ?? [])];
   const at = all.indexOf(event.target);
   if (at < 0 || event.ctrlKey || event.altKey || event.metaKey) return;
   const top = all[0].getBoundingClientRect().top;
-  const columns = all.filter((each) => Math.abs(each.getBoundingClientRect().top - top) < 2).length;
-  const to = {
-    ArrowLeft: at - 1, ArrowRight: at + 1, ArrowUp: at - columns, ArrowDown: at + columns, Home: 0, End: all.length - 1,
-  }[event.key];
+  const row = all.filter((each) => Math.abs(each.getBoundingClientRect().top - top) < 2).length;
+  const to = { ArrowLeft: at - 1, ArrowRight: at + 1, ArrowUp: at - row, ArrowDown: at + row, Home: 0, End: all.length - 1 }[event.key];
   if (to === undefined) return;
   event.preventDefault();
   all[to]?.focus();

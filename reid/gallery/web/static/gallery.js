@@ -2,65 +2,60 @@
 
 import * as api from "./api.js";
 import * as dialogs from "./dialogs.js";
-import { browse, clearBrowse, figures, fillBrowse, renewBrowse } from "./browse.js";
+import { browse, figures, renewBrowse } from "./browse.js";
 import { $, arrows, button, count, make, notice, percent, person, thumbnail } from "./dom.js";
 import { choosePerson } from "./photograph.js";
 import { grid, headline, imageCard, sightingCard, where } from "./results.js";
 import { choose, drawSelection, selected } from "./selection.js";
 import { HERE, moment, setZones } from "./times.js";
 
-const MOST = Number(document.body.dataset.bytes);
+const BYTES = Number(document.body.dataset.bytes);
 const WIDE = 0.8; // of its height: a wider picture is no crop of a person
 const PICTURES = 8; // of one person
 const SMALL = 320; // pixels a side of a query's picture here
+const NARROW = window.matchMedia("(max-width: 52rem)");
 const state = { query: [], answer: null, mode: "sightings", running: null };
 
 // What is searched: {file, name, picture, size, box} and {entry, name, picture}, all of one person.
 
 const queried = (entry) => ({ entry, name: `Person ${person(entry)}, entry ${entry.id}`, picture: thumbnail(entry.id) });
 
-function setQuery(items) {
-  state.query.filter((item) => item.file && !items.includes(item)).forEach((item) => URL.revokeObjectURL(item.picture));
+async function setQuery(items) {
+  for (const { picture } of state.query.filter((item) => item.file && !items.includes(item))) URL.revokeObjectURL(picture);
   state.query = items;
-  const chips = items.map((item) => {
-    const image = make("img", { src: item.picture ?? "/static/icon.svg", alt: "" });
-    const pick = item.size ? button("Choose the person…", "quiet", () => take([item.file], item)) : null;
-    const remove = button("✕", "quiet", () => setQuery(state.query.filter((each) => each !== item)), { "aria-label": `Remove ${item.name}` });
-    return make("li", {}, image, make("span", {}, item.name, pick), remove);
-  });
-  $("chips").replaceChildren(...chips);
+  $("chips").replaceChildren(...items.map((item) => {
+    const pick = item.size && button("Choose a person in it…", "quiet", () => take([item.file], (others) => items.map((each) => (each === item ? others[0] : each)), true));
+    const remove = button("✕", "quiet", () => setQuery(items.filter((each) => each !== item)), { "aria-label": `Remove ${item.name}` });
+    return make("li", {}, make("img", { src: item.picture ?? "/static/icon.svg", alt: "" }), make("span", {}, item.name, pick), remove);
+  }));
   $("add").parentElement.hidden = items.length === 0 || items.length >= PICTURES;
   $("elsewhere").disabled = !items.some((item) => item.entry);
+  $("start-here").hidden = items.length > 0;
   drawSelection(items.length);
   view("search");
-  $("start-here").hidden = items.length > 0;
-  return run();
+  await run();
+  if (NARROW.matches && items.length > 0) $("modes").scrollIntoView();
 }
 
-/** Searches pictures, adds them to the query, or in place of one of its items; of a photograph, or on wish, the person
- *  is chosen first. */
-async function take(files, instead = null) {
-  const items = [], adding = instead === "more";
+/** Searches pictures; `into` makes a query of them. Of a photograph, or where `asked` for, the person is chosen first. */
+async function take(files, into = (items) => items, asked = false) {
   try {
+    const items = [];
     for (const file of files) {
-      if (file.size > MOST) throw new api.Problem(0, `This file is too large. It has ${(file.size / 1e6).toFixed(1)} MB; allowed are ${MOST / 1e6} MB.`);
-      const item = await read(file, instead !== null && !adding);
-      if (item === undefined) return;
-      items.push(item);
+      if (file.size > BYTES) throw api.problem(`This file is too large. It has ${(file.size / 1e6).toFixed(1)} MB; allowed are ${BYTES / 1e6} MB.`);
+      items.push(await read(file, asked));
+      if (items.at(-1) === undefined) return;
     }
-    if (items.length > 0) setQuery(adding ? [...state.query, ...items] : instead === null ? items : state.query.map((each) => (each === instead ? items[0] : each)));
+    if (items.length > 0) await setQuery(into(items));
   } catch (problem) {
-    view("search");
-    clearResults();
-    notice($("message"), "bad", [problem.message]);
+    fail(problem);
   }
 }
 
 async function read(file, asked) {
-  const name = file.name || "Pasted picture";
-  const picture = await createImageBitmap(file).catch(() => null);
-  if (picture === null) return { file, name }; // the server says what is wrong with it
-  const { width, height } = picture;
+  const name = file.name || "Pasted picture", whole = await createImageBitmap(file).catch(() => null);
+  if (whole === null) return { file, name }; // the server says what is wrong with it
+  const { width, height } = whole;
   let box = null;
   if (asked || width > WIDE * height) {
     const address = URL.createObjectURL(file);
@@ -68,23 +63,21 @@ async function read(file, asked) {
     URL.revokeObjectURL(address);
     if (box === undefined) return undefined;
   }
-  const [left, top, right, bottom] = box ?? [0, 0, width, height];
-  const scale = Math.min(1, SMALL / Math.max(right - left, bottom - top));
+  const [left, top, right, bottom] = box ?? [0, 0, width, height], scale = Math.min(1, SMALL / Math.max(right - left, bottom - top));
   const canvas = new OffscreenCanvas(Math.max(1, scale * (right - left)), Math.max(1, scale * (bottom - top)));
-  canvas.getContext("2d").drawImage(picture, left, top, right - left, bottom - top, 0, 0, canvas.width, canvas.height);
+  canvas.getContext("2d").drawImage(whole, left, top, right - left, bottom - top, 0, 0, canvas.width, canvas.height);
   return { file, name, box, size: [width, height], picture: URL.createObjectURL(await canvas.convertToBlob()) };
 }
 
 function fields() {
-  const pairs = [["k", $("k").value]], which = $("which").value;
+  const chosen = [...$("cameras").querySelectorAll("input:checked")].map((box) => [$("which").value, box.value]);
+  if ($("which").value === "camera" && chosen.length === 0) throw api.problem("Choose at least one camera.");
+  const pairs = [["k", $("k").value], ...($("which").value ? chosen : [])];
   if ($("share").value) pairs.push(["share", $("share").value]);
   if ($("elsewhere").checked && !$("elsewhere").disabled) pairs.push(["elsewhere", "true"]);
-  const chosen = [...$("cameras").querySelectorAll("input:checked")];
-  if (which === "camera" && chosen.length === 0) throw new api.Problem(0, "Choose at least one camera.");
-  if (which) pairs.push(...chosen.map((box) => [which, box.value]));
   for (const name of ["start", "end"]) {
     const [day, clock] = [$(`${name}-day`).value, $(`${name}-clock`).value];
-    if (clock && !day) throw new api.Problem(0, "Choose a day for the time.");
+    if (clock && !day) throw api.problem("Choose a day for the time.");
     if (day) pairs.push([name, moment(day, clock, name === "end")]);
   }
   return pairs;
@@ -100,6 +93,13 @@ function clearResults() {
   notice($("message"), "");
 }
 
+function fail(problem) {
+  if (problem.name === "AbortError" || problem.status === 401) return; // another search runs; the page asks for the token
+  view("search");
+  clearResults();
+  notice($("message"), "bad", [problem.message]);
+}
+
 async function run() {
   state.running?.abort();
   if (state.query.length === 0) return clearResults();
@@ -108,13 +108,10 @@ async function run() {
   $("hits").setAttribute("aria-busy", "true");
   try {
     const answer = await api.search(state.query, fields(), mine.signal);
-    const sightings = answer.sightings.map((each) => ({ ...each, hits: each.hits.map((at) => answer.hits[at]) }));
-    state.answer = { ...answer, sightings };
+    state.answer = { ...answer, sightings: answer.sightings.map((each) => ({ ...each, hits: each.hits.map((at) => answer.hits[at]) })) };
     draw();
   } catch (problem) {
-    if (problem.name === "AbortError") return;
-    clearResults();
-    notice($("message"), "bad", [problem.message]);
+    fail(problem);
   } finally {
     if (state.running === mine) $("hits").removeAttribute("aria-busy");
   }
@@ -123,9 +120,8 @@ async function run() {
 function draw() {
   for (const each of $("modes").children) each.setAttribute("aria-pressed", String(each.dataset.mode === state.mode));
   if (state.answer === null) return;
-  const { hits, sightings, number } = state.answer;
+  const { hits, sightings, number } = state.answer, order = state.mode === "where" ? "by time" : "nearest first";
   notice($("message"), ...headline(state.answer));
-  const order = state.mode === "where" ? "by time" : "nearest first";
   $("status").textContent = `${count(hits.length, "image")} in ${count(sightings.length, "sighting")}, ${order} · audit no. ${number}`;
   $("save").hidden = hits.length === 0;
   const shown = {
@@ -144,51 +140,49 @@ async function save() {
     const link = make("a", { href: URL.createObjectURL(content), download: name });
     link.click();
     setTimeout(() => URL.revokeObjectURL(link.href), 60_000); // it is read meanwhile
-    $("status").textContent = `Saved as ${name}, audit no. ${name.replace(/\D/g, "")}`;
+    $("status").textContent = `Saved as ${name} · audit no. ${name.replace(/\D/g, "")}`;
   } catch (problem) {
-    $("status").textContent = problem.message;
+    fail(problem);
   }
 }
 
 // What is opened, compared, named and forgotten.
 
+const compare = (...pair) => dialogs.compare(pair, (decide) => decide().then(run).catch(fail));
 const sideOf = (entry) => ({ ...queried(entry), name: `Person ${person(entry)} · Camera ${entry.camera}` });
-const querySide = () => ({ ...state.query[0], name: `Query: ${state.query[0].name}` });
-const nameAll = (entries) => dialogs.name(entries, (ids, who) => changed(ids, `named ${who ?? "not known"}`, { identity: who }));
-const forget = (wanted, what) => dialogs.forget(wanted, what, (ids) => changed(ids, "erased", null));
+const querySides = () => state.query.map((item) => ({ ...item, name: `Query: ${item.name}` }));
+const forget = (wanted, what) => dialogs.forget(wanted, what, (ids) => changed(ids, "erased", () => null));
+
+function nameAll(entries) {
+  fillNames();
+  dialogs.name(entries, (ids, identity) => changed(ids, `named ${identity ?? "not known"}`, (entry) => ({ ...entry, identity })));
+}
+
+const fillNames = () => api.names().then((all) => $("names").replaceChildren(...all.map((value) => make("option", { value })))).catch(fail);
 
 function open(thing) {
-  const entries = (thing.hits ?? [thing]).slice(0, PICTURES), ids = (thing.hits ?? [thing]).map((entry) => entry.id);
-  const actions = [["Search for this person", "primary", () => setQuery(entries.map(queried))]];
-  if (thing.hits) {
-    actions.push(["Name…", "", () => nameAll(thing.hits)], ["Forget these images…", "danger", () => forget({ ids }, count(ids.length, "image"))]);
-    dialogs.sighting(thing, open, actions);
-    return;
-  }
-  if (state.query.length > 0 && state.query.length < PICTURES) actions.push(["Add to the query", "", () => setQuery([...state.query, queried(thing)])]);
-  if (state.query.length === 1) actions.push(["Compare with the query", "", () => dialogs.compare([querySide(), sideOf(thing)])]);
-  actions.push(["Name…", "", () => nameAll([thing])], ["Forget this image…", "danger", () => forget({ ids }, `entry ${thing.id}`)]);
-  if (thing.identity !== null) actions.push(["Forget this person…", "danger", () => forgetPerson(thing.identity)]);
-  dialogs.entry(thing, actions);
+  const all = thing.hits ?? [thing], ids = all.map((entry) => entry.id), many = state.query.length;
+  const search = ["Search for this person", "primary", () => setQuery(all.slice(0, PICTURES).map(queried))];
+  const naming = ["Name…", "", () => nameAll(all)], forgetting = () => forget({ ids }, thing.hits ? count(ids.length, "image") : `entry ${thing.id}`);
+  if (thing.hits) return dialogs.sighting(thing, open, [search, naming, ["Forget these images…", "danger", forgetting]]);
+  const actions = [search];
+  if (many > 0 && many < PICTURES) actions.push(["Add to the query", "", () => setQuery([...state.query, queried(thing)])]);
+  if (many === 1) actions.push(["Compare with the query", "", () => compare(...querySides(), sideOf(thing))]);
+  actions.push(naming, ["Forget this image…", "danger", forgetting]);
+  if (thing.identity !== null) actions.push(["Forget this person…", "danger", () => forgetPerson(thing.identity).catch(fail)]);
+  return dialogs.entry(thing, actions);
 }
 
 async function forgetPerson(identity) {
-  let what = identity;
-  try {
-    const page = await api.entries({ identity, limit: 200 });
-    const many = count(page.entries.length, "image");
-    what = `${identity}, ${page.next === null ? many : `${many} and more`}`;
-  } finally {
-    forget({ identity }, what);
-  }
+  const { entries, next } = await api.entries({ identity, limit: 200 });
+  forget({ identity }, `${identity}, ${count(entries.length, "image")}${next === null ? "" : " and more"}`);
 }
 
-/** Shows what became of entries: `changes`, or null where they are erased; `how` in words. */
-async function changed(ids, how, changes) {
-  document.querySelectorAll("dialog[open]").forEach((dialog) => dialog.close());
-  const those = new Set(ids), renewed = (entry) => (those.has(entry.id) ? changes && { ...entry, ...changes } : entry);
+/** Shows what became of entries: `renew` gives one as it is now, null where it is erased; `how` in words. */
+async function changed(ids, how, renew) {
+  const renewed = (entry) => (ids.includes(entry.id) ? renew(entry) : entry), shown = document.querySelector("[data-view][aria-current]").dataset.view;
   const left = state.query.map((item) => (item.entry ? renewed(item.entry) && queried(renewed(item.entry)) : item)).filter(Boolean);
-  const shown = document.querySelector("[data-view][aria-current]").dataset.view;
+  document.querySelectorAll("dialog[open]").forEach((dialog) => dialog.close());
   selected.clear();
   renewBrowse(open, renewed);
   await load();
@@ -202,10 +196,8 @@ async function changed(ids, how, changes) {
 
 function view(name) {
   for (const each of $("views").querySelectorAll("[data-view]")) {
-    const shown = each.dataset.view === name;
-    $(each.dataset.view).hidden = !shown;
-    if (shown) each.setAttribute("aria-current", "page");
-    else each.removeAttribute("aria-current");
+    each.ariaCurrent = each.dataset.view === name ? "page" : null;
+    $(each.dataset.view).hidden = each.dataset.view !== name;
   }
   if (name === "browse" && $("browse-grid").childElementCount === 0) browse(open, true);
   if (name === "statistics") load();
@@ -215,7 +207,7 @@ function signedOut() {
   document.querySelectorAll("dialog[open]").forEach((dialog) => dialog.close());
   selected.clear();
   setQuery([]);
-  clearBrowse();
+  renewBrowse(open, () => null);
   for (const name of ["search", "browse", "statistics", "views"]) $(name).hidden = true;
   $("about").textContent = "";
   $("sign-in").hidden = false;
@@ -224,40 +216,41 @@ function signedOut() {
 
 async function load() {
   try {
-    const held = await api.summary();
+    const held = await api.summary(), cameras = Object.entries(held.cameras), usual = held.calibration?.share;
     setZones(held.zones);
     $("about").textContent = `${held.name} · ${count(held.entries, "image")} · ${held.model}`;
     notice($("problems"), "bad", held.problems);
-    const chosen = new Set([...$("cameras").querySelectorAll("input:checked")].map((box) => box.value));
-    $("cameras").replaceChildren(...Object.entries(held.cameras).map(([camera, images]) => make(
-      "label", {}, make("input", { type: "checkbox", value: camera, checked: chosen.has(camera) }), make("span", {}, camera), make("small", {}, images.toLocaleString("en")),
+    const chosen = [...$("cameras").querySelectorAll("input:checked")].map((box) => box.value), shown = $("browse-camera").value;
+    $("cameras").replaceChildren(...cameras.map(([value, images]) => make(
+      "label", {}, make("input", { type: "checkbox", value, checked: chosen.includes(value) }), make("span", {}, value), make("small", {}, images.toLocaleString("en")),
     )));
-    fillBrowse(held);
-    $("share").parentElement.hidden = held.calibration === null;
-    if (held.calibration !== null && $("share").childElementCount === 0) {
-      const usual = held.calibration.share, shares = [...new Set([0.01, 0.02, 0.05, 0.1, 0.2, usual])].sort((a, b) => a - b);
-      $("share").append(...shares.map((share) => make("option", { value: share, selected: share === usual, defaultSelected: share === usual }, percent(share))));
+    $("browse-camera").replaceChildren(make("option", { value: "" }, "all"), ...cameras.map(([value]) => make("option", { value }, value)));
+    $("browse-camera").value = shown in held.cameras ? shown : "";
+    $("share").parentElement.hidden = usual === undefined;
+    if (usual !== undefined && $("share").childElementCount === 0) {
+      const shares = [...new Set([0.01, 0.02, 0.05, 0.1, 0.2, usual])].sort((a, b) => a - b);
+      $("share").append(...shares.map((value) => make("option", { value, defaultSelected: value === usual, selected: value === usual }, percent(value))));
     }
     $("figures").replaceChildren(...figures(held));
     if (held.entries > 0) return;
     notice($("message"), "", ["This gallery is empty.", "Put images in with: reid search add"]);
     $("start-here").hidden = true;
   } catch (problem) {
-    if (problem.status !== 401) notice($("message"), "bad", [problem.message]);
+    fail(problem);
   }
 }
 
 function listen() {
   const on = (id, kind, act) => $(id)?.addEventListener(kind, act);
-  const given = (event, instead) => { take([...event.target.files], instead); event.target.value = ""; };
+  const given = (event, into) => { take([...event.target.files], into); event.target.value = ""; };
   on("file", "change", (event) => given(event));
-  on("add", "change", (event) => given(event, "more"));
+  on("add", "change", (event) => given(event, (items) => [...state.query, ...items]));
   for (const kind of ["dragover", "drop"]) document.addEventListener(kind, (event) => event.preventDefault());
-  on("drop", "dragover", () => $("drop").classList.add("over"));
-  for (const kind of ["dragleave", "drop"]) on("drop", kind, () => $("drop").classList.remove("over"));
+  for (const kind of ["dragover", "dragleave", "drop"]) on("drop", kind, () => $("drop").classList.toggle("over", kind === "dragover"));
   document.addEventListener("drop", (event) => take([...event.dataTransfer.files]));
   document.addEventListener("paste", (event) => take([...event.clipboardData.files]));
   document.addEventListener("keydown", arrows);
+  document.addEventListener("signed-out", signedOut);
   on("query", "submit", (event) => event.preventDefault());
   on("filters", "change", () => { $("cameras").hidden = $("which").value === ""; run(); });
   on("query", "reset", () => setTimeout(() => $("filters").dispatchEvent(new Event("change"))));
@@ -266,31 +259,22 @@ function listen() {
   on("save", "click", save);
   on("views", "click", (event) => event.target.dataset.view && view(event.target.dataset.view));
   on("browse-form", "submit", (event) => { event.preventDefault(); browse(open, true); });
-  on("browse-identity", "focus", dialogs.fillNames);
+  on("browse-identity", "focus", fillNames);
   on("more", "click", () => browse(open, false));
   on("tray-search", "click", () => setQuery([...selected.values()].map(queried)));
-  on("tray-compare", "click", () => dialogs.compare([...(selected.size === 1 ? [querySide()] : []), ...[...selected.values()].map(sideOf)]));
+  on("tray-compare", "click", () => compare(...(selected.size === 1 ? querySides() : []), ...[...selected.values()].map(sideOf)));
   on("tray-name", "click", () => nameAll([...selected.values()]));
   on("tray-forget", "click", () => forget({ ids: [...selected.keys()] }, count(selected.size, "image")));
   on("tray-clear", "click", () => choose([...selected.values()], false));
-  on("sign-out", "click", async () => { await api.signOut(); location.reload(); });
-  on("sign-in-form", "submit", async (event) => {
+  on("sign-out", "click", () => api.signOut().then(() => location.reload()));
+  on("sign-in-form", "submit", (event) => {
     event.preventDefault();
-    try {
-      await api.signIn($("token").value);
-      location.reload();
-    } catch (problem) {
-      notice($("sign-in-problem"), "bad", [problem.message]);
-    }
+    api.signIn($("token").value).then(() => location.reload(), (problem) => notice($("sign-in-problem"), "bad", [problem.message]));
   });
-  document.addEventListener("signed-out", signedOut);
-  $("zone").textContent = `Time, ${HERE}`;
 }
 
 listen();
-if ($("sign-in").hidden) {
-  if (window.matchMedia("(max-width: 52rem)").matches) $("filters").open = false;
-  load();
-} else {
-  $("token").focus();
-}
+$("zone").textContent = `Time, ${HERE}`;
+$("filters").open = !NARROW.matches;
+if ($("sign-in").hidden) load();
+else $("token").focus();
