@@ -164,11 +164,13 @@ class Gallery:
             exact: compare every entry, also where there is an index.
         """
         queries, narrow = unit_rows(queries, self.origin.width, "queries"), self._catalogue.narrow(wanted)
+        if not (len(queries) and k):
+            return Hits(np.empty((len(queries), k), np.int64), np.empty((len(queries), k)))
         more = k
         while True:
             hits = self._vectors.search(queries, more, narrow, exact)
             counts = ~self._catalogue.is_pending(hits.ids)
-            if counts.all() or not len(queries):
+            if counts.all():
                 return Hits(hits.ids[:, :k], hits.distances[:, :k], hits.exhaustive)
             lacking = int((~counts).sum(axis=1).max())
             if more - lacking >= k:
@@ -261,7 +263,8 @@ class Gallery:
         """Erase entries, features and thumbnails: gone from every file here. Raises InputError for an id not there."""
         ids = sorted(set(ids))
         with self._writing(urgent=True):
-            self._erase(ids, self._catalogue.begin_removing(ids))
+            self._erase(ids, self._catalogue.begin_removing(ids), ids)
+            self._catalogue.settle("remove", ids)
 
     def set(self, name: str, value: str | None) -> None:
         """Raises InputError for "index" with a value that it cannot have."""
@@ -283,20 +286,28 @@ class Gallery:
 
     def verify(self) -> list[str]:
         """What is wrong with the files, one sentence a problem; while a writer is at work, what it has not finished."""
-        sentences = [*self._catalogue.db.problems(), *self._vectors.problems()]
+        sentences: list[str] = []
+        parts = (self._catalogue.db.problems, self._vectors.problems, self._unmatched, self._catalogue.unfinished)
+        for part in (*parts, self._pictures):
+            try:
+                sentences += part()
+            except InputError as error:  # damaged so that it cannot be read
+                sentences.append(str(error))
+        return list(dict.fromkeys(sentences))
+
+    def _unmatched(self) -> list[str]:
         ids, there = self._catalogue.ids(), self._vectors.ids()
-        for what, some in (
-            ("have no feature", np.setdiff1d(ids, there)),
-            ("belong to no entry", np.setdiff1d(there, ids)),
-        ):
-            if len(some):
-                sentences.append(f"vectors: {len(some):,} {what}, the first of entry {some[0]}")
-        sentences += self._catalogue.unfinished()
-        for low in range(0, len(ids), BATCH):
-            some = ids[low : low + BATCH].tolist()
-            for id, image in zip(some, self.thumbnails(some), strict=True):
-                if image and not image.startswith(b"\xff\xd8\xff"):
-                    sentences.append(f"thumbnails: that of entry {id} is no JPEG")
+        found = (
+            ("entries have no feature", np.setdiff1d(ids, there)),
+            ("features belong to no entry", np.setdiff1d(there, ids)),
+        )
+        return [f"{self.folder}: {len(some):,} {what}, the first {some[0]}" for what, some in found if len(some)]
+
+    def _pictures(self) -> list[str]:
+        sentences, after = [], 0
+        while places := self._catalogue.places_after(after, BATCH):
+            sentences += self._packs.problems(places)
+            after = max(places)
         return sentences
 
     def close(self) -> None:
@@ -339,16 +350,14 @@ class Gallery:
         for pack, size in left.cuts:
             self._packs.cut(pack, size)
         self._erase(left.removed.tolist(), left.places, [*left.removed.tolist(), *left.changed])
-        self._catalogue.settle("add", left.removed.tolist())
-        self._catalogue.settle("change", left.changed)
+        self._catalogue.settle_all(left.writers)
 
-    def _erase(self, ids: Sequence[int], places: Sequence[Place], scrubbed: Sequence[int] | None = None) -> None:
+    def _erase(self, ids: Sequence[int], places: Sequence[Place], scrubbed: Sequence[int]) -> None:
         """What is left to do when entries are gone from the catalogue."""
         self._vectors.remove(np.array(ids, np.int64))
         self._packs.blank(places)
-        self._packs.drop(self._catalogue.emptied())
-        self._catalogue.scrub(ids if scrubbed is None else scrubbed)
-        self._catalogue.settle("remove", ids)
+        self._catalogue.drop_packs(self._packs.drop)
+        self._catalogue.scrub(scrubbed)
 
 
 def _database(folder: Path, layout: Layout, writer: int, make: bool) -> Database:

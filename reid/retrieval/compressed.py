@@ -185,6 +185,10 @@ class CompressedIndex:
         except (RuntimeError, KeyError, TypeError) as error:
             raise InputError(f"{path}: of another version: {error!r}: build it again") from None
 
+    def is_exact(self, count: int, k: int) -> bool:
+        """Whether the k nearest of so many rows that are allowed are searched exactly."""
+        return _like(count, k) <= _few(self.settings[0].rows)
+
     def search(
         self, queries: np.ndarray, k: int, vectors: np.ndarray, allowed: np.ndarray | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
@@ -199,9 +203,9 @@ class CompressedIndex:
         vectors = np.asarray(vectors)
         total, mask = self._index.ntotal, self.present if allowed is None else allowed & self.present
         count = total if allowed is None else int(np.count_nonzero(mask))
-        like = count * K / max(k, K)
-        if like <= _few(self.settings[0].rows):
+        if self.is_exact(count, k):
             return nearest(queries, vectors, k, mask)
+        like = _like(count, k)
         setting = next(one for one in self.settings if one.rows <= like)
         if count == total and like >= ALIKE * self.settings[0].rows:
             setting = self.settings[0]
@@ -212,6 +216,10 @@ class CompressedIndex:
         if len(short):  # the lists hold too few for so large a k
             rows[short], distances[short] = nearest(queries[short], vectors, k, mask)
         return rows, distances
+
+
+def _like(count: int, k: int) -> float:
+    return count * K / max(k, K)
 
 
 def _few(total: int) -> float:

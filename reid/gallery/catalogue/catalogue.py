@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -44,6 +44,7 @@ class Pending:
     """What writers that died have left under way: ids to take back or erase, thumbnails to overwrite, packs to cut to
     so many bytes, ids whose rows may have changed."""
 
+    writers: list[int]
     removed: np.ndarray
     places: list[Place]
     cuts: list[tuple[int, int]]
@@ -107,8 +108,15 @@ class Catalogue(CatalogueReader):
         contents: Sequence[int | None],
         places: Sequence[Place],
     ) -> None:
-        """The entries count from now on. ``rows`` as :meth:`number` gave them."""
+        """The entries count from now on. ``rows`` as :meth:`number` gave them.
+
+        Raises:
+            InputError: another process took this one for dead, and back what it had added.
+        """
+        mine = "DELETE FROM pending WHERE kind = 'add' AND writer = ? AND first = ? RETURNING first"
         with self.db.transaction():
+            if not self.db.run(mine, self._writer, adding.first):
+                raise InputError(f"{self.db.location}: the connection was lost while these were added: add them again")
             self._keep_names(entries, rows)
             folders = self._named("folder", [parted(entry.source)[0] for entry in entries])
             lay = [place_of(entry) for entry in entries]
@@ -119,7 +127,6 @@ class Catalogue(CatalogueReader):
             self.db.run(f"DELETE FROM erasures WHERE {condition}", listed)
             used = sum(place.size for place in places)
             self.db.run("UPDATE packs SET size = ? WHERE id = ?", adding.start + used, adding.pack)
-            self._settle("add", [adding.first])
 
     def number(self, entries: Sequence[Entry]) -> np.ndarray:
         """(N,) ROW of entries that have an id and a time of adding; their names get numbers."""
@@ -197,26 +204,38 @@ class Catalogue(CatalogueReader):
                 names += len(gone)
         self.db.scrub(ids, names > 0)
 
-    def emptied(self) -> list[int]:
-        """Packs that hold no entry's thumbnail any more, and are of no one who is adding; they are forgotten."""
-        free = "id NOT IN (SELECT pack FROM entries) AND id NOT IN (SELECT pack FROM pending) AND size > 0"
+    def drop_packs(self, drop: Callable[[list[int]], None]) -> None:
+        """Forget packs that hold no entry's thumbnail any more, and are of no one who is adding; ``drop`` deletes them,
+        while nobody can begin to add."""
+        free = "id NOT IN (SELECT pack FROM entries) AND id NOT IN (SELECT pack FROM pending WHERE kind = 'add')"
         with self.db.transaction():
-            return [id for (id,) in self.db.run(f"DELETE FROM packs WHERE {free} RETURNING id")]
+            self._reserve("entry", 0)
+            packs = [id for (id,) in self.db.run(f"DELETE FROM packs WHERE {free} RETURNING id")]
+            drop(packs)
 
     def settle(self, kind: str, ids: Sequence[int]) -> None:
-        """Strike off what was pending."""
-        with self.db.transaction():
-            self._settle(kind, ids)
+        """Strike off what was pending of this writer."""
+        condition, listed = self.db.among("first", ids)
+        self.db.run(f"DELETE FROM pending WHERE kind = ? AND writer = ? AND {condition}", kind, self._writer, listed)
+
+    def settle_all(self, writers: Sequence[int]) -> None:
+        """Strike off what was pending of writers that died."""
+        condition, listed = self.db.among("writer", writers)
+        self.db.run(f"DELETE FROM pending WHERE {condition}", listed)
 
     def left(self) -> Pending | None:
         """What writers that died have left, and this one where something failed, if anything; for who has the turn."""
-        rows = self.db.run("SELECT writer, kind, first, last, pack, start, size FROM pending")
-        dead = {self._writer, *self.db.died(sorted({row[0] for row in rows} - {self._writer}))}
-        rows = [row[1:] for row in rows if row[0] in dead]
+        writers = {writer for (writer,) in self.db.run("SELECT DISTINCT writer FROM pending")}
+        if not writers:
+            return None
+        dead = [self._writer, *self.db.died(sorted(writers - {self._writer}))]
+        condition, listed = self.db.among("writer", dead)  # all of theirs: they are dead before this is asked
+        rows = self.db.run(f"SELECT kind, first, last, pack, start, size FROM pending WHERE {condition}", listed)
         if not rows:
             return None
         removed = [np.arange(first, last + 1) for kind, first, last, *_ in rows if kind != "change"]
         return Pending(
+            dead,
             np.concatenate([np.empty(0, np.int64), *removed]),
             [Place(*place) for kind, _, _, *place in rows if kind == "remove"],
             [(pack, start) for kind, _, _, pack, start, _ in rows if kind == "add"],
@@ -224,10 +243,6 @@ class Catalogue(CatalogueReader):
         )
 
     # --- parts of these
-
-    def _settle(self, kind: str, ids: Sequence[int]) -> None:
-        condition, listed = self.db.among("first", ids)
-        self.db.run(f"DELETE FROM pending WHERE kind = ? AND {condition}", kind, listed)
 
     def _reserve(self, counter: str, count: int) -> int:
         """The first of so many numbers; within a transaction."""
