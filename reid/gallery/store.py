@@ -8,13 +8,13 @@ thumbnails/    (reid/gallery/catalogue/thumbnails.py)
 
 from __future__ import annotations
 
-import json
+import os
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -22,35 +22,20 @@ from typing import Any, Self
 import numpy as np
 
 from reid.errors import InputError
-from reid.files import read_yaml, write_atomically
 from reid.gallery.catalogue.catalogue import Catalogue
-from reid.gallery.catalogue.database import Database
 from reid.gallery.catalogue.records import check, content_of
 from reid.gallery.catalogue.thumbnails import Packs, Place
 from reid.gallery.entries import EVERYTHING, Change, Entry, Filter, Hits, NotThere, Summary
-from reid.gallery.files import make_folder, turn
-from reid.gallery.vectors.rows import IndexReport, Vectors
+from reid.gallery.files import LOCKS, make_folder, open_private, turn
+from reid.gallery.layout import IN_THE_FOLDER, MARK, Layout
+from reid.gallery.vectors.rows import IndexReport
 from reid.networks import Origin
 from reid.retrieval.unit import unit_rows
 
-MARK = "gallery.json"
 DAY = 86_400
 INDEX = "index"  # the setting that says how it is searched
 BATCH = 8192  # entries that are put in at once
 SECRETS = 2**62
-
-
-@dataclass(frozen=True)
-class Layout:
-    """Where the parts of a gallery are.
-
-    Attributes:
-        catalogue: "sqlite", in the folder, or ``postgresql://USER@HOST:PORT/DATABASE``.
-        vectors: "segments", in the folder, or ``milvus://HOST:PORT/COLLECTION``; ``milvus+tls://`` encrypts.
-    """
-
-    catalogue: str = "sqlite"
-    vectors: str = "segments"
 
 
 class Gallery:
@@ -67,18 +52,18 @@ class Gallery:
         self.folder, self.location, self.layout = folder, str(folder), layout
         self._lock = threading.RLock()  # one thread writes
         writer = 0 if layout.catalogue == "sqlite" else secrets.randbelow(SECRETS) + 1
-        db = _database(folder, layout, writer, make=origin is not None)
+        db = layout.database(folder, writer, make=origin is not None)
         try:
             self._catalogue = Catalogue(db, writer) if origin is None else Catalogue.make(db, origin, writer)
             self.origin = self._catalogue.origin
-            self._vectors = _vectors(folder, layout, self.origin, self._turn)
+            self._vectors = layout.engine(folder, self.origin.width, self._turn)
         except BaseException:
             db.close()
             raise
         self._packs = Packs(folder / "thumbnails")
 
     @classmethod
-    def create(cls, folder: Path | str, origin: Origin, layout: Layout = Layout()) -> Self:
+    def create(cls, folder: Path | str, origin: Origin, layout: Layout = IN_THE_FOLDER) -> Self:
         """A new, empty gallery; only its owner may read its folder.
 
         Raises:
@@ -87,19 +72,21 @@ class Gallery:
         folder = Path(folder)
         try:
             make_folder(folder)
-            others = {path.name for path in folder.iterdir() if not path.name.startswith(".")}
+            # A catalogue without a mark is of one who was killed as he made it: Catalogue.make sees that it is empty.
+            others = {path.name for path in folder.iterdir() if not path.name.startswith((".", "catalogue.db"))}
             if others:
                 what = "is a gallery already" if MARK in others else f"is not empty: it holds {min(others)}"
                 raise InputError(f"{folder}: {what}; a new gallery needs a new folder")
             folder.chmod(0o700)
+            for lock in LOCKS:
+                os.close(open_private(folder / lock, os.O_WRONLY))
         except OSError as error:
             raise InputError(f"{folder}: cannot be written: {error.strerror}") from None
         with turn(folder, urgent=False):
             if (folder / MARK).exists():  # another process was quicker
                 raise InputError(f"{folder}: is a gallery already")
             gallery = cls(folder, layout, origin)
-            write_atomically(folder / MARK, json.dumps({"format": 2, **layout.__dict__}) + "\n")
-            (folder / MARK).chmod(0o600)
+            layout.write(folder)
         return gallery
 
     @classmethod
@@ -109,16 +96,7 @@ class Gallery:
             InputError: there is no gallery, it is damaged or of another format, or a server does not answer.
         """
         folder = Path(folder)
-        if (folder / "entries.db").exists() and not (folder / MARK).exists():
-            raise InputError(
-                f"{folder}: is a gallery of an earlier version: search.py convert {folder} makes it one of this"
-            )
-        if not (folder / MARK).is_file():
-            raise InputError(f"{folder}: is not a gallery: it has no {MARK} (search.py add makes one)")
-        values = read_yaml(folder / MARK)
-        if values.pop("format", None) != 2 or set(values) != set(Layout().__dict__):
-            raise InputError(f"{folder / MARK}: is not one of this version of reid")
-        return cls(folder, Layout(**values))
+        return cls(folder, Layout.read(folder))
 
     # --- reading
 
@@ -358,26 +336,3 @@ class Gallery:
         self._packs.blank(places)
         self._catalogue.drop_packs(self._packs.drop)
         self._catalogue.scrub(scrubbed)
-
-
-def _database(folder: Path, layout: Layout, writer: int, make: bool) -> Database:
-    if layout.catalogue == "sqlite":
-        from reid.gallery.catalogue.sqlite import SQLite
-
-        path = folder / "catalogue.db"
-        return SQLite.make(path) if make and not path.exists() else SQLite(path)
-    from reid.gallery.catalogue.postgresql import PostgreSQL
-
-    return PostgreSQL(layout.catalogue, writer, make)
-
-
-def _vectors(
-    folder: Path, layout: Layout, origin: Origin, turn_: Callable[[], AbstractContextManager[None]]
-) -> Vectors:
-    if layout.vectors == "segments":
-        from reid.gallery.vectors.segments import Segments
-
-        return Segments(folder / "vectors", origin.width, turn_)
-    from reid.gallery.vectors.milvus import Milvus
-
-    return Milvus(layout.vectors, origin.width)

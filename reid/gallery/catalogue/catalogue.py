@@ -56,10 +56,19 @@ class Catalogue(CatalogueReader):
 
     @classmethod
     def make(cls, db: Database, origin: Origin, writer: int = 0) -> Catalogue:
+        """In a database with empty tables.
+
+        Raises:
+            InputError: it holds a gallery already, of which something is known.
+        """
         with db.transaction():
-            if not db.run("SELECT next FROM counters"):
+            counts: dict[str, int] = dict(db.run("SELECT name, next FROM counters"))
+            if max(counts.values(), default=1) > 1 or len(db.run("SELECT name FROM settings")) > 1:
+                raise InputError(f"{db.location}: holds a gallery already")
+            db.run("DELETE FROM settings")  # of one who was killed as he made it
+            if not counts:
                 db.many("INSERT INTO counters VALUES (?, 1)", [("entry",), ("name",), ("pack",), ("audit",)])
-                db.run("INSERT INTO settings VALUES (?, ?)", ORIGIN, json.dumps(asdict(origin)))
+            db.run("INSERT INTO settings VALUES (?, ?)", ORIGIN, json.dumps(asdict(origin)))
         return cls(db, writer)
 
     def set(self, name: str, value: str | None) -> None:

@@ -158,7 +158,9 @@ class Segments:
         for segment in self._segments():
             for path, size in self._sizes(segment):
                 if path.stat().st_size > size:
-                    sentences.append(f"{path}: is longer than its rows: a writer was cut off; goes with the next erasure")
+                    sentences.append(
+                        f"{path}: has more than its rows: a writer was cut off; goes with the next erasure"
+                    )
             for low in range(0, len(segment.rows), BLOCK):
                 block = slice(low, low + BLOCK)
                 lengths = np.sqrt((segment.vectors[block].astype(np.float64) ** 2).sum(axis=1))
@@ -251,7 +253,7 @@ class Segments:
         return ("rabitq" if total >= LARGE else "flat") if kind in (None, "auto") else kind
 
     def _is_worth(self, segment: Segment, wanted: str) -> bool:
-        return wanted != "flat" and np.count_nonzero(segment.rows["id"] > 0) >= FEWEST
+        return wanted != "flat" and int(np.count_nonzero(segment.rows["id"] > 0)) >= FEWEST
 
     def _is_stale(self, segment: Segment, wanted: str) -> bool:
         index = segment.index
