@@ -17,11 +17,11 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from reid.gallery.location import open_store
 
 from reid.data.unlabelled import read_unlabelled
 from reid.embedding.shards import embed_shard
 from reid.gallery.ingest.features import add_features, read_given
-from reid.gallery.location import open_store
 from reid.networks import load
 
 SHARD = 2_000  # crops

@@ -8,7 +8,6 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import groupby
 from pathlib import Path
 from threading import Semaphore
 from typing import Any, cast
@@ -16,9 +15,10 @@ from typing import Any, cast
 import numpy as np
 
 from reid.data.times import zone
-from reid.gallery.calibration.judgement import SHARE, Compared, Judge, Judgement, Word, compare
+from reid.gallery.answers.answer import Answer, answer_of, best_word
+from reid.gallery.calibration.judgement import SHARE, Compared, Judge, Word, compare
 from reid.gallery.calibration.thresholds import SETTING, Calibration
-from reid.gallery.entries import EVERYTHING, Change, Entry, Filter, Hits, Unfit
+from reid.gallery.entries import EVERYTHING, Change, Entry, Filter, Unfit
 from reid.gallery.retention import drop_expired, set_retention
 from reid.gallery.store import INDEX, Gallery
 from reid.networks import Network
@@ -26,72 +26,8 @@ from reid.retrieval.kernels import pair_distances
 from reid.retrieval.unit import unit_rows, usable
 
 K = 24
-APART = 60.0  # seconds without an image of an answer after which another sighting begins
 CONFIRMED = 2_000_000  # entries up to which "nobody" is confirmed by comparing all of them
 ZONES = "zones"  # the setting: names of cameras and their time zones, as JSON
-
-
-@dataclass(frozen=True)
-class Hit:
-    """An entry in an answer, at a distance (1 - cosine, 0..2); ``judged`` where the gallery is calibrated."""
-
-    rank: int
-    entry: Entry
-    distance: float
-    judged: Judgement | None = None
-
-
-@dataclass(frozen=True)
-class Sighting:
-    """Images of an answer that one camera took without a pause; of unknown time, all of a camera and a person.
-
-    Attributes:
-        hits: nearest first.
-        time, until: of the first image and the last, seconds since 1970; None where not known.
-    """
-
-    camera: str
-    time: float | None
-    until: float | None
-    hits: tuple[Hit, ...]
-
-
-@dataclass(frozen=True)
-class Answer:
-    """To one query.
-
-    Attributes:
-        hits: nearest first.
-        found: the best word among them; "far" where there are none; None without a calibration.
-        exhaustive: every entry that passes the filter was compared.
-        sentences: what is said of all of it.
-        number: of its line in the audit log.
-    """
-
-    hits: tuple[Hit, ...]
-    found: Word | None
-    exhaustive: bool
-    sentences: tuple[str, ...]
-    number: int = 0
-
-    @property
-    def nobody(self) -> bool | None:
-        """Whether nobody here is like the query, as far as all were compared; None without a calibration."""
-        return None if self.found is None else self.found == "far" and self.exhaustive
-
-    def sightings(self) -> tuple[Sighting, ...]:
-        """The images by camera and time, the sighting of the nearest image first."""
-        by_camera = sorted(self.hits, key=lambda hit: hit.entry.camera)
-        found: list[Sighting] = []
-        for camera, some in groupby(by_camera, key=lambda hit: hit.entry.camera):
-            hits = list(some)
-            untimed = [hit for hit in hits if hit.entry.time is None]
-            for _, each in groupby(sorted(untimed, key=_person), key=_person):
-                found.append(Sighting(camera, None, None, tuple(each)))
-            for run in _runs(sorted((hit for hit in hits if hit.entry.time is not None), key=_start)):
-                until = max(_end(hit) for hit in run)
-                found.append(Sighting(camera, _start(run[0]), until, tuple(sorted(run, key=lambda hit: hit.rank))))
-        return tuple(sorted(found, key=lambda sighting: sighting.hits[0].rank))
 
 
 @dataclass
@@ -167,10 +103,16 @@ class Service:
         mean = unit_rows(rows, rows.shape[1], "queries").mean(axis=0, keepdims=True)
         (answer,) = self._answers(mean, k + len(entries), wanted, share)
         hits = [hit for hit in answer.hits if hit.entry.id not in entries][:k]
-        ranked = tuple(replace(hit, rank=rank) for rank, hit in enumerate(hits, 1))
+        decided = self.gallery.decisions(entries[0]) if len(entries) == 1 else {}
+        pairs = [
+            decided.get((min(hit.entry.id, *entries), max(hit.entry.id, *entries))) if decided else None for hit in hits
+        ]
+        ranked = tuple(
+            replace(hit, rank=rank, decided=said) for rank, (hit, said) in enumerate(zip(hits, pairs, strict=True), 1)
+        )
         more = {"query": entries[0]} if len(entries) == 1 else {"queries": len(rows)} if len(rows) > 1 else {}
         number = self.gallery.record(self.who, "search", [hit.entry.id for hit in ranked], k=k, **more)
-        return replace(answer, hits=ranked, found=_found(ranked, self.calibration), number=number)
+        return replace(answer, hits=ranked, found=best_word(ranked, self.calibration), number=number)
 
     def answers(
         self, features: np.ndarray, k: int = K, wanted: Filter = EVERYTHING, share: float | None = None
@@ -231,6 +173,26 @@ class Service:
             each[entry.id] = {**changes, "until": until} if lasting else changes
         self.gallery.update_each(each)
 
+    def decide(self, first: int, second: int, same: bool | None) -> None:
+        """A person says whether two entries are one person; None takes it back."""
+        self.gallery.decide(first, second, same)
+        self.gallery.record(self.who, "decide", [first, second], same=-1 if same is None else int(same))
+
+    def decided(self) -> dict[Word, tuple[int, int]]:
+        """Of the pairs of entries that people decided on, by the word that is said of two given images: how many there
+        are, and how many of them are one person. Empty without a calibration."""
+        calibration, pairs = self.calibration, self.gallery.decisions()
+        counts: dict[Word, tuple[int, int]] = {}
+        if calibration is None or not pairs:
+            return counts
+        first, second = (self.gallery.features([pair[side] for pair in pairs]) for side in (0, 1))
+        rows = np.arange(len(pairs))
+        for distance, same in zip(pair_distances(first, rows, second, rows).tolist(), pairs.values(), strict=True):
+            word = compare(calibration, distance).word
+            count, right = counts.get(word, (0, 0))
+            counts[word] = (count + 1, right + same)
+        return counts
+
     def retain(self, days: str) -> list[int]:
         """Keep entries for a number of days from now on, or "none" for good; ids of those that are dropped at once."""
         set_retention(self.gallery, days)
@@ -285,51 +247,11 @@ class Service:
             raise Unfit(f"{self.gallery.location}: has no calibration, so that no share of strangers can be chosen")
         hits = self.gallery.search(features, k, wanted)
         there = self.gallery.present(np.unique(hits.ids[hits.ids >= 0]).tolist())  # others were erased meanwhile
-        answers = [_answer(row, there, hits, judge) for row in range(len(features))]
+        answers = [answer_of(row, there, hits, judge) for row in range(len(features))]
         doubtful = [row for row, answer in enumerate(answers) if answer.found == "far" and not hits.exhaustive]
         if doubtful and len(self.gallery) <= CONFIRMED:
             exact = self.gallery.search(features[doubtful], k, wanted, exact=True)
             there = self.gallery.present(np.unique(exact.ids[exact.ids >= 0]).tolist())
             for place, row in enumerate(doubtful):
-                answers[row] = _answer(place, there, exact, judge)
+                answers[row] = answer_of(place, there, exact, judge)
         return answers
-
-
-def _answer(row: int, there: Mapping[int, Entry], found: Hits, judge: Judge | None) -> Answer:
-    nearest = zip(found.ids[row].tolist(), found.distances[row].tolist(), strict=True)
-    pairs = [(there[id], distance) for id, distance in nearest if id in there]
-    hits = tuple(
-        Hit(rank, entry, distance, None if judge is None else judge.judge(distance))
-        for rank, (entry, distance) in enumerate(pairs, 1)
-    )
-    sentences = () if judge is None else judge.summary([hit.distance for hit in hits]).sentences
-    return Answer(hits, _found(hits, judge), found.exhaustive, sentences)
-
-
-def _found(hits: Sequence[Hit], judged: object) -> Word | None:
-    words = {hit.judged.word for hit in hits if hit.judged is not None}
-    best: tuple[Word, ...] = ("near", "cannot tell", "far")
-    return None if judged is None else next((word for word in best if word in words), "far")
-
-
-def _person(hit: Hit) -> str:
-    return hit.entry.identity or ""
-
-
-def _start(hit: Hit) -> float:
-    return cast(float, hit.entry.time)
-
-
-def _end(hit: Hit) -> float:
-    return _start(hit) if hit.entry.until is None else hit.entry.until
-
-
-def _runs(hits: Sequence[Hit]) -> list[list[Hit]]:
-    """Hits by rising time, parted where a pause begins."""
-    runs: list[list[Hit]] = []
-    for hit in hits:
-        if runs and _start(hit) - max(_end(other) for other in runs[-1]) <= APART:
-            runs[-1].append(hit)
-        else:
-            runs.append([hit])
-    return runs

@@ -27,7 +27,7 @@ from reid.gallery.catalogue.records import check, content_of
 from reid.gallery.catalogue.thumbnails import Packs, Place
 from reid.gallery.entries import EVERYTHING, Change, Entry, Filter, Hits, NotThere, Summary
 from reid.gallery.files import LOCKS, make_folder, open_private, turn
-from reid.gallery.layout import IN_THE_FOLDER, MARK, Layout
+from reid.gallery.parts import HERE, MARK, Layout, open_database, open_vectors, read_layout, write_layout
 from reid.gallery.vectors.rows import IndexReport
 from reid.networks import Origin
 from reid.retrieval.unit import unit_rows
@@ -52,18 +52,18 @@ class Gallery:
         self.folder, self.location, self.layout = folder, str(folder), layout
         self._lock = threading.RLock()  # one thread writes
         writer = 0 if layout.catalogue == "sqlite" else secrets.randbelow(SECRETS) + 1
-        db = layout.database(folder, writer, make=origin is not None)
+        db = open_database(folder, layout, writer, make=origin is not None)
         try:
             self._catalogue = Catalogue(db, writer) if origin is None else Catalogue.make(db, origin, writer)
             self.origin = self._catalogue.origin
-            self._vectors = layout.engine(folder, self.origin.width, self._turn)
+            self._vectors = open_vectors(folder, layout, self.origin, self._turn)
         except BaseException:
             db.close()
             raise
         self._packs = Packs(folder / "thumbnails")
 
     @classmethod
-    def create(cls, folder: Path | str, origin: Origin, layout: Layout = IN_THE_FOLDER) -> Self:
+    def create(cls, folder: Path | str, origin: Origin, layout: Layout = HERE) -> Self:
         """A new, empty gallery; only its owner may read its folder.
 
         Raises:
@@ -86,7 +86,7 @@ class Gallery:
             if (folder / MARK).exists():  # another process was quicker
                 raise InputError(f"{folder}: is a gallery already")
             gallery = cls(folder, layout, origin)
-            layout.write(folder)
+            write_layout(folder, layout)
         return gallery
 
     @classmethod
@@ -96,7 +96,7 @@ class Gallery:
             InputError: there is no gallery, it is damaged or of another format, or a server does not answer.
         """
         folder = Path(folder)
-        return cls(folder, Layout.read(folder))
+        return cls(folder, read_layout(folder))
 
     # --- reading
 
@@ -176,6 +176,10 @@ class Gallery:
         """Of the people."""
         return self._catalogue.names("identity")
 
+    def decisions(self, of: int | None = None) -> dict[tuple[int, int], bool]:
+        """What people said of pairs of entries, of all or of those with one: whether they are one person."""
+        return self._catalogue.decisions(of)
+
     def setting(self, name: str) -> str | None:
         """A text kept with the gallery (a calibration, the retention time), or None."""
         return self._catalogue.setting(name)
@@ -250,6 +254,11 @@ class Gallery:
             if name == INDEX:
                 self._vectors.report(value)
             self._catalogue.set(name, value)
+
+    def decide(self, first: int, second: int, same: bool | None) -> None:
+        """Keep what a person says of two entries; None takes it back. Raises NotThere for an id that is not there."""
+        with self._writing():
+            self._catalogue.decide(first, second, same)
 
     def record(self, who: str, action: str, entries: Sequence[int] = (), **numbers: float) -> int:
         """A line in the audit log: the part that acted ("page", "command line"), what it did, to or with which entries;

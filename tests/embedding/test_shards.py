@@ -14,6 +14,7 @@ from fakes import MeanColours
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from reid.gallery.location import open_store
 
 from reid.embedding import shards
 from reid.embedding.shard_contents import read_shard
@@ -21,7 +22,6 @@ from reid.embedding.shards import attempt, embed_shard, embed_shards, outputs_of
 from reid.errors import InputError
 from reid.gallery.catalogue.thumbnails import thumbnail
 from reid.gallery.ingest.features import add_features, features_files, read_given
-from reid.gallery.location import open_store
 from reid.networks import Origin
 from reid.networks.features_file import read_features_file
 

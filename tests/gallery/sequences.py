@@ -154,7 +154,7 @@ class Sequences(RuleBasedStateMachine):
             np.testing.assert_array_equal(hits.distances, expected.distances)
             assert hits.exhaustive
 
-    @rule(oldest=st.sampled_from(DAYS + [1e11]), limit=st.integers(0, 20))
+    @rule(oldest=st.sampled_from([*DAYS, 1e11]), limit=st.integers(0, 20))
     def expired(self, oldest, limit):
         expected = self.reference.expired(oldest, limit)
         for gallery in self.both:

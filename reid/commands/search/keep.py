@@ -126,12 +126,13 @@ def settings(arguments: argparse.Namespace) -> None:
 
 def stats(arguments: argparse.Namespace) -> None:
     from reid.gallery import retention
-    from reid.gallery.listing import moment
+    from reid.gallery.answers.listing import moment
     from reid.texts import align
 
     service = opened(arguments)
     with service.gallery as gallery:
         summary, days, calibration = gallery.summary(), gallery.setting(retention.SETTING), service.calibration
+        decided = [f"{right} of {count} {word!r} are one person" for word, (count, right) in service.decided().items()]
         times = "not known" if summary.first is None else f"{moment(summary.first)} to {moment(summary.last)}"
         files = [path for path in gallery.folder.rglob("*") if path.is_file()]
         lines = [
@@ -142,6 +143,7 @@ def stats(arguments: argparse.Namespace) -> None:
             ["time (UTC)", times],
             ["network", f"{gallery.origin.name} ({gallery.origin.fingerprint[:12]}), {gallery.origin.width} numbers"],
             ["calibrated", f"on {calibration.source}" if calibration else "no: see search.py calibrate"],
+            ["decided pairs", "; ".join(decided) or "none"],
             ["kept", f"{days} days" if days else "for good"],
             ["catalogue", gallery.layout.catalogue],
             ["vectors", gallery.layout.vectors],

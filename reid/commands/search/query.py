@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     import numpy as np
 
     from reid.data.samples import DataSet
+    from reid.gallery.answers.answer import Answer
     from reid.gallery.entries import Entry
-    from reid.gallery.service import Answer
     from reid.gallery.store import Gallery
 
 MOST = 1000
@@ -73,10 +73,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     import numpy as np
 
+    from reid.gallery.answers.listing import answer_table, draw_answers
+    from reid.gallery.answers.zipped import zipped
     from reid.gallery.ingest.images import embed_entries
     from reid.gallery.ingest.naming import under_name
-    from reid.gallery.listing import answer_table, draw_answers
-    from reid.gallery.transfer.answers import zipped
     from reid.networks import load
 
     if not 1 <= arguments.k <= MOST:

@@ -93,7 +93,8 @@ def opened(arguments: argparse.Namespace, network: Network | None = None, who: s
 
 def opened_or_made(arguments: argparse.Namespace, origin: Origin) -> Gallery:
     """The gallery that ``--store`` names, made where there is none, with ``--catalogue`` and ``--vectors``."""
-    from reid.gallery.store import MARK, Gallery, Layout
+    from reid.gallery.parts import MARK, Layout
+    from reid.gallery.store import Gallery
 
     folder = Path(arguments.store)
     if (folder / MARK).exists() or (folder / "entries.db").exists():

@@ -94,6 +94,15 @@ class Catalogue(CatalogueReader):
             for id, moment, who, action, entries, more in rows
         ]
 
+    def decide(self, first: int, second: int, same: bool | None) -> None:
+        """What a person says of two entries; None takes it back. Raises NotThere for an id that is not there."""
+        self.places([first, second])
+        pair = sorted((first, second))
+        with self.db.transaction():
+            self.db.run("DELETE FROM decisions WHERE first = ? AND second = ?", *pair)
+            if same is not None:
+                self.db.run("INSERT INTO decisions VALUES (?, ?, ?, ?)", *pair, int(same), time.time())
+
     def begin_adding(self, count: int, day: int) -> Adding:
         """Give ids to ``count`` entries and name the pack for their thumbnails."""
         with self.db.transaction():
@@ -162,6 +171,9 @@ class Catalogue(CatalogueReader):
                 "ON CONFLICT (place) DO NOTHING", listed,
             )  # fmt: skip
             self.db.run(f"DELETE FROM entries WHERE {condition}", listed)
+            for column in ("first", "second"):
+                decided, some = self.db.among(column, ids)
+                self.db.run(f"DELETE FROM decisions WHERE {decided}", some)
         return places
 
     def begin_changing(self, changes: Mapping[int, Mapping[Change, object]]) -> bool:

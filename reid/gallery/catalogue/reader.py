@@ -156,6 +156,13 @@ class CatalogueReader:
         first, last = self.db.run("SELECT min(time), max(last) FROM entries")[0]
         return Summary(count, identities, count - named, dict(sorted(cameras.items())), first, last)
 
+    def decisions(self, of: int | None = None) -> dict[tuple[int, int], bool]:
+        """What people said of pairs of entries, of all or of those with one: whether they are one person."""
+        sql, values = "SELECT first, second, same FROM decisions", list[object]()
+        if of is not None:
+            sql, values = f"{sql} WHERE first = ? OR second = ?", [of, of]
+        return {(first, second): bool(same) for first, second, same in self.db.run(sql, *values)}
+
     def setting(self, name: str) -> str | None:
         rows = self.db.run("SELECT value FROM settings WHERE name = ?", name)
         return rows[0][0] if rows else None

@@ -10,6 +10,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSche
 
 from reid.data.times import span
 from reid.gallery import service
+from reid.gallery.answers.answer import Answer
+from reid.gallery.answers.answer import Hit as RankedEntry
 from reid.gallery.calibration.judgement import Compared, Word
 from reid.gallery.entries import Entry
 from reid.gallery.store import Gallery
@@ -65,14 +67,15 @@ class Hit(EntryAnswer):
     probability: float | None = Field(description="that it is; null where it is not known how many people there are")
     shade: float | None = Field(description="1 for the nearest, 0 for the farthest; null without a calibration")
     sentence: str = Field(description="how many strangers come this near")
+    decided: bool | None = Field(description="what a person said of it and the one entry that was looked for")
 
     @classmethod
-    def of_hit(cls, hit: service.Hit) -> Hit:
+    def of_hit(cls, hit: RankedEntry) -> Hit:
         judged = hit.judged
         said: dict[str, Any] = {"word": None, "probability": None, "shade": None, "sentence": ""}
         if judged is not None:
             said = {name: getattr(judged, name) for name in said}
-        return cls(**shown(hit.entry), rank=hit.rank, distance=hit.distance, **said)
+        return cls(**shown(hit.entry), rank=hit.rank, distance=hit.distance, decided=hit.decided, **said)
 
 
 def shown(entry: Entry) -> dict[str, Any]:
@@ -103,7 +106,7 @@ class SearchAnswer(BaseModel):
     number: int = Field(description="of its line in the audit log")
 
     @classmethod
-    def of(cls, answer: service.Answer) -> SearchAnswer:
+    def of(cls, answer: Answer) -> SearchAnswer:
         sightings = [
             Sighting(camera=each.camera, time=each.time, until=each.until, hits=[hit.rank - 1 for hit in each.hits])
             for each in answer.sightings()
@@ -170,6 +173,9 @@ class SummaryAnswer(BaseModel):
     index: Index = Field(description="how a search is done")
     calibration: CalibrationAnswer | None
     detects: bool = Field(description="whether people are found in whole photographs")
+    decided: dict[Word, tuple[int, int]] = Field(
+        description="pairs that people decided on, by the word for their distance: how many, how many of one person"
+    )
     problems: list[str] = Field(description="what the server could not do of what it does by itself")
 
     @classmethod
@@ -188,6 +194,7 @@ class SummaryAnswer(BaseModel):
             index=Index.model_validate(gallery.index_state()),
             calibration=calibrated,
             detects=detects,
+            decided=asked.decided(),
             problems=problems,
         )
 
@@ -208,6 +215,13 @@ class Rename(BaseModel):
     model_config = ConfigDict(extra="forbid")
     ids: list[Id] = Field(min_length=1, max_length=10_000)
     identity: Name | None = Field(description="the person's name; null for not known")
+
+
+class Decide(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    first: Id
+    second: Id
+    same: bool | None = Field(description="whether they are one person; null takes it back")
 
 
 class Changed(BaseModel):

@@ -17,11 +17,11 @@ from jinja2 import Environment
 from starlette.exceptions import HTTPException
 
 from reid.errors import InputError
+from reid.gallery.answers.answer import Answer as Found
+from reid.gallery.answers.zipped import zipped
 from reid.gallery.entries import Filter, NotThere, Unfit
 from reid.gallery.ingest.video.detect import Detector
-from reid.gallery.service import Answer as Found
 from reid.gallery.service import Service
-from reid.gallery.transfer.answers import zipped
 from reid.gallery.web import answers
 from reid.gallery.web.forms import crops, multipart, received, sentence
 from reid.gallery.web.guard import HEADERS, SESSION, Sessions, cookie_name
@@ -251,6 +251,14 @@ def name(asked: answers.Rename, at: At) -> answers.Changed:
     ids = sorted(set(asked.ids))
     at.service.update(ids, {"identity": asked.identity})
     return answers.Changed(ids=ids)
+
+
+@router.post("/api/decide", summary="Say whether two entries are one person", tags=["change"], responses=SENT)
+def decide(asked: answers.Decide, at: At) -> answers.Changed:
+    if asked.first == asked.second:
+        raise Refused(422, "expected two entries, got one twice")
+    at.service.decide(asked.first, asked.second, asked.same)
+    return answers.Changed(ids=[asked.first, asked.second])
 
 
 def install(app: FastAPI, desk: Desk) -> None:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from fakes import ORIGIN, MeanColours, paint
 from memory_store import MemoryStore
+from reid.gallery.location import open_store
 
 from reid.cli import main
 from reid.data.card import load_card
@@ -12,7 +13,6 @@ from reid.errors import InputError
 from reid.gallery.entries import Entry
 from reid.gallery.ingest.images import add_images, split_entries
 from reid.gallery.ingest.naming import under_name
-from reid.gallery.location import open_store
 
 COLOURS = ("red", "green", "blue", "yellow")
 

@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 from reid.data.times import shown
 from reid.drawing import CELL, GAP, INK, LINE, QUERY, RIGHT, WRONG, paste
 from reid.files import write_atomically
-from reid.gallery.service import Answer, Hit
+from reid.gallery.answers.answer import Answer, Hit
 from reid.texts import align
 
 DRAWN, ACROSS, LISTED = 20, 10, 10  # queries drawn, entries of each; up to so many queries a table shows whole lists
