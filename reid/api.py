@@ -12,10 +12,10 @@ import numpy as np
 
 from reid.errors import InputError
 from reid.gallery.audit import AuditLog
+from reid.gallery.calibration.thresholds import SETTING, Calibration
 from reid.gallery.entries import EVERYTHING, Entry, Filter, Store
 from reid.gallery.location import open_store
 from reid.gallery.query import Answer, answer
-from reid.gallery.thresholds import SETTING, Calibration
 from reid.gallery.thumbnails import thumbnail
 from reid.networks import Network
 from reid.networks import load as load_network

@@ -21,7 +21,7 @@ from reid.config import load_config
 from reid.engine.train import train
 from reid.evaluation.results import read_results
 from reid.gallery.audit import AuditLog
-from reid.gallery.thresholds import SETTING, calibrate
+from reid.gallery.calibration.thresholds import SETTING, calibrate
 from reid.networks import load as load_network
 from reid.retrieval.features import Features
 

@@ -16,7 +16,8 @@ import pyarrow.parquet as pq
 
 from reid.errors import InputError
 from reid.files import replacing
-from reid.gallery import retention, thresholds
+from reid.gallery import retention
+from reid.gallery.calibration import thresholds
 from reid.gallery.entries import Entry, Store
 from reid.gallery.local.store import Block, LocalStore
 from reid.gallery.local.vectors import sync_folder

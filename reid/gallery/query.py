@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from reid.errors import InputError
+from reid.gallery.calibration.thresholds import Calibration
 from reid.gallery.entries import EVERYTHING, Entry, Filter, Hits, Store
-from reid.gallery.thresholds import Calibration
 from reid.retrieval.kernels import pair_distances
 from reid.retrieval.ranking import CMC_RANKS
 

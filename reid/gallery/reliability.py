@@ -8,8 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from reid.drawing import Picture, Style, png, styles
-from reid.gallery.rates import Measured, Rates, Share
-from reid.gallery.thresholds import Calibration
+from reid.gallery.calibration.rates import Measured, Rates, Share
+from reid.gallery.calibration.thresholds import Calibration
 
 HEADER = ["data set", "wanted, %", "threshold", "false-match rate, %", "true-match rate, %", "FPIR, %", "DIR, %",
           "false pairs", "true pairs"]  # fmt: skip

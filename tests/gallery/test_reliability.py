@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from reid.gallery.calibration.thresholds import Calibration, calibrate, measure
 from reid.gallery.reliability import HEADER, reliability_picture, table
-from reid.gallery.thresholds import Calibration, calibrate, measure
 from reid.networks import Origin
 from reid.retrieval.features import Features
 from reid.texts import align

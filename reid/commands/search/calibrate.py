@@ -35,10 +35,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
+    from reid.gallery.calibration.thresholds import SETTING, calibrate, measure
     from reid.gallery.ingest import labelled
     from reid.gallery.location import open_store
     from reid.gallery.reliability import reliability_picture, table
-    from reid.gallery.thresholds import SETTING, calibrate, measure
     from reid.networks import load
     from reid.texts import align
 

@@ -138,7 +138,8 @@ def stats_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def stats(arguments: argparse.Namespace) -> None:
-    from reid.gallery import retention, thresholds
+    from reid.gallery import retention
+    from reid.gallery.calibration import thresholds
     from reid.gallery.listing import moment
     from reid.gallery.local.store import LocalStore
     from reid.gallery.location import open_store

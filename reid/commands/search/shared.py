@@ -14,8 +14,8 @@ from reid.networks import EMBEDDER
 
 if TYPE_CHECKING:
     from reid.data.samples import DataSet, Samples
+    from reid.gallery.calibration.thresholds import Calibration
     from reid.gallery.entries import Entry, Filter, Store
-    from reid.gallery.thresholds import Calibration
     from reid.networks import Origin
 
 STORE = "runs/gallery"
@@ -106,7 +106,7 @@ def calibration_of(arguments: argparse.Namespace, store: Store | None) -> Calibr
     Raises:
         InputError: ``--rate`` without either.
     """
-    from reid.gallery.thresholds import SETTING, Calibration
+    from reid.gallery.calibration.thresholds import SETTING, Calibration
 
     text, where = None, f"{arguments.store}: {SETTING}"
     if arguments.calibration:

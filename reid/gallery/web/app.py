@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from reid.errors import InputError
 from reid.gallery.audit import AuditLog
+from reid.gallery.calibration.thresholds import Calibration
 from reid.gallery.entries import Store
-from reid.gallery.thresholds import Calibration
 from reid.gallery.web.service import Service
 from reid.gallery.web.uploads import Limits
 from reid.networks import Network

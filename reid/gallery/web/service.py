@@ -13,9 +13,9 @@ import numpy as np
 
 from reid.errors import InputError
 from reid.gallery.audit import AuditLog
+from reid.gallery.calibration.thresholds import Calibration
 from reid.gallery.entries import Entry, Filter, Store
 from reid.gallery.query import answer, distance_between
-from reid.gallery.thresholds import Calibration
 from reid.gallery.web.answers import (
     CalibrationAnswer,
     CompareAnswer,

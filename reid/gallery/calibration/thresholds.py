@@ -12,8 +12,8 @@ from pydantic import Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from reid.errors import InputError
-from reid.gallery.probability import STRICT, Count, Map, fit_map
-from reid.gallery.rates import Measured, Rates, countable, measure_at, pairs, subset
+from reid.gallery.calibration.probability import STRICT, Count, Map, fit_map
+from reid.gallery.calibration.rates import Measured, Rates, countable, measure_at, pairs, subset
 from reid.networks import Origin
 from reid.retrieval.features import Features
 

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize
 
 from reid.errors import InputError
-from reid.gallery.probability import BINS, Map, Reliability, fit_map
+from reid.gallery.calibration.probability import BINS, Map, Reliability, fit_map
 
 CELLS = np.linspace(0.05, 0.95, 10)
 TRUE = np.array([30, 20, 9, 6, 3, 1, 1, 0, 0, 0])

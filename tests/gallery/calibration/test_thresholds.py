@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from labelled import draw, pairs_by_loops
 
 from reid.errors import InputError
-from reid.gallery.thresholds import ROUNDING, Calibration, calibrate, halves, measure
+from reid.gallery.calibration.thresholds import ROUNDING, Calibration, calibrate, halves, measure
 from reid.networks import Origin
 from reid.retrieval.features import Features
 from reid.retrieval.verification import verify

@@ -4,9 +4,9 @@ from labelled import draw, pairs_by_loops
 from scipy import sparse
 
 from reid.errors import InputError
-from reid.gallery import rates
-from reid.gallery.probability import Map
-from reid.gallery.rates import measure_at
+from reid.gallery.calibration import rates
+from reid.gallery.calibration.probability import Map
+from reid.gallery.calibration.rates import measure_at
 from reid.retrieval.features import Features
 from reid.retrieval.ranking import evaluate
 

@@ -19,7 +19,7 @@ from pydantic.dataclasses import dataclass
 from scipy import sparse
 
 from reid.errors import InputError
-from reid.gallery.probability import STRICT, Bin, Count, Map, Probability, Reliability
+from reid.gallery.calibration.probability import STRICT, Bin, Count, Map, Probability, Reliability
 from reid.retrieval.features import JUNK, Features, check_widths
 from reid.retrieval.unit import unit_rows
 
