@@ -1,12 +1,14 @@
 """From the distance of two images to the probability that they show one person, and how far such a statement holds.
 
-Where nothing else is said the prior is even: among the pairs spoken of, as many are of one person as of two. The map is
-logistic in the distance (Platt 1999), with each kind of pair given half of the weight: two numbers, monotone, and
-never sure, where isotonic regression says 0 and 1 beyond the last pair it saw.
+How much more often pairs of one person lie at a distance than pairs of two, the likelihood ratio, is counted, and falls
+with the distance (isotonic regression: Zadrozny and Elkan 2002, *Transforming classifier scores into accurate
+multiclass probability estimates*). Bayes' rule makes a probability of it and a prior: even, or that of a search among
+many people, where pairs decide that lie nearer than nearly all of two.
 """
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Annotated
 
 import numpy as np
@@ -18,27 +20,39 @@ from reid.errors import InputError
 
 STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 BINS = 10  # of the reliability curve, of equal width in probability
+PARTS = 200  # most places at which a ratio is counted, by pairs of one person
+SOME = 10  # pairs of each kind that a place takes where there are enough
+NONE_SEEN = 3  # pairs that may be there, one in 20 times, where none of many was seen (rule of three)
 
 Probability = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=0)]
 
 
 @dataclass(frozen=True, config=STRICT)
-class Map:
-    """logit(probability) = slope * distance + intercept + logit(prior)."""
+class Likelihood:
+    """Logarithms of the likelihood ratio, one person to two, at rising distances: straight lines between them, level
+    beyond the first and the last.
+    """
 
-    slope: Annotated[float, Field(lt=0)]
-    intercept: float
+    distances: tuple[float, ...]
+    log_ratios: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        if not 2 <= len(self.distances) == len(self.log_ratios):
+            raise ValueError("as many distances as log_ratios are needed, and two of them")
+        if any(a >= b for a, b in pairwise(self.distances)) or any(a < b for a, b in pairwise(self.log_ratios)):
+            raise ValueError("distances must rise, and no log_ratio either")
 
     def probability(self, distances: np.ndarray, prior: float = 0.5) -> np.ndarray:
-        """Of the same shape as ``distances``.
+        """That pairs are of one person, of the same shape as ``distances``, where a share ``prior`` of those in
+        question is.
 
         Raises:
             InputError: a prior outside 0 to 1, or at either.
         """
         if not 0 < prior < 1:
             raise InputError(f"prior {prior!r}: wanted a number between 0 and 1")
-        return special.expit(self.slope * distances + self.intercept + special.logit(prior))
+        return special.expit(np.interp(distances, self.distances, self.log_ratios) + special.logit(prior))
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -57,39 +71,53 @@ class Bin:
     false: Count
 
 
-def fit_map(distances: np.ndarray, true: np.ndarray, false: np.ndarray) -> Map:
-    """The map of likeliest parameters.
+def fit_likelihood(distances: np.ndarray, true: np.ndarray, false: np.ndarray) -> Likelihood:
+    """Counted place by place from the nearest pair on, and made to fall.
 
     Args:
-        distances: (B,) at which pairs lie.
+        distances: (B,) rising, at which pairs lie.
         true, false: (B,) numbers of pairs there, of one person and of two.
 
-    Platt's targets, (n + 1) / (n + 2) in place of 1, keep it finite where no false pair is as near as a true one.
+    A place takes ``SOME`` pairs of each kind, and its share of those of one person; near by, where there are none of
+    two, a twentieth of all of one. ``NONE_SEEN`` stands for less, so that nothing is certain.
 
     Raises:
         InputError: pairs of one person lie no nearer than others.
     """
-    from sklearn.linear_model import LogisticRegression  # a second to load, which no query needs
+    from scipy.optimize import isotonic_regression  # takes its time to load, and no query needs it
 
-    positive, negative = true / true.sum(), false / false.sum()
-    doubt_true, doubt_false = 1 / (true.sum() + 2), 1 / (false.sum() + 2)
-    same = positive * (1 - doubt_true) + negative * doubt_false
-    other = positive * doubt_true + negative * (1 - doubt_false)
-    model = LogisticRegression(C=np.inf, solver="newton-cholesky", tol=1e-8, max_iter=1000)
-    targets = np.repeat([1, 0], len(distances))
-    middle, spread = distances.mean(), distances.std() or 1.0
-    standard = (distances - middle) / spread
-    model.fit(np.tile(standard, 2)[:, None], targets, np.concatenate([same, other]))
-    slope = float(model.coef_[0, 0] / spread)
-    if slope >= 0:
+    all_true, all_false = true.sum(), false.sum()
+    some = max(1, min(SOME, all_true // 8, all_false // 8))
+    least = max(some, all_true / PARTS)
+    ends, a, b = [], 0.0, 0.0
+    for place, (one, two) in enumerate(zip(true.tolist(), false.tolist(), strict=True)):
+        a, b = a + one, b + two
+        if a >= least and (b >= some or a >= all_true / 20):
+            ends.append(place + 1)
+            a = b = 0.0
+    starts = np.array([0, *ends])[: max(1, len(ends) + (b >= some))]  # what is left is the last place, or goes to it
+    floor = min(NONE_SEEN, some)
+    same = np.maximum(np.add.reduceat(true, starts), floor) / all_true
+    other = np.maximum(np.add.reduceat(false, starts), floor) / all_false
+    weights = same + other
+    level = isotonic_regression(same / weights, weights=weights, increasing=False)
+    pooled, pairs = level.blocks[:-1], true / all_true + false / all_false
+    middle = np.add.reduceat(distances * pairs, starts[pooled]) / np.add.reduceat(pairs, starts[pooled])
+    if len(pooled) < 2:
         raise InputError("pairs of the same person lie no nearer than pairs of different people: nothing to calibrate")
-    return Map(slope, float(model.intercept_[0] - slope * middle))
+    ratios = special.logit(level.x[pooled])
+    return Likelihood(short(middle), short(ratios))
+
+
+def short(values: np.ndarray) -> tuple[float, ...]:
+    """(N,) numbers to six places, for a file."""
+    return tuple(float(f"{value:.6g}") for value in values.tolist())
 
 
 class Reliability:
     """Adds up pairs, block by block, into the bins of a reliability curve."""
 
-    def __init__(self, chances: Map) -> None:
+    def __init__(self, chances: Likelihood) -> None:
         self.chances = chances
         self.counts, self.sums = np.zeros((2, BINS)), np.zeros((2, BINS))
 

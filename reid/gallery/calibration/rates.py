@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass as plain
+from itertools import pairwise
 from typing import Annotated
 
 import numpy as np
@@ -19,12 +20,13 @@ from pydantic.dataclasses import dataclass
 from scipy import sparse
 
 from reid.errors import InputError
-from reid.gallery.calibration.probability import STRICT, Bin, Count, Map, Probability, Reliability
+from reid.gallery.calibration.probability import STRICT, Bin, Count, Likelihood, Probability, Reliability, short
 from reid.retrieval.features import JUNK, Features, check_widths
 from reid.retrieval.unit import unit_rows
 
 BLOCK = 2**21  # distances at once, 8 bytes each
 RESAMPLES, LEVEL = 1000, 0.95
+QUANTILES = ((1 - LEVEL) / 2, (1 + LEVEL) / 2)
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -49,6 +51,36 @@ class Rates:
     dir: Share
 
 
+Shares = tuple[Probability, ...]
+
+
+@dataclass(frozen=True, config=STRICT)
+class Curve:
+    """What lies within each of some rising distances.
+
+    Attributes:
+        true_match, false_match: shares of the pairs of one person and of two.
+        fpir, low, high: share of the queries that find any entry within, their person left out, and its 95 % interval.
+        queries, entries: those queries, and the entries that one of them is compared with (the mean).
+    """
+
+    distances: tuple[float, ...]
+    true_match: Shares
+    false_match: Shares
+    fpir: Shares
+    low: Shares
+    high: Shares
+    queries: Annotated[int, Field(gt=0)]
+    entries: Annotated[float, Field(gt=0)]
+
+    def __post_init__(self) -> None:
+        shares = (self.true_match, self.false_match, self.fpir, self.low, self.high)
+        if not self.distances or any(len(each) != len(self.distances) for each in shares):
+            raise ValueError("a curve needs distances, and as many of each share")
+        if any(a >= b for a, b in pairwise(self.distances)) or any(a > b for s in shares[:3] for a, b in pairwise(s)):
+            raise ValueError("a curve's distances must rise, and no share of what lies within them fall")
+
+
 @dataclass(frozen=True, config=STRICT)
 class Measured:
     """One labelled data set, or half of one.
@@ -57,6 +89,7 @@ class Measured:
         people: identities in it; ``queries`` and ``entries`` are its images, of both kinds those that count.
         rates: a row a threshold, by rising rate.
         bins, calibration_error: the reliability curve at even odds and its expected calibration error.
+        curve: shares at any distance.
     """
 
     name: Annotated[str, Field(min_length=1)]
@@ -66,6 +99,7 @@ class Measured:
     rates: tuple[Rates, ...]
     bins: tuple[Bin, ...]
     calibration_error: Probability
+    curve: Curve
 
 
 @plain(frozen=True)
@@ -135,6 +169,7 @@ class _Counts:
         person: (Q,) places of the queries' people.
         stranger, person_first: (Q,) distances of the nearest entry of another person, and of the nearest of all entries
             that count where that is the query's person; infinite where it is not. ``match`` (Q,): whether there is one.
+        pairs: (2, K + 1) pairs of two people and of one up to each of K points, from the one before, and beyond all.
     """
 
     asked: np.ndarray
@@ -146,22 +181,29 @@ class _Counts:
     stranger: np.ndarray
     person_first: np.ndarray
     match: np.ndarray
+    pairs: np.ndarray
 
 
 def measure_at(
-    limits: Sequence[tuple[float, float]], chances: Map, query: Features, gallery: Features, name: str, seed: int
+    limits: Sequence[tuple[float, float]],
+    points: Sequence[float],
+    chances: Likelihood,
+    query: Features,
+    gallery: Features,
+    name: str,
+    seed: int,
 ) -> Measured:
-    """Rates of (wanted rate, threshold) pairs and the reliability of ``chances`` on labelled features.
+    """Rates of (wanted rate, threshold) pairs, the curve at ``points`` and the reliability of ``chances`` on labelled
+    features.
 
     Raises:
         InputError: see :func:`countable`.
     """
     query, gallery = countable(query, gallery)
     reliability = Reliability(chances)
-    counts = _count([threshold for _, threshold in limits], query, gallery, reliability)
+    counts = _count([threshold for _, threshold in limits], points, query, gallery, reliability)
+    weights = _resampled(counts, seed)
     people = len(counts.asked) - 1
-    weights = np.ones((RESAMPLES, people + 1))  # distractors stay as they are
-    weights[:, :-1] = np.random.default_rng(seed).multinomial(people, np.full(people, 1 / people), RESAMPLES)
 
     def of_queries(hit: np.ndarray, of: np.ndarray) -> Share:
         hits, all_ = (np.bincount(counts.person, values, people + 1) for values in (hit & of, of))
@@ -179,16 +221,50 @@ def measure_at(
         )
         for n, (rate, threshold) in enumerate(limits)
     )
-    return Measured(name, people, len(query), len(gallery), rates, *reliability.bins())
+    curve = _curve(points, counts, weights)
+    return Measured(name, people, len(query), len(gallery), rates, *reliability.bins(), curve)
 
 
-def _count(thresholds: Sequence[float], query: Features, gallery: Features, reliability: Reliability) -> _Counts:
+def curve_of(points: Sequence[float], query: Features, gallery: Features, seed: int) -> Curve:
+    """The curve at rising ``points`` of what is :func:`countable`."""
+    counts = _count([], points, query, gallery, None)
+    return _curve(points, counts, _resampled(counts, seed))
+
+
+def _resampled(counts: _Counts, seed: int) -> np.ndarray:
+    """(RESAMPLES, P + 1) how often each person is drawn; distractors stay as they are."""
+    people = len(counts.asked) - 1
+    weights = np.ones((RESAMPLES, people + 1))
+    weights[:, :-1] = np.random.default_rng(seed).multinomial(people, np.full(people, 1 / people), RESAMPLES)
+    return weights
+
+
+def _curve(points: Sequence[float], counts: _Counts, weights: np.ndarray) -> Curve:
+    false_match, true_match = counts.pairs.cumsum(axis=1)[:, :-1] / counts.pairs.sum(axis=1, keepdims=True)
+    found = np.zeros((weights.shape[1], len(points) + 1))
+    np.add.at(found, (counts.person, np.searchsorted(points, counts.stranger)), 1)
+    within, asked = found.cumsum(axis=1)[:, :-1], found.sum(axis=1)
+    weights = weights[weights @ asked > 0]  # the others drew no query
+    low, high = np.quantile((weights @ within) / (weights @ asked)[:, None], QUANTILES, axis=0)
+    true, false, fpir = short(true_match), short(false_match), short(within.sum(axis=0) / asked.sum())
+    entries = counts.pairs[0].sum() / len(counts.person)
+    return Curve(tuple(points), true, false, fpir, short(low), short(high), len(counts.person), float(f"{entries:.6g}"))
+
+
+def _count(
+    thresholds: Sequence[float],
+    points: Sequence[float],
+    query: Features,
+    gallery: Features,
+    reliability: Reliability | None,
+) -> _Counts:
     pids = np.union1d(query.pids, gallery.pids[gallery.pids > 0])
     size = len(pids) + 1
     asked = np.searchsorted(pids, query.pids)
     kept = np.where(gallery.pids > 0, np.searchsorted(pids, gallery.pids), len(pids))
     true, accepted = np.zeros(size), np.zeros((len(thresholds), size))
     wrong = [sparse.csr_array((size, size)) for _ in thresholds]
+    up_to = np.zeros((2, len(points) + 1))
     stranger, person_first, match = np.empty(len(query)), np.empty(len(query)), np.empty(len(query), bool)
     for block in pairs(query, gallery):
         person = asked[block.rows]
@@ -204,10 +280,13 @@ def _count(thresholds: Sequence[float], query: Features, gallery: Features, reli
         is_match = np.take_along_axis(block.true, first, axis=1)
         person_first[block.rows] = np.where(is_match, np.take_along_axis(compared, first, axis=1), np.inf)[:, 0]
         match[block.rows] = block.true.any(axis=1)
-        reliability.add(block.distances[block.true], true=True)
-        reliability.add(block.distances[block.false], true=False)
+        for kind, mask in enumerate((block.false, block.true)):
+            distances = block.distances[mask]
+            up_to[kind] += np.bincount(np.searchsorted(points, distances), minlength=len(points) + 1)
+            if reliability is not None:
+                reliability.add(distances, true=bool(kind))
     images = [np.bincount(places, minlength=size).astype(np.float64) for places in (asked, kept)]
-    return _Counts(images[0], images[1], true, accepted, wrong, asked, stranger, person_first, match)
+    return _Counts(images[0], images[1], true, accepted, wrong, asked, stranger, person_first, match, up_to)
 
 
 def _share(hits: np.ndarray, of: np.ndarray, weights: np.ndarray) -> Share:
@@ -226,5 +305,5 @@ def _false_share(wrong: sparse.csr_array, asked: np.ndarray, kept: np.ndarray, w
 def _interval(hits: float, count: float, drawn: np.ndarray, of: np.ndarray) -> Share:
     """The share, and the middle 95 % of the resamples' (those without any such pair say nothing)."""
     shares = drawn[of > 0] / of[of > 0]
-    low, high = np.quantile(shares, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    low, high = np.quantile(shares, QUANTILES)
     return Share(float(hits / count), float(low), float(high), int(count))

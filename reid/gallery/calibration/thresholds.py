@@ -12,8 +12,8 @@ from pydantic import Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from reid.errors import InputError
-from reid.gallery.calibration.probability import STRICT, Count, Map, fit_map
-from reid.gallery.calibration.rates import Measured, Rates, countable, measure_at, pairs, subset
+from reid.gallery.calibration.probability import STRICT, Count, Likelihood, fit_likelihood, short
+from reid.gallery.calibration.rates import Curve, Measured, Rates, countable, curve_of, measure_at, pairs, subset
 from reid.networks import Origin
 from reid.retrieval.features import Features
 
@@ -21,7 +21,8 @@ RATES, RATE = (1e-4, 1e-3, 1e-2), 1e-3
 SETTING = "calibration"  # of a store that keeps one
 EXPECTED = 10  # false matches that a rate must stand for among the pairs that it is chosen on
 ROUNDING = 1e-6  # a threshold stays as far below the next false pair: other stores round in float32
-CELLS = 2**16  # of the distances 0 to 2, in which pairs are counted for the map
+CELLS = 2**16  # of the distances 0 to 2, in which pairs are counted for the likelihood
+STEPS = 64  # distances of a curve: among those of strangers' nearest, of pairs of two, and of pairs of one person
 
 Rate = Annotated[float, Field(gt=0, lt=1)]
 Name = Annotated[str, Field(min_length=1)]
@@ -38,11 +39,12 @@ class Unresolved:
 
 @dataclass(frozen=True, config=STRICT)
 class Fitted:
-    """The half that thresholds and map come from: people, and pairs of one person and of two."""
+    """The half that all comes from: people, pairs of one person and of two, and the curve of it."""
 
     people: Count
     true: Count
     false: Count
+    curve: Curve
 
 
 @plain(frozen=True)
@@ -60,25 +62,26 @@ class Verdict:
 
 @dataclass(frozen=True, config=STRICT)
 class Calibration:
-    """Thresholds and the map to probabilities of one model, as a file or a gallery's setting keeps them.
+    """What one model's distances mean, as a file or a gallery's setting keeps it.
 
     Attributes:
         model, fingerprint: the origin of the features.
         source: labelled data set; its people are halved by ``seed``: ``fitted`` on one half, ``held`` measured on the
             other, pairs of people of different halves unused.
+        likelihood: of one person to two, by distance.
         held: its rates are the thresholds, by rising rate.
         unresolved: rates asked for that have no threshold.
         targets: measured on other data sets.
     """
 
+    version: Literal[2]
     model: Name
     fingerprint: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
     source: Name
     seed: Count
     distance: Literal["1 - cosine of the features"]
-    prior: Literal["even"]
     fitted: Fitted
-    map: Map
+    likelihood: Likelihood
     held: Measured
     unresolved: tuple[Unresolved, ...] = ()
     targets: tuple[Measured, ...] = ()
@@ -87,12 +90,15 @@ class Calibration:
         limits = [(row.rate, row.threshold) for row in self.held.rates]
         if not limits or any(a[0] >= b[0] or a[1] > b[1] for a, b in pairwise(limits)):
             raise ValueError("held.rates: rates must rise, and no threshold fall")
+        for measured in (self.held, *self.targets):
+            if measured.curve.distances != self.fitted.curve.distances:
+                raise ValueError(f"{measured.name!r}: its curve has other distances than that of fitted")
         for target in self.targets:
             if [(row.rate, row.threshold) for row in target.rates] != limits:
                 raise ValueError(f"targets: {target.name!r} has other rates or thresholds than held")
 
     def to_json(self) -> str:
-        return TypeAdapter(Calibration).dump_json(self, indent=2).decode() + "\n"
+        return TypeAdapter(Calibration).dump_json(self).decode() + "\n"
 
     @classmethod
     def from_json(cls, text: str, where: str) -> Self:
@@ -105,6 +111,10 @@ class Calibration:
         except ValidationError as error:
             first = error.errors()[0]
             key = ".".join(str(part) for part in first["loc"])
+            if first["loc"] == ("version",) and '"fingerprint"' in text:
+                raise InputError(
+                    f"{where}: made by another version of reid: calibrate again (search.py calibrate)"
+                ) from None
             raise InputError(f"{where}: not a calibration: {f'{key}: ' if key else ''}{first['msg']}") from None
 
     def check(self, origin: Origin, where: str) -> None:
@@ -147,7 +157,7 @@ class Calibration:
         """
         if not np.isfinite(distance):
             raise InputError(f"distance {distance!r}: wanted a number")
-        return float(self.map.probability(np.array(distance), prior))
+        return float(self.likelihood.probability(np.array(distance), prior))
 
     def verdict(self, distance: float, rate: float) -> Verdict:
         """
@@ -164,7 +174,7 @@ class Calibration:
 def calibrate(
     query: Features, gallery: Features, origin: Origin, source: str, rates: Sequence[float] = RATES, seed: int = 0
 ) -> Calibration:
-    """Thresholds at chosen false-match rates and the map, of one half of the people; rates met, of the other half.
+    """Thresholds at chosen false-match rates, curve and likelihood, of one half of the people; rates met, of the other.
 
     Raises:
         InputError: a rate that is none, or twice; too few people or pairs; not one rate that can be resolved.
@@ -172,7 +182,7 @@ def calibrate(
     if not rates or not all(0 < rate < 1 for rate in rates) or len(set(rates)) < len(rates):
         raise InputError(f"false-match rates {list(rates)}: wanted different numbers between 0 and 1")
     fit, held = halves(query, gallery, seed)
-    true, false, nearest = _histograms(*fit, max(rates))
+    true, false, nearest, strangers = _histograms(*fit, max(rates))
     thresholds, unresolved = [], []
     for rate in sorted(rates):
         if rate * false.sum() < EXPECTED:
@@ -185,30 +195,33 @@ def calibrate(
             f"false-match rates {sorted(rates)}: {max(rates):g} takes {unresolved[-1].needed}"
         )
     seen = np.flatnonzero(true + false)
-    chances = fit_map((seen + 0.5) * 2 / CELLS, true[seen], false[seen])
+    likelihood = fit_likelihood((seen + 0.5) * 2 / CELLS, true[seen], false[seen])
+    points = _points(true, false, strangers)
     people = np.union1d(fit[0].pids, fit[1].pids)
+    curve = curve_of(points, *fit, seed)
     return Calibration(
-        origin.name,
-        origin.fingerprint,
-        source,
-        seed,
-        "1 - cosine of the features",
-        "even",
-        Fitted(int((people > 0).sum()), int(true.sum()), int(false.sum())),
-        chances,
-        measure_at(thresholds, chances, *held, f"{source}, held half", seed),
-        tuple(unresolved),
+        version=2,
+        model=origin.name,
+        fingerprint=origin.fingerprint,
+        source=source,
+        seed=seed,
+        distance="1 - cosine of the features",
+        fitted=Fitted(int((people > 0).sum()), int(true.sum()), int(false.sum()), curve),
+        likelihood=likelihood,
+        held=measure_at(thresholds, points, likelihood, *held, f"{source}, held half", seed),
+        unresolved=tuple(unresolved),
     )
 
 
 def measure(calibration: Calibration, query: Features, gallery: Features, target: str) -> Measured:
-    """What the thresholds and the map meet on another labelled data set, whole.
+    """What thresholds, curve and likelihood meet on another labelled data set, whole.
 
     Raises:
         InputError: naming the features, where no pair of one person or of two is left.
     """
     limits = [(row.rate, row.threshold) for row in calibration.held.rates]
-    return measure_at(limits, calibration.map, query, gallery, target, calibration.seed)
+    points = calibration.fitted.curve.distances
+    return measure_at(limits, points, calibration.likelihood, query, gallery, target, calibration.seed)
 
 
 def halves(query: Features, gallery: Features, seed: int) -> list[tuple[Features, Features]]:
@@ -232,17 +245,33 @@ def halves(query: Features, gallery: Features, seed: int) -> list[tuple[Features
     return result
 
 
-def _histograms(query: Features, gallery: Features, rate: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Pairs of one person and of two in each cell of distance, and the least distances of the latter, sorted: one more
-    than the largest rate lets through.
+def _histograms(query: Features, gallery: Features, rate: float) -> tuple[np.ndarray, ...]:
+    """Pairs of one person and of two in each cell of distance; the least distances of the latter, sorted, one more than
+    the largest rate lets through; and (Q,) each query's distance to the nearest entry of another person.
     """
-    true, false, nearest = np.zeros(CELLS), np.zeros(CELLS), np.empty(0)
+    true, false, nearest, strangers = np.zeros(CELLS), np.zeros(CELLS), np.empty(0), np.empty(len(query))
     most = int(rate * len(query) * len(gallery)) + 1
     for block in pairs(query, gallery):
         for counts, kind in ((true, block.true), (false, block.false)):
-            places = np.clip(block.distances[kind] * (CELLS / 2), 0, CELLS - 1).astype(np.int64)
-            counts += np.bincount(places, minlength=CELLS)
+            counts += np.bincount(_cells(block.distances[kind]), minlength=CELLS)
         nearest = np.concatenate([nearest, block.distances[block.false]])
         if len(nearest) > most:
             nearest = np.partition(nearest, most - 1)[:most]
-    return true, false, np.sort(nearest)
+        strangers[block.rows] = np.where(block.false, block.distances, np.inf).min(axis=1)
+    return true, false, np.sort(nearest), strangers
+
+
+def _cells(distances: np.ndarray) -> np.ndarray:
+    return np.clip(distances * (CELLS / 2), 0, CELLS - 1).astype(np.int64)
+
+
+def _points(true: np.ndarray, false: np.ndarray, strangers: np.ndarray) -> tuple[float, ...]:
+    """Distances at which a curve is kept: edges of cells just below chosen pairs. Of strangers' nearest entries and of
+    pairs of two people each some per cent more than before, as the few nearest decide; of pairs of one in equal steps.
+    """
+    found = np.bincount(_cells(strangers[np.isfinite(strangers)]), minlength=CELLS)
+    places = [np.searchsorted(true.cumsum(), np.linspace(0, true.sum(), STEPS))]
+    for counts in (found, false):
+        total = counts.cumsum()
+        places.append(np.searchsorted(total, np.geomspace(1, total[-1], STEPS) - 0.5))
+    return short(np.unique(np.clip(np.concatenate(places), 1, CELLS - 1)) * (2 / CELLS))

@@ -5,12 +5,13 @@ from scipy import sparse
 
 from reid.errors import InputError
 from reid.gallery.calibration import rates
-from reid.gallery.calibration.probability import Map
+from reid.gallery.calibration.probability import Likelihood
 from reid.gallery.calibration.rates import measure_at
 from reid.retrieval.features import Features
 from reid.retrieval.ranking import evaluate
 
-CHANCES = Map(-8.0, 3.0)
+CHANCES = Likelihood((0.1, 0.8), (3.0, -4.0))
+POINTS = [0.05, 0.2, 0.5, 1.0]
 LIMITS = [(0.01, 0.1), (0.1, 0.3), (0.5, 0.9)]
 
 
@@ -25,7 +26,7 @@ def test_by_hand():
     """Two people and a distractor at 65 degrees; the threshold lies at 24 degrees."""
     query = features([0, 90, 45], [1, 2, 1], [1, 1, 1])
     gallery = features([10, 30, 0, 80, 65], [1, 2, 1, 2, 0], [2, 2, 1, 2, 2])
-    found = measure_at([(0.1, float(1 - np.cos(np.radians(24))))], CHANCES, query, gallery, "hand", 0)
+    found = measure_at([(0.1, float(1 - np.cos(np.radians(24))))], POINTS, CHANCES, query, gallery, "hand", 0)
     row = found.rates[0]
     assert (found.people, found.queries, found.entries) == (2, 3, 5)
     # 0 against 30 80 65, 90 against 10 0 65, 45 against 30 80 65: two of the last are near enough
@@ -41,7 +42,7 @@ def test_equals_plain_loops(block, monkeypatch):
     monkeypatch.setattr(rates, "BLOCK", block)
     query, gallery = draw(7)
     pairs = pairs_by_loops(query, gallery)
-    found = measure_at(LIMITS, CHANCES, query, gallery, "drawn", 0)
+    found = measure_at(LIMITS, POINTS, CHANCES, query, gallery, "drawn", 0)
     for (rate, limit), row in zip(LIMITS, found.rates, strict=True):
         assert (row.rate, row.threshold) == (rate, limit)
         for share, same in ((row.true_match, True), (row.false_match, False)):
@@ -60,7 +61,7 @@ def test_equals_plain_loops(block, monkeypatch):
 
 def test_without_a_limit_dir_is_rank_1():
     query, gallery = draw(12, seed=4, spread=0.9)
-    row = measure_at([(0.5, 3.0)], CHANCES, query, gallery, "drawn", 0).rates[0]
+    row = measure_at([(0.5, 3.0)], POINTS, CHANCES, query, gallery, "drawn", 0).rates[0]
     assert row.dir.value == pytest.approx(evaluate(query, gallery).cmc[0])
     assert row.false_match.value == row.true_match.value == row.fpir.value == 1
 
@@ -68,12 +69,12 @@ def test_without_a_limit_dir_is_rank_1():
 def test_ties_keep_gallery_order():
     gallery = features([5, 5, 60], [1, 2, 2], [2, 2, 2])
     query = features([0, 0], [1, 2], [1, 1])
-    assert measure_at([(0.5, 1.0)], CHANCES, query, gallery, "tie", 0).rates[0].dir.value == 0.5
+    assert measure_at([(0.5, 1.0)], POINTS, CHANCES, query, gallery, "tie", 0).rates[0].dir.value == 0.5
 
 
 def test_intervals_hold_the_share_and_are_repeatable():
     query, gallery = draw(15)
-    first, again, other = (measure_at(LIMITS, CHANCES, query, gallery, "drawn", seed) for seed in (0, 0, 1))
+    first, again, other = (measure_at(LIMITS, POINTS, CHANCES, query, gallery, "drawn", seed) for seed in (0, 0, 1))
     assert first == again and first != other
     for row in first.rates:
         for share in (row.false_match, row.true_match, row.fpir, row.dir):
@@ -106,7 +107,7 @@ def test_resampled_false_matches_equal_the_people_written_out():
 def test_distractor_images_are_strangers_of_all():
     query = features([0, 90], [1, 2], [1, 1])
     gallery = features([2, 88, 1], [1, 2, 0], [2, 2, 2])
-    row = measure_at([(0.1, 0.01)], CHANCES, query, gallery, "x", 0).rates[0]
+    row = measure_at([(0.1, 0.01)], POINTS, CHANCES, query, gallery, "x", 0).rates[0]
     assert row.false_match.count == 4 and row.false_match.value == 0.25 and row.dir.value == 0.5
 
 
@@ -119,7 +120,7 @@ def test_bad_input():
     for pair, message in (((lone, lone), "two people"), ((junk, two), "no image is left"), ((two, junk), "no image"),
                           ((two, two), "another camera"), ((narrow, gallery), "width")):  # fmt: skip
         with pytest.raises(InputError, match=message):
-            measure_at(LIMITS, CHANCES, *pair, "bad", 0)
+            measure_at(LIMITS, POINTS, CHANCES, *pair, "bad", 0)
     zero = Features(query.features * 0, query.pids, query.camids, (), "zeros.npz")
     with pytest.raises(InputError, match=r"zeros\.npz: row 0"):
-        measure_at(LIMITS, CHANCES, zero, gallery, "bad", 0)
+        measure_at(LIMITS, POINTS, CHANCES, zero, gallery, "bad", 0)

@@ -72,8 +72,8 @@ def test_verdict(calibration):
     near, far = calibration.verdict(row.threshold, 0.1), calibration.verdict(row.threshold + 1e-9, 0.1)
     assert near.same and not far.same and near.threshold == row.threshold
     assert (near.false_match_rate, near.true_match_rate) == (row.false_match.value, row.true_match.value)
-    logit = calibration.map.slope * row.threshold + calibration.map.intercept
-    assert near.probability == calibration.probability(row.threshold) == pytest.approx(1 / (1 + np.exp(-logit)))
+    assert near.probability == calibration.probability(row.threshold)
+    assert near.probability == calibration.likelihood.probability(np.array([row.threshold]))[0]
     assert calibration.probability(row.threshold, 0.01) < near.probability
     for bad in (np.nan, np.inf):
         with pytest.raises(InputError, match="distance"):
@@ -83,7 +83,7 @@ def test_verdict(calibration):
 def test_json_comes_back_the_same(calibration):
     text = calibration.to_json()
     assert Calibration.from_json(text, "c.json") == calibration
-    assert json.loads(text)["held"]["rates"][0]["rate"] == 0.01 and json.loads(text)["prior"] == "even"
+    assert json.loads(text)["held"]["rates"][0]["rate"] == 0.01
 
 
 def broken(calibration, change):
@@ -95,13 +95,17 @@ def broken(calibration, change):
 @pytest.mark.parametrize(
     ("change", "key"),
     [
-        (lambda v: v.pop("map"), "map"),
+        (lambda v: v.pop("likelihood"), "likelihood"),
         (lambda v: v.update(more=1), "more"),
         (lambda v: v.update(seed="0"), "seed"),
         (lambda v: v.update(fingerprint="abc"), "fingerprint"),
         (lambda v: v.update(distance="euclidean"), "distance"),
-        (lambda v: v["map"].update(slope=1.0), "map.slope"),
-        (lambda v: v["map"].update(intercept=float("nan")), "map.intercept"),
+        (lambda v: v["likelihood"]["log_ratios"].pop(), "likelihood: .*as many distances"),
+        (lambda v: v["likelihood"]["log_ratios"].reverse(), "likelihood: .*must rise"),
+        (lambda v: v["likelihood"]["distances"].__setitem__(0, float("nan")), "likelihood.distances.0"),
+        (lambda v: v["fitted"]["curve"]["fpir"].reverse(), "fitted.curve: .*no share"),
+        (lambda v: v["fitted"]["curve"]["low"].pop(), "fitted.curve: .*as many of each"),
+        (lambda v: v["targets"][0]["curve"]["distances"].__setitem__(0, 0), "'street': its curve has other distances"),
         (lambda v: v["held"]["rates"][0]["dir"].update(value=1.5), "held.rates.0.dir.value"),
         (lambda v: v["held"]["rates"].reverse(), "rates must rise"),
         (lambda v: v["held"].update(rates=[]), "rates must rise"),
@@ -117,6 +121,11 @@ def test_damaged_json(calibration, change, key):
 def test_what_is_no_calibration(text):
     with pytest.raises(InputError, match=r"c\.json: not a calibration"):
         Calibration.from_json(text, "c.json")
+
+
+def test_a_file_of_an_earlier_version(calibration):
+    with pytest.raises(InputError, match=r"c\.json: made by another version.*calibrate again"):
+        Calibration.from_json(broken(calibration, lambda v: v.pop("version")), "c.json")
 
 
 def test_another_models_calibration(calibration):
