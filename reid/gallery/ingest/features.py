@@ -71,7 +71,7 @@ def read_given(path: Path, camera: str | None, model: Origin | None) -> tuple[Fe
     entries = features_entries(file, camera, str(path))
     assert file.origin is not None  # else features_entries refuses
     if model is not None:
-        model.check(file.origin, str(path))
+        file.origin.check(model, str(path))
     good = usable(file.features.features)
     if not good.all():
         first = entries[good.argmin()].source

@@ -101,7 +101,7 @@ def import_(path: Path, gallery: Gallery, again: bool = False) -> Added:
     added = Added()
     with _opened(path) as file:
         origin, settings = _about(path, file.schema_arrow)
-        gallery.origin.check(origin, str(path))
+        origin.check(gallery.origin, str(path))
         settings = {name: value for name, value in settings.items() if gallery.setting(name) is None}
         settings = usable_settings(settings, origin, str(path), added.notes)
         for _ in _read(path, file, origin.width):

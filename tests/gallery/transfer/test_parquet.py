@@ -122,7 +122,7 @@ def test_empty_and_without_thumbnails(gallery, other, tmp_path):
 
 def test_another_origin_is_refused(exported, tmp_path):
     with (
-        Gallery.create(tmp_path / "another", replace(ORIGIN, network="1" * 64)) as another,
+        Gallery.create(tmp_path / "another", replace(ORIGIN, name="walk", network="1" * 64)) as another,
         pytest.raises(InputError, match="people.parquet: holds features of 'run'.*other network"),
     ):
         parquet.import_(exported, another)
