@@ -14,7 +14,6 @@ from fakes import MeanColours
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from reid.gallery.location import open_store
 
 from reid.embedding import shards
 from reid.embedding.shard_contents import read_shard

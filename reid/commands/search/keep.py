@@ -216,8 +216,10 @@ def import_(arguments: argparse.Namespace) -> None:
     with opened_or_made(arguments, origin) as gallery:
         added = Service(gallery, "command line").import_(arguments.file, arguments.again)
         known = f", {added.known:,} were there already" if added.known else ""
-        erased = f", {added.erased:,} were erased before (--again stores them)" if added.erased else ""
+        erased = f", {len(added.erased):,} were erased before (--again stores them)" if added.erased else ""
         print(f"{gallery.location}: {len(added.ids):,} entries stored{known}{erased}")
+        for note in added.notes:
+            print(f"{gallery.location}: {note}")
         tend(gallery)
 
 
@@ -232,9 +234,8 @@ def convert(arguments: argparse.Namespace) -> None:
     from reid.gallery.transfer import earlier
 
     with earlier.opened(arguments.old) as old, opened_or_made(arguments, old.origin) as gallery:
-        count = earlier.convert(old, gallery)
-        gallery.record("command line", "convert")
-        print(
-            f"{gallery.location}: {count:,} entries of {arguments.old}, which stays as it is: erase it when all is well"
-        )
+        added = earlier.convert(old, gallery)
+        gallery.record("command line", "convert", added.ids)
+        what = f"{len(added.ids):,} entries of {arguments.old}, which stays as it is: erase it when all is well"
+        print(*(f"{gallery.location}: {line}" for line in (what, *added.notes)), sep="\n")
         tend(gallery)

@@ -6,6 +6,7 @@ import csv
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, tzinfo
 from pathlib import Path
 
 import numpy as np
@@ -41,12 +42,13 @@ def folder_entries(folder: Path, camera: str, identity: str | None = None) -> li
     return [Entry(source=str(path.resolve()), camera=camera, identity=identity) for path in paths]
 
 
-def csv_entries(file: Path, cameras: bool = True) -> list[Entry]:
+def csv_entries(file: Path, cameras: bool = True, zone: tzinfo = UTC) -> list[Entry]:
     """Rows of a CSV file with columns path, camera and optionally identity, time and left, top, right, bottom.
 
     Paths are relative to the file's folder; an empty identity or time is an unknown one. Time as
-    :func:`reid.data.times.seconds` reads it. A name written 1.0 is 1. A box is in pixels of the upright image
-    (:func:`reid.data.images.read_image`). Without ``cameras`` a row may do without one, which is then "".
+    :func:`reid.data.times.seconds` reads it, in ``zone`` where it names none. A name written 1.0 is 1. A box is in
+    pixels of the upright image (:func:`reid.data.images.read_image`). Without ``cameras`` a row may do without one,
+    which is then "".
 
     Raises:
         InputError: naming the file, the line and the column.
@@ -66,12 +68,12 @@ def csv_entries(file: Path, cameras: bool = True) -> list[Entry]:
                 raise InputError(
                     f"{file}: {wrong}; the columns are {', '.join(COLUMNS)}; {' and '.join(needed)} must be"
                 )
-            return [_csv_entry(row, f"{file}, line {rows.line_num}", file.parent, needed) for row in rows]
+            return [_csv_entry(row, f"{file}, line {rows.line_num}", file.parent, needed, zone) for row in rows]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{file}: cannot be read as CSV: {error}") from None
 
 
-def _csv_entry(row: dict[str, str | None], where: str, folder: Path, needed: Sequence[str]) -> Entry:
+def _csv_entry(row: dict[str, str | None], where: str, folder: Path, needed: Sequence[str], zone: tzinfo) -> Entry:
     path = row["path"]
     if None in row or not path or any(not (row[name] or "").strip() for name in needed) or "\0" in path:
         raise InputError(f"{where}: expected a value for {' and '.join(needed)}, and no more values than columns")
@@ -86,7 +88,7 @@ def _csv_entry(row: dict[str, str | None], where: str, folder: Path, needed: Seq
             raise InputError(f"{where}: box {given}: expected 0 <= left < right and 0 <= top < bottom")
         box = (left, top, right, bottom)
     moment = row.get("time")
-    time = seconds(moment, f"{where}: time") if moment else None
+    time = seconds(moment, f"{where}: time", zone) if moment else None
     source = os.path.realpath(folder / path)  # unlike Path.resolve, no error where links go round
     identity, camera = (written_name(row.get(name) or "", where, name) for name in ("identity", "camera"))
     return Entry(source=source, camera=camera, identity=identity or None, time=time, box=box)

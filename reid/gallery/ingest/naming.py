@@ -47,8 +47,8 @@ def under_name(
         if place is None or not _same_picture(gallery, entry, place):
             raise InputError(
                 f"{gallery.location}: holds {len(strangers):,} entries of another data set that is called {name!r} "
-                f"too, such as {entry.source}, which is no image of {root}: its people and cameras would be mixed up with "
-                "these; --name NAME gives the data set another name in the gallery"
+                f"too, such as {entry.source}, which is no image of {root}: its people and cameras would be mixed up "
+                "with these; --name NAME gives the data set another name in the gallery"
             )
         moved[place] = entry.source
     again = [replace(entry, source=moved.get(entry.source, entry.source)) for entry in entries]
@@ -77,8 +77,8 @@ def _check_numbers(gallery: Gallery, name: str, entries: Sequence[Entry], held: 
                 after, source = min(others.items())
                 raise InputError(
                     f"{gallery.location}: {source} has {field} {before!r} there, and {after!r} now: its data set "
-                    "numbers them otherwise since it has others, and new images would be mixed up with these; forget its "
-                    "entries and add it again, or name people and cameras by numbers, which stay"
+                    "numbers them otherwise since it has others, and new images would be mixed up with these; forget "
+                    "its entries and add it again, or name people and cameras by numbers, which stay"
                 )
 
 

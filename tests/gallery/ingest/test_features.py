@@ -62,7 +62,7 @@ def test_a_file_that_cannot_go_in_is_refused(made, tmp_path):
         features_entries(replace(file, cameras=("", "door", "door")), None, "f.npz")
     with pytest.raises(InputError, match="cannot be compared"):
         read_given(made, None, replace(ORIGIN, network="1" * 64))
-    zeros = replace(file, features=replace(file.features, features=file.features.features * np.float32([[1], [0], [1]])))
-    zeros.save(tmp_path / "zeros.npz")
+    rows = file.features.features * np.float32([[1], [0], [1]])
+    replace(file, features=replace(file.features, features=rows)).save(tmp_path / "zeros.npz")
     with pytest.raises(InputError, match=r"1 features are all zeros, as that of .*b\.png"):
         read_given(tmp_path / "zeros.npz", None, None)
