@@ -194,9 +194,14 @@ class Gallery:
 
     # --- writing
 
-    def add(self, entries: Sequence[Entry], features: np.ndarray, thumbnails: Sequence[bytes]) -> list[int]:
+    def add(
+        self, entries: Sequence[Entry], features: np.ndarray, thumbnails: Sequence[bytes], keep_ids: bool = False
+    ) -> list[int]:
         """All or none; returns the ids, rising. ``features`` (N, D) float of any length but 0; thumbnails are JPEGs,
         empty where there is none.
+
+        Args:
+            keep_ids: the entries' own, which rise, and lie above those of all others.
 
         Raises:
             InputError: for what cannot be kept, or written.
@@ -210,7 +215,8 @@ class Gallery:
             return []
         now = time.time()
         with self._writing():
-            adding = self._catalogue.begin_adding(len(entries), int((entries[0].added or now) // DAY))
+            kept = [entry.id for entry in entries] if keep_ids else []
+            adding = self._catalogue.begin_adding(len(entries), int((entries[0].added or now) // DAY), kept)
             given = [
                 replace(entry, id=id, added=entry.added or now)
                 for id, entry in zip(adding.ids.tolist(), entries, strict=True)
@@ -264,6 +270,10 @@ class Gallery:
         """A line in the audit log: the part that acted ("page", "command line"), what it did, to or with which entries;
         its number. No names and no paths."""
         return self._catalogue.record(who, action, entries, numbers)
+
+    def record_all(self, lines: Sequence[tuple[float, str, str, Sequence[int], Mapping[str, float]]]) -> None:
+        """Lines of another audit log, all or none: their times, and as :meth:`record` takes them."""
+        self._catalogue.record_all(lines)
 
     def tend(self, progress: bool = False) -> bool:
         """Build the indexes that the setting "index" asks for and that are missing or behind; searching and writing
