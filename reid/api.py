@@ -14,8 +14,8 @@ from reid.errors import InputError
 from reid.gallery.answers.answer import Answer
 from reid.gallery.catalogue.thumbnails import thumbnail
 from reid.gallery.entries import EVERYTHING, Entry, Filter
+from reid.gallery.parts import MARK
 from reid.gallery.service import Service
-from reid.gallery.store import MARK
 from reid.gallery.store import Gallery as Store
 from reid.networks import Network
 from reid.networks import load as load_network

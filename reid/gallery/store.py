@@ -8,7 +8,7 @@ thumbnails/    (reid/gallery/catalogue/thumbnails.py)
 
 from __future__ import annotations
 
-import json
+import os
 import secrets
 import threading
 import time
@@ -22,18 +22,16 @@ from typing import Any, Self
 import numpy as np
 
 from reid.errors import InputError
-from reid.files import read_yaml, write_atomically
 from reid.gallery.catalogue.catalogue import Catalogue
 from reid.gallery.catalogue.records import check, content_of
 from reid.gallery.catalogue.thumbnails import Packs, Place
 from reid.gallery.entries import EVERYTHING, Change, Entry, Filter, Hits, NotThere, Summary
-from reid.gallery.files import make_folder, turn
-from reid.gallery.parts import HERE, Layout, open_database, open_vectors
+from reid.gallery.files import LOCKS, make_folder, open_private, turn
+from reid.gallery.parts import HERE, MARK, Layout, open_database, open_vectors, read_layout, write_layout
 from reid.gallery.vectors.rows import IndexReport
 from reid.networks import Origin
 from reid.retrieval.unit import unit_rows
 
-MARK = "gallery.json"
 DAY = 86_400
 INDEX = "index"  # the setting that says how it is searched
 BATCH = 8192  # entries that are put in at once
@@ -74,19 +72,21 @@ class Gallery:
         folder = Path(folder)
         try:
             make_folder(folder)
-            others = {path.name for path in folder.iterdir() if not path.name.startswith(".")}
+            # A catalogue without a mark is of one who was killed as he made it: Catalogue.make sees that it is empty.
+            others = {path.name for path in folder.iterdir() if not path.name.startswith((".", "catalogue.db"))}
             if others:
                 what = "is a gallery already" if MARK in others else f"is not empty: it holds {min(others)}"
                 raise InputError(f"{folder}: {what}; a new gallery needs a new folder")
             folder.chmod(0o700)
+            for lock in LOCKS:
+                os.close(open_private(folder / lock, os.O_WRONLY))
         except OSError as error:
             raise InputError(f"{folder}: cannot be written: {error.strerror}") from None
         with turn(folder, urgent=False):
             if (folder / MARK).exists():  # another process was quicker
                 raise InputError(f"{folder}: is a gallery already")
             gallery = cls(folder, layout, origin)
-            write_atomically(folder / MARK, json.dumps({"format": 2, **layout.__dict__}) + "\n")
-            (folder / MARK).chmod(0o600)
+            write_layout(folder, layout)
         return gallery
 
     @classmethod
@@ -96,16 +96,7 @@ class Gallery:
             InputError: there is no gallery, it is damaged or of another format, or a server does not answer.
         """
         folder = Path(folder)
-        if (folder / "entries.db").exists() and not (folder / MARK).exists():
-            raise InputError(
-                f"{folder}: is a gallery of an earlier version: search.py convert {folder} makes it one of this"
-            )
-        if not (folder / MARK).is_file():
-            raise InputError(f"{folder}: is not a gallery: it has no {MARK} (search.py add makes one)")
-        values = read_yaml(folder / MARK)
-        if values.pop("format", None) != 2 or set(values) != set(HERE.__dict__):
-            raise InputError(f"{folder / MARK}: is not one of this version of reid")
-        return cls(folder, Layout(**values))
+        return cls(folder, read_layout(folder))
 
     # --- reading
 
@@ -151,11 +142,13 @@ class Gallery:
             exact: compare every entry, also where there is an index.
         """
         queries, narrow = unit_rows(queries, self.origin.width, "queries"), self._catalogue.narrow(wanted)
+        if not (len(queries) and k):
+            return Hits(np.empty((len(queries), k), np.int64), np.empty((len(queries), k)))
         more = k
         while True:
             hits = self._vectors.search(queries, more, narrow, exact)
             counts = ~self._catalogue.is_pending(hits.ids)
-            if counts.all() or not len(queries):
+            if counts.all():
                 return Hits(hits.ids[:, :k], hits.distances[:, :k], hits.exhaustive)
             lacking = int((~counts).sum(axis=1).max())
             if more - lacking >= k:
@@ -201,9 +194,14 @@ class Gallery:
 
     # --- writing
 
-    def add(self, entries: Sequence[Entry], features: np.ndarray, thumbnails: Sequence[bytes]) -> list[int]:
+    def add(
+        self, entries: Sequence[Entry], features: np.ndarray, thumbnails: Sequence[bytes], keep_ids: bool = False
+    ) -> list[int]:
         """All or none; returns the ids, rising. ``features`` (N, D) float of any length but 0; thumbnails are JPEGs,
         empty where there is none.
+
+        Args:
+            keep_ids: the entries' own, which rise, and lie above those of all others.
 
         Raises:
             InputError: for what cannot be kept, or written.
@@ -217,7 +215,8 @@ class Gallery:
             return []
         now = time.time()
         with self._writing():
-            adding = self._catalogue.begin_adding(len(entries), int((entries[0].added or now) // DAY))
+            kept = [entry.id for entry in entries] if keep_ids else []
+            adding = self._catalogue.begin_adding(len(entries), int((entries[0].added or now) // DAY), kept)
             given = [
                 replace(entry, id=id, added=entry.added or now)
                 for id, entry in zip(adding.ids.tolist(), entries, strict=True)
@@ -252,7 +251,8 @@ class Gallery:
         """Erase entries, features and thumbnails: gone from every file here. Raises InputError for an id not there."""
         ids = sorted(set(ids))
         with self._writing(urgent=True):
-            self._erase(ids, self._catalogue.begin_removing(ids))
+            self._erase(ids, self._catalogue.begin_removing(ids), ids)
+            self._catalogue.settle("remove", ids)
 
     def set(self, name: str, value: str | None) -> None:
         """Raises InputError for "index" with a value that it cannot have."""
@@ -271,6 +271,10 @@ class Gallery:
         its number. No names and no paths."""
         return self._catalogue.record(who, action, entries, numbers)
 
+    def record_all(self, lines: Sequence[tuple[float, str, str, Sequence[int], Mapping[str, float]]]) -> None:
+        """Lines of another audit log, all or none: their times, and as :meth:`record` takes them."""
+        self._catalogue.record_all(lines)
+
     def tend(self, progress: bool = False) -> bool:
         """Build the indexes that the setting "index" asks for and that are missing or behind; searching and writing
         go on meanwhile. Whether there was something to build."""
@@ -279,20 +283,28 @@ class Gallery:
 
     def verify(self) -> list[str]:
         """What is wrong with the files, one sentence a problem; while a writer is at work, what it has not finished."""
-        sentences = [*self._catalogue.db.problems(), *self._vectors.problems()]
+        sentences: list[str] = []
+        parts = (self._catalogue.db.problems, self._vectors.problems, self._unmatched, self._catalogue.unfinished)
+        for part in (*parts, self._pictures):
+            try:
+                sentences += part()
+            except InputError as error:  # damaged so that it cannot be read
+                sentences.append(str(error))
+        return list(dict.fromkeys(sentences))
+
+    def _unmatched(self) -> list[str]:
         ids, there = self._catalogue.ids(), self._vectors.ids()
-        for what, some in (
-            ("have no feature", np.setdiff1d(ids, there)),
-            ("belong to no entry", np.setdiff1d(there, ids)),
-        ):
-            if len(some):
-                sentences.append(f"vectors: {len(some):,} {what}, the first of entry {some[0]}")
-        sentences += self._catalogue.unfinished()
-        for low in range(0, len(ids), BATCH):
-            some = ids[low : low + BATCH].tolist()
-            for id, image in zip(some, self.thumbnails(some), strict=True):
-                if image and not image.startswith(b"\xff\xd8\xff"):
-                    sentences.append(f"thumbnails: that of entry {id} is no JPEG")
+        found = (
+            ("entries have no feature", np.setdiff1d(ids, there)),
+            ("features belong to no entry", np.setdiff1d(there, ids)),
+        )
+        return [f"{self.folder}: {len(some):,} {what}, the first {some[0]}" for what, some in found if len(some)]
+
+    def _pictures(self) -> list[str]:
+        sentences, after = [], 0
+        while places := self._catalogue.places_after(after, BATCH):
+            sentences += self._packs.problems(places)
+            after = max(places)
         return sentences
 
     def close(self) -> None:
@@ -335,13 +347,11 @@ class Gallery:
         for pack, size in left.cuts:
             self._packs.cut(pack, size)
         self._erase(left.removed.tolist(), left.places, [*left.removed.tolist(), *left.changed])
-        self._catalogue.settle("add", left.removed.tolist())
-        self._catalogue.settle("change", left.changed)
+        self._catalogue.settle_all(left.writers)
 
-    def _erase(self, ids: Sequence[int], places: Sequence[Place], scrubbed: Sequence[int] | None = None) -> None:
+    def _erase(self, ids: Sequence[int], places: Sequence[Place], scrubbed: Sequence[int]) -> None:
         """What is left to do when entries are gone from the catalogue."""
         self._vectors.remove(np.array(ids, np.int64))
         self._packs.blank(places)
-        self._packs.drop(self._catalogue.emptied())
-        self._catalogue.scrub(ids if scrubbed is None else scrubbed)
-        self._catalogue.settle("remove", ids)
+        self._catalogue.drop_packs(self._packs.drop)
+        self._catalogue.scrub(scrubbed)

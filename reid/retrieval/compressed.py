@@ -59,8 +59,8 @@ class Setting:
         rows: at least so many.
         nprobe: lists looked at.
         factor: rows proposed for each of the k.
-        recall: share of the exact ten nearest that it found, with just so many rows allowed: the lower of two, of rows
-            drawn at random and of rows added one after another.
+        recall: share of the exact ten nearest that it found, with just so many rows allowed: the least of three, of
+            rows drawn at random, of rows added one after another as on a day, and of rows alike as a camera's can be.
     """
 
     rows: int
@@ -185,6 +185,10 @@ class CompressedIndex:
         except (RuntimeError, KeyError, TypeError) as error:
             raise InputError(f"{path}: of another version: {error!r}: build it again") from None
 
+    def is_exact(self, count: int, k: int) -> bool:
+        """Whether the k nearest of so many rows that are allowed are searched exactly."""
+        return _like(count, k) <= _few(self.settings[0].rows)
+
     def search(
         self, queries: np.ndarray, k: int, vectors: np.ndarray, allowed: np.ndarray | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
@@ -199,9 +203,9 @@ class CompressedIndex:
         vectors = np.asarray(vectors)
         total, mask = self._index.ntotal, self.present if allowed is None else allowed & self.present
         count = total if allowed is None else int(np.count_nonzero(mask))
-        like = count * K / max(k, K)
-        if like <= _few(self.settings[0].rows):
+        if self.is_exact(count, k):
             return nearest(queries, vectors, k, mask)
+        like = _like(count, k)
         setting = next(one for one in self.settings if one.rows <= like)
         if count == total and like >= ALIKE * self.settings[0].rows:
             setting = self.settings[0]
@@ -212,6 +216,10 @@ class CompressedIndex:
         if len(short):  # the lists hold too few for so large a k
             rows[short], distances[short] = nearest(queries[short], vectors, k, mask)
         return rows, distances
+
+
+def _like(count: int, k: int) -> float:
+    return count * K / max(k, K)
 
 
 def _few(total: int) -> float:
@@ -259,11 +267,15 @@ def _measure(index: Any, vectors: np.ndarray, rows: np.ndarray, rng: np.random.G
     held = np.sort(rng.choice(rows, min(HELD, len(rows) // 10), replace=False))
     queries, others = np.ascontiguousarray(vectors[held]), np.setdiff1d(rows, held)
     probes = sorted({min(round(2 ** (n / 2)), index.nlist) for n in range(4, 64)})
+    centres = index.quantizer.reconstruct_n()
+    most = np.linalg.svd(centres - centres.mean(axis=0), full_matrices=False)[2][0]  # along this rows differ most
+    alike = others[np.argsort((vectors @ most)[others], kind="stable")]
     count = len(rows)
     while True:
         some = math.ceil(count / len(rows) * len(others))
         start = rng.integers(len(others) - some + 1)
-        kinds = [others[start : start + some], rng.permutation(others)[:some]][: 1 if count == len(rows) else 2]
+        kinds = [others[start : start + some], rng.permutation(others)[:some], alike[:some]]
+        kinds = kinds[: 1 if count == len(rows) else 3]
         masks = [np.isin(np.arange(len(vectors)), kind) for kind in kinds]
         lasts = [nearest(queries, vectors, K, mask)[1][:, -1:] for mask in masks]
         tried: list[Setting] = []

@@ -139,6 +139,11 @@ class Sequences(RuleBasedStateMachine):
         for gallery in self.both:
             assert gallery.find(wanted, limit, after) == self.reference.find(wanted, limit, after)
             assert gallery.counts(wanted) == self.reference.counts(wanted)
+            assert gallery.names() == self.reference.names()
+            for source in SOURCES:
+                assert gallery.of_source(source) == self.reference.of_source(source)
+            contents = [content_of(image) for image in IMAGES if image]
+            assert gallery.known("content", contents) == self.reference.known("content", contents)
 
     @rule(wanted=filters, k=st.integers(0, 12), count=st.sampled_from([0, 1, len(ROWS)]), exact=st.booleans())
     def search(self, wanted, k, count, exact):
@@ -149,7 +154,7 @@ class Sequences(RuleBasedStateMachine):
             np.testing.assert_array_equal(hits.distances, expected.distances)
             assert hits.exhaustive
 
-    @rule(oldest=st.sampled_from(DAYS + [1e11]), limit=st.integers(0, 20))
+    @rule(oldest=st.sampled_from([*DAYS, 1e11]), limit=st.integers(0, 20))
     def expired(self, oldest, limit):
         expected = self.reference.expired(oldest, limit)
         for gallery in self.both:
@@ -162,11 +167,14 @@ class Sequences(RuleBasedStateMachine):
     def set(self, name, value, which):
         self.both[which].set(name, value)
         self.reference.set(name, value)
+        assert [gallery.setting(name) for gallery in self.both] == [value, value]
 
     @rule(data=st.data(), which=either)
     def record(self, data, which):
         line = "page", "forget", self.some_ids(data)
         assert self.both[which].record(*line, stranger=0.25) == self.reference.record(*line, stranger=0.25)
+        for gallery in self.both:
+            assert [{**line, "time": 1.0} for line in gallery.log()] == self.reference.lines
 
     @invariant()
     def same(self):
@@ -177,19 +185,12 @@ class Sequences(RuleBasedStateMachine):
         for gallery in self.both:
             assert len(gallery) == len(reference)
             assert gallery.summary() == reference.summary()
-            assert gallery.names() == reference.names()
             assert gallery.get(ids[::-1]) == reference.get(ids[::-1])
             assert gallery.present([*ids, 999]) == reference.entries
             assert gallery.thumbnails(ids) == reference.thumbnails(ids)
             np.testing.assert_array_equal(gallery.features(ids[::-1]), reference.features(ids[::-1]))
-            for source in SOURCES:
-                assert gallery.of_source(source) == reference.of_source(source)
             assert gallery.known("place", places) == reference.known("place", places)
-            contents = [content_of(image) for image in IMAGES if image]
-            assert gallery.known("content", contents) == reference.known("content", contents)
             assert gallery.erased(places) == reference.gone
-            assert [gallery.setting(name) for name in "ab"] == [reference.setting(name) for name in "ab"]
-            assert [{**line, "time": 1.0} for line in gallery.log()] == reference.lines
 
     def teardown(self):
         if hasattr(self, "both"):
@@ -205,6 +206,10 @@ def run(layout, examples=20, steps=20):
     run_state_machine_as_test(
         lambda: Sequences(layout),
         settings=settings(
-            max_examples=examples, stateful_step_count=steps, deadline=None, suppress_health_check=checks, phases=[Phase.generate]
+            max_examples=examples,
+            stateful_step_count=steps,
+            deadline=None,
+            suppress_health_check=checks,
+            phases=[Phase.generate],
         ),
     )

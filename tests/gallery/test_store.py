@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import sequences
 
-from reid.gallery.store import Layout
+from reid.gallery.parts import Layout
 from reid.gallery.vectors import segments
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -27,16 +27,11 @@ from reid.networks import Origin
 
 @dataclass(frozen=True)
 class Adding:
-    """Ids that were given to a writer, and the pack for its thumbnails from byte ``start`` on."""
+    """Ids (N,), rising, that were given to a writer, and the pack for its thumbnails from byte ``start`` on."""
 
-    first: int
-    last: int
+    ids: np.ndarray
     pack: int
     start: int
-
-    @property
-    def ids(self) -> np.ndarray:
-        return np.arange(self.first, self.last + 1)
 
 
 @dataclass(frozen=True)
@@ -44,6 +39,7 @@ class Pending:
     """What writers that died have left under way: ids to take back or erase, thumbnails to overwrite, packs to cut to
     so many bytes, ids whose rows may have changed."""
 
+    writers: list[int]
     removed: np.ndarray
     places: list[Place]
     cuts: list[tuple[int, int]]
@@ -55,10 +51,19 @@ class Catalogue(CatalogueReader):
 
     @classmethod
     def make(cls, db: Database, origin: Origin, writer: int = 0) -> Catalogue:
+        """In a database with empty tables.
+
+        Raises:
+            InputError: it holds a gallery already, of which something is known.
+        """
         with db.transaction():
-            if not db.run("SELECT next FROM counters"):
+            counts: dict[str, int] = dict(db.run("SELECT name, next FROM counters"))
+            if max(counts.values(), default=1) > 1 or len(db.run("SELECT name FROM settings")) > 1:
+                raise InputError(f"{db.location}: holds a gallery already")
+            db.run("DELETE FROM settings")  # of one who was killed as he made it
+            if not counts:
                 db.many("INSERT INTO counters VALUES (?, 1)", [("entry",), ("name",), ("pack",), ("audit",)])
-                db.run("INSERT INTO settings VALUES (?, ?)", ORIGIN, json.dumps(asdict(origin)))
+            db.run("INSERT INTO settings VALUES (?, ?)", ORIGIN, json.dumps(asdict(origin)))
         return cls(db, writer)
 
     def set(self, name: str, value: str | None) -> None:
@@ -69,11 +74,25 @@ class Catalogue(CatalogueReader):
 
     def record(self, who: str, action: str, entries: Sequence[int], numbers: Mapping[str, float]) -> int:
         """A line in the audit log; its number."""
+        return self.record_all([(time.time(), who, action, entries, numbers)])
+
+    def record_all(self, lines: Sequence[tuple[float, str, str, Sequence[int], Mapping[str, float]]]) -> int:
+        """Lines of times, who acted, what they did, with which entries, and numbers; the number of the first."""
         with self.db.transaction():
-            number = self._reserve("audit", 1)
-            texts = json.dumps([int(id) for id in entries]), json.dumps(dict(numbers), allow_nan=False)
-            self.db.run("INSERT INTO audit VALUES (?, ?, ?, ?, ?, ?)", number, time.time(), who, action, *texts)
-        return number
+            first = self._reserve("audit", len(lines))
+            rows = [
+                (
+                    number,
+                    moment,
+                    who,
+                    action,
+                    json.dumps([int(id) for id in ids]),
+                    json.dumps(dict(more), allow_nan=False),
+                )
+                for number, (moment, who, action, ids, more) in enumerate(lines, first)
+            ]
+            self.db.many("INSERT INTO audit VALUES (?, ?, ?, ?, ?, ?)", rows)
+        return first
 
     def log(self, after: int = 0, limit: int = 1000) -> list[dict[str, Any]]:
         """Lines of the audit log with a number above ``after``, oldest first."""
@@ -93,20 +112,27 @@ class Catalogue(CatalogueReader):
             if same is not None:
                 self.db.run("INSERT INTO decisions VALUES (?, ?, ?, ?)", *pair, int(same), time.time())
 
-    def begin_adding(self, count: int, day: int) -> Adding:
-        """Give ids to ``count`` entries and name the pack for their thumbnails."""
+    def begin_adding(self, count: int, day: int, kept: Sequence[int] = ()) -> Adding:
+        """Give ids to ``count`` entries, or those ``kept``, and name the pack for their thumbnails.
+
+        Raises:
+            InputError: the ids to be kept do not rise, or not from above those that are there.
+        """
         with self.db.transaction():
-            first = self._reserve("entry", count)
+            first = self._reserve("entry", 0 if kept else count)
+            ids = np.array(kept, np.int64) if kept else np.arange(first, first + count)
+            if kept:
+                self._check_kept(ids)
+                self._reserve("entry", max(int(ids[-1]) + 1 - first, 0))
             mine = "SELECT id, size FROM packs WHERE day = ? AND writer = ? AND size < ? ORDER BY id DESC LIMIT 1"
             packs = self.db.run(mine, day, self._writer, LARGE)
             pack, start = packs[0] if packs else (self._reserve("pack", 1), 0)
             if not packs:
                 self.db.run("INSERT INTO packs VALUES (?, ?, ?, 0)", pack, day, self._writer)
-            adding = Adding(first, first + count - 1, pack, start)
-            values = (self._writer, adding.first, adding.last, pack, start)
-            self.db.run("INSERT INTO pending VALUES ('add', ?, ?, ?, ?, ?, 0)", *values)
-            self.db.make_room(adding.last)
-        return adding
+            bounds = int(ids[0]), int(ids[-1])
+            self.db.run("INSERT INTO pending VALUES ('add', ?, ?, ?, ?, ?, 0)", self._writer, *bounds, pack, start)
+            self.db.make_room(*bounds)
+        return Adding(ids, pack, start)
 
     def finish_adding(
         self,
@@ -116,8 +142,15 @@ class Catalogue(CatalogueReader):
         contents: Sequence[int | None],
         places: Sequence[Place],
     ) -> None:
-        """The entries count from now on. ``rows`` as :meth:`number` gave them."""
+        """The entries count from now on. ``rows`` as :meth:`number` gave them.
+
+        Raises:
+            InputError: another process took this one for dead, and back what it had added.
+        """
+        mine = "DELETE FROM pending WHERE kind = 'add' AND writer = ? AND first = ? RETURNING first"
         with self.db.transaction():
+            if not self.db.run(mine, self._writer, int(adding.ids[0])):
+                raise InputError(f"{self.db.location}: the connection was lost while these were added: add them again")
             self._keep_names(entries, rows)
             folders = self._named("folder", [parted(entry.source)[0] for entry in entries])
             lay = [place_of(entry) for entry in entries]
@@ -128,7 +161,6 @@ class Catalogue(CatalogueReader):
             self.db.run(f"DELETE FROM erasures WHERE {condition}", listed)
             used = sum(place.size for place in places)
             self.db.run("UPDATE packs SET size = ? WHERE id = ?", adding.start + used, adding.pack)
-            self._settle("add", [adding.first])
 
     def number(self, entries: Sequence[Entry]) -> np.ndarray:
         """(N,) ROW of entries that have an id and a time of adding; their names get numbers."""
@@ -209,26 +241,38 @@ class Catalogue(CatalogueReader):
                 names += len(gone)
         self.db.scrub(ids, names > 0)
 
-    def emptied(self) -> list[int]:
-        """Packs that hold no entry's thumbnail any more, and are of no one who is adding; they are forgotten."""
-        free = "id NOT IN (SELECT pack FROM entries) AND id NOT IN (SELECT pack FROM pending) AND size > 0"
+    def drop_packs(self, drop: Callable[[list[int]], None]) -> None:
+        """Forget packs that hold no entry's thumbnail any more, and are of no one who is adding; ``drop`` deletes them,
+        while nobody can begin to add."""
+        free = "id NOT IN (SELECT pack FROM entries) AND id NOT IN (SELECT pack FROM pending WHERE kind = 'add')"
         with self.db.transaction():
-            return [id for (id,) in self.db.run(f"DELETE FROM packs WHERE {free} RETURNING id")]
+            self._reserve("entry", 0)
+            packs = [id for (id,) in self.db.run(f"DELETE FROM packs WHERE {free} RETURNING id")]
+            drop(packs)
 
     def settle(self, kind: str, ids: Sequence[int]) -> None:
-        """Strike off what was pending."""
-        with self.db.transaction():
-            self._settle(kind, ids)
+        """Strike off what was pending of this writer."""
+        condition, listed = self.db.among("first", ids)
+        self.db.run(f"DELETE FROM pending WHERE kind = ? AND writer = ? AND {condition}", kind, self._writer, listed)
+
+    def settle_all(self, writers: Sequence[int]) -> None:
+        """Strike off what was pending of writers that died."""
+        condition, listed = self.db.among("writer", writers)
+        self.db.run(f"DELETE FROM pending WHERE {condition}", listed)
 
     def left(self) -> Pending | None:
         """What writers that died have left, and this one where something failed, if anything; for who has the turn."""
-        rows = self.db.run("SELECT writer, kind, first, last, pack, start, size FROM pending")
-        dead = {self._writer, *self.db.died(sorted({row[0] for row in rows} - {self._writer}))}
-        rows = [row[1:] for row in rows if row[0] in dead]
+        writers = {writer for (writer,) in self.db.run("SELECT DISTINCT writer FROM pending")}
+        if not writers:
+            return None
+        dead = [self._writer, *self.db.died(sorted(writers - {self._writer}))]
+        condition, listed = self.db.among("writer", dead)  # all of theirs: they are dead before this is asked
+        rows = self.db.run(f"SELECT kind, first, last, pack, start, size FROM pending WHERE {condition}", listed)
         if not rows:
             return None
         removed = [np.arange(first, last + 1) for kind, first, last, *_ in rows if kind != "change"]
         return Pending(
+            dead,
             np.concatenate([np.empty(0, np.int64), *removed]),
             [Place(*place) for kind, _, _, *place in rows if kind == "remove"],
             [(pack, start) for kind, _, _, pack, start, _ in rows if kind == "add"],
@@ -237,14 +281,17 @@ class Catalogue(CatalogueReader):
 
     # --- parts of these
 
-    def _settle(self, kind: str, ids: Sequence[int]) -> None:
-        condition, listed = self.db.among("first", ids)
-        self.db.run(f"DELETE FROM pending WHERE kind = ? AND {condition}", kind, listed)
-
     def _reserve(self, counter: str, count: int) -> int:
         """The first of so many numbers; within a transaction."""
         sql = "UPDATE counters SET next = next + ? WHERE name = ? RETURNING next"
         return int(self.db.run(sql, count, counter)[0][0]) - count
+
+    def _check_kept(self, ids: np.ndarray) -> None:
+        """Within a transaction. Where writing them is cut off, all from the first to the last are taken back."""
+        tops = self.db.run("SELECT max(id) FROM entries UNION ALL SELECT max(last) FROM pending")
+        top = max(top or 0 for (top,) in tops)
+        if ids[0] <= top or (np.diff(ids) <= 0).any():
+            raise InputError(f"{self.db.location}: entry {ids[0]} cannot keep its id: there is an entry {top}")
 
     def _keep_names(self, entries: Sequence[Entry], rows: np.ndarray) -> None:
         """Within a transaction: the names that got these numbers before are there, and stay until it ends. Another

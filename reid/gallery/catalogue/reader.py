@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from math import inf, isnan
 from typing import NoReturn
 
 import numpy as np
 
 from reid.errors import InputError
 from reid.gallery.catalogue.database import Database
-from reid.gallery.catalogue.records import COLUMNS, FROM, entry_of, parted, row_of
+from reid.gallery.catalogue.records import COLUMNS, FROM, NO_TEXT, entry_of, parted, row_of
 from reid.gallery.catalogue.thumbnails import Place
 from reid.gallery.entries import EVERYTHING, Entry, Filter, NotThere, Summary
 from reid.gallery.vectors.rows import ALL, ROW, Narrow
@@ -75,8 +76,10 @@ class CatalogueReader:
         if narrow.without:
             some, listed = self.db.among("e.camera", narrow.without)
             parts.append((f"NOT ({some})", listed))
-        bounds = (("e.last >= ?", wanted.start), ("e.time <= ?", wanted.end))
-        parts += [bound for bound in bounds if bound[1] is not None]
+        # Nothing is later or earlier than NaN: databases differ there, so the bound becomes one that nothing meets.
+        for bound, nothing, condition in ((wanted.start, inf, "e.last >= ?"), (wanted.end, -inf, "e.time <= ?")):
+            if bound is not None:
+                parts.append((condition, nothing if isnan(bound) else float(bound)))
         return " AND ".join(["1 = 1", *(part for part, _ in parts)]), [value for _, value in parts]
 
     def of_source(self, source: str) -> list[Entry]:
@@ -121,6 +124,11 @@ class CatalogueReader:
         without = tuple(self._numbers("camera", wanted.without).values())
         return Narrow(cameras, identities, without, wanted.start, wanted.end)
 
+    def places_after(self, id: int, limit: int) -> dict[int, Place]:
+        """Where the thumbnails of the next entries lie, by id, rising."""
+        rows = self.db.run("SELECT id, pack, start, size FROM entries WHERE id > ? ORDER BY id LIMIT ?", id, limit)
+        return {row[0]: Place(*row[1:]) for row in rows}
+
     def rows(self, ids: Sequence[int]) -> np.ndarray:
         """(N,) ROW of those that are there, by rising id."""
         condition, listed = self.db.among("id", ids)
@@ -143,9 +151,9 @@ class CatalogueReader:
                 "JOIN names c ON c.id = g.camera"
             )
         )
-        identities, named = self.db.run("SELECT count(DISTINCT identity), count(identity) FROM entries")[0]
+        sql = "SELECT count(*), count(DISTINCT identity), count(identity) FROM entries"
+        count, identities, named = self.db.run(sql)[0]
         first, last = self.db.run("SELECT min(time), max(last) FROM entries")[0]
-        count = sum(cameras.values())
         return Summary(count, identities, count - named, dict(sorted(cameras.items())), first, last)
 
     def decisions(self, of: int | None = None) -> dict[tuple[int, int], bool]:
@@ -160,9 +168,9 @@ class CatalogueReader:
         return rows[0][0] if rows else None
 
     def is_pending(self, ids: np.ndarray) -> np.ndarray:
-        """(...) bool: which ids are being added at this moment, and do not count yet."""
+        """(...) bool: which ids are being added at this moment, and do not count yet, or erased, and do no more."""
         pending = np.zeros(ids.shape, bool)
-        for first, last in self.db.run("SELECT first, last FROM pending WHERE kind = 'add'"):
+        for first, last in self.db.run("SELECT first, last FROM pending WHERE kind <> 'change'"):
             pending |= (ids >= first) & (ids <= last)
         return pending
 
@@ -172,7 +180,7 @@ class CatalogueReader:
         return [f"unfinished: {count:,} to {kind}; goes on when the gallery is next written to" for kind, count in rows]
 
     def _numbers(self, kind: str, names: Sequence[str]) -> dict[str, int]:
-        condition, listed = self.db.among("text", names)
+        condition, listed = self.db.among("text", [name for name in names if not NO_TEXT.search(name)])
         return dict(self.db.run(f"SELECT text, id FROM names WHERE kind = ? AND {condition}", kind, listed))
 
     def _missing(self, id: int) -> NoReturn:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-FORMAT = 2  # 1: galleries before the catalogue and the vectors were parted
+FORMAT = 2
 
 ENTRIES = """CREATE TABLE entries (id {int} PRIMARY KEY, folder {int} NOT NULL, name {text} NOT NULL,
 camera {int} NOT NULL, identity {int}, time {real}, until {real}, last {real}, frame {int},

@@ -10,16 +10,16 @@ import numpy as np
 import pytest
 from conftest import ROOT
 from drawn_video import COLOURS, FPS, ColourDetector, ColourModel, write_video
-from memory_store import MemoryStore
 from PIL import Image
 
 from reid.errors import InputError
 from reid.gallery.catalogue.thumbnails import crop
-from reid.gallery.ingest.images import add_fragments
+from reid.gallery.ingest.adding import add_fragments
 from reid.gallery.ingest.video import fragments as module
 from reid.gallery.ingest.video.detect import load_detector
 from reid.gallery.ingest.video.fragments import fragments
 from reid.gallery.ingest.video.frames import frames, read_frame
+from reid.gallery.store import Gallery
 from reid.networks import load
 
 SHARED = Path(os.environ.get("REID_SHARED", ROOT.parent / "shared"))
@@ -67,11 +67,12 @@ class BlindToRed(ColourModel):
         return features
 
 
-def test_a_fragment_in_which_nothing_is_found_stops_no_other(walk):
-    store = MemoryStore(ColourModel.origin)
-    added = add_fragments(store, fragments(walk, "door", ColourDetector(), BlindToRed(False), progress=False))
+def test_a_fragment_in_which_nothing_is_found_stops_no_other(walk, tmp_path):
+    with Gallery.create(tmp_path / "gallery", ColourModel.origin) as gallery:
+        added = add_fragments(gallery, fragments(walk, "door", ColourDetector(), BlindToRed(False), progress=False))
+        features = gallery.features(added.ids)
     (red,) = [entry for entry, feature, _ in run(walk) if colour(feature) == "red"]
-    assert [colour(row) for row in store.features(added.ids)] == ["blue", "green", "blue"]
+    assert [colour(row) for row in features] == ["blue", "green", "blue"]
     assert added.problems == [
         f"{walk}, frame {red.frame}, box {red.box}: the network finds nothing to compare in it: "
         "its feature is all zeros, or no number"
@@ -198,7 +199,7 @@ def test_after_a_long_pause_one_is_found_anew(walk, monkeypatch):
 
 
 @pytest.mark.skipif(not REAL.exists(), reason="the video and the public networks are not beside the checkout")
-def test_a_real_video_with_public_networks(monkeypatch):
+def test_a_real_video_with_public_networks(monkeypatch, tmp_path):
     """Seconds 66 to 87: a woman leaves, in two fragments since she then walks fast, and a man comes and leaves."""
 
     def part(*arguments):
@@ -209,12 +210,11 @@ def test_a_real_video_with_public_networks(monkeypatch):
     monkeypatch.setattr(module, "frames", part)
     detector = load_detector("person-detection-retail-0013", threads=1)
     model = load("person-reidentification-retail-0265", ["threads=1"])
-    store = MemoryStore(model.origin)
-    for entry, feature, jpeg in fragments(REAL, "door", detector, model, progress=False):
-        store.add([entry], feature[None], [jpeg])
-    woman = [entry.id for entry in store.find() if entry.until < 72]
-    man = [entry.id for entry in store.find() if entry.time > 72]
-    assert len(woman) == 2 and 1 <= len(man) <= 2
-    nearest = store.search(store.features(woman), k=2)
+    with Gallery.create(tmp_path / "gallery", model.origin) as gallery:
+        add_fragments(gallery, fragments(REAL, "door", detector, model, progress=False))
+        woman = [entry.id for entry in gallery.find() if entry.until < 72]
+        man = [entry.id for entry in gallery.find() if entry.time > 72]
+        assert len(woman) == 2 and 1 <= len(man) <= 2
+        nearest = gallery.search(gallery.features(woman), k=2)
     assert nearest.ids.tolist() == [woman, woman[::-1]]
     assert (nearest.distances[:, 1] < 0.5).all()

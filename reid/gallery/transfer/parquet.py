@@ -1,10 +1,10 @@
-"""A gallery as one Parquet file: to keep, to move to another store, or to read with other programs."""
+"""A gallery as one Parquet file: to keep, to move elsewhere, or to read with other programs."""
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 from reprlib import repr as short
@@ -14,14 +14,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from reid.data.times import DAY, EARLIEST, LATEST
+from reid.data.times import DAY, EARLIEST, LATEST, zone
 from reid.errors import InputError
 from reid.files import replacing
 from reid.gallery import retention
 from reid.gallery.calibration import thresholds
-from reid.gallery.entries import Entry, Store
-from reid.gallery.local.store import Block, LocalStore
-from reid.gallery.local.vectors import sync_folder
+from reid.gallery.entries import Entry
+from reid.gallery.files import sync_folder
+from reid.gallery.ingest.adding import TOLD, Added, new_rows
+from reid.gallery.service import ZONES
+from reid.gallery.store import Gallery
 from reid.networks import Origin
 
 BLOCK = 2048  # entries a row group
@@ -29,13 +31,15 @@ KEY = b"reid.gallery"  # of the schema's metadata: format, origin, settings
 FORMAT = 1
 OF_ENTRY = [field.name for field in fields(Entry)]
 FAILURES = (OSError, pa.ArrowException)
-SETTINGS = (thresholds.SETTING, retention.SETTING)
+SETTINGS = (thresholds.SETTING, retention.SETTING, ZONES)
 KINDS = {"name": str, "width": int, "network": str, "preprocessing": str}  # of Origin
 WIDEST = 65_536  # numbers a feature
 LONGEST = 65_535  # characters of an entry's text
 FARTHEST = 2**31 - 1  # pixels
 ROUNDING = 1e-3  # of a feature's length
 JPEG, LARGEST = b"\xff\xd8\xff", 100_000  # how a thumbnail begins; bytes, more than its pixels take
+
+Block = tuple[list[Entry], np.ndarray, list[bytes]]  # entries, features (N, D), thumbnails
 
 
 def columns(width: int) -> list[pa.Field]:
@@ -55,22 +59,26 @@ def columns(width: int) -> list[pa.Field]:
     ]
 
 
-def export(store: Store, path: Path, thumbnails: bool = True, settings: Sequence[str] = SETTINGS) -> int:
+def export(gallery: Gallery, path: Path, thumbnails: bool = True, settings: Sequence[str] = SETTINGS) -> int:
     """Write all entries and the ``settings`` of these names; the number of entries. Only the owner may read the file.
 
     Raises:
-        InputError: the file cannot be written, or an entry was erased meanwhile; an older file then still stands.
+        InputError: the file cannot be written; an older one then still stands.
     """
-    values = {name: value for name in settings if (value := store.setting(name)) is not None}
-    about = json.dumps({"format": FORMAT, "origin": asdict(store.origin), "settings": values})
-    schema = pa.schema(columns(store.origin.width), {KEY: about.encode()})
+    values = {name: value for name in settings if (value := gallery.setting(name)) is not None}
+    about = json.dumps({"format": FORMAT, "origin": asdict(gallery.origin), "settings": values})
+    schema = pa.schema(columns(gallery.origin.width), {KEY: about.encode()})
     if not path.name:
         raise InputError(f"{path}: is no name of a file")
     count = 0
     try:
         with replacing(path, 0o600) as file, pq.ParquetWriter(file, schema, write_page_checksum=True) as writer:
-            for entries in _blocks(store):
-                writer.write_batch(_batch(store, entries, thumbnails, schema))
+            for entries, features, images in _pages(gallery):
+                arrays = [pa.array([getattr(entry, name) for entry in entries], schema.field(name).type)
+                          for name in OF_ENTRY]  # fmt: skip
+                arrays.append(pa.FixedSizeListArray.from_arrays(features.reshape(-1), gallery.origin.width))
+                arrays.append(pa.array(images if thumbnails else [None] * len(images), pa.binary()))
+                writer.write_batch(pa.record_batch(arrays, schema=schema))
                 count += len(entries)
         sync_folder(path.parent)
     except FAILURES as error:
@@ -78,23 +86,32 @@ def export(store: Store, path: Path, thumbnails: bool = True, settings: Sequence
     return count
 
 
-def import_(path: Path, store: Store) -> list[int]:
-    """Add all entries of a file, or none, and those of its settings that the store has not; the new ids.
+def import_(path: Path, gallery: Gallery, again: bool = False) -> Added:
+    """Add the entries of a file, some at a time, when all of it is checked, and those of its settings that the gallery
+    has not. An image that is there already, by source, frame and box, is passed over: so the same call goes on where it
+    was interrupted. When entries were put in is kept.
+
+    Args:
+        again: also those that were erased.
 
     Raises:
         InputError: the file is no export of a gallery, is damaged, or its features are of another origin; naming the
-            row, from 0, and the field of the first value that is wrong.
+            row, from 0, and the field of the first value that is wrong. Nothing was added then.
     """
+    added = Added()
     with _opened(path) as file:
         origin, settings = _about(path, file.schema_arrow)
-        store.origin.check(origin, str(path))
-        settings = {name: value for name, value in settings.items() if store.setting(name) is None}
-        _check_settings(path, settings, origin)
-        blocks = _read(path, file, origin.width)
-        ids = store.add_blocks(blocks) if isinstance(store, LocalStore) else store.add(*_joined(blocks, origin.width))
+        origin.check(gallery.origin, str(path))
+        settings = {name: value for name, value in settings.items() if gallery.setting(name) is None}
+        settings = usable_settings(settings, origin, str(path), added.notes)
+        for _ in _read(path, file, origin.width):
+            pass
+        for entries, features, images in _read(path, file, origin.width):
+            rows = new_rows(gallery, entries, TOLD, added, again)
+            added.ids += gallery.add([entries[row] for row in rows], features[rows], [images[row] for row in rows])
     for name, value in settings.items():
-        store.set(name, value)
-    return ids
+        gallery.set(name, value)
+    return added
 
 
 def checked_origin(path: Path) -> Origin:
@@ -105,25 +122,53 @@ def checked_origin(path: Path) -> Origin:
     """
     with _opened(path) as file:
         origin, settings = _about(path, file.schema_arrow)
-        _check_settings(path, settings, origin)
+        usable_settings(settings, origin, str(path), [])
         for _ in _read(path, file, origin.width):
             pass
     return origin
 
 
-def _blocks(store: Store) -> Iterator[list[Entry]]:
+def usable_settings(settings: Mapping[str, str], origin: Origin, where: str, notes: list[str]) -> dict[str, str]:
+    """Those that this version can use: of a calibration that it cannot, ``notes`` gets a sentence that says why.
+
+    Raises:
+        InputError: a retention time or a time zone that is none, beginning with ``where``.
+    """
+    kept = dict(settings)
+    if retention.SETTING in kept:
+        retention.check_days(kept[retention.SETTING], where)
+    if ZONES in kept:
+        try:
+            names = dict(json.loads(kept[ZONES])).values()
+        except (TypeError, ValueError, RecursionError):
+            raise InputError(f"{where}: {ZONES} {short(kept[ZONES])}: expected time zones by camera") from None
+        for name in names:
+            zone(str(name), f"{where}: {ZONES}")
+    if thresholds.SETTING in kept:
+        try:
+            what = f"{where}: {thresholds.SETTING}"
+            thresholds.Calibration.from_json(kept[thresholds.SETTING], what).check(origin, what)
+        except InputError as error:
+            del kept[thresholds.SETTING]
+            notes.append(f"the calibration was not taken over: {error}")
+    return kept
+
+
+def _pages(gallery: Gallery) -> Iterator[Block]:
+    """All entries, by rising id, some at a time; what is erased while they are read is left out."""
     after = 0
-    while entries := store.find(limit=BLOCK, after=after):
-        yield entries
-        after = entries[-1].id
-
-
-def _batch(store: Store, entries: list[Entry], thumbnails: bool, schema: pa.Schema) -> pa.RecordBatch:
-    ids = [entry.id for entry in entries]
-    arrays = [pa.array([getattr(entry, name) for entry in entries], schema.field(name).type) for name in OF_ENTRY]
-    arrays.append(pa.FixedSizeListArray.from_arrays(store.features(ids).reshape(-1), store.origin.width))
-    arrays.append(pa.array([store.thumbnail(id) if thumbnails else None for id in ids], pa.binary()))
-    return pa.record_batch(arrays, schema=schema)
+    while entries := gallery.find(limit=BLOCK, after=after):
+        ids = [entry.id for entry in entries]
+        try:
+            features, images = gallery.features(ids), gallery.thumbnails(ids)
+        except InputError:
+            if len(gallery.present(ids)) == len(ids):
+                raise
+            continue  # with what is left
+        there = gallery.present(ids)  # since what was read of those that were erased meanwhile may be zeros
+        rows = [row for row, id in enumerate(ids) if id in there]
+        yield [there[ids[row]] for row in rows], features[rows], [images[row] for row in rows]
+        after = ids[-1]
 
 
 def _opened(path: Path) -> pq.ParquetFile:
@@ -182,28 +227,19 @@ def _check_text(where: str, name: str, text: str) -> None:
         raise InputError(f"{where}: {name} is {short(text)}, which is not valid text")
 
 
-def _check_settings(path: Path, settings: Mapping[str, str], origin: Origin) -> None:
-    if retention.SETTING in settings:
-        retention.check_days(settings[retention.SETTING], str(path))
-    if thresholds.SETTING in settings:
-        where = f"{path}: {thresholds.SETTING}"
-        thresholds.Calibration.from_json(settings[thresholds.SETTING], where).check(origin, where)
-
-
 def _read(path: Path, file: pq.ParquetFile, width: int) -> Iterator[Block]:
-    ids: set[int] = set()
     row = 0
     try:
         for batch in file.iter_batches(BLOCK):
             batch.validate(full=True)
-            yield _block(path, row, batch, width, ids)
+            yield _block(path, row, batch, width)
             row += len(batch)
     except FAILURES as error:
         raise InputError(f"{path}: is damaged: {error}") from None
 
 
-def _block(path: Path, first: int, batch: pa.RecordBatch, width: int, ids: set[int]) -> Block:
-    """Entries from row ``first`` of the file on, checked; ``ids`` holds those of the rows before."""
+def _block(path: Path, first: int, batch: pa.RecordBatch, width: int) -> Block:
+    """Entries from row ``first`` of the file on, checked."""
     features = batch.column("feature").flatten().to_numpy(zero_copy_only=False).reshape(-1, width)
     thumbnails = [image or b"" for image in batch.column("thumbnail").to_pylist()]
     latest = time.time() + DAY
@@ -213,9 +249,8 @@ def _block(path: Path, first: int, batch: pa.RecordBatch, width: int, ids: set[i
     rows = zip(batch.select(OF_ENTRY).to_pylist(), lengths.tolist(), thumbnails, strict=True)
     for number, (row, length, image) in enumerate(rows, first):
         where = f"{path}, row {number}"
-        if row["id"] < 1 or row["id"] in ids:
-            raise InputError(f"{where}: id is {row['id']}, expected numbers above 0, each once")
-        ids.add(row["id"])
+        if row["id"] < 1:
+            raise InputError(f"{where}: id is {row['id']}, expected numbers above 0")
         _check_row(where, row, latest)
         if not abs(length - 1) <= ROUNDING:
             raise InputError(f"{where}: feature has length {length:g}, expected 1 (a feature of zeros or NaN has none)")
@@ -248,14 +283,3 @@ def _check_row(where: str, row: Mapping[str, Any], latest: float) -> None:
         raise InputError(f"{where}: box {short(box)} of {row['source']} has not four edges")
     if box is not None and not all(abs(edge) <= FARTHEST for edge in box):
         raise InputError(f"{where}: box is {box}, expected pixels, at most {FARTHEST:,}")
-
-
-def _joined(blocks: Iterable[Block], width: int) -> Block:
-    entries: list[Entry] = []
-    features = [np.empty((0, width), np.float32)]
-    thumbnails: list[bytes] = []
-    for some, rows, images in blocks:
-        entries += some
-        features.append(rows)
-        thumbnails += images
-    return entries, np.concatenate(features), thumbnails
