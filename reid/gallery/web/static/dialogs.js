@@ -44,7 +44,7 @@ export function sighting(seen, open, actions) {
   const hits = seen.hits.toSorted((a, b) => a.time - b.time);
   const order = make("p", { class: "small" }, `${count(hits.length, "image")}, in order of time; the number is the rank.`);
   const strip = grid("Images of this sighting", hits.map((hit) => imageCard(hit, open)), "strip");
-  show("sighting-dialog", [named("Camera", seen.camera), ` · ${when(seen)}`], order, strip, deeds(actions));
+  show("sighting-dialog", [named("Camera", seen.camera), ` · ${when(seen.whole)}`], order, strip, deeds(actions));
   drawSelection();
 }
 

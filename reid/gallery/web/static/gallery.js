@@ -5,7 +5,7 @@ import * as dialogs from "./dialogs.js";
 import { browse, figures, renewBrowse } from "./browse.js";
 import { $, arrows, button, count, make, notice, percent, person, thumbnail } from "./dom.js";
 import { choosePerson } from "./photograph.js";
-import { grid, headline, imageCard, sightingCard, where } from "./results.js";
+import { grid, headline, imageCard, sightingCard, sightingsOf, where } from "./results.js";
 import { choose, drawSelection, selected } from "./selection.js";
 import { HERE, moment, setZones } from "./times.js";
 
@@ -108,7 +108,7 @@ async function run() {
   $("hits").setAttribute("aria-busy", "true");
   try {
     const answer = await api.search(state.query, fields(), mine.signal);
-    state.answer = { ...answer, sightings: answer.sightings.map((each) => ({ ...each, hits: each.hits.map((at) => answer.hits[at]) })) };
+    state.answer = { ...answer, sightings: sightingsOf(answer) };
     draw();
   } catch (problem) {
     fail(problem);

@@ -34,16 +34,23 @@ export function imageCard(entry, open) {
   return card([entry], kindOf(entry.word), found ? `${entry.rank}: ${text}, ${spoken(entry)}` : text, () => open(entry), entry.rank?.toString(), words);
 }
 
-/** What a sighting is in words, and what opens it: its only image, or all. */
+/** The answer's sightings: `hits` are all of one, `alike` those of its nearest's word, of which `time` and `until` are. */
+export function sightingsOf({ hits, sightings }) {
+  return sightings.map((whole) => {
+    const all = whole.hits.map((at) => hits[at]), alike = all.filter((hit) => hit.word === all[0].word);
+    const ends = whole.time === null ? [null] : alike.flatMap((hit) => [hit.time, hit.until ?? hit.time]).sort((a, b) => a - b);
+    return { camera: whole.camera, time: ends[0], until: ends.at(-1), hits: all, alike, whole };
+  });
+}
+
+/** A sighting in words, and what opens it: its only image, or all. */
 function seen(sighting, open) {
-  const [nearest] = sighting.hits, all = sighting.hits.length;
-  const alike = sighting.hits.filter((hit) => hit.word === nearest.word).length;
-  const people = [...new Set(sighting.hits.map(person))];
+  const { hits, alike, camera } = sighting, [nearest] = hits, people = [...new Set(alike.map(person))];
   const who = people.length > 1 ? `${people[0]} and ${people.length - 1} more` : people[0];
-  const part = alike === all ? count(all, "image") : `${alike} of ${count(all, "image")} ${nearest.word}`;
-  const images = [part, lasting(sighting)].filter(Boolean).join(" in ");
-  const text = `Camera ${sighting.camera}, ${when(sighting)}, ${spoken(nearest)}, person ${who}, ${images}`;
-  return { nearest, who, images, text, act: () => open(all === 1 ? nearest : sighting) };
+  const rest = hits.length > alike.length ? `, beside ${hits.length - alike.length} farther` : "";
+  const images = `${[count(alike.length, "image"), lasting(sighting)].filter(Boolean).join(" in ")}${rest}`;
+  const text = `Camera ${camera}, ${when(sighting)}, ${spoken(nearest)}, person ${who}, ${images}`;
+  return { nearest, who, images, text, act: () => open(hits.length === 1 ? nearest : sighting) };
 }
 
 /** A card of what one camera saw without a pause: the nearest image, and how many there are. */
