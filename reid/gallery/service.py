@@ -8,7 +8,6 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import groupby
 from pathlib import Path
 from threading import Semaphore
 from typing import Any, cast
@@ -16,8 +15,10 @@ from typing import Any, cast
 import numpy as np
 
 from reid.data.times import zone
+from reid.errors import InputError
 from reid.gallery.calibration.judgement import SHARE, Compared, Judge, Judgement, Word, compare
 from reid.gallery.calibration.thresholds import SETTING, Calibration
+from reid.gallery.catalogue.records import last_of
 from reid.gallery.entries import EVERYTHING, Change, Entry, Filter, Hits, Unfit
 from reid.gallery.retention import drop_expired, set_retention
 from reid.gallery.store import INDEX, Gallery
@@ -28,6 +29,7 @@ from reid.retrieval.unit import unit_rows, usable
 K = 24
 APART = 60.0  # seconds without an image of an answer after which another sighting begins
 CONFIRMED = 2_000_000  # entries up to which "nobody" is confirmed by comparing all of them
+MISSED = "None of those found is nearer than far; not all were compared, so that a nearer one may have been missed."
 ZONES = "zones"  # the setting: names of cameras and their time zones, as JSON
 
 
@@ -81,17 +83,18 @@ class Answer:
 
     def sightings(self) -> tuple[Sighting, ...]:
         """The images by camera and time, the sighting of the nearest image first."""
-        by_camera = sorted(self.hits, key=lambda hit: hit.entry.camera)
-        found: list[Sighting] = []
-        for camera, some in groupby(by_camera, key=lambda hit: hit.entry.camera):
-            hits = list(some)
-            untimed = [hit for hit in hits if hit.entry.time is None]
-            for _, each in groupby(sorted(untimed, key=_person), key=_person):
-                found.append(Sighting(camera, None, None, tuple(each)))
-            for run in _runs(sorted((hit for hit in hits if hit.entry.time is not None), key=_start)):
-                until = max(_end(hit) for hit in run)
-                found.append(Sighting(camera, _start(run[0]), until, tuple(sorted(run, key=lambda hit: hit.rank))))
-        return tuple(sorted(found, key=lambda sighting: sighting.hits[0].rank))
+        runs: list[list[Hit]] = []
+        end = 0.0
+        for hit in sorted(self.hits, key=lambda hit: (_lane(hit), _times(hit))):
+            start, until = _times(hit)
+            if runs and _lane(runs[-1][0]) == _lane(hit) and start - end <= APART:
+                runs[-1].append(hit)
+                end = max(end, until)
+            else:
+                runs.append([hit])
+                end = until
+        ranked = sorted((sorted(run, key=lambda hit: hit.rank) for run in runs), key=lambda run: run[0].rank)
+        return tuple(_sighting(run) for run in ranked)
 
 
 @dataclass
@@ -126,11 +129,13 @@ class Service:
         return calibration
 
     def features(self, crops: Sequence[np.ndarray]) -> np.ndarray:
-        """(N, D) float32 of length 1 of crops (h, w, 3) uint8 RGB.
+        """(N, D) float32 of length 1 of N crops (h, w, 3) uint8 RGB; N may be 0.
 
         Raises:
             InputError: naming the crop in which the network finds nothing.
         """
+        if not crops:
+            return np.empty((0, self.gallery.origin.width), np.float32)
         if self.network is None:
             raise Unfit(f"{self.gallery.location}: was opened without a network, which crops need")
         with self.embedding:  # as many at once as there are cores
@@ -158,19 +163,21 @@ class Service:
             share: of strangers that may see a confident answer; None: the usual one.
 
         Raises:
-            InputError: an entry that is not there, a share that is none.
+            InputError: neither of both, an entry that is not there, a share that is none.
         """
         rows = np.concatenate([features, self.gallery.features(entries)])
+        if not len(rows):
+            raise Unfit("expected images or entries of a person, got none")
         if elsewhere:
             cameras = {entry.camera for entry in self.gallery.get(entries)}
             wanted = replace(wanted, without=(*wanted.without, *sorted(cameras)))
         mean = unit_rows(rows, rows.shape[1], "queries").mean(axis=0, keepdims=True)
-        (answer,) = self._answers(mean, k + len(entries), wanted, share)
-        hits = [hit for hit in answer.hits if hit.entry.id not in entries][:k]
-        ranked = tuple(replace(hit, rank=rank) for rank, hit in enumerate(hits, 1))
-        more = {"query": entries[0]} if len(entries) == 1 else {"queries": len(rows)} if len(rows) > 1 else {}
-        number = self.gallery.record(self.who, "search", [hit.entry.id for hit in ranked], k=k, **more)
-        return replace(answer, hits=ranked, found=_found(ranked, self.calibration), number=number)
+        (answer,) = self._answers(mean, k, wanted, share, entries)
+        more = {"query": entries[0]} if len(entries) == 1 else {}
+        if len(rows) > 1:
+            more["queries"] = len(rows)
+        number = self.gallery.record(self.who, "search", [hit.entry.id for hit in answer.hits], k=k, **more)
+        return replace(answer, number=number)
 
     def answers(
         self, features: np.ndarray, k: int = K, wanted: Filter = EVERYTHING, share: float | None = None
@@ -201,12 +208,12 @@ class Service:
         self.gallery.record(self.who, "source", [id])
         return entry
 
-    def browse(self, wanted: Filter, limit: int, after: int) -> list[Entry]:
-        """Entries by rising id; looking for a person by name is recorded."""
-        entries = self.gallery.find(wanted, limit, after)
+    def browse(self, wanted: Filter, limit: int, after: int) -> tuple[list[Entry], bool]:
+        """Entries by rising id, and whether there are more; looking for a person by name is recorded."""
+        entries = self.gallery.find(wanted, limit + 1, after)
         if wanted.identities:
-            self.gallery.record(self.who, "browse", [entry.id for entry in entries])
-        return entries
+            self.gallery.record(self.who, "browse", [entry.id for entry in entries[:limit]])
+        return entries[:limit], len(entries) > limit
 
     def zones(self) -> dict[str, str]:
         """Time zones of cameras, by name."""
@@ -222,13 +229,14 @@ class Service:
 
     def update(self, ids: Sequence[int], changes: Mapping[Change, object]) -> None:
         """Name a person, or set camera or time; a fragment keeps its length where its beginning changes."""
-        entries = self.gallery.get(ids)
+        entries, start = self.gallery.get(ids), cast(float | None, changes.get("time"))
         self.gallery.record(self.who, "update", ids)
         each = dict[int, Mapping[Change, object]]()
         for entry in entries:
-            lasting = "time" in changes and entry.until is not None and entry.time is not None
-            until = cast(float, changes["time"]) + entry.until - entry.time if lasting else None  # type: ignore[operator]
-            each[entry.id] = {**changes, "until": until} if lasting else changes
+            each[entry.id] = changes
+            if "time" in changes and entry.until is not None:
+                lasted = None if entry.time is None else entry.until - entry.time
+                each[entry.id] = {"until": None if None in (start, lasted) else start + lasted, **changes}  # type: ignore[operator]
         self.gallery.update_each(each)
 
     def retain(self, days: str) -> list[int]:
@@ -252,10 +260,18 @@ class Service:
         self.gallery.record(self.who, "index")
 
     def set_zone(self, camera: str, name: str) -> None:
-        """A camera's time zone, such as Europe/Berlin; an empty name for none. Raises InputError for another name."""
-        zones = {**self.zones(), camera: str(zone(name, f"time zone of {camera}"))} if name else self.zones()
-        if not name:
-            zones.pop(camera, None)
+        """A camera's time zone, such as Europe/Berlin; an empty name for none.
+
+        Raises:
+            InputError: no name of a zone, or a camera that is not there.
+        """
+        zones, there = self.zones(), self.gallery.summary().cameras
+        zones.pop(camera, None)
+        if name:
+            if camera not in there:
+                listed = ", ".join(there) or "none"
+                raise InputError(f"{self.gallery.location}: has no camera {camera!r}; its cameras: {listed}")
+            zones[camera] = str(zone(name, f"time zone of {camera}"))
         self.gallery.set(ZONES, json.dumps(dict(sorted(zones.items()))))
         self.gallery.record(self.who, "zone")
 
@@ -276,60 +292,64 @@ class Service:
 
     # --- parts of these
 
-    def _answers(self, features: np.ndarray, k: int, wanted: Filter, share: float | None) -> list[Answer]:
+    def _answers(
+        self, features: np.ndarray, k: int, wanted: Filter, share: float | None, without: Sequence[int] = ()
+    ) -> list[Answer]:
+        """To each of (Q, D) queries, the entries ``without`` left out; where nobody is found by an index that may have
+        missed somebody, all are compared."""
         calibration, judge = self.calibration, None
         if calibration is not None:
             entries, people = self.gallery.counts(wanted)
             judge = Judge(calibration, entries, people, SHARE if share is None else share)
         elif share is not None:
             raise Unfit(f"{self.gallery.location}: has no calibration, so that no share of strangers can be chosen")
-        hits = self.gallery.search(features, k, wanted)
-        there = self.gallery.present(np.unique(hits.ids[hits.ids >= 0]).tolist())  # others were erased meanwhile
-        answers = [_answer(row, there, hits, judge) for row in range(len(features))]
-        doubtful = [row for row, answer in enumerate(answers) if answer.found == "far" and not hits.exhaustive]
+        answers = self._nearest(features, k, wanted, judge, without)
+        doubtful = [row for row, answer in enumerate(answers) if answer.found == "far" and not answer.exhaustive]
         if doubtful and len(self.gallery) <= CONFIRMED:
-            exact = self.gallery.search(features[doubtful], k, wanted, exact=True)
-            there = self.gallery.present(np.unique(exact.ids[exact.ids >= 0]).tolist())
-            for place, row in enumerate(doubtful):
-                answers[row] = _answer(place, there, exact, judge)
+            exact = self._nearest(features[doubtful], k, wanted, judge, without, exact=True)
+            for row, answer in zip(doubtful, exact, strict=True):
+                answers[row] = answer
         return answers
 
+    def _nearest(
+        self, features: np.ndarray, k: int, wanted: Filter, judge: Judge | None, without: Sequence[int],
+        exact: bool = False,
+    ) -> list[Answer]:  # fmt: skip
+        hits = self.gallery.search(features, k + len(without), wanted, exact)
+        there = self.gallery.present(np.unique(hits.ids[hits.ids >= 0]).tolist())  # others were erased meanwhile
+        for id in without:
+            there.pop(id, None)
+        return [_answer(row, k, there, hits, judge) for row in range(len(features))]
 
-def _answer(row: int, there: Mapping[int, Entry], found: Hits, judge: Judge | None) -> Answer:
+
+def _answer(row: int, k: int, there: Mapping[int, Entry], found: Hits, judge: Judge | None) -> Answer:
     nearest = zip(found.ids[row].tolist(), found.distances[row].tolist(), strict=True)
-    pairs = [(there[id], distance) for id, distance in nearest if id in there]
-    hits = tuple(
-        Hit(rank, entry, distance, None if judge is None else judge.judge(distance))
-        for rank, (entry, distance) in enumerate(pairs, 1)
-    )
-    sentences = () if judge is None else judge.summary([hit.distance for hit in hits]).sentences
-    return Answer(hits, _found(hits, judge), found.exhaustive, sentences)
+    pairs = [(there[id], distance) for id, distance in nearest if id in there][:k]
+    if judge is None:
+        hits = tuple(Hit(rank, *pair) for rank, pair in enumerate(pairs, 1))
+        return Answer(hits, None, found.exhaustive, ())
+    hits = tuple(Hit(rank, *pair, judge.judge(pair[1])) for rank, pair in enumerate(pairs, 1))
+    said = judge.summary([distance for _, distance in pairs])
+    best: Word = "near" if said.near else "cannot tell" if said.cannot_tell else "far"
+    sentences = said.sentences
+    if said.nobody and not found.exhaustive:
+        sentences = (MISSED, *sentences[1:])
+    return Answer(hits, best, found.exhaustive, sentences)
 
 
-def _found(hits: Sequence[Hit], judged: object) -> Word | None:
-    words = {hit.judged.word for hit in hits if hit.judged is not None}
-    best: tuple[Word, ...] = ("near", "cannot tell", "far")
-    return None if judged is None else next((word for word in best if word in words), "far")
+def _lane(hit: Hit) -> tuple[str, bool, str]:
+    """What the images of a sighting have in common: the camera; of unknown time, the person too."""
+    timed = hit.entry.time is not None
+    return hit.entry.camera, timed, "" if timed else hit.entry.identity or ""
 
 
-def _person(hit: Hit) -> str:
-    return hit.entry.identity or ""
+def _times(hit: Hit) -> tuple[float, float]:
+    """Of its beginning and end; zeros where they are not known."""
+    return hit.entry.time or 0.0, last_of(hit.entry) or 0.0
 
 
-def _start(hit: Hit) -> float:
-    return cast(float, hit.entry.time)
-
-
-def _end(hit: Hit) -> float:
-    return _start(hit) if hit.entry.until is None else hit.entry.until
-
-
-def _runs(hits: Sequence[Hit]) -> list[list[Hit]]:
-    """Hits by rising time, parted where a pause begins."""
-    runs: list[list[Hit]] = []
-    for hit in hits:
-        if runs and _start(hit) - max(_end(other) for other in runs[-1]) <= APART:
-            runs[-1].append(hit)
-        else:
-            runs.append([hit])
-    return runs
+def _sighting(hits: Sequence[Hit]) -> Sighting:
+    if hits[0].entry.time is None:
+        return Sighting(hits[0].entry.camera, None, None, tuple(hits))
+    start, until = min(_times(hit)[0] for hit in hits), max(_times(hit)[1] for hit in hits)
+    return Sighting(hits[0].entry.camera, start, until, tuple(hits))

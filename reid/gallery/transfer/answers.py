@@ -24,7 +24,7 @@ def zipped(answer: Answer, gallery: Gallery) -> bytes:
     rows.writerow(COLUMNS)
     for hit, image in zip(answer.hits, images, strict=True):
         rows.writerow([_cell(value) for value in _row(hit, image, answer.number)])
-    about = [f"{gallery.location}, line {answer.number} of its audit log", *answer.sentences]
+    about = [f"{gallery.folder.resolve().name}, line {answer.number} of its audit log", *answer.sentences]
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w", zipfile.ZIP_STORED) as file:
         file.writestr("answer.csv", "\ufeff" + table.getvalue())  # the mark tells spreadsheets that it is UTF-8
