@@ -111,10 +111,11 @@ class Catalogue(CatalogueReader):
         with self.db.transaction():
             self._keep_names(entries, rows)
             folders = self._named("folder", [parted(entry.source)[0] for entry in entries])
-            records = zip(entries, rows.tolist(), folders, contents, places, strict=True)
+            lay = [place_of(entry) for entry in entries]
+            records = zip(entries, rows.tolist(), folders, lay, contents, places, strict=True)
             marks = ", ".join("?" * 19)
             self.db.many(f"INSERT INTO entries VALUES ({marks})", (record_of(*record) for record in records))
-            condition, listed = self.db.among("place", [place_of(entry) for entry in entries])
+            condition, listed = self.db.among("place", lay)
             self.db.run(f"DELETE FROM erasures WHERE {condition}", listed)
             used = sum(place.size for place in places)
             self.db.run("UPDATE packs SET size = ? WHERE id = ?", adding.start + used, adding.pack)

@@ -10,6 +10,7 @@ writes the segment's index anew without it; a segment goes when nothing in it is
 
 from __future__ import annotations
 
+import os
 import shutil
 import threading
 from collections.abc import Callable, Iterator
@@ -50,11 +51,12 @@ class Segment:
     rows: np.ndarray = field(default_factory=lambda: np.empty(0, ROW))
     vectors: np.ndarray = field(default_factory=lambda: np.empty(0, FLOAT))
     index: CompressedIndex | None = None
+    file: int = 0  # the inode of the rows: a segment of this name may come again
     seen: tuple[int, ...] = ()  # of the index's file
 
     @property
     def day(self) -> int:
-        return int(self.folder.name.partition("-")[0])
+        return int(self.folder.name.rpartition("-")[0])  # before 1970 it is negative
 
     def now(self) -> Segment | None:
         """As the files are now; None where the segment is gone.
@@ -64,26 +66,42 @@ class Segment:
         """
         path = self.folder / "rows"
         try:
-            count = path.stat().st_size // ROW.itemsize
+            status = path.stat()
+            count, same = status.st_size // ROW.itemsize, status.st_ino == self.file
             rows, vectors = self.rows, self.vectors
-            if count != len(rows):
-                rows, vectors = np.asarray(np.memmap(path, ROW, "r", shape=(count,))), self._features(count)
-            paths = sorted(self.folder.glob("*.faiss"))
-            seen = tuple(number for each in paths for number in (each.stat().st_ino, each.stat().st_mtime_ns))
-            index = self.index if seen == self.seen else _load(paths[-1]) if paths else None
+            if count != len(rows) or not same:
+                rows = np.asarray(np.memmap(path, ROW, "r", shape=(count,))) if count else np.empty(0, ROW)
+                vectors = self._features(count)
         except FileNotFoundError:
             if path.exists():
                 raise InputError(f"{self.folder}: a file is missing: damaged") from None
             return None
-        if count == len(self.rows) and index is self.index:
+        index, seen = self._index()
+        if rows is self.rows and index is self.index and same:
             return self
-        return Segment(self.folder, self.width, rows, vectors, index, seen)
+        return Segment(self.folder, self.width, rows, vectors, index, status.st_ino, seen)
+
+    def _index(self) -> tuple[CompressedIndex | None, tuple[int, ...]]:
+        """The newest one, and what its file is; another process may put one in its place meanwhile."""
+        while True:
+            paths = sorted(self.folder.glob("*.faiss"))
+            try:
+                seen = tuple(number for each in paths for number in (each.stat().st_ino, each.stat().st_mtime_ns))
+                if seen == self.seen:
+                    return self.index, seen
+                return _load(paths[-1]) if paths else None, seen
+            except FileNotFoundError:
+                continue
+            except InputError:
+                if all(path.exists() for path in paths):
+                    raise
 
     def _features(self, count: int) -> np.ndarray:
         path, needed = self.folder / "features", count * self.width * FLOAT.itemsize
         if path.stat().st_size < needed:
             raise InputError(f"{path}: has {path.stat().st_size} bytes where {needed} were written: damaged")
-        return np.asarray(np.memmap(path, FLOAT, "r", shape=(count, self.width)))
+        shape = (count, self.width)
+        return np.asarray(np.memmap(path, FLOAT, "r", shape=shape)) if count else np.empty(shape, FLOAT)
 
     def search(self, queries: np.ndarray, k: int, narrow: Narrow, exact: bool) -> tuple[np.ndarray, np.ndarray, bool]:
         """Ids and distances (Q, k), and whether all that pass were compared."""
@@ -102,13 +120,13 @@ class Segment:
             distances = np.hstack([distances, farther])
         return _ids(rows, places), distances, False
 
-    def place(self, ids: np.ndarray) -> np.ndarray:
-        """Rows of (N,) ids; -1 where an id is not here."""
+    def place(self, ids: np.ndarray, erased: bool = False) -> np.ndarray:
+        """Rows of (N,) ids, ``erased`` ones too; -1 where an id is not here."""
         if not len(self.rows):
             return np.full(len(ids), -1)
         all_ = np.abs(self.rows["id"])  # which rise: rows are in the order of adding
         near = np.minimum(np.searchsorted(all_, ids), len(all_) - 1)
-        return np.where(self.rows["id"][near] == ids, near, -1)
+        return np.where((all_ if erased else self.rows["id"])[near] == ids, near, -1)
 
 
 class Segments:
@@ -138,7 +156,8 @@ class Segments:
 
     def remove(self, ids: np.ndarray) -> None:
         for segment in self._segments():
-            places = segment.place(ids)
+            self._cut(segment)
+            places = segment.place(ids, erased=True)  # a writer that was killed may have erased half of a row
             places = places[places >= 0]
             if not len(places):
                 continue
@@ -153,7 +172,7 @@ class Segments:
                 for place in places.tolist():
                     put(file, empty, place * len(empty))
             gone = np.zeros(len(places), ROW)
-            gone["id"] = -segment.rows["id"][places]
+            gone["id"] = -np.abs(segment.rows["id"][places])
             self._put(segment, places, gone)
         self._sweep()
         self._segments()  # what was erased is not kept mapped
@@ -282,6 +301,14 @@ class Segments:
             for place, row in zip(places.tolist(), rows, strict=True):
                 put(file, row.tobytes(), place * ROW.itemsize)
 
+    def _cut(self, segment: Segment) -> None:
+        """Cut off what a writer that was killed, or failed, has left behind the last whole row."""
+        for name, item in (("rows", ROW.itemsize), ("features", self.width * FLOAT.itemsize)):
+            path, size = segment.folder / name, len(segment.rows) * item
+            if path.stat().st_size > size:
+                with writing(path) as file:
+                    os.ftruncate(file, size)
+
     def _clear_index(self, segment: Segment, places: np.ndarray) -> None:
         remove_leftover_partials(segment.folder)
         for path in segment.folder.glob("*.faiss"):
@@ -298,6 +325,8 @@ class Segments:
                 sync_folder(self.folder)
 
     def _wanted(self, kind: str | None, segments: list[Segment]) -> str:
+        if kind not in (None, *KINDS):
+            raise InputError(f"index {kind!r} is not one of {', '.join(KINDS)}")
         total = sum(len(segment.rows) for segment in segments)
         return ("rabitq" if total >= LARGE else "flat") if kind in (None, "auto") else kind
 
@@ -312,14 +341,14 @@ class Segments:
 
 
 def _ids(rows: np.ndarray, places: np.ndarray) -> np.ndarray:
-    """Ids of places of any shape; -1 for -1."""
+    """Ids of places of any shape; -1 for -1. A row that was erased since it was found still has its id."""
     ids = np.full(places.shape, -1, np.int64)
-    ids[places >= 0] = rows["id"][places[places >= 0]]
+    ids[places >= 0] = np.abs(rows["id"][places[places >= 0]])
     return ids
 
 
 def _number(segment: Segment) -> int:
-    return int(segment.folder.name.partition("-")[2])
+    return int(segment.folder.name.rpartition("-")[2])
 
 
 def _load(path: Path) -> CompressedIndex:
