@@ -233,10 +233,8 @@ class Service:
         self.gallery.record(self.who, "update", ids)
         each = dict[int, Mapping[Change, object]]()
         for entry in entries:
-            each[entry.id] = changes
-            if "time" in changes and entry.until is not None:
-                lasted = None if entry.time is None else entry.until - entry.time
-                each[entry.id] = {"until": None if None in (start, lasted) else start + lasted, **changes}  # type: ignore[operator]
+            lasting = start is not None and entry.time is not None and entry.until is not None
+            each[entry.id] = {"until": start + entry.until - entry.time, **changes} if lasting else changes  # type: ignore[operator]
         self.gallery.update_each(each)
 
     def retain(self, days: str) -> list[int]:
@@ -260,11 +258,8 @@ class Service:
         self.gallery.record(self.who, "index")
 
     def set_zone(self, camera: str, name: str) -> None:
-        """A camera's time zone, such as Europe/Berlin; an empty name for none.
-
-        Raises:
-            InputError: no name of a zone, or a camera that is not there.
-        """
+        """A camera's time zone, such as Europe/Berlin; an empty name for none. Raises InputError for another name, or a
+        camera that is not there."""
         zones, there = self.zones(), self.gallery.summary().cameras
         zones.pop(camera, None)
         if name:
@@ -349,7 +344,7 @@ def _times(hit: Hit) -> tuple[float, float]:
 
 
 def _sighting(hits: Sequence[Hit]) -> Sighting:
-    if hits[0].entry.time is None:
-        return Sighting(hits[0].entry.camera, None, None, tuple(hits))
-    start, until = min(_times(hit)[0] for hit in hits), max(_times(hit)[1] for hit in hits)
-    return Sighting(hits[0].entry.camera, start, until, tuple(hits))
+    entry, times = hits[0].entry, [_times(hit) for hit in hits]
+    start, until = min(start for start, _ in times), max(until for _, until in times)
+    timed = entry.time is not None
+    return Sighting(entry.camera, start if timed else None, until if timed else None, tuple(hits))

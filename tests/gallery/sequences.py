@@ -205,6 +205,10 @@ def run(layout, examples=20, steps=20):
     run_state_machine_as_test(
         lambda: Sequences(layout),
         settings=settings(
-            max_examples=examples, stateful_step_count=steps, deadline=None, suppress_health_check=checks, phases=[Phase.generate]
+            max_examples=examples,
+            stateful_step_count=steps,
+            deadline=None,
+            suppress_health_check=checks,
+            phases=[Phase.generate],
         ),
     )

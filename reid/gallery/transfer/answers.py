@@ -11,13 +11,14 @@ from reid.gallery.service import Answer, Hit
 from reid.gallery.store import Gallery
 
 COLUMNS = (
-    "rank", "entry", "person", "camera", "time", "until", "image", "distance", "word", "probability", "strangers", "audit",
+    "rank", "entry", "person", "camera", "time", "until", "image", "distance", "word", "probability", "strangers",
+    "audit",
 )  # fmt: skip
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # how a cell begins that a spreadsheet would compute
 
 
 def zipped(answer: Answer, gallery: Gallery) -> bytes:
-    """``answer.csv``, ``about.txt`` with what is said of the whole, and a JPEG for each hit, named by rank and entry."""
+    """``answer.csv``, ``about.txt`` with what is said of all, and a JPEG for each hit, named by rank and entry."""
     images = gallery.thumbnails([hit.entry.id for hit in answer.hits])
     table = io.StringIO()
     rows = csv.writer(table, lineterminator="\n")
