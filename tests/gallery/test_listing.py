@@ -3,11 +3,11 @@ import io
 import numpy as np
 import pytest
 from PIL import Image
+from reid.gallery.query import Answer, Hit
 
 from reid.drawing import RIGHT, WRONG
 from reid.gallery.entries import Entry
 from reid.gallery.listing import answer_table, draw_answers, moment
-from reid.gallery.query import Answer, Hit
 
 
 def jpeg(colour):

@@ -21,7 +21,7 @@ def zipped(answer: Answer, gallery: Gallery) -> bytes:
     """``answer.csv``, ``about.txt`` with what is said of all, and a JPEG for each hit, named by rank and entry."""
     images = gallery.thumbnails([hit.entry.id for hit in answer.hits])
     table = io.StringIO()
-    rows = csv.writer(table, lineterminator="\n")
+    rows = csv.writer(table)  # whose lines end with \r\n, so that names that hold either are quoted
     rows.writerow(COLUMNS)
     for hit, image in zip(answer.hits, images, strict=True):
         rows.writerow([_cell(value) for value in _row(hit, image, answer.number)])
