@@ -16,7 +16,8 @@ from reid.errors import InputError
 from reid.gallery.calibration.judgement import Judge, compare
 from reid.gallery.entries import EVERYTHING, Entry, Filter, Hits, NotThere, Unfit
 from reid.gallery.retention import DAY, SETTING
-from reid.gallery.service import APART, MISSED, Answer, Hit, Service
+from reid.gallery.answers.answer import APART, MISSED, Answer, Hit
+from reid.gallery.service import Service
 from reid.gallery.store import Gallery
 from reid.retrieval.unit import unit_rows
 
