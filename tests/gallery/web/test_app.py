@@ -682,7 +682,7 @@ ROUTES = [
     ("GET", "/api/summary"), ("GET", "/api/names"), ("GET", "/api/entries"), ("GET", "/api/entries/1"),
     ("GET", "/api/entries/1/thumbnail"), ("GET", "/api/entries/1/source"), ("POST", "/api/search"),
     ("POST", "/api/answer"), ("POST", "/api/people"), ("POST", "/api/compare"), ("POST", "/api/forget"),
-    ("POST", "/api/name"), ("POST", "/logout"),
+    ("POST", "/api/name"), ("POST", "/api/decide"), ("POST", "/logout"),
 ]  # fmt: skip
 READ = [path for method, path in ROUTES if method == "GET"]
 
