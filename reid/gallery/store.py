@@ -12,7 +12,7 @@ import os
 import secrets
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -275,11 +275,15 @@ class Gallery:
         """Lines of another audit log, all or none: their times, and as :meth:`record` takes them."""
         self._catalogue.record_all(lines)
 
-    def tend(self, progress: bool = False) -> bool:
-        """Build the indexes that the setting "index" asks for and that are missing or behind; searching and writing
-        go on meanwhile. Whether there was something to build."""
-        built = [None for _ in self._vectors.tend(self.setting(INDEX), progress)]
-        return bool(built)
+    def tend(self, progress: bool = False, until: Callable[[], bool] = lambda: False) -> bool:
+        """Build the indexes that the setting "index" asks for and that are missing or behind, a part at a time, as long
+        as not ``until``; searching and writing go on meanwhile. Whether there was something to build."""
+        built = False
+        for _ in self._vectors.tend(self.setting(INDEX), progress):
+            built = True
+            if until():
+                break
+        return built
 
     def verify(self) -> list[str]:
         """What is wrong with the files, one sentence a problem; while a writer is at work, what it has not finished."""

@@ -97,13 +97,13 @@ def run(arguments: argparse.Namespace) -> None:
             raise InputError(first_few(problems))
         entries = [entry for part in some for entry in part.entries]
         features = np.concatenate([part.features for part in some])
+        if arguments.zip and len(entries) > 1 and not arguments.one_person:
+            raise InputError(f"--zip {arguments.zip}: takes one answer, not {len(entries)}: --one-person gives one")
         if arguments.one_person:
             answers = [service.search(features, (), arguments.k, wanted, share=arguments.share)]
             entries = entries[:1]
         else:
             answers = service.answers(features, arguments.k, wanted, arguments.share)
-        if arguments.zip and len(answers) != 1:
-            raise InputError(f"--zip {arguments.zip}: takes one answer, not {len(answers)}")
         print(answer_table([entry.source for entry in entries], answers))
         if service.calibration is None:
             print("no calibration, so nothing here says who is the same person: search.py calibrate makes one")

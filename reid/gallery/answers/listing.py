@@ -64,8 +64,8 @@ def _said(hit: Hit) -> tuple[str, str, str]:
     """The word, the probability, and how many images of strangers would come this near."""
     if hit.judged is None:
         return "", "", ""
-    chance = hit.judged.probability
-    return hit.judged.word, "" if chance is None else f"{100 * chance:.0f} %", f"{hit.judged.strangers:.2g}"
+    chance, strangers = hit.judged.probability, float(f"{hit.judged.strangers:.2g}")
+    return hit.judged.word, "" if chance is None else f"{100 * chance:.0f} %", f"{strangers:,.12g}"
 
 
 def moment(seconds: float | None) -> str:

@@ -3,7 +3,7 @@ import io
 import numpy as np
 import pytest
 from PIL import Image
-from reid.gallery.query import Answer, Hit
+from reid.gallery.answers.answer import Answer, Hit
 
 from reid.drawing import RIGHT, WRONG
 from reid.gallery.answers.listing import answer_table, draw_answers, moment
