@@ -564,6 +564,23 @@ def test_naming_refuses(shared, body):
     assert gallery_of(shared).get([1])[0].identity == "P1"
 
 
+def test_deciding(client):
+    assert client.post("/api/decide", json={"first": 2, "second": 1, "same": True}).json() == {"ids": [2, 1]}
+    hits = client.post("/api/search", files=fields([("entry", 1), ("k", 2)])).json()["hits"]
+    assert [hit["decided"] for hit in hits] == [True, None]
+    assert client.get("/api/summary").json()["decided"] == {"near": [1, 1]}
+    assert client.post("/api/decide", json={"first": 1, "second": 2, "same": None}).status_code == 200
+    assert client.get("/api/summary").json()["decided"] == {}
+    assert [line[1:3] for line in lines(gallery_of(client)) if line[1] == "decide"] == [
+        ("decide", [2, 1]),
+        ("decide", [1, 2]),
+    ]
+    error(client.post("/api/decide", json={"first": 1, "second": 99, "same": True}), 404)
+    for body in ({"first": 1, "second": 1, "same": True}, {"first": 1}, {"first": 0, "second": 1, "same": True},
+                 {"first": 1, "second": 2**63, "same": True}, {"first": 1, "second": 2, "same": "perhaps"}):  # fmt: skip
+        error(client.post("/api/decide", json=body), 422)
+
+
 def test_forgetting_while_another_process_adds(tmp_path):
     """A server, and this process, which fills the same folder: each erasure is answered, and holds."""
     with served(tmp_path) as (_, port), small_gallery(tmp_path) as gallery:
@@ -682,7 +699,7 @@ ROUTES = [
     ("GET", "/api/summary"), ("GET", "/api/names"), ("GET", "/api/entries"), ("GET", "/api/entries/1"),
     ("GET", "/api/entries/1/thumbnail"), ("GET", "/api/entries/1/source"), ("POST", "/api/search"),
     ("POST", "/api/answer"), ("POST", "/api/people"), ("POST", "/api/compare"), ("POST", "/api/forget"),
-    ("POST", "/api/name"), ("POST", "/logout"),
+    ("POST", "/api/name"), ("POST", "/api/decide"), ("POST", "/logout"),
 ]  # fmt: skip
 READ = [path for method, path in ROUTES if method == "GET"]
 
