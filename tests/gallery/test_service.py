@@ -298,10 +298,12 @@ def test_each_thing_that_is_done_leaves_exactly_its_line(service, tmp_path, monk
     quiet = [lambda: service.features([crop(STRANGER)]), lambda: service.entry(1), service.zones, service.drop_expired]
     for done in (*quiet, lambda: service.browse(EVERYTHING, 5, 0)):
         line(done)
-    for refused in (lambda: service.source(99), lambda: service.forget([1, 99]), lambda: service.update([99], {}),
-                    lambda: service.search(query[:0], [99]), lambda: service.retain("soon"),
-                    lambda: service.choose_index("none such"), lambda: service.decide(1, 99, True), lambda: service.set_zone("hall/0", "Berlin"),
-                    lambda: service.calibrate(replace(calibration(), fingerprint="0" * 64))):  # fmt: skip
+    for refused in (
+        lambda: service.source(99), lambda: service.forget([1, 99]), lambda: service.update([99], {}),
+        lambda: service.search(query[:0], [99]), lambda: service.retain("soon"), lambda: service.decide(1, 99, True),
+        lambda: service.choose_index("none such"), lambda: service.set_zone("hall/0", "Berlin"),
+        lambda: service.calibrate(replace(calibration(), fingerprint="0" * 64)),
+    ):  # fmt: skip
         with pytest.raises(InputError):
             line(refused)
         line(lambda: None)
