@@ -7,16 +7,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from small_gallery import COLOURS, ORIGIN, START, STRANGER, Colours, calibration, crop, lines, small_gallery
 
 import reid.gallery.service as module
 from reid.errors import InputError
+from reid.gallery.answers.answer import MISSED
 from reid.gallery.calibration.judgement import Judge, compare
+from reid.gallery.calibration.unlike import SENTENCE, Unlike
 from reid.gallery.entries import EVERYTHING, Entry, Filter, Hits, NotThere, Unfit
 from reid.gallery.retention import DAY, SETTING
-from reid.gallery.answers.answer import APART, MISSED, Answer, Hit
 from reid.gallery.service import Service
 from reid.gallery.store import Gallery
 from reid.retrieval.unit import unit_rows
@@ -238,81 +237,33 @@ def test_two_images_are_compared(service):
     assert lines(service.gallery) == [("page", "compare", [1, 2], {}), ("page", "compare", [], {})]
 
 
-# --- sightings --------------------------------------------------------------------------------------------------------
+def test_a_query_that_shows_no_person_is_told_and_none_is_called_found(service, monkeypatch):
+    """The direction lies among the features: beyond it is what is blue."""
+    cut = Unlike((0.0, 0.0, 1.0, 0.0), 0.5, 0.01, 0.01, 0.9)
+    service.given = replace(calibration(), unlike=cut)
+    blue, other = service.features([crop(COLOURS["P3"]), crop(COLOURS["P1"])])
+    assert cut.says(np.array([blue, other])).tolist() == [True, False]
+    strange, usual = service.answers(np.array([blue, other]), k=3)
+    assert strange.sentences[0] == SENTENCE and strange.sentences[1] == "2 near, 0 cannot be told, 1 far."
+    assert strange.found == "cannot tell" and strange.nobody is False
+    assert usual.found == "near" and SENTENCE not in usual.sentences
 
 
-def answer_of(entries):
-    return Answer(tuple(Hit(rank, entry, 0.1) for rank, entry in enumerate(entries, 1)), None, True, ())
-
-
-def shown(answer):
-    return [(each.camera, each.time, each.until, [hit.rank for hit in each.hits]) for each in answer.sightings()]
-
-
-def test_a_camera_s_images_without_a_pause_are_a_sighting():
-    times = [("a", 100, 130), ("b", 95, None), ("a", 250, None), ("a", 190, None), ("a", 191, None), ("a", 40, 45)]
-    answer = answer_of([Entry("x", camera, None, time, until) for camera, time, until in times])
-    assert APART == 60 and shown(answer) == [("a", 40, 250, [1, 3, 4, 5, 6]), ("b", 95, 95, [2])]
-    apart = answer_of([Entry("x", "a", None, time) for time in (161.0, 100.0, 221.0)])
-    assert shown(apart) == [("a", 161, 221, [1, 3]), ("a", 100, 100, [2])]
-
-
-def test_a_long_fragment_holds_later_ones_together():
-    times = [(0.0, 500.0), (10.0, 20.0), (550.0, None), (700.0, None)]
-    assert shown(answer_of([Entry("x", "a", None, *each) for each in times])) == [
-        ("a", 0, 550, [1, 2, 3]), ("a", 700, 700, [4]),
-    ]  # fmt: skip
-
-
-def test_images_of_unknown_time_are_one_sighting_a_camera_and_a_person():
-    entries = [("a", None), ("a", "P1"), ("b", "P1"), ("a", "P1"), ("a", None)]
-    answer = answer_of([Entry("x", camera, person) for camera, person in entries])
-    assert shown(answer) == [("a", None, None, [1, 5]), ("a", None, None, [2, 4]), ("b", None, None, [3])]
-    assert answer_of([]).sightings() == ()
-
-
-MOMENTS = st.none() | st.integers(0, 600)
-
-
-@settings(max_examples=200)
-@given(
-    st.lists(st.tuples(st.sampled_from("ab"), MOMENTS, st.integers(0, 90), st.sampled_from([None, "P"])), max_size=9)
-)
-def test_sightings_are_what_a_slow_search_for_neighbours_finds(images):
-    """Two images belong together where a chain of others leads from one to the other, each within a minute."""
-    answer = answer_of(
-        [
-            Entry("x", camera, person, time, None if time is None or not length else time + length)
-            for camera, time, length, person in images
-        ]
-    )
-
-    def near(one, other):
-        if one.camera != other.camera or (one.time is None) != (other.time is None):
-            return False
-        if one.time is None:
-            return one.identity == other.identity
-        ends = [each.time if each.until is None else each.until for each in (one, other)]
-        return one.time - ends[1] <= APART and other.time - ends[0] <= APART
-
-    groups = [{hit.rank} for hit in answer.hits]
-    entries = {hit.rank: hit.entry for hit in answer.hits}
-    while True:
-        pairs = [
-            (a, b)
-            for a in groups
-            for b in groups
-            if a is not b and any(near(entries[x], entries[y]) for x in a for y in b)
-        ]
-        if not pairs:
-            break
-        a, b = pairs[0]
-        groups = [group for group in groups if group is not a and group is not b] + [a | b]
-    assert [[hit.rank for hit in each.hits] for each in answer.sightings()] == sorted(sorted(group) for group in groups)
-    for each in answer.sightings():
-        times = [hit.entry.time for hit in each.hits]
-        ends = [hit.entry.time if hit.entry.until is None else hit.entry.until for hit in each.hits]
-        assert (each.time, each.until) == ((None, None) if None in times else (min(times), max(ends)))
+def test_what_people_decide_is_kept_shown_and_counted(service):
+    service.decide(1, 2, True)
+    service.decide(5, 1, False)
+    answer = service.search(service.features([]), [1])
+    said = {hit.entry.id: hit.decided for hit in answer.hits}
+    assert said == {**dict.fromkeys(range(2, 13)), 2: True, 5: False}
+    assert {hit.decided for hit in service.search(service.features([]), [1, 3]).hits} == {None}
+    word = compare(calibration(), service.search(service.features([]), [1], k=1).hits[0].distance).word
+    assert service.decided() == {word: (1, 1), "far": (1, 0)}
+    service.decide(2, 1, None)
+    assert service.decided() == {"far": (1, 0)}
+    service.forget([5])
+    assert service.decided() == {}
+    with pytest.raises(NotThere, match="no entry 5"):
+        service.decide(1, 5, True)
 
 
 # --- changing ---------------------------------------------------------------------------------------------------------
@@ -333,7 +284,12 @@ def test_each_thing_that_is_done_leaves_exactly_its_line(service, tmp_path, monk
     line(lambda: service.source(4), ("page", "source", [4], {}))
     line(lambda: service.browse(Filter(identities=("P1", "P2")), 3, 0), ("page", "browse", [1, 2, 3], {}))
     line(lambda: service.update([3, 4], {"identity": "P9"}), ("page", "update", [3, 4], {}))
+    line(lambda: service.decide(5, 6, True), ("page", "decide", [5, 6], {"same": 1}))
+    line(lambda: service.decide(5, 6, None), ("page", "decide", [5, 6], {"same": -1}))
     line(lambda: service.forget([4, 3, 4]), ("page", "forget", [3, 4], {}))
+    file = tmp_path / "all.parquet"
+    line(lambda: service.export(file), ("page", "export", [], {}))
+    line(lambda: service.import_(file, again=True), ("page", "import", [], {}))
     line(lambda: service.set_zone("hall/0", "Europe/Berlin"), ("page", "zone", [], {}))
     line(lambda: service.choose_index("flat"), ("page", "index", [], {}))
     line(lambda: service.calibrate(calibration()), ("page", "calibrate", [], {}))
@@ -342,10 +298,12 @@ def test_each_thing_that_is_done_leaves_exactly_its_line(service, tmp_path, monk
     quiet = [lambda: service.features([crop(STRANGER)]), lambda: service.entry(1), service.zones, service.drop_expired]
     for done in (*quiet, lambda: service.browse(EVERYTHING, 5, 0)):
         line(done)
-    for refused in (lambda: service.source(99), lambda: service.forget([1, 99]), lambda: service.update([99], {}),
-                    lambda: service.search(query[:0], [99]), lambda: service.retain("soon"),
-                    lambda: service.choose_index("none such"), lambda: service.set_zone("hall/0", "Berlin"),
-                    lambda: service.calibrate(replace(calibration(), fingerprint="0" * 64))):  # fmt: skip
+    for refused in (
+        lambda: service.source(99), lambda: service.forget([1, 99]), lambda: service.update([99], {}),
+        lambda: service.search(query[:0], [99]), lambda: service.retain("soon"), lambda: service.decide(1, 99, True),
+        lambda: service.choose_index("none such"), lambda: service.set_zone("hall/0", "Berlin"),
+        lambda: service.calibrate(replace(calibration(), fingerprint="0" * 64)),
+    ):  # fmt: skip
         with pytest.raises(InputError):
             line(refused)
         line(lambda: None)

@@ -564,6 +564,20 @@ def test_naming_refuses(shared, body):
     assert gallery_of(shared).get([1])[0].identity == "P1"
 
 
+def test_deciding(client):
+    assert client.post("/api/decide", json={"first": 2, "second": 1, "same": True}).json() == {"ids": [2, 1]}
+    hits = client.post("/api/search", files=fields([("entry", 1), ("k", 2)])).json()["hits"]
+    assert [hit["decided"] for hit in hits] == [True, None]
+    assert client.get("/api/summary").json()["decided"] == {"near": [1, 1]}
+    assert client.post("/api/decide", json={"first": 1, "second": 2, "same": None}).status_code == 200
+    assert client.get("/api/summary").json()["decided"] == {}
+    assert [line[2] for line in lines(gallery_of(client)) if line[1] == "decide"] == [[2, 1], [1, 2]]
+    error(client.post("/api/decide", json={"first": 1, "second": 99, "same": True}), 404)
+    for pair in ((1, 1, True), (0, 1, True), (1, 2**63, True), (1, 2, "perhaps"), (1, "x", None)):
+        error(client.post("/api/decide", json=dict(zip(("first", "second", "same"), pair, strict=True))), 422)
+    error(client.post("/api/decide", json={"first": 1, "second": 2}), 422)
+
+
 def test_forgetting_while_another_process_adds(tmp_path):
     """A server, and this process, which fills the same folder: each erasure is answered, and holds."""
     with served(tmp_path) as (_, port), small_gallery(tmp_path) as gallery:

@@ -18,7 +18,7 @@ TOKEN = "0123456789abcdef-token"
 LARGE = 9_900_000  # bytes, below the limit of an upload
 CONNECTIONS = 60
 TOO_LONG = {
-    "/login": 16_001, "/api/forget": 100_001, "/api/name": 100_001, "/logout": 1,
+    "/login": 16_001, "/api/forget": 100_001, "/api/name": 100_001, "/api/decide": 1_001, "/logout": 1,
     **dict.fromkeys(("/api/search", "/api/answer", "/api/people", "/api/compare"), 10_000_001),
 }  # fmt: skip
 MEMORY = 60_000_000  # bytes that they may cost in all; what one call to the system reads is 256 kB a connection
