@@ -36,7 +36,7 @@ QUERY_BITS = 4  # of RaBitQ: a query's numbers, for the scan
 SPREAD = 4  # of SQ8: standard deviations on either side that a byte covers
 
 SMALLEST = 100  # rows worth an index
-LISTS = 2  # times the square root of the rows
+LISTS: dict[Kind, int] = {"rabitq": 2, "sq8": 6}  # times the square root of the rows: shorter lists for longer codes
 SAMPLE = 48  # rows a list to find the lists' centres from
 ROUNDS = 5  # of k-means
 BLOCK = 2**16  # rows at once
@@ -119,7 +119,7 @@ class CompressedIndex:
         rows = np.flatnonzero(present)
         if len(rows) < SMALLEST:
             raise InputError(f"index {kind!r}: {len(rows)} rows, of which it needs {SMALLEST}: search them exactly")
-        lists = max(min(int(LISTS * math.sqrt(len(rows))), len(rows) // SAMPLE), 1)
+        lists = max(min(int(LISTS[kind] * math.sqrt(len(rows))), len(rows) // SAMPLE), 1)
         trained: Any = faiss.index_factory(vectors.shape[1], KINDS[kind].format(lists), faiss.METRIC_INNER_PRODUCT)
         trained.cp.seed, trained.cp.niter = seed, ROUNDS
         if kind == "sq8":  # not the least and the greatest: those are single rows'
