@@ -21,7 +21,7 @@ from reid.networks import Origin
 
 ADDRESS = re.compile(r"milvus://(\[[0-9a-fA-F:]+\]|[^\s/:@]+):(\d{1,5})/([A-Za-z_]\w{0,199})")
 NO_TIME = -1e300  # stands for a time that is not known
-PICTURES = 1024  # thumbnails in one call, of up to 64 kB; a server sends no more than 100 MB
+PICTURES = 512  # thumbnails in one call, of up to 64 kB; a server sends no more than 64 MB
 CALL, CONNECTING = 60.0, 10.0  # seconds
 FIELDS = ["id", "identity", "known", "camera", "source", "time", "until", "frame", "box", "added", "vector"]
 
