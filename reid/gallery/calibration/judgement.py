@@ -124,17 +124,20 @@ class Judge:
     def least_share(self) -> float:
         """The least share of strangers that the calibration resolves in a gallery of this size: one of which its
         queries, or the pairs of two people among them, let ``EXPECTED`` expect within the threshold."""
-        some = min(1.0, EXPECTED / self._curve.queries)
-        return float(carried(self._curve, np.array(some), EXPECTED / self.calibration.fitted.false, self.entries))
+        some = np.array(min(1.0, EXPECTED / self._curve.queries))
+        false = np.array(EXPECTED / self.calibration.fitted.false)
+        return float(carried(self._curve, some, some, false, self.entries))
 
     @cached_property
     def _limit(self) -> float | None:
-        """The distance within which no more strangers than wanted find an entry, or the threshold of ``rate``."""
+        """The distance within which no more strangers than wanted find an entry, or the threshold of ``rate``. Counted
+        is the upper end of the interval: by the share itself half of all calibrations would let more through."""
         if self.rate is not None:
             return self.calibration.at(self.rate).threshold
         curve = self._curve
-        seen = carried(curve, np.array(curve.fpir), np.array(curve.false_match), self.entries)
-        within = int(np.searchsorted(seen, self.share, side="right"))
+        high, fpir, false = (np.array(each) for each in (curve.high, curve.fpir, curve.false_match))
+        seen = carried(curve, high, fpir, false, self.entries)
+        within = int(np.argmax(np.append(seen, 2) > self.share))
         return curve.distances[within - 1] if within and self.share >= self.least_share else None
 
     @cached_property
@@ -162,9 +165,9 @@ class Judge:
 
     def _met(self, measured: Measured, near: float) -> Met:
         curve = measured.curve
+        fpir, false = (np.array(_at(curve, each, near)) for each in (curve.fpir, curve.false_match))
         shares = np.array([_at(curve, each, near) for each in (curve.fpir, curve.low, curve.high)])
-        false = _at(curve, curve.false_match, near) * shares / (shares[0] or 1)  # as far apart as the shares
-        share, low, high = carried(curve, shares, false, self.entries).tolist()
+        share, low, high = carried(curve, shares, fpir, false, self.entries).tolist()
         return Met(measured.name, measured.people, round(curve.entries), share, low, high)
 
     def word(self, distance: float) -> Word:
@@ -244,17 +247,21 @@ class Judge:
         )
 
 
-def carried(curve: Curve, fpir: np.ndarray, false_match: np.ndarray | float, entries: int) -> np.ndarray:
-    """(N,) shares of strangers that find any of ``entries`` within some distances, of shares ``fpir`` (N,) among a
-    curve's, at false-match rates ``false_match`` (N,).
+def carried(curve: Curve, shares: np.ndarray, fpir: np.ndarray, false: np.ndarray, entries: int) -> np.ndarray:
+    """Shares of strangers that find any of ``entries``, where ``shares`` find any of those of the curve.
 
     More entries are more people like those there, who are independent, while a person's images stay together:
-    1 - (1 - fpir)^(entries / entries there). As some strangers resemble many people and others nobody, this says too
-    much rather than too little (Jensen). Fewer entries say no more than those there, nor more than what each adds.
+    1 - (1 - share)^(entries / entries there). As some strangers resemble many people and others nobody, this says too
+    much rather than too little (Jensen). Fewer find no more than those there, nor more than each adds alone.
+
+    Args:
+        shares: ``fpir``, or an end of its interval, at some distances; they broadcast.
+        fpir, false: the curve's shares of strangers and of pairs of two people at those distances.
     """
     if entries >= curve.entries:
-        return -np.expm1(entries / curve.entries * np.log1p(-np.minimum(fpir, 1 - 1e-12)))
-    return np.minimum(fpir, entries * false_match)
+        return -np.expm1(entries / curve.entries * np.log1p(-np.minimum(shares, 1 - 1e-12)))
+    alone = np.divide(entries * false, fpir, out=np.zeros_like(fpir), where=fpir > 0)
+    return shares * np.minimum(1, alone)
 
 
 def compare(

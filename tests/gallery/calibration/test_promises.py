@@ -98,19 +98,24 @@ def test_of_the_cards_that_say_p_about_p_are_right(place):
 
 
 def test_of_strangers_no_more_than_the_wanted_share_finds_someone_near(place):
-    """As far as the interval tells; in a gallery as large as that calibrated on, and in a third of one."""
+    """In a gallery as large as calibrated on, over drawings of the halves and in each as far as its interval says;
+    and in galleries of a third of the people."""
+    all_found, all_wanted = [], []
     for calibration, held in place:
         entries = round(calibration.fitted.curve.entries)
         share = max(0.05, Judge(calibration, entries).least_share)
         judge = Judge(calibration, entries, share=share)
         found = (held.strangers.min(axis=1) <= judge.near).mean()
         assert found == pytest.approx(judge.met[0].share, abs=0.02) and judge.met[0].low <= share
+        all_found.append(found)
+        all_wanted.append(share)
         few = Judge(calibration, entries // 3, share=share)
         rng, shares = np.random.default_rng(0), []
         for _ in range(30):
             some = np.isin(held.pids, rng.permutation(np.unique(held.pids))[: held.people() // 3])
             shares.append((held.strangers[:, some].min(axis=1) <= few.near).mean())
         assert np.mean(shares) <= max(few.met[0].high, share)
+    assert np.mean(all_found) <= np.mean(all_wanted)
 
 
 def test_numbers_of_strangers_are_met(place):
