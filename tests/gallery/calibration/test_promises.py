@@ -98,7 +98,7 @@ def test_of_the_cards_that_say_p_about_p_are_right(place):
 
 
 def test_of_strangers_no_more_than_the_wanted_share_finds_someone_near(place):
-    """In a gallery as large as that calibrated on, over drawings of the halves and in each as far as its interval tells;
+    """In a gallery as large as calibrated on, over drawings of the halves and in each as far as its interval says;
     and in galleries of a third of the people."""
     all_found, all_wanted = [], []
     for calibration, held in place:
