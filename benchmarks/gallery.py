@@ -13,13 +13,13 @@ from __future__ import annotations
 import argparse
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 
 import numpy as np
 from retrieval import machine
 
-from reid.retrieval.compressed import KINDS, CompressedIndex
+from reid.retrieval.compressed import KINDS, CompressedIndex, Kind
 from reid.retrieval.search import QUERIES, nearest, products
 from reid.texts import align
 
@@ -83,7 +83,9 @@ def recall(
     return float((index.search(queries, K, vectors, allowed)[1] <= last).mean())
 
 
-def index_table(indexes: dict[str, tuple[CompressedIndex, float]], queries: np.ndarray, vectors: np.ndarray) -> Table:
+def index_table(
+    indexes: Mapping[Kind, tuple[CompressedIndex, float]], queries: np.ndarray, vectors: np.ndarray
+) -> Table:
     lines = [["index", "queries/s", "x flat", "recall@10", "lists, factor", "bytes", "of flat", "build s"]]
     for kind, (index, built) in indexes.items():
         flat, ours = seconds(partial(nearest, queries, vectors, K), partial(index.search, queries, K, vectors))
