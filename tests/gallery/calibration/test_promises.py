@@ -12,12 +12,12 @@ from reid.data.card import load_card
 from reid.data.images import read_image
 from reid.data.reading import read_dataset
 from reid.gallery.calibration.judgement import Judge
-from reid.gallery.calibration.nothing import pictures
 from reid.gallery.calibration.thresholds import Calibration, calibrate, halves
 from reid.gallery.calibration.unlike import fit_unlike
 from reid.gallery.ingest import labelled
 from reid.networks import load
 from reid.retrieval.features import Features
+from reid.sites.drawn.nothing import pictures
 
 SHARED = Path(os.environ.get("REID_SHARED", ROOT.parent / "shared")) / "data"
 CARDS = 24  # of each query

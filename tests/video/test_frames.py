@@ -11,9 +11,9 @@ import pytest
 from drawn_video import write_video
 
 from reid.errors import InputError
-from reid.gallery.ingest.video import clock
-from reid.gallery.ingest.video import frames as module
-from reid.gallery.ingest.video.frames import frames, read_frame
+from reid.video import clock
+from reid.video import frames as module
+from reid.video.frames import frames, read_frame
 
 
 def place(number):
