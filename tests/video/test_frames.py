@@ -109,7 +109,7 @@ def test_a_header_without_a_frame(video, tmp_path):
         list(frames(path, 5, progress=False))
 
 
-DATA = Path(__file__).parents[3] / "data" / "video"
+DATA = Path(__file__).parents[1] / "data" / "video"
 
 
 def drawn(image):
