@@ -220,23 +220,24 @@ class Judge:
         fitted, curve, entries = self.calibration.fitted, self._curve, f"{self.entries:,} images"
         source = f"{curve.queries:,} queries and {curve.entries:,.0f} images of {fitted.people:,} people"
         if self.near is None:
+            told = f"; they tell it of a share of {percent(self.least_share)}" if self.least_share < 0.5 else ""
             near = (
-                f"Nothing is called near: {source} are too few to tell what {_percent(self.share)} of strangers find "
-                f"among {entries}; they tell it of a share of {_percent(self.least_share)}."
+                f"Nothing is called near: {source} are too few to tell what {percent(self.share)} of strangers find "
+                f"among {entries}{told}."
             )
         else:
-            wanted = f"where at most {_percent(self.share)} of strangers should find any of {entries}"
+            wanted = f"where at most {percent(self.share)} of strangers should find any of {entries}"
             if self.rate is not None:
-                wanted = f"the threshold for {_percent(self.rate)} of the pairs of two people, whatever strangers find"
+                wanted = f"the threshold for {percent(self.rate)} of the pairs of two people, whatever strangers find"
             met = "; ".join(
-                f"{_percent(m.share)} ({_percent(m.low)} to {_percent(m.high)}) on {m.where}" for m in self.met
+                f"{percent(m.share)} ({percent(m.low)} to {percent(m.high)}) on {m.where}" for m in self.met
             )
             near = f"Near: within {self.near:.3f}, {wanted}. Found by strangers among {entries}: {met}."
-        far = f"Far: beyond {self.far:.3f}; {_percent(LIKELY)} of the pairs of one person on two cameras lie nearer."
+        far = f"Far: beyond {self.far:.3f}; {percent(LIKELY)} of the pairs of one person on two cameras lie nearer."
         chances = "No percentages: not every image has a name, so how many people there are is not known."
         if self.people is not None:
             chances = (
-                f"Percentages hold where the person is here in {_percent(self.present)} of all searches, and each of "
+                f"Percentages hold where the person is here in {percent(self.present)} of all searches, and each of "
                 f"the {self.people:,} people as often."
             )
         return (
@@ -277,8 +278,8 @@ def compare(
     word, probability, held = judge.word(distance), calibration.probability(distance), calibration.held
     false, true = (_at(held.curve, each, distance) for each in (held.curve.false_match, held.curve.true_match))
     sentences = (
-        f"Probability of one person {_percent(probability)}, if as likely as not before looking.",
-        f"{_percent(false)} of the pairs of two people lie as near and {_percent(true)} of the pairs of one, on "
+        f"Probability of one person {percent(probability)}, if as likely as not before looking.",
+        f"{percent(false)} of the pairs of two people lie as near and {percent(true)} of the pairs of one, on "
         f"{held.name}; other places have other rates.",
     )
     return Compared(word, probability, false, true, sentences)
@@ -288,8 +289,11 @@ def _at(curve: Curve, shares: Sequence[float], distance: float) -> float:
     return float(np.interp(distance, curve.distances, shares))
 
 
-def _percent(share: float) -> str:
-    percent = 100 * share
-    if 99.5 <= percent < 100:
+def percent(share: float) -> str:
+    """A share in words, which are never surer than it is."""
+    value = 100 * share
+    if 99.5 <= value < 100:
         return "over 99 %"
-    return f"{percent:.0f} %" if percent >= 10 else f"{percent:.2g} %"
+    if 0 < value < 0.01:
+        return "under 0.01 %"
+    return f"{value:.0f} %" if value >= 10 else f"{value:.2g} %"
