@@ -132,10 +132,9 @@ class Service:
     ) -> tuple[float, Compared | None]:
         """Are two (D,) features of one person? Their distance, and what the calibration says, where there is one.
         ``entries`` are those of them that are in the gallery."""
-        row, calibration = np.zeros(1, np.int64), self.calibration
-        distance = float(pair_distances(first[None], row, second[None], row)[0])
+        calibration, apart = self.calibration, distance(first, second)
         self.gallery.record(self.who, "compare", entries)
-        return distance, None if calibration is None else compare(calibration, distance)
+        return apart, None if calibration is None else compare(calibration, apart)
 
     def entry(self, id: int) -> Entry:
         """Raises InputError where it is not there."""
@@ -277,3 +276,9 @@ class Service:
         for id in without:
             there.pop(id, None)
         return [answer_of(row, k, there, hits, judge, bool(strange[row])) for row in range(len(features))]
+
+
+def distance(first: np.ndarray, second: np.ndarray) -> float:
+    """1 - cosine of two (D,) float32 features of length 1, 0..2."""
+    row = np.zeros(1, np.int64)
+    return float(pair_distances(first[None], row, second[None], row)[0])

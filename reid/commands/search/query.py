@@ -214,8 +214,8 @@ def compare(arguments: argparse.Namespace) -> None:
     from reid.gallery.calibration import judgement
     from reid.gallery.entries import Entry
     from reid.gallery.ingest.images import embed_entries
+    from reid.gallery.service import distance
     from reid.networks import load
-    from reid.retrieval.kernels import pair_distances
     from reid.retrieval.unit import unit_rows
 
     model = load(arguments.model)
@@ -226,15 +226,15 @@ def compare(arguments: argparse.Namespace) -> None:
         raise InputError("\n".join(problems))
     rows = unit_rows(some[0].features, model.origin.width, "features")
     if arguments.store is None:
-        distance, calibration = float(pair_distances(rows, [0], rows, [1])[0]), calibration_of(arguments)
+        apart, calibration = distance(rows[0], rows[1]), calibration_of(arguments)
         if calibration is not None:
             calibration.check(model.origin, str(arguments.calibration))
-        said = None if calibration is None else judgement.compare(calibration, distance)
+        said = None if calibration is None else judgement.compare(calibration, apart)
     else:
         service = opened(arguments, model)
         with service.gallery:
-            distance, said = service.compare(rows[0], rows[1])
-    print(f"distance {distance:.4f} (1 - cosine, 0 to 2)")
+            apart, said = service.compare(rows[0], rows[1])
+    print(f"distance {apart:.4f} (1 - cosine, 0 to 2)")
     if said is None:
         print(f"no calibration: give --calibration FILE, or --store FOLDER (such as {STORE}) that was calibrated")
         return
