@@ -36,14 +36,14 @@ QUERY_BITS = 4  # of RaBitQ: a query's numbers, for the scan
 SPREAD = 4  # of SQ8: standard deviations on either side that a byte covers
 
 SMALLEST = 100  # rows worth an index
-LISTS = 2  # times the square root of the rows
+LISTS: dict[Kind, int] = {"rabitq": 2, "sq8": 6}  # times the square root of the rows: shorter lists for longer codes
 SAMPLE = 48  # rows a list to find the lists' centres from
 ROUNDS = 5  # of k-means
 BLOCK = 2**16  # rows at once
 K = 10  # recall is of the nearest ten
 WANTED = 0.985  # recall, with some margin above the 0.98 that it promises
 HELD = 500  # rows asked for, to measure it
-FACTORS = (2, 4, 8, 16, 32)  # rows proposed for each wanted
+FACTORS = (2, 3, 4, 6, 8, 12, 16, 24, 32)  # rows proposed for each wanted
 TESTED = 0.2  # of the time that a code takes, to pass one over that is not allowed
 DECIDED = 50  # codes that are scanned in the time that it takes to decide on one row
 ALIKE = 0.9  # of the rows that it was built from: where no others are left, they are searched as all are
@@ -119,7 +119,7 @@ class CompressedIndex:
         rows = np.flatnonzero(present)
         if len(rows) < SMALLEST:
             raise InputError(f"index {kind!r}: {len(rows)} rows, of which it needs {SMALLEST}: search them exactly")
-        lists = max(min(int(LISTS * math.sqrt(len(rows))), len(rows) // SAMPLE), 1)
+        lists = max(min(int(LISTS[kind] * math.sqrt(len(rows))), len(rows) // SAMPLE), 1)
         trained: Any = faiss.index_factory(vectors.shape[1], KINDS[kind].format(lists), faiss.METRIC_INNER_PRODUCT)
         trained.cp.seed, trained.cp.niter = seed, ROUNDS
         if kind == "sq8":  # not the least and the greatest: those are single rows'

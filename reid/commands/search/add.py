@@ -163,8 +163,8 @@ def _entries(arguments: argparse.Namespace, data: DataSet | None) -> list[Entry]
 
 def _fragments(arguments: argparse.Namespace, model: Network) -> Iterator[Fragment]:
     from reid.data.times import seconds, zone
-    from reid.gallery.ingest.video.detect import load_detector
-    from reid.gallery.ingest.video.fragments import fragments
+    from reid.gallery.ingest.video import fragments
+    from reid.video.detect import load_detector
 
     return fragments(
         arguments.video,

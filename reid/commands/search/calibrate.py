@@ -35,12 +35,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    from reid.gallery.calibration.nothing import pictures
     from reid.gallery.calibration.reliability import reliability_picture, strangers_table, table
     from reid.gallery.calibration.thresholds import calibrate, measure
     from reid.gallery.ingest.images import labelled
     from reid.networks import load
     from reid.networks.lookup import FeaturesLookup
+    from reid.sites.drawn.nothing import pictures
     from reid.texts import align
 
     model = load(arguments.model)

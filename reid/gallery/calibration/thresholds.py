@@ -186,7 +186,7 @@ def calibrate(
     """Thresholds at chosen false-match rates, curve and likelihood, of one half of the people; rates met, of the other.
 
     Args:
-        nothing: (M, D) features of :func:`reid.gallery.calibration.nothing.pictures`, which show no person.
+        nothing: (M, D) features of :func:`reid.sites.drawn.nothing.pictures`, which show no person.
 
     Raises:
         InputError: a rate that is none, or twice; too few people or pairs; not one rate that can be resolved.

@@ -54,7 +54,7 @@ def fit_unlike(fitted: tuple[Features, Features], held: tuple[Features, Features
     """
     Args:
         fitted, held: queries and gallery of people, other ones in each.
-        nothing: (M, D) features of :func:`reid.gallery.calibration.nothing.pictures`.
+        nothing: (M, D) features of :func:`reid.sites.drawn.nothing.pictures`.
 
     Raises:
         InputError: features of different width, or hardly any picture that has one.

@@ -6,7 +6,7 @@ import base64
 import json
 import logging
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from reid.networks import Origin
 
 ADDRESS = re.compile(r"milvus://(\[[0-9a-fA-F:]+\]|[^\s/:@]+):(\d{1,5})/([A-Za-z_]\w{0,199})")
 NO_TIME = -1e300  # stands for a time that is not known
-PICTURES = 256  # rows, and thumbnails of up to 64 kB, in one call
+PICTURES = 512  # thumbnails in one call, of up to 64 kB; a server sends no more than 64 MB
 CALL, CONNECTING = 60.0, 10.0  # seconds
 FIELDS = ["id", "identity", "known", "camera", "source", "time", "until", "frame", "box", "added", "vector"]
 
@@ -85,13 +85,11 @@ class _Reader:
             for start in range(0, len(ids), PAGE):
                 yield self._page(ids[start : start + PAGE].tolist())
 
-    def _page(self, ids: Sequence[int]) -> Block:
-        rows: dict[int, dict[str, Any]] = {}
+    def _page(self, ids: list[int]) -> Block:
+        rows = {row["id"]: row for row in self._query(self._entries, f"id in {ids}", FIELDS)}
         images: dict[str, str] = {}
         for low in range(0, len(ids), PICTURES):
-            some = list(ids[low : low + PICTURES])
-            rows |= {row["id"]: row for row in self._query(self._entries, f"id in {some}", FIELDS)}
-            keys = ", ".join(f'"thumbnail:{id}"' for id in some)
+            keys = ", ".join(f'"thumbnail:{id}"' for id in ids[low : low + PICTURES])
             images |= self.texts(f"key in [{keys}]")
         there = [rows[id] for id in ids if id in rows]
         vectors = np.array([row["vector"] for row in there], np.float32)

@@ -26,7 +26,8 @@ from reid.gallery.service import ZONES
 from reid.gallery.store import Gallery
 from reid.networks import Origin
 
-BLOCK = 2048  # entries a row group
+GROUP = 8192  # entries a row group
+BLOCK = 2048  # entries that are stored together: between two, erasures have their turn
 KEY = b"reid.gallery"  # of the schema's metadata: format, origin, settings
 FORMAT = 1
 OF_ENTRY = [field.name for field in fields(Entry)]
@@ -157,7 +158,7 @@ def usable_settings(settings: Mapping[str, str], origin: Origin, where: str, not
 def _pages(gallery: Gallery) -> Iterator[Block]:
     """All entries, by rising id, some at a time; what is erased while they are read is left out."""
     after = 0
-    while entries := gallery.find(limit=BLOCK, after=after):
+    while entries := gallery.find(limit=GROUP, after=after):
         ids = [entry.id for entry in entries]
         try:
             features, images = gallery.features(ids), gallery.thumbnails(ids)

@@ -18,8 +18,8 @@ from reid.gallery.web.uploads import Limits
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
-    from reid.gallery.ingest.video.detect import Detector
     from reid.gallery.web.routes import Desk
+    from reid.video.detect import Detector
 
 log = logging.getLogger(__name__)
 HOUR, MINUTE = 3600.0, 60.0  # seconds

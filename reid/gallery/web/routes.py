@@ -21,13 +21,13 @@ from reid.errors import InputError
 from reid.gallery.answers.answer import Answer as Found
 from reid.gallery.answers.zipped import zipped
 from reid.gallery.entries import Filter, NotThere, Unfit
-from reid.gallery.ingest.video.detect import Detector
 from reid.gallery.service import Service
 from reid.gallery.web import answers
 from reid.gallery.web.forms import crops, multipart, received, sentence
 from reid.gallery.web.guard import HEADERS, SESSION, Sessions, cookie_name
 from reid.gallery.web.sources import source_picture
 from reid.gallery.web.uploads import FORMATS, Limits, Refused, decode
+from reid.video.detect import Detector
 
 Answer = TypeVar("Answer")
 FOLDER = files("reid.gallery.web")

@@ -12,12 +12,12 @@ from reid.data.card import load_card
 from reid.data.images import read_image
 from reid.data.reading import read_dataset
 from reid.gallery.calibration.judgement import Judge
-from reid.gallery.calibration.nothing import pictures
 from reid.gallery.calibration.thresholds import Calibration, calibrate, halves
 from reid.gallery.calibration.unlike import fit_unlike
 from reid.gallery.ingest import labelled
 from reid.networks import load
 from reid.retrieval.features import Features
+from reid.sites.drawn.nothing import pictures
 
 SHARED = Path(os.environ.get("REID_SHARED", ROOT.parent / "shared")) / "data"
 CARDS = 24  # of each query
@@ -98,7 +98,7 @@ def test_of_the_cards_that_say_p_about_p_are_right(place):
 
 
 def test_of_strangers_no_more_than_the_wanted_share_finds_someone_near(place):
-    """In a gallery as large as that calibrated on, over drawings of the halves and in each as far as its interval tells;
+    """In a gallery as large as calibrated on, over drawings of the halves and in each as far as its interval says;
     and in galleries of a third of the people."""
     all_found, all_wanted = [], []
     for calibration, held in place:

@@ -7,10 +7,10 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
 from reid.errors import InputError
 from reid.gallery.calibration import unlike
-from reid.gallery.calibration.nothing import EACH, SCENES, WINDOWS, pictures
 from reid.gallery.calibration.thresholds import Calibration, calibrate, halves
 from reid.gallery.calibration.unlike import Unlike, fit_unlike
 from reid.networks import Origin
+from reid.sites.drawn.nothing import EACH, SCENES, WINDOWS, pictures
 
 
 def nothing(count: int, seed: int = 0, width: int = 8) -> np.ndarray:

@@ -20,12 +20,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from memory_store import MemoryStore
 from reid.gallery.audit import AuditLog
-
-from reid.errors import InputError
-from reid.gallery.entries import EVERYTHING, Entry, Filter
 from reid.gallery.local import indexing, schema
 from reid.gallery.local.columns import ROW, Columns
 from reid.gallery.local.store import LocalStore
+
+from reid.errors import InputError
+from reid.gallery.entries import EVERYTHING, Entry, Filter
 from reid.networks import Origin
 from reid.retrieval.search import nearest
 

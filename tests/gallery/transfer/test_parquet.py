@@ -62,7 +62,8 @@ def exported(gallery, tmp_path):
 
 
 def test_there_and_back(gallery, other, tmp_path, monkeypatch):
-    monkeypatch.setattr(parquet, "BLOCK", 4)
+    for name in ("GROUP", "BLOCK"):
+        monkeypatch.setattr(parquet, name, 4)
     fill(gallery)
     gallery.remove([5])
     gallery.set("retention_days", "30")
@@ -131,7 +132,7 @@ def test_another_origin_is_refused(exported, tmp_path):
 @pytest.mark.parametrize("when", ["features", "thumbnails"])
 def test_what_is_erased_meanwhile_is_left_out(gallery, other, tmp_path, monkeypatch, when):
     """After the page of entries was found, and before or after what is asked of them was read."""
-    monkeypatch.setattr(parquet, "BLOCK", 4)
+    monkeypatch.setattr(parquet, "GROUP", 4)
     expected = told(fill(gallery))
     real = getattr(gallery, when)
 

@@ -28,12 +28,12 @@ import reid.gallery.web.app as module
 from reid.errors import InputError
 from reid.gallery.calibration.judgement import SHARE
 from reid.gallery.entries import Entry, Filter
-from reid.gallery.ingest.video.detect import Box
 from reid.gallery.service import Service
 from reid.gallery.store import Gallery
 from reid.gallery.web.app import create_app, listening
 from reid.gallery.web.routes import Desk
 from reid.gallery.web.uploads import Limits
+from reid.video.detect import Box
 
 TOKEN = "0123456789abcdef-token"
 RED = encoded(crop(COLOURS["P1"]))

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from small_gallery import COLOURS, STRANGER, application, crop, encoded
 
-from reid.gallery.ingest.video.track import Box
 from reid.gallery.web.app import listening
 from reid.gallery.web.uploads import Limits
+from reid.video.track import Box
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 ARGUMENTS = [

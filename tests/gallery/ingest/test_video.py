@@ -14,13 +14,13 @@ from PIL import Image
 
 from reid.errors import InputError
 from reid.gallery.catalogue.thumbnails import crop
+from reid.gallery.ingest import video as module
 from reid.gallery.ingest.adding import add_fragments
-from reid.gallery.ingest.video import fragments as module
-from reid.gallery.ingest.video.detect import load_detector
-from reid.gallery.ingest.video.fragments import fragments
-from reid.gallery.ingest.video.frames import frames, read_frame
+from reid.gallery.ingest.video import fragments
 from reid.gallery.store import Gallery
 from reid.networks import load
+from reid.video.detect import load_detector
+from reid.video.frames import frames, read_frame
 
 SHARED = Path(os.environ.get("REID_SHARED", ROOT.parent / "shared"))
 REAL = SHARED / "data" / "video" / "one-by-one-person-detection.mp4"

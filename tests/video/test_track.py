@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reid.gallery.ingest.video.track import Box, Linker, overlap
+from reid.video.track import Box, Linker, overlap
 
 
 def box(left, top=0.0, width=10.0, height=20.0):

@@ -12,12 +12,12 @@ import numpy as np
 from reid.errors import InputError
 from reid.gallery.catalogue.thumbnails import crop, thumbnail
 from reid.gallery.entries import Entry
-from reid.gallery.ingest.video.clock import LEAP
-from reid.gallery.ingest.video.detect import Detector
-from reid.gallery.ingest.video.frames import Frame, frames
-from reid.gallery.ingest.video.track import Box, Linker
 from reid.networks import Network
 from reid.retrieval.unit import unit_rows, usable
+from reid.video.clock import LEAP
+from reid.video.detect import Detector
+from reid.video.frames import Frame, frames
+from reid.video.track import Box, Linker
 
 log = logging.getLogger(__name__)
 

@@ -11,8 +11,8 @@ import cv2
 import numpy as np
 
 from reid.errors import InputError
-from reid.gallery.ingest.video.clock import Clock, open_capture, seconds_of
 from reid.progress import track
+from reid.video.clock import Clock, open_capture, seconds_of
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ class Frame(NamedTuple):
 def frames(path: Path, rate: float, progress: bool = True) -> Iterator[Frame]:
     """The video's frames, about ``rate`` a second: the first, and each that is the first of another 1 / rate seconds.
 
-    Goes on after frames that cannot be decoded, up to :data:`reid.gallery.ingest.video.clock.TOLERATED` of them in a
+    Goes on after frames that cannot be decoded, up to :data:`reid.video.clock.TOLERATED` of them in a
     row. Says so in the log, and where, and when the file ends before the frames that it promises or its clock is
     broken.
 

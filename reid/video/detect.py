@@ -8,9 +8,9 @@ from typing import Any, Literal, Protocol
 import numpy as np
 
 from reid.errors import InputError
-from reid.gallery.ingest.video.track import Box
 from reid.networks.description import Description, read_description
 from reid.networks.graphs import Graph
+from reid.video.track import Box
 
 
 class Detector(Protocol):

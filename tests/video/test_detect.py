@@ -10,8 +10,8 @@ from tiny_onnx import describe, save_onnx
 from torchvision.models import detection
 
 from reid.errors import InputError
-from reid.gallery.ingest.video.detect import load_detector
-from reid.gallery.ingest.video.track import Box
+from reid.video.detect import load_detector
+from reid.video.track import Box
 
 FRAME = np.zeros((50, 200, 3), np.uint8)
 SSD = {"layout": "ssd", "person": 1}

@@ -11,9 +11,9 @@ import pytest
 from drawn_video import write_video
 
 from reid.errors import InputError
-from reid.gallery.ingest.video import clock
-from reid.gallery.ingest.video import frames as module
-from reid.gallery.ingest.video.frames import frames, read_frame
+from reid.video import clock
+from reid.video import frames as module
+from reid.video.frames import frames, read_frame
 
 
 def place(number):
@@ -109,7 +109,7 @@ def test_a_header_without_a_frame(video, tmp_path):
         list(frames(path, 5, progress=False))
 
 
-DATA = Path(__file__).parents[3] / "data" / "video"
+DATA = Path(__file__).parents[1] / "data" / "video"
 
 
 def drawn(image):
