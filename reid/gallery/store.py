@@ -350,12 +350,15 @@ class Gallery:
         self._vectors.change(self._catalogue.rows(left.changed))
         for pack, size in left.cuts:
             self._packs.cut(pack, size)
-        self._erase(left.removed.tolist(), left.places, [*left.removed.tolist(), *left.changed])
+        removed = left.removed.tolist()
+        self._erase(removed, left.places, [*removed, *left.changed], undone=True)
         self._catalogue.settle_all(left.writers)
 
-    def _erase(self, ids: Sequence[int], places: Sequence[Place], scrubbed: Sequence[int]) -> None:
+    def _erase(
+        self, ids: Sequence[int], places: Sequence[Place], scrubbed: Sequence[int], undone: bool = False
+    ) -> None:
         """What is left to do when entries are gone from the catalogue."""
         self._vectors.remove(np.array(ids, np.int64))
         self._packs.blank(places)
         self._catalogue.drop_packs(self._packs.drop)
-        self._catalogue.scrub(scrubbed)
+        self._catalogue.scrub(scrubbed, undone)

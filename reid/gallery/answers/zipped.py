@@ -14,7 +14,7 @@ COLUMNS = (
     "rank", "entry", "person", "camera", "time", "until", "image", "distance", "word", "probability", "strangers",
     "audit",
 )  # fmt: skip
-FORMULA = ("=", "+", "-", "@", "\t", "\r")  # how a cell begins that a spreadsheet would compute
+FORMULA = tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")  # how a cell begins that a spreadsheet would compute
 
 
 def zipped(answer: Answer, gallery: Gallery) -> bytes:

@@ -220,9 +220,10 @@ class Judge:
         fitted, curve, entries = self.calibration.fitted, self._curve, f"{self.entries:,} images"
         source = f"{curve.queries:,} queries and {curve.entries:,.0f} images of {fitted.people:,} people"
         if self.near is None:
+            told = f"; they tell it of a share of {percent(self.least_share)}" if self.least_share < 0.5 else ""
             near = (
                 f"Nothing is called near: {source} are too few to tell what {percent(self.share)} of strangers find "
-                f"among {entries}; they tell it of a share of {percent(self.least_share)}."
+                f"among {entries}{told}."
             )
         else:
             wanted = f"where at most {percent(self.share)} of strangers should find any of {entries}"
@@ -289,8 +290,10 @@ def _at(curve: Curve, shares: Sequence[float], distance: float) -> float:
 
 
 def percent(share: float) -> str:
-    """A share for people; no more of it than is known."""
-    percent = 100 * share
-    if 99.5 <= percent < 100:
+    """A share in words, which are never surer than it is."""
+    value = 100 * share
+    if 99.5 <= value < 100:
         return "over 99 %"
-    return f"{percent:.0f} %" if percent >= 10 else f"{percent:.2g} %"
+    if 0 < value < 0.01:
+        return "under 0.01 %"
+    return f"{value:.0f} %" if value >= 10 else f"{value:.2g} %"

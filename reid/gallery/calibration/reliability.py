@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from reid.drawing import Picture, Style, png, styles
-from reid.gallery.calibration.judgement import Judge
+from reid.gallery.calibration.judgement import Judge, percent
 from reid.gallery.calibration.rates import Measured, Rates, Share
 from reid.gallery.calibration.thresholds import Calibration
 
@@ -45,7 +45,7 @@ def strangers_table(calibration: Calibration) -> list[list[str]]:
             shares = _percent(Share(met.share, met.low, met.high, 0))
             lines.append([f"{entries:,}", met.where, f"{judge.near:.4f}", wanted, shares])
         if not judge.met:
-            least = f"resolved: from {100 * judge.least_share:.0f} on"
+            least = f"resolved: from {percent(judge.least_share)}"
             lines.append([f"{entries:,}", f"{calibration.source}, fitted half", "not resolved", wanted, least])
     return lines
 

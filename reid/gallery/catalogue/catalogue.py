@@ -230,12 +230,13 @@ class Catalogue(CatalogueReader):
         self.db.run(waiting, self._writer, listed)
         return dirty
 
-    def scrub(self, ids: Sequence[int]) -> None:
-        """Leave nothing of what was erased or changed in the tables' files: names that no entry has any more too."""
+    def scrub(self, ids: Sequence[int], undone: bool = False) -> None:
+        """Leave nothing of what was erased or changed in the tables' files: names that no entry has any more too, and
+        those that a transaction was to add that was ``undone``."""
         unused = "NOT EXISTS (SELECT 1 FROM entries e WHERE e.{0} = names.id)"
         with self.db.transaction():
             self._reserve("name", 0)
-            names = 0
+            names = int(undone)
             for kind in ("camera", "identity", "folder"):
                 gone = self.db.run(f"DELETE FROM names WHERE kind = ? AND {unused.format(kind)} RETURNING id", kind)
                 names += len(gone)

@@ -54,7 +54,7 @@ def test_strangers_table(calibration):
     (met,) = Judge(own, 30).met
     assert lines[0][0] == "30" and lines[0][2:4] == [f"{Judge(own, 30).near:.4f}", "5"]
     assert lines[0][4].startswith(f"{100 * met.share:.3g} ({100 * met.low:.3g}-")
-    assert lines[-1] == ["100,000", "plaza, fitted half", "not resolved", "5", "resolved: from 100 on"]
+    assert lines[-1] == ["100,000", "plaza, fitted half", "not resolved", "5", "resolved: from over 99 %"]
 
 
 def test_picture(calibration):

@@ -22,9 +22,10 @@ export const number = (value) => Math.max(0, value).toFixed(3);
 export const count = (value, what) => `${value.toLocaleString("en")} ${what}${value === 1 ? "" : "s"}`;
 export const person = (entry) => entry.identity ?? "not known";
 
+/** A share as the server's sentences have it. */
 export function percent(share) {
-  if (share >= 0.995) return share < 1 ? "over 99 %" : "100 %";
-  return share > 0 && share < 0.01 ? "under 1 %" : `${Math.round(100 * share)} %`;
+  if (share >= 0.995 && share < 1) return "over 99 %";
+  return `${share >= 0.1 ? Math.round(100 * share) : Number((100 * share).toPrecision(2))} %`;
 }
 
 /** A note above what it is about: `lines`, and `more` one click deeper; hidden without lines. */

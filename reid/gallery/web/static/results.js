@@ -102,9 +102,8 @@ function lanes(timed, open) {
 const NONE = "This gallery has no calibration, so nothing here says who is the same person. The command “reid search calibrate” makes one.";
 
 /** [kind, lines, more] for the notice above an answer. */
-export function headline({ hits, found, exhaustive, sentences: [first, ...more] }) {
-  const missed = exhaustive ? [] : ["Not every image was compared: a nearer one may have been missed."];
+export function headline({ hits, found, sentences: [first, ...more] }) {
   if (hits.length === 0) return ["", ["No image passes these filters.", "Choose other cameras or another time."]];
-  if (found === null) return ["", ["Distances only.", NONE, ...missed]];
-  return [kindOf(found), [first, ...missed], more];
+  if (found === null) return ["", ["Distances only.", NONE]];
+  return [kindOf(found), [first], more];
 }

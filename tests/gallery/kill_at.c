@@ -1,4 +1,4 @@
-/* For LD_PRELOAD: kills the process at a chosen one of its calls that change files below a folder.
+/* For LD_PRELOAD: kills the process at a chosen one of its calls that change files below a folder, or send to a server.
  *
  * KILL_FOLDER  the folder
  * KILL_AT      number, from 1, of the call before which SIGKILL comes
@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/types.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -80,6 +81,7 @@ PWRITEV(pwritev64, off64_t)
         if (due(counts)) die();                      \
         return REAL(name) passed;                    \
     }
+CALL(ssize_t, send, (int fd, const void *data, size_t size, int flags), (fd, data, size, flags), getenv("KILL_AT") != NULL)
 CALL(int, fsync, (int fd), (fd), inside_fd(fd))
 CALL(int, fdatasync, (int fd), (fd), inside_fd(fd))
 CALL(int, ftruncate, (int fd, off_t size), (fd, size), inside_fd(fd))
