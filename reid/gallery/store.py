@@ -71,7 +71,7 @@ class Gallery:
         try:
             self._catalogue = Catalogue(db, writer) if origin is None else Catalogue.make(db, origin, writer)
             self.origin = self._catalogue.origin
-            self._vectors = _vectors(folder, layout, self.origin, self._turn)
+            self._vectors = _vectors(folder, layout, self.origin, self._turn, make=origin is not None)
         except BaseException:
             db.close()
             raise
@@ -248,7 +248,7 @@ class Gallery:
         ids = list(changes)
         with self._writing(urgent=True):
             dirty = self._catalogue.begin_changing(changes)
-            self._vectors.change(self._catalogue.rows(ids))
+            self._change(ids)
             if dirty:
                 self._catalogue.scrub(ids)
             self._catalogue.settle("change", ids)
@@ -331,12 +331,21 @@ class Gallery:
         left = self._catalogue.left()
         if left is None:
             return
-        self._vectors.change(self._catalogue.rows(left.changed))
+        self._change(left.changed)
         for pack, size in left.cuts:
             self._packs.cut(pack, size)
         self._erase(left.removed.tolist(), left.places, [*left.removed.tolist(), *left.changed])
         self._catalogue.settle("add", left.removed.tolist())
         self._catalogue.settle("change", left.changed)
+
+    def _change(self, ids: Sequence[int]) -> None:
+        """Bring the vectors' rows to what the catalogue says. Where several write at once, another may change an entry
+        meanwhile, or erase it, whose vector must not come back."""
+        put, rows = None, self._catalogue.rows(ids)
+        while put != rows.tobytes():
+            self._vectors.change(rows)
+            put, rows = rows.tobytes(), self._catalogue.rows(ids)
+        self._vectors.remove(np.setdiff1d(np.array(ids, np.int64), rows["id"]))
 
     def _erase(self, ids: Sequence[int], places: Sequence[Place], scrubbed: Sequence[int] | None = None) -> None:
         """What is left to do when entries are gone from the catalogue."""
@@ -359,7 +368,7 @@ def _database(folder: Path, layout: Layout, writer: int, make: bool) -> Database
 
 
 def _vectors(
-    folder: Path, layout: Layout, origin: Origin, turn_: Callable[[], AbstractContextManager[None]]
+    folder: Path, layout: Layout, origin: Origin, turn_: Callable[[], AbstractContextManager[None]], make: bool
 ) -> Vectors:
     if layout.vectors == "segments":
         from reid.gallery.vectors.segments import Segments
@@ -367,4 +376,4 @@ def _vectors(
         return Segments(folder / "vectors", origin.width, turn_)
     from reid.gallery.vectors.milvus import Milvus
 
-    return Milvus(layout.vectors, origin.width)
+    return Milvus(layout.vectors, origin.width, make)

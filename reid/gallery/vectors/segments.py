@@ -297,6 +297,8 @@ class Segments:
                 sync_folder(self.folder)
 
     def _wanted(self, kind: str | None, segments: list[Segment]) -> str:
+        if kind is not None and kind not in KINDS:
+            raise InputError(f"index {kind!r} is not one of {', '.join(KINDS)}")
         total = sum(len(segment.rows) for segment in segments)
         return ("rabitq" if total >= LARGE else "flat") if kind in (None, "auto") else kind
 
