@@ -7,7 +7,6 @@ index is searched, and the recall that was measured so, stands in the collection
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -31,6 +30,7 @@ LARGE = 200_000  # rows from which "auto" means an approximate index
 BEHIND = 5  # what has no index is sealed and given one when it is more than one row in so many
 PATIENCE = 900.0  # seconds without any progress until an index is given up
 K, WANTED, HELD = 10, 0.985, 200  # recall@10 that is looked for, by rows held against all others
+SHARES = (1, 2, 10)  # where all of these pass, one in two, one in ten
 MEASURED = 100_000  # rows among which, at least where there are so many, in whole partitions
 PROPERTY = "reid.search"
 
@@ -46,16 +46,22 @@ class Kind(NamedTuple):
 KINDS = {
     "flat": Kind({}),
     "hnsw": Kind({"M": 24, "efConstruction": 200}, "ef", (32, 48, 64, 96, 128, 192, 256, 512, 1024)),
-    "ivf_sq8": Kind({"nlist": 1024}, "nprobe", (8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 512, 1024)),
+    "ivf_flat": Kind({"nlist": 1024}, "nprobe", (8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 512, 1024)),
 }
 
 
 class Setting(NamedTuple):
-    """How the collection is searched, and the recall@10 measured so; 0 before it was."""
+    """How the collection is searched: the parameter's value for each of SHARES, and the least recall@10 that was
+    measured so; 0 before it was."""
 
     kind: str = "flat"
-    value: int = 0
+    values: tuple[int, ...] = (0, 0, 0)
     recall: float = 1.0
+
+    def value(self, share: float) -> int:
+        """The one for a filter that lets this share pass: the surest where it is smaller than all that were measured."""
+        fitting = [value for value, one_in in zip(self.values, SHARES, strict=True) if share * one_in >= 1]
+        return fitting[0] if fitting else KINDS[self.kind].values[-1]
 
 
 FLAT = Setting()
@@ -131,14 +137,15 @@ class Milvus:
 
     def report(self, kind: str | None) -> IndexReport:
         setting, segments = self._setting(), self._collection("list_loaded_segments")
-        total = sum(segment.num_rows for segment in segments)
-        indexed = 0 if setting.kind == "flat" else sum(segment.num_rows for segment in segments if segment.index_id)
-        wanted = _wanted(kind, total, setting.kind)
-        behind = not setting.recall or _unindexed(segments) * BEHIND > total
-        width = self._collection.width
-        each = {"flat": 0, "hnsw": 4 * width + 8 * KINDS["hnsw"].build["M"], "ivf_sq8": width}[setting.kind]
-        stale = wanted != setting.kind or (wanted != "flat" and behind)
-        return IndexReport(setting.kind, setting.recall, indexed, indexed * each, total - indexed, wanted, stale)
+        total = self._collection.count(consistency_level="Eventually")
+        indexed = 0 if setting.kind == "flat" else sum(each.num_rows for each in segments if each.index_id)
+        small = sum(each.num_rows for each in segments if not each.index_id) - _unindexed(segments)
+        wanted, width = _wanted(kind, total, setting.kind), self._collection.width
+        late = not setting.recall or (total - indexed - small) * BEHIND > total
+        size = {"flat": 0, "hnsw": 4 * width + 8 * KINDS["hnsw"].build["M"], "ivf_flat": 4 * width}[setting.kind]
+        stale = wanted != setting.kind or (wanted != "flat" and late)
+        behind = max(total - indexed, 0)
+        return IndexReport(setting.kind, setting.recall, indexed, indexed * size, behind, wanted, stale)
 
     def tend(self, kind: str | None, progress: bool = False) -> Iterator[None]:
         """Milvus builds; a search waits for the some seconds in which one index takes the place of another."""
@@ -198,29 +205,21 @@ class Milvus:
             exact |= passing <= FEW
         if exact or k + SPARE > MOST:
             return self._read(queries, k, wanted)
-        ids, vectors, _ = self._propose(queries, k + SPARE, wanted, setting, share)
+        ids, vectors, _ = self._propose(queries, k + SPARE, wanted, setting.kind, setting.value(share))
         return Hits(*_decide(queries, ids, vectors, k), exhaustive=False)
 
     def _propose(
-        self,
-        queries: np.ndarray,
-        limit: int,
-        wanted: str,
-        setting: Setting = FLAT,
-        share: float = 1.0,
-        **options: Any,
+        self, queries: np.ndarray, limit: int, wanted: str, kind: str = "flat", value: int = 0, **options: Any
     ) -> tuple[np.ndarray, dict[int, np.ndarray], np.ndarray]:
         """Ids (Q, limit) with -1 where fewer are found, their vectors by id, and the farthest's distance (Q,)."""
-        kind = KINDS[setting.kind]
-        value = max(math.ceil(setting.value / share), limit if setting.kind == "hnsw" else 1)
-        parameters = {kind.parameter: min(value, kind.values[-1])} if kind.parameter else {}
+        parameters = {KINDS[kind].parameter: max(value, limit) if kind == "hnsw" else value}
         ids, farthest = np.full((len(queries), limit), -1, np.int64), np.full(len(queries), np.inf)
         vectors: dict[int, np.ndarray] = {}
         step = max(ANSWER // (4 * queries.shape[1] * limit), 1)
         for low in range(0, len(queries), step):
             answers = self._collection(
                 "search", data=list(queries[low : low + step]), limit=limit, filter=wanted, output_fields=["vector"],
-                search_params={"metric_type": "IP", "params": parameters}, consistency_level="Strong", **options,
+                search_params={"metric_type": "IP", "params": parameters if value else {}}, consistency_level="Strong", **options,
             )  # fmt: skip
             for number, rows in enumerate(answers, low):
                 for place, row in enumerate(rows):
@@ -249,7 +248,7 @@ class Milvus:
     def _replace(self, kind: str) -> None:
         """Put another index in place. The setting says "flat" only while the index is."""
         if kind != "flat":
-            self._collection.keep(PROPERTY, Setting(kind, KINDS[kind].values[-1], 0.0))
+            self._collection.keep(PROPERTY, Setting(kind, KINDS[kind].values[-1:] * len(SHARES), 0.0))
         self._collection("release_collection")
         self._collection("drop_index", index_name="vector")
         self._collection.index(kind, KINDS[kind].build)
@@ -279,16 +278,19 @@ class Milvus:
                 )
         ids = np.concatenate(list(self._collection.ids(partition_names=names)))
         held = np.sort(np.random.default_rng(0).choice(ids, min(HELD, len(ids)), replace=False))
-        queries = self.fetch(held)
-        last = self._read(queries, min(K + 1, len(ids)), "", partition_names=names).distances[:, -1:]
+        chosen = [self._chosen(kind, self.fetch(held), f"id % {one_in} == 0", names) for one_in in SHARES]
+        return Setting(kind, tuple(value for value, _ in chosen), min(recall for _, recall in chosen))
+
+    def _chosen(self, kind: str, queries: np.ndarray, wanted: str, names: list[str]) -> tuple[int, float]:
+        exact = self._read(queries, K + 1, wanted, partition_names=names).distances
+        value, recall = 0, 0.0
         for value in KINDS[kind].values:
-            setting = Setting(kind, value)
-            found, vectors, _ = self._propose(queries, K + 1 + SPARE, "", setting, partition_names=names)
-            near = _decide(queries, found, vectors, K + 1)[1] <= last
-            setting = Setting(kind, value, float((near.sum(axis=1) - 1).mean()) / K)
-            if setting.recall >= WANTED:
+            found, vectors, _ = self._propose(queries, K + 1 + SPARE, wanted, kind, value, partition_names=names)
+            near = _decide(queries, found, vectors, K + 1)[1]
+            recall = float((near <= exact[:, -1:]).sum() / np.isfinite(exact).sum())
+            if recall >= WANTED:
                 break
-        return setting
+        return value, recall
 
 
 def _wanted(kind: str | None, total: int, now: str) -> str:
