@@ -20,9 +20,9 @@ from functools import partial
 import numpy as np
 from retrieval import machine
 
-from reid.report.table import align
 from reid.retrieval.compressed import KINDS, CompressedIndex
 from reid.retrieval.search import QUERIES, nearest, products
+from reid.texts import align
 
 PEOPLE, CROPS, WIDTH, SUBSPACE = 5_000, 20, 512, 64
 INSIDE, OUTSIDE = 0.7, 0.1

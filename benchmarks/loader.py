@@ -24,7 +24,7 @@ from plain_loader import PlainImages, plain_batches
 
 from reid.data.dataset import ImageCache, ImageDataset, batches, evaluation_draws, training_draws
 from reid.data.transforms import evaluation_transform, training_transform
-from reid.report.table import align
+from reid.texts import align
 
 HEIGHT, WIDTH, BATCH, IMAGES = 256, 128, 64, 512
 ORDER = [list(range(low, low + BATCH)) for low in range(0, IMAGES, BATCH)]

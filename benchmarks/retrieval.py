@@ -24,11 +24,11 @@ import numpy as np
 from dense_rerank import dense_rerank
 
 from reid.evaluation.results import write_ranks
-from reid.report.table import align
 from reid.retrieval import rerank as reranking
 from reid.retrieval.features import Features, load_features, saved_origin
 from reid.retrieval.ranking import CMC_RANKS, Evaluation, block_rows, evaluate
 from reid.retrieval.rerank import rerank
+from reid.texts import align
 
 WIDTH = 2048
 SIZES = {"Market-1501": (3_368, 19_732, 750, 6), "MSMT17": (11_659, 82_161, 3_060, 15)}

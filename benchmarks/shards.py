@@ -2,7 +2,7 @@
 
     OMP_NUM_THREADS=1 python benchmarks/shards.py path/to/crops --model person-reidentification-retail-0265
 
-Of images in a folder: a tar file of them as JPEG, embedded by ``reid.gallery.shards`` on one thread. Times are of the
+Of images in a folder: a tar file of them as JPEG, embedded by ``reid.embedding.shards`` on one thread. Times are of the
 processor, not of the clock, so that other programs count little. Prints the table of docs/scale.md.
 """
 
@@ -17,11 +17,11 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from reid.gallery.location import open_store
 
 from reid.data.unlabelled import read_unlabelled
-from reid.gallery.given_features import add_features, read_given
-from reid.gallery.location import open_store
-from reid.gallery.shards import embed_shard
+from reid.embedding.shards import embed_shard
+from reid.gallery.ingest.features import add_features, read_given
 from reid.networks import load
 
 SHARD = 2_000  # crops

@@ -34,7 +34,7 @@ from reid.evaluation.evaluate import _inputs
 from reid.evaluation.grid import load_benchmark
 from reid.evaluation.results import QUERIES_FILE, RESULTS_FILE
 from reid.files import write_atomically
-from reid.report.table import align
+from reid.texts import align
 
 GRID = """
 models: {BN: market_bn.yaml, IBN-a: market_ibn_a.yaml, IBN-b: market_ibn_b.yaml}

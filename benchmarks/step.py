@@ -34,7 +34,7 @@ from reid.engine.state import Part, TrainState
 from reid.engine.train import train
 from reid.models.backbone import InstanceNorm
 from reid.models.resnet import IBN
-from reid.report.table import align
+from reid.texts import align
 
 SITES = ("sites_bn.yaml", "sites_ibn_a.yaml", "sites_ibn_b.yaml")
 ON_A_CPU = ["device=cpu", "precision=float32", "threads=1", "targets=[]"]

@@ -11,12 +11,12 @@ from typing import Any, Self
 import numpy as np
 
 from reid.errors import InputError
-from reid.gallery.audit import AuditLog
-from reid.gallery.entries import EVERYTHING, Entry, Filter, Store
-from reid.gallery.location import open_store
-from reid.gallery.query import Answer, answer
-from reid.gallery.thresholds import SETTING, Calibration
+from reid.gallery.answers.answer import Answer
 from reid.gallery.catalogue.thumbnails import thumbnail
+from reid.gallery.entries import EVERYTHING, Entry, Filter
+from reid.gallery.parts import MARK
+from reid.gallery.service import Service
+from reid.gallery.store import Gallery as Store
 from reid.networks import Network
 from reid.networks import load as load_network
 from reid.retrieval.features import PROTOCOLS, Protocol
@@ -126,11 +126,13 @@ class Gallery:
     """A gallery that lasts, and the network whose features it holds; to be closed, or used in a ``with`` block.
 
     Attributes:
-        store: all else that can be done with it (:class:`reid.gallery.entries.Store`).
+        store: all else that can be done with it (:class:`reid.gallery.store.Gallery`), without a line in the audit log.
+        service: the same with one (:class:`reid.gallery.service.Service`).
     """
 
     def __init__(self, store: Store, model: Model | None) -> None:
         self.store, self._model = store, model
+        self.service = Service(store, "python", None if model is None else model.network)
 
     def __len__(self) -> int:
         return len(self.store)
@@ -139,41 +141,33 @@ class Gallery:
         """Put N crops (h, w, 3) uint8 RGB in, with N entries that say whence; all or none. Returns their ids.
 
         Raises:
-            InputError: a gallery that was not opened to be written, or without a model; as many entries as crops are
-                wanted; a crop in which the network finds nothing.
+            InputError: a gallery without a model; as many entries as crops are wanted; a crop in which the network
+                finds nothing.
         """
         if len(crops) != len(entries):
             raise InputError(f"{len(crops)} crops and {len(entries)} entries: expected one for each")
-        features = self._embedded(crops)
-        return self.store.add(entries, features, [thumbnail(crop) for crop in crops])
+        ids = self.store.add(entries, self._embedded(crops), [thumbnail(crop) for crop in crops])
+        self.store.record("python", "add", ids)
+        return ids
 
     def search(self, crops: Sequence[np.ndarray], k: int = 10, wanted: Filter = EVERYTHING) -> list[Answer]:
         """The ``k`` nearest entries that pass ``wanted`` of each of the crops (h, w, 3) uint8 RGB, nearest first; where
-        the gallery was calibrated, with verdicts at its usual rate.
-
-        The search is recorded in the gallery's audit log.
+        the gallery is calibrated, with what it says of them.
 
         Raises:
             InputError: a gallery opened without a model; k below 1; a crop in which the network finds nothing.
         """
         if k < 1:
             raise InputError(f"k: expected at least 1, got {k}")
-        text = self.store.setting(SETTING)
-        calibration = None if text is None else Calibration.from_json(text, f"{self.store.location}: {SETTING}")
-        answers = answer(self.store, self._embedded(crops), k, wanted, calibration)
-        ids = sorted({hit.entry.id for one in answers for hit in one.hits})
-        AuditLog(self.store.folder).record("python", "search", ids, queries=len(crops))
-        return answers
+        return self.service.answers(self._embedded(crops), k, wanted)
 
     def forget(self, ids: Sequence[int]) -> None:
-        """Erase entries, features and thumbnails: gone from every file. Recorded in the audit log.
+        """Erase entries, features and thumbnails: gone from every file.
 
         Raises:
             InputError: an id that is not there.
         """
-        self.store.get(ids)
-        AuditLog(self.store.folder).record("python", "forget", ids)  # before: one that is cut off is on record too
-        self.store.remove(ids)
+        self.service.forget(ids)
 
     def close(self) -> None:
         self.store.close()
@@ -192,19 +186,26 @@ class Gallery:
         return unit_rows(self._model.embed(crops), self._model.width, "features of the crops")
 
 
-def open_gallery(where: str | Path, model: Model | str | Path | None = None, write: bool = False) -> Gallery:
-    """The gallery at ``where``: a folder, ``PATH.db`` (Milvus Lite) or ``milvus://HOST:PORT/COLLECTION``.
+def open_gallery(where: str | Path, model: Model | str | Path | None = None, create: bool = False) -> Gallery:
+    """The gallery in the folder ``where``.
 
     Args:
         model: the network whose features it holds; without one nothing can be added or searched for.
-        write: whether it is to be changed; with a model it is made where there is none.
+        create: make it where there is none; needs the model.
 
     Raises:
         InputError: it cannot be opened, or holds features of another network.
     """
-    loaded = None if model is None else _model(model)
-    origin = loaded.network.origin if loaded else None
-    return Gallery(open_store(str(where), origin, write, create=write and origin is not None), loaded)
+    loaded, folder = None if model is None else _model(model), Path(where)
+    if create and loaded is not None and not (folder / MARK).exists():
+        store = Store.create(folder, loaded.network.origin)
+    else:
+        store = Store.open(folder)
+    try:
+        return Gallery(store, loaded)
+    except BaseException:
+        store.close()
+        raise
 
 
 def _model(model: Model | str | Path) -> Model:

@@ -12,6 +12,7 @@ import torch
 from conftest import ROOT
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from reid.gallery.audit import AuditLog
 from small_gallery import COLOURS, Colours, crop
 from trees import manifest_tree, write_image
 
@@ -20,8 +21,7 @@ from reid.cli import main
 from reid.config import load_config
 from reid.engine.train import train
 from reid.evaluation.results import read_results
-from reid.gallery.audit import AuditLog
-from reid.gallery.thresholds import SETTING, calibrate
+from reid.gallery.calibration.thresholds import SETTING, calibrate
 from reid.networks import load as load_network
 from reid.retrieval.features import Features
 

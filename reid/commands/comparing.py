@@ -165,7 +165,7 @@ def _write_grid(
     import pandas as pd
 
     from reid.evaluation.benchmark import write_benchmark
-    from reid.report.alike import mixtures
+    from reid.report.provenance import mixtures
 
     tables = write_benchmark(stem, benchmark, entries, output, failures)
     if tables:
@@ -201,10 +201,8 @@ def _write_comparison(runs: Sequence[Run], output: Path, failures: Sequence[Fail
 
     from reid.evaluation.entries import lacking
     from reid.evaluation.results import read_results
-    from reid.report.alike import mixtures
-    from reid.report.compared import with_intervals
-    from reid.report.plots import gap_plot
-    from reid.report.table import Row, gap_table, rows_of
+    from reid.report.provenance import mixtures
+    from reid.report.side_by_side import Row, gap_plot, gap_table, rows_of, with_intervals
 
     rows: list[Row] = []
     for run in runs:

@@ -67,8 +67,8 @@ def _write_divergence(
 
     from reid.evaluation.divergence import between
     from reid.evaluation.subject import subject_of
-    from reid.report.stages import divergence
-    from reid.report.table import align
+    from reid.report.plots import divergence
+    from reid.texts import align
 
     rows = []
     for model in models:
@@ -95,8 +95,8 @@ def _write_divergence(
 def _readiness(model: str, site: str, output: Path, overrides: Sequence[str]) -> None:
     from reid.evaluation.readiness import assess
     from reid.evaluation.subject import subject_of
-    from reid.report import stages as pictures
-    from reid.report.table import align
+    from reid.report.plots import readiness
+    from reid.texts import align
 
     subject = subject_of(model, overrides)
     placed = assess(subject, site)
@@ -113,7 +113,7 @@ def _readiness(model: str, site: str, output: Path, overrides: Sequence[str]) ->
     print(f"{placed.verdict} {placed.caveat}")
     name = subject.network.origin.name
     drawn = output / f"readiness_{name}.png"
-    write_atomically(drawn, pictures.readiness(placed, name).content)
+    write_atomically(drawn, readiness(placed, name).content)
     print(f"written: {drawn}")
 
 

@@ -17,7 +17,7 @@ from reid.progress import track
 
 if TYPE_CHECKING:
     from reid.data.reading import Roots
-    from reid.gallery.shards import Done
+    from reid.embedding.shards import Done
     from reid.networks import Network
 
 
@@ -77,7 +77,7 @@ def embed(arguments: argparse.Namespace) -> None:
 def _embed_to_file(
     model: str, names: Sequence[str], splits: Sequence[str] | None, output: Path, overrides: Sequence[str]
 ) -> None:
-    from reid.gallery.embedding import embed_to_file, items_of
+    from reid.embedding.images import embed_to_file, items_of
     from reid.networks import load
     from reid.networks.features_file import check_suffix
 
@@ -93,7 +93,7 @@ def _embed_to_file(
 def _embed_shards(
     model: str, names: Sequence[str], folder: Path, overrides: Sequence[str], address: str | None
 ) -> None:
-    from reid.gallery.shards import embed_shards, outputs_of, shards_of
+    from reid.embedding.shards import embed_shards, outputs_of, shards_of
     from reid.networks import load
 
     shards = shards_of(names)

@@ -98,8 +98,7 @@ def evaluate_run(config: Config, folder: Path, targets: Sequence[str]) -> None:
 def _evaluate(subject: Subject, targets: Sequence[str], oracle: bool) -> None:
     from reid.evaluation.evaluate import evaluate
     from reid.evaluation.results import RESULTS_FILE
-    from reid.report.compared import with_intervals
-    from reid.report.table import rows_of, target_table
+    from reid.report.side_by_side import rows_of, target_table, with_intervals
 
     results = evaluate(subject, targets, oracle=oracle)
     print(target_table(with_intervals(rows_of(results), subject.folder)))

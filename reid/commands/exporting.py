@@ -12,7 +12,7 @@ from reid.commands.command import Command, add_overrides, split_overrides
 from reid.commands.models import add_model, check_there
 from reid.errors import InputError
 from reid.networks import RUN
-from reid.report.table import align
+from reid.texts import align
 
 if TYPE_CHECKING:
     import numpy as np

@@ -5,12 +5,11 @@ from __future__ import annotations
 import argparse
 import ipaddress
 import os
-from functools import partial
 from pathlib import Path
 
 from reid.commands.command import Command
 from reid.commands.models import add_model, check_there
-from reid.commands.search.shared import add_store, calibration_of
+from reid.commands.search.shared import add_judging, add_store, opened
 from reid.errors import InputError
 from reid.networks import EMBEDDER, PEOPLE
 
@@ -20,8 +19,11 @@ TOKEN = "REID_GALLERY_TOKEN"
 def arguments(parser: argparse.ArgumentParser) -> None:
     add_store(parser)
     add_model(parser, EMBEDDER, default=PEOPLE)
+    add_judging(parser)
     parser.add_argument(
-        "--calibration", type=Path, metavar="JSON", help="thresholds (default: those kept with the gallery)"
+        "--detector",
+        metavar="WHAT",
+        help="finds people in photographs: torchvision, torchvision:WEIGHTS, or a foreign network (default: none)",
     )
     parser.add_argument(
         "--host",
@@ -36,46 +38,23 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--allow-host", action="append", default=[], metavar="NAME", help="a name that browsers reach it by; repeatable"
     )
-    parser.set_defaults(rate=None)
 
 
 def run(arguments: argparse.Namespace) -> None:
     check_there([arguments.model], takes=EMBEDDER)
-    from reid.gallery.audit import AuditLog
-    from reid.gallery.location import open_store
-    from reid.gallery.retention import drop_expired
+    from reid.gallery.ingest.video.detect import load_detector
     from reid.gallery.web.app import create_app, one_thread_each, require_extra, serve
     from reid.networks import load
 
     require_extra()
-    if arguments.store.endswith(".db"):
-        raise InputError(
-            f"--store {arguments.store}: Milvus Lite is for one at a time; the page needs a folder or a server"
-        )
     token, hosts = _token(arguments.token_file), [arguments.host, *arguments.allow_host]
     if token is None and not _loopback(arguments.host):
         raise InputError(f"--host {arguments.host}: others can reach it, so it needs --token-file FILE or ${TOKEN}")
-    model = load(arguments.model)
-    writer = partial(open_store, arguments.store, model.origin, write=True)
-
-    def drop() -> None:
-        with writer() as gallery:
-            drop_expired(gallery)
-
+    detector = load_detector(arguments.detector) if arguments.detector else None
+    service = opened(arguments, load(arguments.model), "page" if token is None else "token")
     one_thread_each()
-    with open_store(arguments.store, model.origin) as store:
-        calibration = calibration_of(arguments, store)
-        app = create_app(
-            store,
-            model,
-            calibration,
-            audit=AuditLog(store.folder),
-            writer=writer,
-            drop_expired=drop,
-            token=token,
-            allowed_hosts=hosts,
-        )
-        serve(app, arguments.host, arguments.port)
+    with service.gallery:
+        serve(create_app(service, detector=detector, token=token, allowed_hosts=hosts), arguments.host, arguments.port)
 
 
 def _token(file: Path | None) -> str | None:

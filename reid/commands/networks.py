@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from reid.evaluation.entries import Failure
     from reid.evaluation.subject import Subject
     from reid.evaluation.targets import Target
-    from reid.report.table import Row
+    from reid.report.side_by_side import Row
     from reid.retrieval.features import Protocol
 
 log = logging.getLogger(__name__)
@@ -114,7 +114,7 @@ def _tested(network: Compared) -> tuple[dict[str, Any], list[Failure]]:
 
 def _gathered(network: Compared, results: dict[str, Any]) -> tuple[list[Row], list[pd.DataFrame]]:
     from reid.evaluation.comparison import queries_of
-    from reid.report.table import rows_of
+    from reid.report.side_by_side import rows_of
 
     folder = network.subject.folder
     rows = [replace(row, model=network.label) for row in rows_of(results)]
@@ -128,7 +128,8 @@ def _home(network: Compared, run: dict[str, Any]) -> list[pd.DataFrame]:
     from reid.evaluation.evaluate import is_evaluated
     from reid.evaluation.results import read_results
     from reid.evaluation.targets import SUFFIX, read_targets
-    from reid.report.table import CROSS_CAMERA, is_home
+    from reid.report.benchmark import CROSS_CAMERA
+    from reid.report.side_by_side import is_home
 
     subject, tested = network.subject, {target.filed for target in network.targets}
     stored = read_results(subject.folder)["targets"]
@@ -161,9 +162,8 @@ def _home(network: Compared, run: dict[str, Any]) -> list[pd.DataFrame]:
 def _write(rows: list[Row], queries: list[pd.DataFrame], home: list[pd.DataFrame], output: Path) -> None:
     import pandas as pd
 
-    from reid.report.alike import mixtures
-    from reid.report.compared import compared
-    from reid.report.plots import gap_plot
+    from reid.report.provenance import mixtures
+    from reid.report.side_by_side import compared, gap_plot
 
     order = list(dict.fromkeys(row.target for row in rows))
     table, frame, rows = compared(rows, pd.concat(queries), pd.concat(home) if home else None)

@@ -22,9 +22,9 @@ from reid.processes import environment_of_child
 from reid.progress import track
 
 if TYPE_CHECKING:
+    from reid.embedding.shards import Done
     from reid.evaluation.entries import Failure
     from reid.evaluation.tasks import Task
-    from reid.gallery.shards import Done
 
 SHARES = 4  # tasks a core or GPU, of those that load a network: fewer loads, but more to do again and to wait for
 RETRIES = 10  # of a task whose node or process is lost
@@ -33,7 +33,7 @@ RETRIES = 10  # of a task whose node or process is lost
 def embed_shards_on(
     address: str, shards: Sequence[Path], outputs: Sequence[Path], model: str, overrides: Sequence[str], gpu: bool
 ) -> Iterator[list[Done]]:
-    """As :func:`reid.gallery.shards.embed_shards`, some shards a task, as they are done; with ``gpu`` each takes one
+    """As :func:`reid.embedding.shards.embed_shards`, some shards a task, as they are done; with ``gpu`` each takes one
     of the cluster's GPUs, if it has any.
 
     Raises:
@@ -123,7 +123,7 @@ def _results(ray: Any, function: Callable[..., Any], calls: Sequence[tuple], gpu
 
 def _embed(model: str, overrides: Sequence[str], pairs: Sequence[tuple[Path, Path]], folder: str) -> list[Done]:
     """A task: the network is loaded once for its shards."""
-    from reid.gallery.shards import Done, embed_shards
+    from reid.embedding.shards import Done, embed_shards
     from reid.networks import load
 
     os.chdir(folder)

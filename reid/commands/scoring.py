@@ -72,8 +72,8 @@ def _read(path: Path) -> Features:
 
 
 def score(arguments: argparse.Namespace) -> None:
-    from reid.report.table import align
     from reid.retrieval.ranking import definitions, evaluate
+    from reid.texts import align
 
     query, gallery = _read(arguments.query), _read(arguments.gallery)
     protocol, budget = arguments.protocol, arguments.max_memory

@@ -26,7 +26,7 @@ def track(arguments: argparse.Namespace) -> None:
             what = "is a file, and only a run's folder holds a log" if run.is_file() else "no such folder"
             raise InputError(f"{run}: {what}")
 
-    from reid.report.events import export_runs
+    from reid.engine.events import export_runs
 
     for path in export_runs(arguments.runs, arguments.output):
         print(f"written: {path}")

@@ -4,16 +4,20 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from reid.data.layouts import Scan, listing, pictures_below, unread_pictures
 from reid.data.names import some
-from reid.data.schema import SPLITS, Card, Half, Split, SplitName
+from reid.data.schema import SPLITS, Card, Drawn, Half, Split, SplitName
 from reid.errors import InputError
 from reid.files import bundled, read_yaml, resolve
 from reid.overrides import validate
+
+if TYPE_CHECKING:
+    from reid.sites import SiteSettings
 
 
 def load_card(name_or_path: str) -> Card:
@@ -106,6 +110,23 @@ def _path(text: str) -> Path:
 def _name(stem: str) -> str:
     """A file's or folder's name as a card's."""
     return re.sub(r"[^\w .@()+-]|^\W+", "_", stem)[:100] or "_"
+
+
+def site_of(card: Card) -> "SiteSettings | None":
+    """Settings of the drawn or rendered site that a card is of; None of any other data set.
+
+    Raises:
+        InputError: a value that no site has.
+    """
+    if card.made is None:
+        return None
+    from reid.sites import DrawnSettings, RenderedSettings  # here: they are needed for sites alone
+
+    given, drawn = card.made.model_dump(exclude_none=True), isinstance(card.made, Drawn)
+    try:
+        return DrawnSettings(**given) if drawn else RenderedSettings(**given)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"card {card.name}, {'drawn' if drawn else 'rendered'}: {error}") from None
 
 
 def trials(card: Card) -> list[Card]:

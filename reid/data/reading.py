@@ -8,17 +8,21 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from reid.data.card import choices, draw_halves, load_card, trials
+from reid.data.card import choices, draw_halves, load_card, site_of, trials
 from reid.data.layouts import Row, Scan, pictures_below, scan_split, unread_pictures
 from reid.data.manifest import scan_manifest
 from reid.data.names import numbers, refuse_twins, refuse_unwritable, some, whole
 from reid.data.samples import DataSet, Samples, label_of, matchless
-from reid.data.schema import SPLITS, Card, Drawn, Protocol, Rendered
+from reid.data.schema import SPLITS, Card, Protocol
 from reid.errors import InputError
+
+if TYPE_CHECKING:
+    from reid.sites import SiteSettings
 
 HINT = "datasets/README.md says how to obtain each data set; $REID_DATA names the folder that holds them."
 
@@ -137,9 +141,9 @@ def _root(
     card: Card, data_root: Path, sites_root: Path, splits: Sequence[str] | None
 ) -> tuple[Path, str | None, str | None]:
     """The folder to read from, for a site made here first; the version that lies there; a site's fingerprint."""
-    if card.made is not None:
+    if (settings := site_of(card)) is not None:
         root = sites_root.expanduser() / card.root
-        return root, card.version, _render(card, card.made, root, splits)
+        return root, card.version, _render(card, settings, root, splits)
     data_root = data_root.expanduser()
     if not card.versions:
         root = data_root / card.root
@@ -158,21 +162,17 @@ def _root(
     return folders[chosen[0]], chosen[0], None
 
 
-def _render(card: Card, made: Drawn | Rendered, folder: Path, splits: Sequence[str] | None) -> str:
+def _render(card: Card, settings: "SiteSettings", folder: Path, splits: Sequence[str] | None) -> str:
     """Make the site where it is not there; its fingerprint. ``splits`` are those that will be read."""
-    from reid.sites import DrawnSettings, RenderedSettings, render_site  # here: what draws is needed for sites alone
+    from reid.sites import render_site  # here: what draws is needed for sites alone
 
-    given, kind = made.model_dump(exclude_none=True), "drawn" if isinstance(made, Drawn) else "rendered"
-    try:
-        settings = DrawnSettings(**given) if isinstance(made, Drawn) else RenderedSettings(**given)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"card {card.name}, {kind}: {error}") from None
     for name in card.splits if splits is None else splits:
         for part in settings.empty.keys() & set(card.split(name).dir):
-            why = f"no image is made in {part}: {kind}: {settings.empty[part]}"
+            why = f"no image is made in {part}: {settings.kind}: {settings.empty[part]}"
             raise InputError(f"card {card.name}, split {name}: {why}")
     if not folder.exists() and Path(card.name).is_dir():
-        warn_once(f"{card.name}: the site of that name is {kind} now; the folder of that name here is ./{card.name}")
+        told = f"the site of that name is {settings.kind} now; the folder of that name here is ./{card.name}"
+        warn_once(f"{card.name}: {told}")
     return render_site(folder, settings)
 
 

@@ -7,8 +7,18 @@ from typing import Literal
 
 import numpy as np
 
+from reid.errors import InputError
+
 Change = Literal["identity", "camera", "time", "until"]
 CHANGES = ("identity", "camera", "time", "until")
+
+
+class NotThere(InputError):
+    """An entry that is not in the gallery."""
+
+
+class Unfit(InputError):
+    """What was asked for cannot be had: a crop without a feature, a share of strangers without a calibration."""
 
 
 @dataclass(frozen=True)

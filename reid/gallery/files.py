@@ -61,13 +61,16 @@ def make_folder(folder: Path) -> None:
         sync_folder(folder.parent)
 
 
+LOCKS = (".urgent", ".lock")
+
+
 @contextmanager
 def turn(folder: Path, urgent: bool) -> Iterator[None]:
     """Be the only writer of a folder, among processes and threads; wait for it. Held for moments: a batch, an erasure.
 
     Who is ``urgent`` comes next: he holds a second lock while he waits, at which the others wait before the first.
     """
-    first, second = folder / ".urgent", folder / ".lock"
+    first, second = (folder / name for name in LOCKS)
     with holding(first, folder, wait=True, told=False) if urgent else nullcontext():
         if not urgent:
             with holding(first, folder, wait=True, told=False):

@@ -14,13 +14,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from reid.data.times import DAY, EARLIEST, LATEST
 from reid.errors import InputError
 from reid.files import replacing
-from reid.gallery import retention, thresholds
+from reid.gallery import retention
+from reid.gallery.calibration import thresholds
 from reid.gallery.entries import Entry, Store
 from reid.gallery.local.store import Block, LocalStore
 from reid.gallery.local.vectors import sync_folder
-from reid.gallery.times import DAY, EARLIEST, LATEST
 from reid.networks import Origin
 
 BLOCK = 2048  # entries a row group

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import math
-import time
 
 from reid.errors import InputError
-from reid.gallery.audit import AuditLog
-from reid.gallery.entries import Store
+from reid.gallery.store import Gallery
 
 SETTING = "retention_days"
-DAY, PAGE = 86_400.0, 10_000  # seconds; entries looked at together
+DAY, PORTION = 86_400.0, 10_000  # seconds; entries erased in one turn
 
 
-def set_retention(store: Store, days: str) -> None:
+def set_retention(gallery: Gallery, days: str) -> None:
     """``days``: a positive number of days, or "none" to keep entries for good.
 
     Raises:
         InputError: they are neither.
     """
-    store.set(SETTING, None if days == "none" else check_days(days, store.location))
+    gallery.set(SETTING, None if days == "none" else check_days(days, gallery.location))
 
 
 def check_days(days: str, where: str) -> str:
@@ -37,24 +35,15 @@ def check_days(days: str, where: str) -> str:
     return days
 
 
-def expired(store: Store, now: float) -> list[int]:
-    """Ids of entries put in longer ago than the retention time; when they were seen may not be known."""
-    days = store.setting(SETTING)
+def drop_expired(gallery: Gallery, now: float) -> list[int]:
+    """Erase what was put in longer ago than the retention time, and record it, a portion a turn; returns the ids."""
+    days = gallery.setting(SETTING)
+    dropped: list[int] = []
     if days is None:
-        return []
-    oldest = now - float(check_days(days, store.location)) * DAY
-    ids: list[int] = []
-    after = 0
-    while entries := store.find(limit=PAGE, after=after):
-        ids += [entry.id for entry in entries if entry.added < oldest]
-        after = entries[-1].id
-    return ids
-
-
-def drop_expired(store: Store, now: float | None = None) -> list[int]:
-    """Erase what is expired, and record it; returns the ids. ``store`` is open for writing."""
-    ids = expired(store, time.time() if now is None else now)
-    if ids:
-        AuditLog(store.folder).record("retention", "forget", ids)
-        store.remove(ids)
-    return ids
+        return dropped
+    oldest = now - float(check_days(days, gallery.location)) * DAY
+    while ids := gallery.expired(oldest, PORTION):
+        gallery.record("retention", "forget", ids)
+        gallery.remove(ids)
+        dropped += ids
+    return dropped

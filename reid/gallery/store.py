@@ -8,49 +8,34 @@ thumbnails/    (reid/gallery/catalogue/thumbnails.py)
 
 from __future__ import annotations
 
-import json
+import os
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 
 from reid.errors import InputError
-from reid.files import read_yaml, write_atomically
 from reid.gallery.catalogue.catalogue import Catalogue
-from reid.gallery.catalogue.database import Database
 from reid.gallery.catalogue.records import check, content_of
 from reid.gallery.catalogue.thumbnails import Packs, Place
-from reid.gallery.entries import EVERYTHING, Change, Entry, Filter, Hits, Summary
-from reid.gallery.files import make_folder, turn
-from reid.gallery.vectors.rows import IndexReport, Vectors
+from reid.gallery.entries import EVERYTHING, Change, Entry, Filter, Hits, NotThere, Summary
+from reid.gallery.files import LOCKS, make_folder, open_private, turn
+from reid.gallery.parts import HERE, MARK, Layout, open_database, open_vectors, read_layout, write_layout
+from reid.gallery.vectors.rows import IndexReport
 from reid.networks import Origin
 from reid.retrieval.unit import unit_rows
 
-MARK = "gallery.json"
 DAY = 86_400
 INDEX = "index"  # the setting that says how it is searched
 BATCH = 8192  # entries that are put in at once
 SECRETS = 2**62
-
-
-@dataclass(frozen=True)
-class Layout:
-    """Where the parts of a gallery are.
-
-    Attributes:
-        catalogue: "sqlite", in the folder, or ``postgresql://USER@HOST:PORT/DATABASE``.
-        vectors: "segments", in the folder, or ``milvus://HOST:PORT/COLLECTION``; ``milvus+tls://`` encrypts.
-    """
-
-    catalogue: str = "sqlite"
-    vectors: str = "segments"
 
 
 class Gallery:
@@ -67,18 +52,18 @@ class Gallery:
         self.folder, self.location, self.layout = folder, str(folder), layout
         self._lock = threading.RLock()  # one thread writes
         writer = 0 if layout.catalogue == "sqlite" else secrets.randbelow(SECRETS) + 1
-        db = _database(folder, layout, writer, make=origin is not None)
+        db = open_database(folder, layout, writer, make=origin is not None)
         try:
             self._catalogue = Catalogue(db, writer) if origin is None else Catalogue.make(db, origin, writer)
             self.origin = self._catalogue.origin
-            self._vectors = _vectors(folder, layout, self.origin, self._turn, make=origin is not None)
+            self._vectors = open_vectors(folder, layout, self.origin, self._turn, make=origin is not None)
         except BaseException:
             db.close()
             raise
         self._packs = Packs(folder / "thumbnails")
 
     @classmethod
-    def create(cls, folder: Path | str, origin: Origin, layout: Layout = Layout()) -> Self:
+    def create(cls, folder: Path | str, origin: Origin, layout: Layout = HERE) -> Self:
         """A new, empty gallery; only its owner may read its folder.
 
         Raises:
@@ -87,19 +72,21 @@ class Gallery:
         folder = Path(folder)
         try:
             make_folder(folder)
-            others = {path.name for path in folder.iterdir() if not path.name.startswith(".")}
+            # A catalogue without a mark is of one who was killed as he made it: Catalogue.make sees that it is empty.
+            others = {path.name for path in folder.iterdir() if not path.name.startswith((".", "catalogue.db"))}
             if others:
                 what = "is a gallery already" if MARK in others else f"is not empty: it holds {min(others)}"
                 raise InputError(f"{folder}: {what}; a new gallery needs a new folder")
             folder.chmod(0o700)
+            for lock in LOCKS:
+                os.close(open_private(folder / lock, os.O_WRONLY))
         except OSError as error:
             raise InputError(f"{folder}: cannot be written: {error.strerror}") from None
         with turn(folder, urgent=False):
             if (folder / MARK).exists():  # another process was quicker
                 raise InputError(f"{folder}: is a gallery already")
             gallery = cls(folder, layout, origin)
-            write_atomically(folder / MARK, json.dumps({"format": 2, **layout.__dict__}) + "\n")
-            (folder / MARK).chmod(0o600)
+            write_layout(folder, layout)
         return gallery
 
     @classmethod
@@ -109,16 +96,7 @@ class Gallery:
             InputError: there is no gallery, it is damaged or of another format, or a server does not answer.
         """
         folder = Path(folder)
-        if (folder / "entries.db").exists() and not (folder / MARK).exists():
-            raise InputError(
-                f"{folder}: is a gallery of an earlier version: search.py convert {folder} makes it one of this"
-            )
-        if not (folder / MARK).is_file():
-            raise InputError(f"{folder}: is not a gallery: it has no {MARK} (search.py add makes one)")
-        values = read_yaml(folder / MARK)
-        if values.pop("format", None) != 2 or set(values) != set(Layout().__dict__):
-            raise InputError(f"{folder / MARK}: is not one of this version of reid")
-        return cls(folder, Layout(**values))
+        return cls(folder, read_layout(folder))
 
     # --- reading
 
@@ -137,6 +115,10 @@ class Gallery:
         """Entries that pass with an id above ``after``, by rising id, the first ``limit``."""
         return self._catalogue.find(wanted, limit, after)
 
+    def counts(self, wanted: Filter = EVERYTHING) -> tuple[int, int | None]:
+        """Entries that pass, and of how many people they are: None unless each has a name."""
+        return self._catalogue.counts(wanted)
+
     def of_source(self, source: str) -> list[Entry]:
         """The entries of an image or a video, by its absolute path."""
         return self._catalogue.of_source(source)
@@ -151,7 +133,7 @@ class Gallery:
         try:
             return self._vectors.fetch(np.array(ids, np.int64).reshape(-1))
         except KeyError as error:
-            raise InputError(f"{self.location}: no entry {error.args[0]}") from None
+            raise NotThere(f"{self.location}: no entry {error.args[0]}") from None
 
     def search(self, queries: np.ndarray, k: int, wanted: Filter = EVERYTHING, exact: bool = False) -> Hits:
         """The k nearest of each of (Q, D) ``queries``, of any length but 0, among the entries that pass.
@@ -160,11 +142,13 @@ class Gallery:
             exact: compare every entry, also where there is an index.
         """
         queries, narrow = unit_rows(queries, self.origin.width, "queries"), self._catalogue.narrow(wanted)
+        if not (len(queries) and k):
+            return Hits(np.empty((len(queries), k), np.int64), np.empty((len(queries), k)))
         more = k
         while True:
             hits = self._vectors.search(queries, more, narrow, exact)
             counts = ~self._catalogue.is_pending(hits.ids)
-            if counts.all() or not len(queries):
+            if counts.all():
                 return Hits(hits.ids[:, :k], hits.distances[:, :k], hits.exhaustive)
             lacking = int((~counts).sum(axis=1).max())
             if more - lacking >= k:
@@ -192,11 +176,15 @@ class Gallery:
         """Of the people."""
         return self._catalogue.names("identity")
 
+    def decisions(self, of: int | None = None) -> dict[tuple[int, int], bool]:
+        """What people said of pairs of entries, of all or of those with one: whether they are one person."""
+        return self._catalogue.decisions(of)
+
     def setting(self, name: str) -> str | None:
         """A text kept with the gallery (a calibration, the retention time), or None."""
         return self._catalogue.setting(name)
 
-    def log(self, after: int = 0, limit: int = 1000) -> list[dict[str, object]]:
+    def log(self, after: int = 0, limit: int = 1000) -> list[dict[str, Any]]:
         """Lines of the audit log with a number above ``after``, oldest first."""
         return self._catalogue.log(after, limit)
 
@@ -257,7 +245,8 @@ class Gallery:
         """Erase entries, features and thumbnails: gone from every file here. Raises InputError for an id not there."""
         ids = sorted(set(ids))
         with self._writing(urgent=True):
-            self._erase(ids, self._catalogue.begin_removing(ids))
+            self._erase(ids, self._catalogue.begin_removing(ids), ids)
+            self._catalogue.settle("remove", ids)
 
     def set(self, name: str, value: str | None) -> None:
         """Raises InputError for "index" with a value that it cannot have."""
@@ -265,6 +254,11 @@ class Gallery:
             if name == INDEX:
                 self._vectors.report(value)
             self._catalogue.set(name, value)
+
+    def decide(self, first: int, second: int, same: bool | None) -> None:
+        """Keep what a person says of two entries; None takes it back. Raises NotThere for an id that is not there."""
+        with self._writing():
+            self._catalogue.decide(first, second, same)
 
     def record(self, who: str, action: str, entries: Sequence[int] = (), **numbers: float) -> int:
         """A line in the audit log: the part that acted ("page", "command line"), what it did, to or with which entries;
@@ -279,20 +273,28 @@ class Gallery:
 
     def verify(self) -> list[str]:
         """What is wrong with the files, one sentence a problem; while a writer is at work, what it has not finished."""
-        sentences = [*self._catalogue.db.problems(), *self._vectors.problems()]
+        sentences: list[str] = []
+        parts = (self._catalogue.db.problems, self._vectors.problems, self._unmatched, self._catalogue.unfinished)
+        for part in (*parts, self._pictures):
+            try:
+                sentences += part()
+            except InputError as error:  # damaged so that it cannot be read
+                sentences.append(str(error))
+        return list(dict.fromkeys(sentences))
+
+    def _unmatched(self) -> list[str]:
         ids, there = self._catalogue.ids(), self._vectors.ids()
-        for what, some in (
-            ("have no feature", np.setdiff1d(ids, there)),
-            ("belong to no entry", np.setdiff1d(there, ids)),
-        ):
-            if len(some):
-                sentences.append(f"vectors: {len(some):,} {what}, the first of entry {some[0]}")
-        sentences += self._catalogue.unfinished()
-        for low in range(0, len(ids), BATCH):
-            some = ids[low : low + BATCH].tolist()
-            for id, image in zip(some, self.thumbnails(some), strict=True):
-                if image and not image.startswith(b"\xff\xd8\xff"):
-                    sentences.append(f"thumbnails: that of entry {id} is no JPEG")
+        found = (
+            ("entries have no feature", np.setdiff1d(ids, there)),
+            ("features belong to no entry", np.setdiff1d(there, ids)),
+        )
+        return [f"{self.folder}: {len(some):,} {what}, the first {some[0]}" for what, some in found if len(some)]
+
+    def _pictures(self) -> list[str]:
+        sentences, after = [], 0
+        while places := self._catalogue.places_after(after, BATCH):
+            sentences += self._packs.problems(places)
+            after = max(places)
         return sentences
 
     def close(self) -> None:
@@ -335,8 +337,7 @@ class Gallery:
         for pack, size in left.cuts:
             self._packs.cut(pack, size)
         self._erase(left.removed.tolist(), left.places, [*left.removed.tolist(), *left.changed])
-        self._catalogue.settle("add", left.removed.tolist())
-        self._catalogue.settle("change", left.changed)
+        self._catalogue.settle_all(left.writers)
 
     def _change(self, ids: Sequence[int]) -> None:
         """Bring the vectors' rows to what the catalogue says. Where several write at once, another may change an entry
@@ -347,33 +348,9 @@ class Gallery:
             put, rows = rows.tobytes(), self._catalogue.rows(ids)
         self._vectors.remove(np.setdiff1d(np.array(ids, np.int64), rows["id"]))
 
-    def _erase(self, ids: Sequence[int], places: Sequence[Place], scrubbed: Sequence[int] | None = None) -> None:
+    def _erase(self, ids: Sequence[int], places: Sequence[Place], scrubbed: Sequence[int]) -> None:
         """What is left to do when entries are gone from the catalogue."""
         self._vectors.remove(np.array(ids, np.int64))
         self._packs.blank(places)
-        self._packs.drop(self._catalogue.emptied())
-        self._catalogue.scrub(ids if scrubbed is None else scrubbed)
-        self._catalogue.settle("remove", ids)
-
-
-def _database(folder: Path, layout: Layout, writer: int, make: bool) -> Database:
-    if layout.catalogue == "sqlite":
-        from reid.gallery.catalogue.sqlite import SQLite
-
-        path = folder / "catalogue.db"
-        return SQLite.make(path) if make and not path.exists() else SQLite(path)
-    from reid.gallery.catalogue.postgresql import PostgreSQL
-
-    return PostgreSQL(layout.catalogue, writer, make)
-
-
-def _vectors(
-    folder: Path, layout: Layout, origin: Origin, turn_: Callable[[], AbstractContextManager[None]], make: bool
-) -> Vectors:
-    if layout.vectors == "segments":
-        from reid.gallery.vectors.segments import Segments
-
-        return Segments(folder / "vectors", origin.width, turn_)
-    from reid.gallery.vectors.milvus import Milvus
-
-    return Milvus(layout.vectors, origin.width, make)
+        self._catalogue.drop_packs(self._packs.drop)
+        self._catalogue.scrub(scrubbed)

@@ -1,4 +1,4 @@
-"""From a benchmark's queries to tables of differences and gaps; the numbers of every table and figure stand in them.
+"""Which differences and gaps hold? Tables of them from a benchmark's queries, and means and drops of its results.
 
 All differences are oriented so that the model named later in benchmark.json is `model_a`: above 0 it is the better one.
 What cannot be compared (no seed in common, a target with one identity) is left out, and named with the reason.
@@ -15,24 +15,36 @@ import pandas as pd
 from reid.errors import InputError
 from reid.evaluation import gap
 from reid.evaluation.interval import Estimate
-from reid.report.inputs import Benchmark, Direction, lines
+from reid.report.benchmark import Benchmark, Direction, lines
 
 METRICS = {"mAP": "mAP", "rank1": "rank-1", "mINP": "mINP"}
 ESTIMATE = ["value", "low", "high", "standard_error", "degrees", "method", "seeds", "identities", "significant"]
 COMPARISONS = [
-    "model_a",
-    "model_b",
-    "source",
-    "target",
-    "metric",
-    *ESTIMATE,
-    "left_out",
-    "in_domain",
-    "better",
-    "worse",
-]
+    "model_a", "model_b", "source", "target", "metric", *ESTIMATE, "left_out", "in_domain", "better", "worse",
+]  # fmt: skip
 GAPS = ["model", "source", "target", "metric", *ESTIMATE, "left_out"]
 GAP_DIFFERENCES = ["model_a", "model_b", "source", "target", "metric", *ESTIMATE, "left_out"]
+Means = dict[tuple[str, str, str], float]  # (model, source, target)
+
+
+def means(results: pd.DataFrame, column: str = "mAP") -> Means:
+    """The mean over seeds of each model in each direction; missing where that of one seed is."""
+    grouped = results.groupby(["model", "source", "target"], sort=False)[column].mean(skipna=False).reset_index()
+    return {(row.model, row.source, row.target): float(row[-1]) for row in lines(grouped)}
+
+
+def drops(results: pd.DataFrame) -> Means:
+    """Cross-domain minus in-domain mAP of the same model and seed, mean over the seeds that have both.
+
+    Of a source of several data sets the in-domain mAP is the plain mean of their test splits', of all of them.
+    """
+    run = ["model", "source", "seed"]
+    in_domain = results[results["in_domain"]]
+    in_domain = in_domain.assign(wanted=in_domain.groupby("source")["target"].transform("nunique"))
+    grouped = in_domain.groupby(run)
+    home = grouped["mAP"].mean(skipna=False).where(grouped["target"].nunique() == grouped["wanted"].first())
+    crossed = results[~results["in_domain"]].join(home.rename("home"), on=run)
+    return means(crossed.assign(drop=crossed["mAP"] - crossed["home"]).dropna(subset="drop"), "drop")
 
 
 def comparisons(benchmark: Benchmark) -> tuple[pd.DataFrame, list[str]]:
@@ -50,7 +62,7 @@ def _compare(queries: pd.DataFrame, benchmark: Benchmark, order: Sequence[str]) 
             except InputError as error:
                 left_out.append(f"{a} minus {b}, {source} → {target}: {error}")
                 continue
-            rows += [_oriented(_row(comparison, COMPARISONS), order) for comparison in compared]
+            rows += [_oriented(row_of(comparison, COMPARISONS), order) for comparison in compared]
     return _sorted(pd.DataFrame(rows, columns=COMPARISONS), benchmark, order), left_out
 
 
@@ -64,8 +76,8 @@ def gaps(benchmark: Benchmark) -> tuple[pd.DataFrame, pd.DataFrame, list[str]]:
         if queries.empty:
             continue
         of_models, of_pairs, lost = _gaps(benchmark, queries)
-        each_model += [_row(each, GAPS) for each in of_models]
-        differences += [_oriented(_row(each, GAP_DIFFERENCES), benchmark.models) for each in of_pairs]
+        each_model += [row_of(each, GAPS) for each in of_models]
+        differences += [_oriented(row_of(each, GAP_DIFFERENCES), benchmark.models) for each in of_pairs]
         left_out += [f"{name}, {direction}: {reason}" for name, reason in lost]
     return (
         _sorted(pd.DataFrame(each_model, columns=GAPS), benchmark, benchmark.models),
@@ -159,7 +171,7 @@ def ahead(frame: pd.DataFrame, model: str, rival: str) -> bool | None:
     return None
 
 
-def _row(measured: gap.Comparison | gap.Gap | gap.GapDifference, columns: Sequence[str]) -> dict[str, Any]:
+def row_of(measured: gap.Comparison | gap.Gap | gap.GapDifference, columns: Sequence[str]) -> dict[str, Any]:
     """One row of a table: the fields named by ``columns``, those of the estimate among them."""
     estimate: Estimate = measured.estimate
     row = {name: getattr(estimate if name in ESTIMATE else measured, name) for name in columns}

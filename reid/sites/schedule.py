@@ -39,6 +39,11 @@ def presence_generator(settings: SiteSettings, pid: int) -> np.random.Generator:
     return _generator(settings, pid, 0, 1)
 
 
+def visit_generator(settings: SiteSettings, pid: int) -> np.random.Generator:
+    """For the times at which an identity passes them."""
+    return _generator(settings, pid, 0, 2)
+
+
 def scene_generator(settings: SiteSettings, camera: int) -> np.random.Generator:
     """For a camera's background; cameras start at 1."""
     return _generator(settings, 0, camera, 0)

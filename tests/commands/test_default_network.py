@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 from PIL import Image
+from reid.gallery.location import open_store
 
 from reid.cli import main
-from reid.gallery.location import open_store
 from reid.networks import load
 from reid.networks.packed import pack
 

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from conftest import ROOT
 from PIL import Image
+from reid.gallery.location import open_store
 
 from reid.cli import main
-from reid.gallery.location import open_store
 from reid.networks.features_file import read_features_file
 from reid.retrieval.features import load_features
 

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 from conftest import ROOT, tiny_overrides
 from fakes import paint
+from reid.gallery.location import open_store
 from safetensors.numpy import load_file
 from tiny_onnx import describe, mean_colours
 
@@ -27,7 +28,6 @@ from reid.evaluation.entries import Failure, Run
 from reid.evaluation.parts import Report, report_file
 from reid.evaluation.tasks import Task
 from reid.files import locked
-from reid.gallery.location import open_store
 from reid.networks.features_file import read_features_file
 
 NODE = {  # about the least that Ray takes, without the processes that watch over it

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from conftest import ROOT
 from PIL import Image, ImageOps
+from reid.gallery.location import open_store
 from runs import features_of
 
 from reid.cli import main
@@ -17,7 +18,6 @@ from reid.data.reading import read_dataset
 from reid.errors import InputError
 from reid.files import bundled
 from reid.gallery.entries import Entry
-from reid.gallery.location import open_store
 from reid.networks.trained import load_network
 
 SHARED = Path(os.environ.get("REID_SHARED", ROOT.parent / "shared"))

@@ -332,6 +332,7 @@ splits:
 @dataclass(frozen=True)
 class FakeSettings:
     empty: ClassVar[dict[str, str]] = {}
+    kind: ClassVar[str] = "drawn"
     site: str
     seed: int = 0
     style: float = 0.75

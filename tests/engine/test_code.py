@@ -121,7 +121,7 @@ def test_reports_decide_nothing_and_pooling_decides_all(tmp_path):
         ("retrieval/features.py", [False, True, True, True]),  # reads the files that a network may be
         ("data/layouts.py", [False] * 4),
         ("data/names.py", [False] * 4),
-        ("report/table.py", [False] * 4),
+        ("report/formats.py", [False] * 4),
         ("cli.py", [False] * 4),
     ):
         copy = tmp_path / name.replace("/", "_") / "reid"

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import ROOT
+from reid.gallery.location import open_store
 from trees import write_image
 
 from reid.cli import main
@@ -25,7 +26,6 @@ from reid.evaluation.adapted import adapted, keep_adapted
 from reid.evaluation.evaluate import evaluate
 from reid.evaluation.results import read_results
 from reid.evaluation.subject import Subject, subject_of
-from reid.gallery.location import open_store
 from reid.networks import Origin, load
 from reid.networks.pytorch import TorchNetwork
 from reid.retrieval.features import load_features

@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-from reid.gallery.video.track import Box
+from reid.gallery.ingest.video.track import Box
 from reid.networks import Origin
 
 SIZE, FPS = (320, 240), 20  # width, height

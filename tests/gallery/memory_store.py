@@ -1,4 +1,4 @@
-"""The slow and obvious gallery: lists in memory. The other stores must answer as it does."""
+"""The slow and obvious gallery: lists in memory. A real one must answer as it does, wherever its parts are."""
 
 from __future__ import annotations
 
@@ -8,59 +8,52 @@ from pathlib import Path
 
 import numpy as np
 
-from reid.errors import InputError
-from reid.gallery.entries import CHANGES, EVERYTHING, Hits, Summary
+from reid.gallery.catalogue.records import content_of, place_of
+from reid.gallery.entries import CHANGES, EVERYTHING, Hits, NotThere, Summary
+from reid.gallery.vectors.rows import IndexReport
 from reid.retrieval.unit import unit_rows
 
 
 class MemoryStore:
-    """See :class:`reid.gallery.entries.Store`; distances in float64, whole sorts, filters entry by entry."""
+    """See :class:`reid.gallery.store.Gallery`; distances in float64, whole sorts, filters entry by entry."""
 
     def __init__(self, origin, folder=Path()):
         self.location, self.origin, self.folder = "memory", origin, Path(folder)
         self.entries, self.rows, self.images, self.settings = {}, {}, {}, {}
+        self.gone, self.lines = set(), []
         self.next_id = 1
 
     def __len__(self):
         return len(self.entries)
 
-    def add(self, entries, features, thumbnails):
-        rows = unit_rows(features, self.origin.width, "features")
-        ids = list(range(self.next_id, self.next_id + len(entries)))
-        self.next_id += len(entries)
-        for id, entry, row, image in zip(ids, entries, rows, thumbnails, strict=True):
-            self.entries[id] = replace(entry, id=id, added=1.0)
-            self.rows[id], self.images[id] = row, image
-        return ids
-
-    def update(self, ids, changes):
-        assert set(changes) <= set(CHANGES)
-        for entry in self.get(ids):
-            self.entries[entry.id] = replace(entry, **changes)
-
-    def remove(self, ids):
-        self.get(ids)
-        for id in set(ids):
-            del self.entries[id], self.rows[id], self.images[id]
-
     def get(self, ids):
         for id in ids:
             if id not in self.entries:
-                raise InputError(f"memory: no entry {id}")
+                raise NotThere(f"memory: no entry {id}")
         return [self.entries[id] for id in ids]
+
+    def present(self, ids):
+        return {id: self.entries[id] for id in ids if id in self.entries}
 
     def find(self, wanted=EVERYTHING, limit=None, after=0):
         return [entry for id, entry in sorted(self.entries.items()) if id > after and wanted.passes(entry)][:limit]
 
-    def thumbnail(self, id):
-        self.get([id])
-        return self.images[id]
+    def counts(self, wanted=EVERYTHING):
+        names = [entry.identity for entry in self.find(wanted)]
+        return len(names), len(set(names)) if names and None not in names else None
+
+    def of_source(self, source):
+        return [entry for entry in self.find() if entry.source == source]
+
+    def thumbnails(self, ids):
+        self.get(ids)
+        return [self.images[id] for id in ids]
 
     def features(self, ids):
         self.get(ids)
         return np.array([self.rows[id] for id in ids], np.float32).reshape(len(ids), self.origin.width)
 
-    def search(self, queries, k, wanted=EVERYTHING):
+    def search(self, queries, k, wanted=EVERYTHING, exact=False):
         queries = unit_rows(queries, self.origin.width, "queries")
         hits = Hits(np.full((len(queries), k), -1), np.full((len(queries), k), np.nan))
         ids = [entry.id for entry in self.find(wanted)]
@@ -70,6 +63,21 @@ class MemoryStore:
             hits.ids[number, : len(best)] = best
             hits.distances[number, : len(best)] = [distances[id] for id in best]
         return hits
+
+    def known(self, column, values):
+        numbers = {
+            id: place_of(entry) if column == "place" else content_of(self.images[id])
+            for id, entry in sorted(self.entries.items())
+        }
+        found = {value: [id for id, number in numbers.items() if number == value] for value in values}
+        return {value: ids for value, ids in found.items() if ids}
+
+    def erased(self, places):
+        return self.gone & set(places)
+
+    def expired(self, oldest, limit):
+        rising = sorted(self.entries.values(), key=lambda entry: (entry.added, entry.id))
+        return [entry.id for entry in rising if entry.added < oldest][:limit]
 
     def summary(self):
         entries = list(self.entries.values())
@@ -82,11 +90,59 @@ class MemoryStore:
             min(times, default=None), max(ends, default=None),
         )  # fmt: skip
 
+    def names(self):
+        return sorted({entry.identity for entry in self.entries.values()} - {None})
+
     def setting(self, name):
         return self.settings.get(name)
 
+    def log(self, after=0, limit=1000):
+        return [line for line in self.lines if line["number"] > after][:limit]
+
+    def index_state(self):
+        return IndexReport("flat", 1.0, 0, 0, len(self), "flat", False)
+
+    def add(self, entries, features, thumbnails, now=1.0):
+        """``now``: when entries were added that do not say it."""
+        rows = unit_rows(features, self.origin.width, "features")
+        ids = list(range(self.next_id, self.next_id + len(entries)))
+        self.next_id += len(entries)
+        for id, entry, row, image in zip(ids, entries, rows, thumbnails, strict=True):
+            self.entries[id] = replace(entry, id=id, added=entry.added or now)
+            self.rows[id], self.images[id] = row, image
+            self.gone.discard(place_of(entry))
+        return ids
+
+    def update(self, ids, changes):
+        self.update_each(dict.fromkeys(ids, changes))
+
+    def update_each(self, changes):
+        self.get(list(changes))
+        for id, values in changes.items():
+            assert set(values) <= set(CHANGES)
+            self.entries[id] = replace(self.entries[id], **values)
+
+    def remove(self, ids):
+        self.get(ids)
+        for id in set(ids):
+            self.gone.add(place_of(self.entries[id]))
+            del self.entries[id], self.rows[id], self.images[id]
+
     def set(self, name, value):
         self.settings[name] = value
+
+    def record(self, who, action, entries=(), **numbers):
+        number = len(self.lines) + 1
+        self.lines.append(
+            {"number": number, "time": 1.0, "who": who, "action": action, "entries": list(entries), **numbers}
+        )
+        return number
+
+    def tend(self, progress=False):
+        return False
+
+    def verify(self):
+        return []
 
     def close(self):
         pass

@@ -8,9 +8,9 @@ import sys
 from datetime import UTC, datetime
 
 import pytest
+from reid.gallery.audit import AuditLog
 
 from reid.errors import InputError
-from reid.gallery.audit import AuditLog
 
 
 def test_a_record_is_a_line(tmp_path):

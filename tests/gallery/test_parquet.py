@@ -14,9 +14,9 @@ from memory_store import MemoryStore
 from reid.cli import main
 from reid.errors import InputError
 from reid.gallery import parquet
+from reid.gallery.calibration.thresholds import calibrate
 from reid.gallery.entries import Entry
 from reid.gallery.local.store import LocalStore
-from reid.gallery.thresholds import calibrate
 from reid.networks import Origin
 
 WIDTH = 5

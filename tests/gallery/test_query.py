@@ -4,10 +4,10 @@ from fakes import ORIGIN
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from memory_store import MemoryStore
-
-from reid.gallery.entries import Entry, Filter, Hits
 from reid.gallery.query import answer, first_ranks, judge
-from reid.gallery.thresholds import Verdict
+
+from reid.gallery.calibration.thresholds import Verdict
+from reid.gallery.entries import Entry, Filter, Hits
 from reid.retrieval.features import Features
 from reid.retrieval.ranking import CMC_RANKS, evaluate
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from benchmark_folders import benchmark_folder
 
-from reid.report.inputs import Benchmark, read_benchmarks
+from reid.report.benchmark import Benchmark, read_benchmarks
 from reid.report.page import build_report
 
 

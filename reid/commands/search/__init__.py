@@ -7,7 +7,7 @@ import argparse
 from reid.commands.command import Command
 from reid.commands.models import check_there
 from reid.commands.search import add, calibrate, keep, query
-from reid.commands.search.shared import Action, add_store
+from reid.commands.search.shared import Action, add_checking_model, add_store
 from reid.networks import EMBEDDER
 
 ACTIONS = {
@@ -26,14 +26,18 @@ ACTIONS = {
                      "--id 17 18 --person P1", keep.update_arguments, keep.update),
     "retention": Action("Drop entries after a number of days, from now on and at once; the web page does it hourly.",
                         "--days 30", keep.retention_arguments, keep.retention),
-    "index": Action("Choose how the gallery is searched: exactly, or by a compressed index with its recall measured.",
-                    "--kind rabitq", keep.index_arguments, keep.index),
-    "stats": Action("What the gallery holds.", "", keep.stats_arguments, keep.stats),
+    "settings": Action("How the gallery is searched (exactly, or by an index with its recall), cameras' time zones.",
+                       "--index auto --zone door Europe/Berlin", keep.settings_arguments, keep.settings),
+    "stats": Action("What the gallery holds.", "", add_checking_model, keep.stats),
     "verify": Action("Check every file of the gallery; exit code 2 where something is wrong.",
-                     "", keep.verify_arguments, keep.verify),
+                     "", add_checking_model, keep.verify),
+    "audit": Action("Who searched, erased, named, exported what and when: a line of JSON each.",
+                    "--after 100", keep.audit_arguments, keep.audit),
     "export": Action("Write the gallery to a Parquet file.", "people.parquet", keep.export_arguments, keep.export),
-    "import": Action("Add the entries of a Parquet file that export wrote.",
+    "import": Action("Add the entries of a Parquet file that export wrote, but those that are there.",
                      "people.parquet", keep.import_arguments, keep.import_),
+    "convert": Action("Make a gallery of one of an earlier version: ids, times of adding and the audit log stay.",
+                      "runs/old --store runs/gallery", keep.convert_arguments, keep.convert),
 }  # fmt: skip
 
 

@@ -11,20 +11,23 @@ from reid.commands.command import add_data_roots
 from reid.commands.models import add_model, check_there
 from reid.commands.search.shared import (
     add_name,
+    add_zone,
     all_samples,
     dataset,
     first_few,
-    keep_index,
+    opened_or_made,
     origin_of,
     tell_left_out,
+    tend,
 )
 from reid.errors import InputError
 from reid.networks import EMBEDDER, PEOPLE
 
 if TYPE_CHECKING:
     from reid.data.samples import DataSet
-    from reid.gallery.entries import Entry, Store
-    from reid.gallery.ingest import Added, Fragment
+    from reid.gallery.entries import Entry
+    from reid.gallery.ingest.images import Added, Fragment
+    from reid.gallery.store import Gallery
     from reid.networks import Network
 
 
@@ -57,6 +60,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--split", default="gallery", metavar="NAME", help="with --data (default: %(default)s)")
     add_name(parser)
     add_data_roots(parser)
+    add_zone(parser)
+    parser.add_argument("--again", action="store_true", help="images that were erased before too")
+    new = parser.add_argument_group("of a new gallery, on servers in place of the folder")
+    new.add_argument("--catalogue", default="sqlite", metavar="WHERE", help="postgresql://user@host:port/database")
+    new.add_argument("--vectors", default="segments", metavar="WHERE", help="milvus://host:port/collection")
     video = parser.add_argument_group("with --video")
     video.add_argument(
         "--detector",
@@ -64,7 +72,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         metavar="WHAT",
         help="torchvision, torchvision:WEIGHTS, or a foreign network (default: %(default)s)",
     )
-    video.add_argument("--start", metavar="TIME", help="when the video begins: 2026-03-01T17:05:00 (UTC)")
+    video.add_argument("--start", metavar="TIME", help="when the video begins: 2026-03-01T17:05:00")
     video.add_argument(
         "--fps", type=float, default=5.0, metavar="N", help="frames looked at a second (default: %(default)s)"
     )
@@ -75,9 +83,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    from reid.gallery.ingest import add_fragments, add_images
-    from reid.gallery.location import is_remote, open_store
-    from reid.gallery.naming import under_name
+    from reid.gallery.ingest.images import add_fragments, add_images
+    from reid.gallery.ingest.naming import under_name
     from reid.networks import load
 
     _check(arguments)
@@ -90,35 +97,30 @@ def run(arguments: argparse.Namespace) -> None:
     entries = _entries(arguments, data)
     model = load(name)
     fragments = _fragments(arguments, model) if arguments.video else None
-    with open_store(arguments.store, model.origin, write=True, create=True) as store:
-        if not len(store) and not is_remote(arguments.store):
-            place = Path(arguments.store).resolve()
-            print(f"a new gallery of {model.origin.name}: {place} (--store names another place)")
+    with opened_or_made(arguments, model.origin) as gallery:
         if data is not None:
             name = arguments.name or data.label
-            entries = under_name(store, name, data.root, entries, lambda: all_samples(arguments))
+            entries = under_name(gallery, name, data.root, entries, lambda: all_samples(arguments))
         if fragments is not None:
-            _report(store, add_fragments(store, fragments), "fragments of tracks")
+            _report(gallery, add_fragments(gallery, fragments, arguments.again), "fragments of tracks")
         else:
-            _report(store, add_images(store, entries, model), "images")
+            _report(gallery, add_images(gallery, entries, model, arguments.again), "images")
 
 
 def _add_features(arguments: argparse.Namespace) -> None:
-    from reid.gallery.given_features import add_features, features_files, read_given
-    from reid.gallery.ingest import Added, There
-    from reid.gallery.location import open_store
+    from reid.gallery.ingest.features import add_features, features_files, read_given
+    from reid.gallery.ingest.images import Added
 
     model = origin_of(arguments)
     files = features_files(arguments.features)
     file, origin, entries = read_given(files[0], arguments.camera, model)
-    with open_store(arguments.store, origin, write=True, create=True) as store:
-        there, parts = There(store), []
+    with opened_or_made(arguments, origin) as gallery:
+        parts = []
         for path in files:
             if path != files[0]:
                 file, _, entries = read_given(path, arguments.camera, origin)
-            parts.append(add_features(store, entries, file.features.features, file.thumbnails, there))
-        ids, problems = ([one for part in parts for one in getattr(part, name)] for name in ("ids", "problems"))
-        _report(store, Added(ids, sum(part.known for part in parts), problems, there.differences), "images")
+            parts.append(add_features(gallery, entries, file.features.features, file.thumbnails, arguments.again))
+        _report(gallery, Added.joined(parts), "images")
 
 
 def _check(arguments: argparse.Namespace) -> None:
@@ -135,8 +137,9 @@ def _check(arguments: argparse.Namespace) -> None:
 
 def _entries(arguments: argparse.Namespace, data: DataSet | None) -> list[Entry]:
     """What is to be put in; what is there and left out is said."""
+    from reid.data.times import zone
     from reid.data.unlabelled import passed_over
-    from reid.gallery.ingest import csv_entries, folder_entries, split_entries
+    from reid.gallery.ingest.images import csv_entries, folder_entries, split_entries
 
     if arguments.video:
         return []
@@ -144,7 +147,7 @@ def _entries(arguments: argparse.Namespace, data: DataSet | None) -> list[Entry]
         entries = folder_entries(arguments.folder, arguments.camera, arguments.person or None)
         notes = passed_over(arguments.folder)
     elif arguments.csv:
-        return csv_entries(arguments.csv)
+        return csv_entries(arguments.csv, zone=zone(arguments.zone, "--zone"))
     else:
         assert data is not None  # one of the four is required
         entries, notes = split_entries(data, arguments.split, arguments.name), list(data.notes)
@@ -159,9 +162,9 @@ def _entries(arguments: argparse.Namespace, data: DataSet | None) -> list[Entry]
 
 
 def _fragments(arguments: argparse.Namespace, model: Network) -> Iterator[Fragment]:
-    from reid.gallery.times import seconds
-    from reid.gallery.video.detect import load_detector
-    from reid.gallery.video.fragments import fragments
+    from reid.data.times import seconds, zone
+    from reid.gallery.ingest.video.detect import load_detector
+    from reid.gallery.ingest.video.fragments import fragments
 
     return fragments(
         arguments.video,
@@ -171,17 +174,20 @@ def _fragments(arguments: argparse.Namespace, model: Network) -> Iterator[Fragme
         rate=arguments.fps,
         min_height=arguments.min_height,
         min_confidence=arguments.min_confidence,
-        start=seconds(arguments.start, "--start") if arguments.start else None,
+        start=seconds(arguments.start, "--start", zone(arguments.zone, "--zone")) if arguments.start else None,
     )
 
 
-def _report(store: Store, added: Added, what: str) -> None:
+def _report(gallery: Gallery, added: Added, what: str) -> None:
+    gallery.record("command line", "add", added.ids)
     known = f", {added.known:,} were there already" if added.known else ""
-    print(f"{store.location}: {len(added.ids):,} {what} stored{known}; {len(store):,} entries")
+    print(f"{gallery.location}: {len(added.ids):,} {what} stored{known}; {len(gallery):,} entries")
+    if added.erased:
+        print(f"{added.erased:,} were erased before and are left out; --again stores them")
     if added.differences:
         print(
             f"{len(added.differences):,} values differ from what is stored, which stays; search.py update changes it:"
         )
         print(first_few(added.differences))
-    keep_index(store)
+    tend(gallery)
     tell_left_out(added.problems, what, "stored")

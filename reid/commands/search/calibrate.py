@@ -8,7 +8,7 @@ from pathlib import Path
 
 from reid.commands.command import add_data_roots
 from reid.commands.models import add_model
-from reid.commands.search.shared import dataset, tell_left_out
+from reid.commands.search.shared import dataset, opened, tell_left_out
 from reid.files import write_atomically
 from reid.networks import EMBEDDER, PEOPLE
 
@@ -35,12 +35,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    from reid.gallery.ingest import labelled
-    from reid.gallery.location import open_store
-    from reid.gallery.thresholds import SETTING, calibrate, measure
+    from reid.gallery.calibration.reliability import reliability_picture, table
+    from reid.gallery.calibration.thresholds import calibrate, measure
+    from reid.gallery.ingest.images import labelled
     from reid.networks import load
-    from reid.report.reliability import reliability_picture, table
-    from reid.report.table import align
+    from reid.texts import align
 
     model = load(arguments.model)
     splits = ("query", "gallery")
@@ -58,7 +57,8 @@ def run(arguments: argparse.Namespace) -> None:
     write_atomically(picture, reliability_picture(calibration).content)
     print(align(table(calibration)))
     if arguments.store is not None:
-        with open_store(arguments.store, model.origin, write=True) as store:
-            store.set(SETTING, calibration.to_json())
+        service = opened(arguments, model)
+        with service.gallery:
+            service.calibrate(calibration)
     print(f"written: {output}, {picture}" + (f", and into {arguments.store}" if arguments.store else ""))
     tell_left_out(problems, "images", "measured")

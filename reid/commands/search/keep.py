@@ -1,24 +1,33 @@
-"""``reid search forget``, ``update``, ``retention``, ``index``, ``stats``, ``verify``, ``export`` and ``import``."""
+"""``reid search`` with all that is done to a gallery but adding: ``forget`` to ``convert``."""
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
-from reid.commands.search.shared import add_checking_model, chosen, keep_index, origin_of, record
+from reid.commands.search.shared import (
+    add_checking_model,
+    add_zone,
+    chosen,
+    opened,
+    opened_or_made,
+    origin_of,
+    tend,
+)
 from reid.errors import InputError
 
 if TYPE_CHECKING:
-    from reid.gallery.entries import Change, Store
-    from reid.gallery.local.store import LocalStore
+    from reid.gallery.entries import Change
 
 
 # --- forget, update ---------------------------------------------------------------------------------------------------
 
 
 def _add_choice(parser: argparse.ArgumentParser, person: str) -> None:
+    add_checking_model(parser)
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument(person, dest="of_person", metavar="NAME", help="all entries of a person")
     what.add_argument("--image", type=Path, metavar="FILE", help="all entries of an image or a video")
@@ -26,22 +35,18 @@ def _add_choice(parser: argparse.ArgumentParser, person: str) -> None:
 
 
 def forget_arguments(parser: argparse.ArgumentParser) -> None:
-    add_checking_model(parser)
     _add_choice(parser, "--person")
     parser.add_argument("--yes", action="store_true", help="do not ask")
 
 
 def forget(arguments: argparse.Namespace) -> None:
-    from reid.gallery.location import open_store
-
-    with open_store(arguments.store, origin_of(arguments), write=True) as store:
-        ids = [entry.id for entry in chosen(arguments, store)]
+    service = opened(arguments)
+    with service.gallery as gallery:
+        ids = [entry.id for entry in chosen(arguments, gallery)]
         if not arguments.yes:
-            _ask(f"{store.location}: erase {len(ids):,} of {len(store):,} entries? The image files stay. [y/N] ")
-        record(store, "forget", ids)  # before: an erasure that is cut off is on record too
-        store.remove(ids)
-        print(f"{store.location}: {len(ids):,} entries erased; {len(store):,} are left")
-        keep_index(store)
+            _ask(f"{gallery.location}: erase {len(ids):,} of {len(gallery):,} entries? The image files stay. [y/N] ")
+        service.forget(ids)
+        print(f"{gallery.location}: {len(ids):,} entries erased; {len(gallery):,} are left")
 
 
 def _ask(question: str) -> None:
@@ -52,16 +57,15 @@ def _ask(question: str) -> None:
 
 
 def update_arguments(parser: argparse.ArgumentParser) -> None:
-    add_checking_model(parser)
     _add_choice(parser, "--of-person")
     parser.add_argument("--person", metavar="NAME", help="the person's new name; an empty one for not known")
     parser.add_argument("--camera", metavar="NAME", help="the new camera")
-    parser.add_argument("--time", metavar="TIME", help="the new time: 2026-03-01T17:05:00 (UTC)")
+    parser.add_argument("--time", metavar="TIME", help="the new time: 2026-03-01T17:05:00")
+    add_zone(parser)
 
 
 def update(arguments: argparse.Namespace) -> None:
-    from reid.gallery.location import open_store
-    from reid.gallery.times import seconds
+    from reid.data.times import seconds, zone
 
     changes: dict[Change, object] = {}
     if arguments.person is not None:
@@ -69,21 +73,17 @@ def update(arguments: argparse.Namespace) -> None:
     if arguments.camera:
         changes["camera"] = arguments.camera
     if arguments.time:
-        changes["time"] = seconds(arguments.time, "--time")
+        changes["time"] = seconds(arguments.time, "--time", zone(arguments.zone, "--zone"))
     if not changes:
         raise InputError("nothing to change: give --person, --camera or --time")
-    with open_store(arguments.store, origin_of(arguments), write=True) as store:
-        entries = chosen(arguments, store)
-        ids = [entry.id for entry in entries]
-        record(store, "update", ids)
-        for entry in entries if "time" in changes else []:
-            if entry.until is not None and entry.time is not None:  # a fragment keeps its length
-                store.update([entry.id], {**changes, "until": cast(float, changes["time"]) + entry.until - entry.time})
-        store.update(ids, changes)
-        print(f"{store.location}: {len(ids):,} entries changed")
+    service = opened(arguments)
+    with service.gallery as gallery:
+        ids = [entry.id for entry in chosen(arguments, gallery)]
+        service.update(ids, changes)
+        print(f"{gallery.location}: {len(ids):,} entries changed")
 
 
-# --- retention, index -------------------------------------------------------------------------------------------------
+# --- retention, settings ----------------------------------------------------------------------------------------------
 
 
 def retention_arguments(parser: argparse.ArgumentParser) -> None:
@@ -92,95 +92,94 @@ def retention_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def retention(arguments: argparse.Namespace) -> None:
-    from reid.gallery.location import open_store
-    from reid.gallery.retention import drop_expired, set_retention
-
-    with open_store(arguments.store, origin_of(arguments), write=True) as store:
-        set_retention(store, arguments.days)
-        dropped = drop_expired(store)
+    service = opened(arguments)
+    with service.gallery as gallery:
+        dropped = service.retain(arguments.days)
         kept = "for good" if arguments.days == "none" else f"for {arguments.days} days"
-        print(f"{store.location}: entries are kept {kept}; {len(dropped):,} were dropped now")
-        keep_index(store)
+        print(f"{gallery.location}: entries are kept {kept}; {len(dropped):,} were dropped now")
 
 
-def index_arguments(parser: argparse.ArgumentParser) -> None:
+def settings_arguments(parser: argparse.ArgumentParser) -> None:
     add_checking_model(parser)
     parser.add_argument(
-        "--kind",
-        choices=("auto", "flat", "rabitq", "sq8"),
-        default="auto",
-        help="flat is exact; auto is flat for few entries and rabitq for many (default: %(default)s)",
+        "--index", metavar="KIND", help="auto, flat (exact), rabitq or sq8; on Milvus flat, hnsw or ivf_sq8"
     )
+    parser.add_argument(
+        "--zone", nargs=2, action="append", default=[], metavar=("CAMERA", "NAME"),
+        help="a camera's time zone, such as door Europe/Berlin; an empty NAME for none; repeatable",
+    )  # fmt: skip
 
 
-def index(arguments: argparse.Namespace) -> None:
-    from reid.gallery.location import open_store
-
-    with open_store(arguments.store, origin_of(arguments), write=True) as store:
-        local = _local(store, "index")
-        local.set("index", arguments.kind)
-        print(f"{local.location}: index {local.build_index(progress=True)}")
-
-
-def _local(store: Store, action: str) -> LocalStore:
-    from reid.gallery.local.store import LocalStore
-
-    if not isinstance(store, LocalStore):
-        raise InputError(f"{store.location}: {action} is for galleries in a folder; this one's server does it itself")
-    return store
+def settings(arguments: argparse.Namespace) -> None:
+    service = opened(arguments)
+    with service.gallery as gallery:
+        for camera, name in arguments.zone:
+            service.set_zone(camera, name)
+        if arguments.index:
+            service.choose_index(arguments.index)
+            tend(gallery)
+        print(f"{gallery.location}: index {gallery.index_state()}; zones {service.zones() or 'none'}")
 
 
-# --- stats, verify ----------------------------------------------------------------------------------------------------
-
-
-def stats_arguments(parser: argparse.ArgumentParser) -> None:
-    add_checking_model(parser)
+# --- stats, verify, audit ---------------------------------------------------------------------------------------------
 
 
 def stats(arguments: argparse.Namespace) -> None:
-    from reid.gallery import retention, thresholds
-    from reid.gallery.local.store import LocalStore
-    from reid.gallery.location import open_store
-    from reid.report.hits import moment
-    from reid.report.table import align
+    from reid.gallery import retention
+    from reid.gallery.answers.listing import moment
+    from reid.texts import align
 
-    with open_store(arguments.store, origin_of(arguments)) as store:
-        summary, days, text = store.summary(), store.setting(retention.SETTING), store.setting(thresholds.SETTING)
-        calibrated = thresholds.Calibration.from_json(text, store.location) if text else None
+    service = opened(arguments)
+    with service.gallery as gallery:
+        summary, days, calibration = gallery.summary(), gallery.setting(retention.SETTING), service.calibration
+        decided = [f"{right} of {count} {word!r} are one person" for word, (count, right) in service.decided().items()]
+        times = "not known" if summary.first is None else f"{moment(summary.first)} to {moment(summary.last)}"
+        files = [path for path in gallery.folder.rglob("*") if path.is_file()]
         lines = [
-            ["gallery", store.location],
+            ["gallery", gallery.location],
             ["entries", f"{summary.entries:,}"],
             ["people", f"{summary.identities:,}; {summary.unknown:,} entries of nobody known"],
             *([f"camera {name}", f"{count:,} entries"] for name, count in summary.cameras.items()),
-            [
-                "time (UTC)",
-                "not known" if summary.first is None else f"{moment(summary.first)} to {moment(summary.last)}",
-            ],
-            ["network", f"{store.origin.name} ({store.origin.fingerprint[:12]}), {store.origin.width} numbers"],
-            ["thresholds", f"calibrated on {calibrated.source}" if calibrated else "none: see search.py calibrate"],
+            ["time (UTC)", times],
+            ["network", f"{gallery.origin.name} ({gallery.origin.fingerprint[:12]}), {gallery.origin.width} numbers"],
+            ["calibrated", f"on {calibration.source}" if calibration else "no: see search.py calibrate"],
+            ["decided pairs", "; ".join(decided) or "none"],
             ["kept", f"{days} days" if days else "for good"],
+            ["catalogue", gallery.layout.catalogue],
+            ["vectors", gallery.layout.vectors],
+            ["search", str(gallery.index_state())],
+            ["in the folder", f"{sum(path.stat().st_size for path in files) / 1e6:,.1f} MB"],
         ]
-        if isinstance(store, LocalStore):
-            size = sum(path.stat().st_size for path in store.folder.iterdir() if path.exists())
-            lines += [["search", str(store.index_state())], ["on disk", f"{size / 1e6:,.1f} MB"]]
         print(align(lines))
 
 
-def verify_arguments(parser: argparse.ArgumentParser) -> None:
-    add_checking_model(parser)
-
-
 def verify(arguments: argparse.Namespace) -> None:
-    from reid.gallery.location import open_store
-
-    with open_store(arguments.store, origin_of(arguments)) as store:
-        problems = _local(store, "verify").verify(progress=True)
+    service = opened(arguments)
+    with service.gallery as gallery:
+        problems = gallery.verify()
         if problems:
-            raise InputError("\n".join(f"{store.location}: {problem}" for problem in problems))
-        print(f"{store.location}: {len(store):,} entries, all in order")
+            raise InputError("\n".join(f"{gallery.location}: {problem}" for problem in problems))
+        print(f"{gallery.location}: {len(gallery):,} entries, all in order")
 
 
-# --- export, import ---------------------------------------------------------------------------------------------------
+def audit_arguments(parser: argparse.ArgumentParser) -> None:
+    add_checking_model(parser)
+    parser.add_argument("--after", type=int, default=0, metavar="N", help="lines with a larger number only")
+
+
+def audit(arguments: argparse.Namespace) -> None:
+    from reid.data.times import shown
+
+    service = opened(arguments)
+    with service.gallery as gallery:
+        after = arguments.after
+        while lines := gallery.log(after):
+            for line in lines:
+                print(json.dumps({**line, "time": shown(line["time"])}))
+            after = lines[-1]["number"]
+
+
+# --- export, import, convert ------------------------------------------------------------------------------------------
 
 
 def export_arguments(parser: argparse.ArgumentParser) -> None:
@@ -189,25 +188,53 @@ def export_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def export(arguments: argparse.Namespace) -> None:
-    from reid.gallery import parquet
-    from reid.gallery.location import open_store
-
-    with open_store(arguments.store, origin_of(arguments)) as store:
-        count = parquet.export(store, arguments.file)
+    service = opened(arguments)
+    with service.gallery:
+        count = service.export(arguments.file)
     print(f"written: {arguments.file}, {count:,} entries")
 
 
-def import_arguments(parser: argparse.ArgumentParser) -> None:
+def _add_new(parser: argparse.ArgumentParser) -> None:
     add_checking_model(parser)
+    parser.add_argument("--again", action="store_true", help="images that were erased before too")
+    parser.add_argument("--catalogue", default="sqlite", metavar="WHERE", help="of a new gallery: postgresql://...")
+    parser.add_argument("--vectors", default="segments", metavar="WHERE", help="of a new gallery: milvus://...")
+
+
+def import_arguments(parser: argparse.ArgumentParser) -> None:
+    _add_new(parser)
     parser.add_argument("file", type=Path, metavar="PARQUET", help="a file that export wrote")
 
 
 def import_(arguments: argparse.Namespace) -> None:
-    from reid.gallery import parquet
-    from reid.gallery.location import open_store
+    from reid.gallery.service import Service
+    from reid.gallery.transfer import parquet
 
     origin = parquet.checked_origin(arguments.file)
-    with open_store(arguments.store, origin_of(arguments) or origin, write=True, create=True) as store:
-        ids = parquet.import_(arguments.file, store)
-        print(f"{store.location}: {len(ids):,} entries stored")
-        keep_index(store)
+    if (wanted := origin_of(arguments)) is not None:
+        wanted.check(origin, str(arguments.file))
+    with opened_or_made(arguments, origin) as gallery:
+        added = Service(gallery, "command line").import_(arguments.file, arguments.again)
+        known = f", {added.known:,} were there already" if added.known else ""
+        erased = f", {added.erased:,} were erased before (--again stores them)" if added.erased else ""
+        print(f"{gallery.location}: {len(added.ids):,} entries stored{known}{erased}")
+        tend(gallery)
+
+
+def convert_arguments(parser: argparse.ArgumentParser) -> None:
+    _add_new(parser)
+    parser.add_argument(
+        "old", metavar="OLD", help="a gallery of an earlier version: a folder, milvus://host:port/collection, PATH.db"
+    )
+
+
+def convert(arguments: argparse.Namespace) -> None:
+    from reid.gallery.transfer import earlier
+
+    with earlier.opened(arguments.old) as old, opened_or_made(arguments, old.origin) as gallery:
+        count = earlier.convert(old, gallery)
+        gallery.record("command line", "convert")
+        print(
+            f"{gallery.location}: {count:,} entries of {arguments.old}, which stays as it is: erase it when all is well"
+        )
+        tend(gallery)

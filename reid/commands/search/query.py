@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections import Counter
 from collections.abc import Sequence
-from contextlib import nullcontext
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,12 +16,13 @@ from reid.commands.search.shared import (
     STORE,
     add_judging,
     add_name,
+    add_zone,
     all_samples,
     calibration_of,
     dataset,
     filter_of,
     first_few,
-    record,
+    opened,
     tell_left_out,
 )
 from reid.errors import InputError
@@ -31,8 +33,9 @@ if TYPE_CHECKING:
     import numpy as np
 
     from reid.data.samples import DataSet
+    from reid.gallery.answers.answer import Answer
     from reid.gallery.entries import Entry
-    from reid.gallery.query import Answer
+    from reid.gallery.store import Gallery
 
 MOST = 1000
 
@@ -46,22 +49,35 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     add_data_roots(parser)
     parser.add_argument("--k", type=int, default=10, metavar="N", help="entries a query (default: %(default)s)")
     parser.add_argument("--camera", action="append", default=[], metavar="NAME", help="only this camera; repeatable")
-    parser.add_argument("--from", dest="start", metavar="TIME", help="only from then on: 2026-03-01T17:05:00 (UTC)")
+    parser.add_argument("--without", action="append", default=[], metavar="NAME", help="not this camera; repeatable")
+    parser.add_argument("--from", dest="start", metavar="TIME", help="only from then on: 2026-03-01T17:05:00")
     parser.add_argument("--to", dest="end", metavar="TIME", help="only until then; of a day, its end")
+    add_zone(parser)
+    parser.add_argument(
+        "--one-person", action="store_true", help="the images show one person: one answer to all of them"
+    )
     add_judging(parser)
+    parser.add_argument(
+        "--share",
+        type=float,
+        metavar="P",
+        help="of strangers that may see a confident answer, 0 to 1 (default: 0.05)",
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the answers here")
     parser.add_argument("--picture", type=Path, metavar="PNG", help="draw the answers to the first 20 queries")
+    parser.add_argument(
+        "--zip", type=Path, metavar="FILE", help="with one answer: its table and pictures as a ZIP file"
+    )
 
 
 def run(arguments: argparse.Namespace) -> None:
     import numpy as np
 
-    from reid.gallery.ingest import embed_entries
-    from reid.gallery.location import open_store
-    from reid.gallery.naming import under_name
-    from reid.gallery.query import answer, first_ranks
+    from reid.gallery.answers.listing import answer_table, draw_answers
+    from reid.gallery.answers.zipped import zipped
+    from reid.gallery.ingest.images import embed_entries
+    from reid.gallery.ingest.naming import under_name
     from reid.networks import load
-    from reid.report.hits import answer_table, draw_answers
 
     if not 1 <= arguments.k <= MOST:
         raise InputError(f"--k {arguments.k}: expected 1 to {MOST}")
@@ -70,29 +86,41 @@ def run(arguments: argparse.Namespace) -> None:
     data = dataset(arguments, arguments.data, [arguments.split]) if arguments.data else None
     asked = _queries(arguments, data)
     model = load(arguments.model)
-    with open_store(arguments.store, model.origin) as store:
-        wanted, calibration = filter_of(arguments, store), calibration_of(arguments, store)
+    service = opened(arguments, model)
+    with service.gallery as gallery:
+        wanted = filter_of(arguments, gallery)
         if data is not None:
-            under_name(store, arguments.name or data.label, data.root, asked, lambda: all_samples(arguments))
+            under_name(gallery, arguments.name or data.label, data.root, asked, lambda: all_samples(arguments))
         problems: list[str] = []
         some = list(embed_entries(asked, model, problems, progress=len(asked) > 1))
         if not some:
             raise InputError(first_few(problems))
         entries = [entry for part in some for entry in part.entries]
         features = np.concatenate([part.features for part in some])
-        answers = answer(store, features, arguments.k, wanted, calibration, arguments.rate)
-        record(store, "search", sorted({hit.entry.id for given in answers for hit in given.hits}), queries=len(entries))
+        if arguments.one_person:
+            answers = [service.search(features, (), arguments.k, wanted, share=arguments.share)]
+            entries = entries[:1]
+        else:
+            answers = service.answers(features, arguments.k, wanted, arguments.share)
+        if arguments.zip and len(answers) != 1:
+            raise InputError(f"--zip {arguments.zip}: takes one answer, not {len(answers)}")
         print(answer_table([entry.source for entry in entries], answers))
-        if calibration is None:
-            print("no thresholds, so nothing here says who is the same person: search.py calibrate chooses some")
-        if arguments.data:
-            print(_rank1(first_ranks(store, entries, features)))
+        if service.calibration is None:
+            print("no calibration, so nothing here says who is the same person: search.py calibrate makes one")
+        for sentence in answers[0].sentences[len(answers) > 1 :]:  # the first is of that answer alone
+            print(sentence)
+        if not answers[0].exhaustive:
+            print(f"index {gallery.index_state()}: a nearer image may have been missed")
+        if arguments.data and not arguments.one_person:
+            print(_rank1(first_ranks(gallery, entries, features)))
         if arguments.json:
             write_atomically(arguments.json, json.dumps(_as_json(entries, answers), indent=1) + "\n")
         if arguments.picture:
-            thumbnails = [image for part in some for image in part.thumbnails]
-            draw_answers(thumbnails, answers, store.thumbnail, arguments.picture)
-    for written in filter(None, (arguments.json, arguments.picture)):
+            pictures = [image for part in some for image in part.thumbnails]
+            draw_answers(pictures, answers, lambda id: gallery.thumbnails([id])[0], arguments.picture)
+        if arguments.zip:
+            write_atomically(arguments.zip, zipped(answers[0], gallery))
+    for written in filter(None, (arguments.json, arguments.picture, arguments.zip)):
         print(f"written: {written}")
     tell_left_out(problems, "queries", "answered")
 
@@ -100,7 +128,7 @@ def run(arguments: argparse.Namespace) -> None:
 def _queries(arguments: argparse.Namespace, data: DataSet | None) -> list[Entry]:
     from reid.data.unlabelled import passed_over
     from reid.gallery.entries import Entry
-    from reid.gallery.ingest import folder_entries, split_entries
+    from reid.gallery.ingest.images import folder_entries, split_entries
 
     if arguments.name is not None and not (data and arguments.name):
         raise InputError("--name NAME goes with --data, and is not empty")
@@ -123,13 +151,47 @@ def _rank1(ranks: np.ndarray) -> str:
     return f"rank-1 {100 * cmc_curve(ranks)[0]:.2f} % of {counted:,} queries with a match from another camera"
 
 
+def first_ranks(gallery: Gallery, queries: Sequence[Entry], features: np.ndarray) -> np.ndarray:
+    """(Q,) int64 rank of each query's first match as the evaluation counts it: entries of its person *and* camera are
+    left out. 0 where there is no match to find; more than 50 counts as 51."""
+    import numpy as np
+
+    from reid.gallery.entries import Filter
+    from reid.retrieval.ranking import CMC_RANKS
+
+    ranks = np.zeros(len(queries), np.int64)
+    people = tuple({query.identity for query in queries if query.identity is not None})
+    if not people:
+        return ranks
+    there = Counter((entry.identity, entry.camera) for entry in gallery.find(Filter(identities=people)))
+    of_person: Counter[str | None] = Counter()
+    for (person, _), count in there.items():
+        of_person[person] += count
+    most = max((there[query.identity, query.camera] for query in queries), default=0)
+    hits = gallery.search(features, CMC_RANKS + most)
+    entries = gallery.present(np.unique(hits.ids[hits.ids >= 0]).tolist())
+    for number, query in enumerate(queries):
+        if query.identity is None or of_person[query.identity] == there[query.identity, query.camera]:
+            continue
+        nearest = [entries[id] for id in hits.ids[number].tolist() if id in entries]
+        counted = [entry for entry in nearest if (entry.identity, entry.camera) != (query.identity, query.camera)]
+        matches = (rank for rank, entry in enumerate(counted, 1) if entry.identity == query.identity)
+        ranks[number] = min(next(matches, CMC_RANKS + 1), CMC_RANKS + 1)
+    return ranks
+
+
 def _as_json(queries: Sequence[Entry], answers: Sequence[Answer]) -> list[dict[str, object]]:
     return [
         {
             "query": query.source,
+            "found": answer.found,
             "nobody": answer.nobody,
+            "exhaustive": answer.exhaustive,
+            "sentences": answer.sentences,
+            "audit": answer.number,
             "hits": [
-                {"rank": hit.rank, "distance": hit.distance, "probability": hit.probability, "same": hit.same}
+                {"rank": hit.rank, "distance": hit.distance}
+                | (asdict(hit.judged) if hit.judged else {})
                 | hit.entry.as_dict()
                 for hit in answer.hits
             ],
@@ -149,11 +211,11 @@ def compare_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def compare(arguments: argparse.Namespace) -> None:
+    from reid.gallery.calibration import judgement
     from reid.gallery.entries import Entry
-    from reid.gallery.ingest import embed_entries
-    from reid.gallery.location import open_store
-    from reid.gallery.query import distance_between
+    from reid.gallery.ingest.images import embed_entries
     from reid.networks import load
+    from reid.retrieval.kernels import pair_distances
     from reid.retrieval.unit import unit_rows
 
     model = load(arguments.model)
@@ -162,20 +224,18 @@ def compare(arguments: argparse.Namespace) -> None:
     some = list(embed_entries(asked, model, problems, progress=False))
     if problems:
         raise InputError("\n".join(problems))
-    a, b = unit_rows(some[0].features, model.origin.width, "features")
-    distance = distance_between(a, b)
-    opened = nullcontext() if arguments.store is None else open_store(arguments.store, model.origin)
-    with opened as store:
-        calibration = calibration_of(arguments, store)
+    rows = unit_rows(some[0].features, model.origin.width, "features")
+    if arguments.store is None:
+        distance, calibration = float(pair_distances(rows, [0], rows, [1])[0]), calibration_of(arguments)
+        if calibration is not None:
+            calibration.check(model.origin, str(arguments.calibration))
+        said = None if calibration is None else judgement.compare(calibration, distance)
+    else:
+        service = opened(arguments, model)
+        with service.gallery:
+            distance, said = service.compare(rows[0], rows[1])
     print(f"distance {distance:.4f} (1 - cosine, 0 to 2)")
-    if calibration is None:
-        print(f"no thresholds: give --calibration FILE, or --store WHERE (such as {STORE}) that was calibrated")
+    if said is None:
+        print(f"no calibration: give --calibration FILE, or --store FOLDER (such as {STORE}) that was calibrated")
         return
-    calibration.check(model.origin, str(arguments.calibration or arguments.store))
-    verdict = calibration.verdict(distance, calibration.usual if arguments.rate is None else arguments.rate)
-    print(f"probability of the same person {verdict.probability:.3f}, if as likely as not before looking")
-    print(
-        f"{'the same person' if verdict.same else 'not the same person'}: threshold {verdict.threshold:.4f}, at which "
-        f"{100 * verdict.false_match_rate:.3g} % of pairs of two people and {100 * verdict.true_match_rate:.1f} % of "
-        f"pairs of one lie below it on {calibration.source}, where it was measured"
-    )
+    print("\n".join((said.word, *said.sentences)))

@@ -14,9 +14,11 @@ from reid.networks import EMBEDDER
 
 if TYPE_CHECKING:
     from reid.data.samples import DataSet, Samples
-    from reid.gallery.entries import Entry, Filter, Store
-    from reid.gallery.thresholds import Calibration
-    from reid.networks import Origin
+    from reid.gallery.calibration.thresholds import Calibration
+    from reid.gallery.entries import Entry, Filter
+    from reid.gallery.service import Service
+    from reid.gallery.store import Gallery
+    from reid.networks import Network, Origin
 
 STORE = "runs/gallery"
 SHOWN = 10  # lines of a list of problems
@@ -36,12 +38,7 @@ class Action:
 
 
 def add_store(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--store",
-        default=STORE,
-        metavar="WHERE",
-        help=f"the gallery: a folder, a Milvus Lite file (.db), milvus://host:port/collection (default: {STORE})",
-    )
+    parser.add_argument("--store", default=STORE, metavar="FOLDER", help="the gallery (default: %(default)s)")
 
 
 def add_checking_model(parser: argparse.ArgumentParser) -> None:
@@ -50,24 +47,17 @@ def add_checking_model(parser: argparse.ArgumentParser) -> None:
 
 def add_judging(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--calibration", type=Path, metavar="JSON", help="thresholds (default: those kept with the gallery)"
+        "--calibration", type=Path, metavar="JSON", help="what distances mean (default: what is kept with the gallery)"
     )
+
+
+def add_zone(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--rate",
-        type=float,
-        metavar="R",
-        help="false-match rate whose threshold decides, one of those calibrated (default: 0.001, else the smallest)",
+        "--zone",
+        default="UTC",
+        metavar="NAME",
+        help="time zone of the times here, such as Europe/Berlin (default: UTC)",
     )
-
-
-# --- what they name ---------------------------------------------------------------------------------------------------
-
-
-def origin_of(arguments: argparse.Namespace) -> Origin | None:
-    """Of the network that ``--model`` names, where it is given."""
-    from reid.networks import load
-
-    return load(arguments.model).origin if arguments.model else None
 
 
 def add_name(parser: argparse.ArgumentParser) -> None:
@@ -76,6 +66,65 @@ def add_name(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="with --data: what stands before the numbers of people and cameras (default: the data set's own name)",
     )
+
+
+# --- what they name ---------------------------------------------------------------------------------------------------
+
+
+def opened(arguments: argparse.Namespace, network: Network | None = None, who: str = "command line") -> Service:
+    """The gallery that ``--store`` names, which is to be closed, with the network, where there is one; ``who`` asks.
+
+    Raises:
+        InputError: it cannot be opened, or is of another network than this, or than ``--model`` names.
+    """
+    from reid.gallery.service import Service
+    from reid.gallery.store import Gallery
+
+    gallery = Gallery.open(arguments.store)
+    try:
+        origin = network.origin if network else origin_of(arguments)
+        if origin is not None:
+            check_origin(gallery, origin)
+        return Service(gallery, who, network, calibration_of(arguments))
+    except BaseException:
+        gallery.close()
+        raise
+
+
+def opened_or_made(arguments: argparse.Namespace, origin: Origin) -> Gallery:
+    """The gallery that ``--store`` names, made where there is none, with ``--catalogue`` and ``--vectors``."""
+    from reid.gallery.parts import MARK, Layout
+    from reid.gallery.store import Gallery
+
+    folder = Path(arguments.store)
+    if (folder / MARK).exists() or (folder / "entries.db").exists():
+        gallery = Gallery.open(folder)
+        check_origin(gallery, origin)
+        return gallery
+    print(f"a new gallery of {origin.name}: {folder.resolve()} (--store names another place)")
+    return Gallery.create(folder, origin, Layout(arguments.catalogue, arguments.vectors))
+
+
+def check_origin(gallery: Gallery, origin: Origin) -> None:
+    """
+    Raises:
+        InputError: the gallery's features are of another one, with what can be done.
+    """
+    try:
+        gallery.origin.check(origin, gallery.location)
+    except InputError as error:
+        gallery.close()
+        former = "the former file of that name" if gallery.origin.name == origin.name else "the network that filled it"
+        raise InputError(
+            f"{error}; name {former} (--model), or another place for a gallery of {origin.name!r} (--store)"
+        ) from None
+
+
+def origin_of(arguments: argparse.Namespace) -> Origin | None:
+    """Of the network that ``--model`` names, where it is given."""
+    from reid.networks import load
+
+    return load(arguments.model).origin if getattr(arguments, "model", None) else None
 
 
 def dataset(arguments: argparse.Namespace, name: str, splits: Sequence[str]) -> DataSet:
@@ -100,45 +149,39 @@ def all_samples(arguments: argparse.Namespace) -> list[Samples]:
     return samples
 
 
-def calibration_of(arguments: argparse.Namespace, store: Store | None) -> Calibration | None:
-    """That of ``--calibration``, else the one kept with the gallery, if any.
+def calibration_of(arguments: argparse.Namespace) -> Calibration | None:
+    """That of ``--calibration``, where it is given."""
+    from reid.gallery.calibration.thresholds import Calibration
 
-    Raises:
-        InputError: ``--rate`` without either.
-    """
-    from reid.gallery.thresholds import SETTING, Calibration
-
-    text, where = None, f"{arguments.store}: {SETTING}"
-    if arguments.calibration:
-        where = str(arguments.calibration)
-        try:
-            text = arguments.calibration.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise InputError(f"{where}: cannot be read: {error}") from None
-    elif store is not None:
-        text = store.setting(SETTING)
-    if text is None and arguments.rate is not None:
-        raise InputError("--rate needs thresholds: give --calibration FILE, or run calibrate --store WHERE first")
-    return None if text is None else Calibration.from_json(text, where)
+    file = getattr(arguments, "calibration", None)
+    if file is None:
+        return None
+    try:
+        return Calibration.from_json(file.read_text(encoding="utf-8"), str(file))
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{file}: cannot be read: {error}") from None
 
 
-def filter_of(arguments: argparse.Namespace, store: Store) -> Filter:
-    """The entries that ``--camera``, ``--from`` and ``--to`` name."""
+def filter_of(arguments: argparse.Namespace, gallery: Gallery) -> Filter:
+    """The entries that ``--camera``, ``--without``, ``--from`` and ``--to`` name."""
+    from reid.data.times import span, zone
     from reid.gallery.entries import Filter
-    from reid.gallery.times import span
 
-    start = span(arguments.start, "--from")[0] if arguments.start else None
-    end = span(arguments.end, "--to")[1] if arguments.end else None
+    place = zone(arguments.zone, "--zone")
+    start = span(arguments.start, "--from", place)[0] if arguments.start else None
+    end = span(arguments.end, "--to", place)[1] if arguments.end else None
     if start is not None and end is not None and start > end:
         raise InputError(f"--from {arguments.start} is later than --to {arguments.end}")
-    unknown = sorted(set(arguments.camera) - set(store.summary().cameras)) if arguments.camera else []
-    if unknown:
-        there = ", ".join(store.summary().cameras) or "none"
-        raise InputError(f"--camera {unknown[0]!r} is not in {store.location}; its cameras: {there}")
-    return Filter(tuple(arguments.camera), (), start, end)
+    there = gallery.summary().cameras if arguments.camera or arguments.without else {}
+    for option, names in (("--camera", arguments.camera), ("--without", arguments.without)):
+        unknown = sorted(set(names) - set(there))
+        if unknown:
+            listed = ", ".join(there) or "none"
+            raise InputError(f"{option} {unknown[0]!r} is not in {gallery.location}; its cameras: {listed}")
+    return Filter(tuple(arguments.camera), (), start, end, tuple(arguments.without))
 
 
-def chosen(arguments: argparse.Namespace, store: Store) -> list[Entry]:
+def chosen(arguments: argparse.Namespace, gallery: Gallery) -> list[Entry]:
     """The entries that ``--person``, ``--image`` or ``--id`` name.
 
     Raises:
@@ -147,26 +190,21 @@ def chosen(arguments: argparse.Namespace, store: Store) -> list[Entry]:
     from reid.gallery.entries import Filter
 
     if arguments.id:
-        return store.get(arguments.id)
+        return gallery.get(arguments.id)
     if arguments.of_person is not None:
-        entries = store.find(Filter(identities=(arguments.of_person,)))
-        what = f"person {arguments.of_person!r}"
+        entries, what = gallery.find(Filter(identities=(arguments.of_person,))), f"person {arguments.of_person!r}"
     else:
         place = str(arguments.image.resolve())
-        entries = [entry for entry in store.find() if entry.source == place]
-        what = f"image or video {place}"
+        entries, what = gallery.of_source(place), f"image or video {place}"
     if not entries:
-        raise InputError(f"{store.location}: no entry of {what}")
+        raise InputError(f"{gallery.location}: no entry of {what}")
     return entries
 
 
-def keep_index(store: Store) -> None:
-    """Build the index of a gallery in a folder where it is to have one and has not: adding leaves it behind, erasing
-    drops it, since it holds codes of what was erased."""
-    from reid.gallery.local.store import LocalStore
-
-    if isinstance(store, LocalStore) and store.index_state().stale:
-        print(f"{store.location}: index {store.build_index(progress=True)}")
+def tend(gallery: Gallery) -> None:
+    """Build the indexes that are missing or behind, and say how it is searched now."""
+    if gallery.tend(progress=True):
+        print(f"{gallery.location}: index {gallery.index_state()}")
 
 
 def tell_left_out(problems: Sequence[str], what: str, done: str) -> None:
@@ -181,10 +219,3 @@ def tell_left_out(problems: Sequence[str], what: str, done: str) -> None:
 def first_few(lines: Sequence[str]) -> str:
     rest = f"\nand {len(lines) - SHOWN:,} more" if len(lines) > SHOWN else ""
     return "\n".join(lines[:SHOWN]) + rest
-
-
-def record(store: Store, action: str, entries: Sequence[int], **numbers: float) -> None:
-    """A line in the gallery's audit log."""
-    from reid.gallery.audit import AuditLog
-
-    AuditLog(store.folder).record("command line", action, entries, **numbers)

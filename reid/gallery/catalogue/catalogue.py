@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -44,6 +44,7 @@ class Pending:
     """What writers that died have left under way: ids to take back or erase, thumbnails to overwrite, packs to cut to
     so many bytes, ids whose rows may have changed."""
 
+    writers: list[int]
     removed: np.ndarray
     places: list[Place]
     cuts: list[tuple[int, int]]
@@ -55,10 +56,19 @@ class Catalogue(CatalogueReader):
 
     @classmethod
     def make(cls, db: Database, origin: Origin, writer: int = 0) -> Catalogue:
+        """In a database with empty tables.
+
+        Raises:
+            InputError: it holds a gallery already, of which something is known.
+        """
         with db.transaction():
-            if not db.run("SELECT next FROM counters"):
+            counts: dict[str, int] = dict(db.run("SELECT name, next FROM counters"))
+            if max(counts.values(), default=1) > 1 or len(db.run("SELECT name FROM settings")) > 1:
+                raise InputError(f"{db.location}: holds a gallery already")
+            db.run("DELETE FROM settings")  # of one who was killed as he made it
+            if not counts:
                 db.many("INSERT INTO counters VALUES (?, 1)", [("entry",), ("name",), ("pack",), ("audit",)])
-                db.run("INSERT INTO settings VALUES (?, ?)", ORIGIN, json.dumps(asdict(origin)))
+            db.run("INSERT INTO settings VALUES (?, ?)", ORIGIN, json.dumps(asdict(origin)))
         return cls(db, writer)
 
     def set(self, name: str, value: str | None) -> None:
@@ -84,6 +94,15 @@ class Catalogue(CatalogueReader):
             for id, moment, who, action, entries, more in rows
         ]
 
+    def decide(self, first: int, second: int, same: bool | None) -> None:
+        """What a person says of two entries; None takes it back. Raises NotThere for an id that is not there."""
+        self.places([first, second])
+        pair = sorted((first, second))
+        with self.db.transaction():
+            self.db.run("DELETE FROM decisions WHERE first = ? AND second = ?", *pair)
+            if same is not None:
+                self.db.run("INSERT INTO decisions VALUES (?, ?, ?, ?)", *pair, int(same), time.time())
+
     def begin_adding(self, count: int, day: int) -> Adding:
         """Give ids to ``count`` entries and name the pack for their thumbnails."""
         with self.db.transaction():
@@ -107,18 +126,25 @@ class Catalogue(CatalogueReader):
         contents: Sequence[int | None],
         places: Sequence[Place],
     ) -> None:
-        """The entries count from now on. ``rows`` as :meth:`number` gave them."""
+        """The entries count from now on. ``rows`` as :meth:`number` gave them.
+
+        Raises:
+            InputError: another process took this one for dead, and back what it had added.
+        """
+        mine = "DELETE FROM pending WHERE kind = 'add' AND writer = ? AND first = ? RETURNING first"
         with self.db.transaction():
+            if not self.db.run(mine, self._writer, adding.first):
+                raise InputError(f"{self.db.location}: the connection was lost while these were added: add them again")
             self._keep_names(entries, rows)
             folders = self._named("folder", [parted(entry.source)[0] for entry in entries])
-            records = zip(entries, rows.tolist(), folders, contents, places, strict=True)
+            lay = [place_of(entry) for entry in entries]
+            records = zip(entries, rows.tolist(), folders, lay, contents, places, strict=True)
             marks = ", ".join("?" * 19)
             self.db.many(f"INSERT INTO entries VALUES ({marks})", (record_of(*record) for record in records))
-            condition, listed = self.db.among("place", [place_of(entry) for entry in entries])
+            condition, listed = self.db.among("place", lay)
             self.db.run(f"DELETE FROM erasures WHERE {condition}", listed)
             used = sum(place.size for place in places)
             self.db.run("UPDATE packs SET size = ? WHERE id = ?", adding.start + used, adding.pack)
-            self._settle("add", [adding.first])
 
     def number(self, entries: Sequence[Entry]) -> np.ndarray:
         """(N,) ROW of entries that have an id and a time of adding; their names get numbers."""
@@ -145,6 +171,9 @@ class Catalogue(CatalogueReader):
                 "ON CONFLICT (place) DO NOTHING", listed,
             )  # fmt: skip
             self.db.run(f"DELETE FROM entries WHERE {condition}", listed)
+            for column in ("first", "second"):
+                decided, some = self.db.among(column, ids)
+                self.db.run(f"DELETE FROM decisions WHERE {decided}", some)
         return places
 
     def begin_changing(self, changes: Mapping[int, Mapping[Change, object]]) -> bool:
@@ -196,26 +225,38 @@ class Catalogue(CatalogueReader):
                 names += len(gone)
         self.db.scrub(ids, names > 0)
 
-    def emptied(self) -> list[int]:
-        """Packs that hold no entry's thumbnail any more, and are of no one who is adding; they are forgotten."""
-        free = "id NOT IN (SELECT pack FROM entries) AND id NOT IN (SELECT pack FROM pending) AND size > 0"
+    def drop_packs(self, drop: Callable[[list[int]], None]) -> None:
+        """Forget packs that hold no entry's thumbnail any more, and are of no one who is adding; ``drop`` deletes them,
+        while nobody can begin to add."""
+        free = "id NOT IN (SELECT pack FROM entries) AND id NOT IN (SELECT pack FROM pending WHERE kind = 'add')"
         with self.db.transaction():
-            return [id for (id,) in self.db.run(f"DELETE FROM packs WHERE {free} RETURNING id")]
+            self._reserve("entry", 0)
+            packs = [id for (id,) in self.db.run(f"DELETE FROM packs WHERE {free} RETURNING id")]
+            drop(packs)
 
     def settle(self, kind: str, ids: Sequence[int]) -> None:
-        """Strike off what was pending."""
-        with self.db.transaction():
-            self._settle(kind, ids)
+        """Strike off what was pending of this writer."""
+        condition, listed = self.db.among("first", ids)
+        self.db.run(f"DELETE FROM pending WHERE kind = ? AND writer = ? AND {condition}", kind, self._writer, listed)
+
+    def settle_all(self, writers: Sequence[int]) -> None:
+        """Strike off what was pending of writers that died."""
+        condition, listed = self.db.among("writer", writers)
+        self.db.run(f"DELETE FROM pending WHERE {condition}", listed)
 
     def left(self) -> Pending | None:
         """What writers that died have left, and this one where something failed, if anything; for who has the turn."""
-        rows = self.db.run("SELECT writer, kind, first, last, pack, start, size FROM pending")
-        dead = {self._writer, *self.db.died(sorted({row[0] for row in rows} - {self._writer}))}
-        rows = [row[1:] for row in rows if row[0] in dead]
+        writers = {writer for (writer,) in self.db.run("SELECT DISTINCT writer FROM pending")}
+        if not writers:
+            return None
+        dead = [self._writer, *self.db.died(sorted(writers - {self._writer}))]
+        condition, listed = self.db.among("writer", dead)  # all of theirs: they are dead before this is asked
+        rows = self.db.run(f"SELECT kind, first, last, pack, start, size FROM pending WHERE {condition}", listed)
         if not rows:
             return None
         removed = [np.arange(first, last + 1) for kind, first, last, *_ in rows if kind != "change"]
         return Pending(
+            dead,
             np.concatenate([np.empty(0, np.int64), *removed]),
             [Place(*place) for kind, _, _, *place in rows if kind == "remove"],
             [(pack, start) for kind, _, _, pack, start, _ in rows if kind == "add"],
@@ -223,10 +264,6 @@ class Catalogue(CatalogueReader):
         )
 
     # --- parts of these
-
-    def _settle(self, kind: str, ids: Sequence[int]) -> None:
-        condition, listed = self.db.among("first", ids)
-        self.db.run(f"DELETE FROM pending WHERE kind = ? AND {condition}", kind, listed)
 
     def _reserve(self, counter: str, count: int) -> int:
         """The first of so many numbers; within a transaction."""

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from math import inf, isnan
 from typing import NoReturn
 
 import numpy as np
 
 from reid.errors import InputError
 from reid.gallery.catalogue.database import Database
-from reid.gallery.catalogue.records import COLUMNS, FROM, entry_of, parted, row_of
+from reid.gallery.catalogue.records import COLUMNS, FROM, NO_TEXT, entry_of, parted, row_of
 from reid.gallery.catalogue.thumbnails import Place
-from reid.gallery.entries import EVERYTHING, Entry, Filter, Summary
+from reid.gallery.entries import EVERYTHING, Entry, Filter, NotThere, Summary
 from reid.gallery.vectors.rows import ALL, ROW, Narrow
 from reid.networks import Origin
 
@@ -51,8 +52,23 @@ class CatalogueReader:
 
     def find(self, wanted: Filter = EVERYTHING, limit: int | None = None, after: int = 0) -> list[Entry]:
         """Entries that pass with an id above ``after``, by rising id, the first ``limit``."""
-        narrow = self.narrow(wanted)
-        parts: list[tuple[str, object]] = [("e.id > ?", after)]
+        condition, values = self._where(wanted)
+        sql = f"SELECT {COLUMNS} {FROM} WHERE e.id > ? AND {condition} ORDER BY e.id"
+        rows = (
+            self.db.run(sql, after, *values) if limit is None else self.db.run(f"{sql} LIMIT ?", after, *values, limit)
+        )
+        return [entry_of(row) for row in rows]
+
+    def counts(self, wanted: Filter = EVERYTHING) -> tuple[int, int | None]:
+        """Entries that pass, and of how many people they are: None unless each has a name."""
+        condition, values = self._where(wanted)
+        sql = f"SELECT count(*), count(identity), count(DISTINCT identity) FROM entries e WHERE {condition}"
+        count, named, people = self.db.run(sql, *values)[0]
+        return count, people if count and named == count else None
+
+    def _where(self, wanted: Filter) -> tuple[str, list[object]]:
+        """Condition on ``entries e`` that lets through what :meth:`Filter.passes` does, and its parameters."""
+        narrow, parts = self.narrow(wanted), list[tuple[str, object]]()
         if narrow.cameras is not None:
             parts.append(self.db.among("e.camera", narrow.cameras))
         if narrow.identities is not None:
@@ -60,12 +76,11 @@ class CatalogueReader:
         if narrow.without:
             some, listed = self.db.among("e.camera", narrow.without)
             parts.append((f"NOT ({some})", listed))
-        bounds = (("e.last >= ?", wanted.start), ("e.time <= ?", wanted.end))
-        parts += [bound for bound in bounds if bound[1] is not None]
-        sql = f"SELECT {COLUMNS} {FROM} WHERE {' AND '.join(part for part, _ in parts)} ORDER BY e.id"
-        values = [value for _, value in parts]
-        rows = self.db.run(sql, *values) if limit is None else self.db.run(f"{sql} LIMIT ?", *values, limit)
-        return [entry_of(row) for row in rows]
+        # Nothing is later or earlier than NaN: databases differ there, so the bound becomes one that nothing meets.
+        for bound, nothing, condition in ((wanted.start, inf, "e.last >= ?"), (wanted.end, -inf, "e.time <= ?")):
+            if bound is not None:
+                parts.append((condition, nothing if isnan(bound) else float(bound)))
+        return " AND ".join(["1 = 1", *(part for part, _ in parts)]), [value for _, value in parts]
 
     def of_source(self, source: str) -> list[Entry]:
         folder, name = parted(source)
@@ -109,6 +124,11 @@ class CatalogueReader:
         without = tuple(self._numbers("camera", wanted.without).values())
         return Narrow(cameras, identities, without, wanted.start, wanted.end)
 
+    def places_after(self, id: int, limit: int) -> dict[int, Place]:
+        """Where the thumbnails of the next entries lie, by id, rising."""
+        rows = self.db.run("SELECT id, pack, start, size FROM entries WHERE id > ? ORDER BY id LIMIT ?", id, limit)
+        return {row[0]: Place(*row[1:]) for row in rows}
+
     def rows(self, ids: Sequence[int]) -> np.ndarray:
         """(N,) ROW of those that are there, by rising id."""
         condition, listed = self.db.among("id", ids)
@@ -131,19 +151,26 @@ class CatalogueReader:
                 "JOIN names c ON c.id = g.camera"
             )
         )
-        identities, named = self.db.run("SELECT count(DISTINCT identity), count(identity) FROM entries")[0]
+        sql = "SELECT count(*), count(DISTINCT identity), count(identity) FROM entries"
+        count, identities, named = self.db.run(sql)[0]
         first, last = self.db.run("SELECT min(time), max(last) FROM entries")[0]
-        count = sum(cameras.values())
         return Summary(count, identities, count - named, dict(sorted(cameras.items())), first, last)
+
+    def decisions(self, of: int | None = None) -> dict[tuple[int, int], bool]:
+        """What people said of pairs of entries, of all or of those with one: whether they are one person."""
+        sql, values = "SELECT first, second, same FROM decisions", list[object]()
+        if of is not None:
+            sql, values = f"{sql} WHERE first = ? OR second = ?", [of, of]
+        return {(first, second): bool(same) for first, second, same in self.db.run(sql, *values)}
 
     def setting(self, name: str) -> str | None:
         rows = self.db.run("SELECT value FROM settings WHERE name = ?", name)
         return rows[0][0] if rows else None
 
     def is_pending(self, ids: np.ndarray) -> np.ndarray:
-        """(...) bool: which ids are being added at this moment, and do not count yet."""
+        """(...) bool: which ids are being added at this moment, and do not count yet, or erased, and do no more."""
         pending = np.zeros(ids.shape, bool)
-        for first, last in self.db.run("SELECT first, last FROM pending WHERE kind = 'add'"):
+        for first, last in self.db.run("SELECT first, last FROM pending WHERE kind <> 'change'"):
             pending |= (ids >= first) & (ids <= last)
         return pending
 
@@ -153,8 +180,8 @@ class CatalogueReader:
         return [f"unfinished: {count:,} to {kind}; goes on when the gallery is next written to" for kind, count in rows]
 
     def _numbers(self, kind: str, names: Sequence[str]) -> dict[str, int]:
-        condition, listed = self.db.among("text", names)
+        condition, listed = self.db.among("text", [name for name in names if not NO_TEXT.search(name)])
         return dict(self.db.run(f"SELECT text, id FROM names WHERE kind = ? AND {condition}", kind, listed))
 
     def _missing(self, id: int) -> NoReturn:
-        raise InputError(f"{self.db.location}: no entry {id}")
+        raise NotThere(f"{self.db.location}: no entry {id}")

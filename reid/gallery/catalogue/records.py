@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from typing import Any
 
 import numpy as np
 
+from reid.data.times import EARLIEST, LATEST
 from reid.errors import InputError
 from reid.gallery.catalogue.database import Row
 from reid.gallery.catalogue.thumbnails import Place
 from reid.gallery.entries import Entry
-from reid.gallery.times import EARLIEST, LATEST
 
 DAY = 86_400.0  # seconds
+NO_TEXT = re.compile("[\0\ud800-\udfff]")  # what databases cannot hold
 COLUMNS = "e.id, f.text, e.name, c.text, n.text, e.time, e.until, e.frame, e.x0, e.y0, e.x1, e.y1, e.added"
 FROM = (
     "FROM entries e JOIN names f ON f.id = e.folder JOIN names c ON c.id = e.camera "
@@ -29,7 +31,7 @@ def check(entry: Entry) -> None:
     """
     for name in ("source", "camera", "identity"):
         text = getattr(entry, name) or ""
-        if "\0" in text or any("\ud800" <= letter <= "\udfff" for letter in text):
+        if NO_TEXT.search(text):
             raise InputError(f"entry: {name} {text!r} is not valid text")
     for name in ("time", "until", "added"):
         value = getattr(entry, name)
@@ -74,13 +76,15 @@ def row_of(
     return id, camera, identity, np.nan if time is None else time, np.nan if last is None else last, int(added // DAY)
 
 
-def record_of(entry: Entry, row: tuple[Any, ...], folder: int, content: int | None, place: Place) -> tuple[Any, ...]:
+def record_of(
+    entry: Entry, row: tuple[Any, ...], folder: int, lay: int, content: int | None, place: Place
+) -> tuple[Any, ...]:
     """The columns of the table of entries."""
     _, camera, identity, *_ = row
     box = (None,) * 4 if entry.box is None else [int(edge) for edge in entry.box]
     return (
         entry.id, folder, parted(entry.source)[1], camera, None if identity < 0 else identity, entry.time, entry.until,
-        last_of(entry), None if entry.frame is None else int(entry.frame), *box, entry.added, place_of(entry), content,
+        last_of(entry), None if entry.frame is None else int(entry.frame), *box, entry.added, lay, content,
         *place,
     )  # fmt: skip
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-FORMAT = 2  # 1: galleries before the catalogue and the vectors were parted
+FORMAT = 2
 
 ENTRIES = """CREATE TABLE entries (id {int} PRIMARY KEY, folder {int} NOT NULL, name {text} NOT NULL,
 camera {int} NOT NULL, identity {int}, time {real}, until {real}, last {real}, frame {int},
@@ -17,6 +17,9 @@ OTHERS = (
     "CREATE TABLE settings (name {text} PRIMARY KEY, value {text} NOT NULL)",
     "CREATE TABLE audit (id {int} PRIMARY KEY, time {real} NOT NULL, who {text} NOT NULL, action {text} NOT NULL,"
     " entries {text} NOT NULL, numbers {text} NOT NULL)",
+    # What people say of two entries, the smaller id first: one person (1) or two (0).
+    "CREATE TABLE decisions (first {int} NOT NULL, second {int} NOT NULL, same {int} NOT NULL, time {real} NOT NULL,"
+    " PRIMARY KEY (first, second))",
     # Where erased images had lain, as numbers, so that they are not put in again unasked.
     "CREATE TABLE erasures (place {int} PRIMARY KEY, time {real} NOT NULL)",
     # Files of thumbnails and their committed bytes.

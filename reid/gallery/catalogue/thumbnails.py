@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,6 +22,7 @@ from reid.gallery.files import make_folder, put, sync_folder, writing
 
 SIZE = (128, 256)  # width, height
 QUALITY = 85
+JPEG = b"\xff\xd8\xff"  # how one begins
 LARGE = 2**30  # bytes from which another pack is begun
 
 
@@ -116,8 +117,19 @@ class Packs:
             with writing(self.path(pack)) as file:
                 os.ftruncate(file, size)
 
-    def drop(self, packs: Iterable[int]) -> None:
+    def drop(self, packs: Sequence[int]) -> None:
         for pack in packs:
             self.path(pack).unlink(missing_ok=True)
-        if self.folder.is_dir():
+        if packs and self.folder.is_dir():
             sync_folder(self.folder)
+
+    def problems(self, places: Mapping[int, Place]) -> list[str]:
+        """What is wrong with the thumbnails of entries, by id."""
+        try:
+            images = self.read(places.values())
+        except InputError as error:
+            if len(places) == 1:
+                return [str(error)]
+            return [text for id, place in places.items() for text in self.problems({id: place})]
+        wrong = [id for id, image in zip(places, images, strict=True) if image and not image.startswith(JPEG)]
+        return [f"{self.path(places[id].pack)}: what lies there of entry {id} is no JPEG" for id in wrong]

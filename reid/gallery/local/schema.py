@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from reid.data.times import EARLIEST, LATEST
 from reid.errors import InputError
 from reid.gallery.entries import Entry, Filter
-from reid.gallery.times import EARLIEST, LATEST
 from reid.networks import Origin
 
 FORMAT = 1

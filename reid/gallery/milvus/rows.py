@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from reid.data.times import EARLIEST, LATEST
 from reid.errors import InputError
 from reid.gallery.entries import Entry, Filter
-from reid.gallery.times import EARLIEST, LATEST
 
 NO_TIME = -1e300  # seconds; real times are checked to lie above
 LENGTHS = {"identity": 1024, "camera": 1024, "source": 8192}  # bytes of UTF-8

@@ -59,7 +59,7 @@ class Setting(NamedTuple):
     recall: float = 1.0
 
     def value(self, share: float) -> int:
-        """The one for a filter that lets this share pass: the surest where it is smaller than all that were measured."""
+        """The one for a filter that lets this share pass: the surest where it is smaller than those measured."""
         fitting = [value for value, one_in in zip(self.values, SHARES, strict=True) if share * one_in >= 1]
         return fitting[0] if fitting else KINDS[self.kind].values[-1]
 
@@ -171,7 +171,8 @@ class Milvus:
     # --- parts of these
 
     def _setting(self) -> Setting:
-        return Setting(*(self._collection.property(PROPERTY) or ()))
+        kind, values, recall = self._collection.property(PROPERTY) or FLAT
+        return Setting(kind, tuple(values), recall)
 
     def _make(self, name: str) -> None:
         try:
@@ -219,7 +220,8 @@ class Milvus:
         for low in range(0, len(queries), step):
             answers = self._collection(
                 "search", data=list(queries[low : low + step]), limit=limit, filter=wanted, output_fields=["vector"],
-                search_params={"metric_type": "IP", "params": parameters if value else {}}, consistency_level="Strong", **options,
+                search_params={"metric_type": "IP", "params": parameters if value else {}},
+                consistency_level="Strong", **options,
             )  # fmt: skip
             for number, rows in enumerate(answers, low):
                 for place, row in enumerate(rows):

@@ -10,13 +10,12 @@ writes the segment's index anew without it; a segment goes when nothing in it is
 
 from __future__ import annotations
 
+import os
 import shutil
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -25,13 +24,9 @@ from reid.files import remove_leftover_partials
 from reid.gallery.entries import Hits
 from reid.gallery.files import make_folder, put, sync_folder, writing
 from reid.gallery.vectors.rows import ALL, ROW, IndexReport, Narrow
+from reid.gallery.vectors.segment import FLOAT, Segment, load_index
 from reid.progress import track
-from reid.retrieval.search import nearest
 
-if TYPE_CHECKING:
-    from reid.retrieval.compressed import CompressedIndex
-
-FLOAT = np.dtype("<f4")
 ROWS = 2**17  # of a segment at most
 KINDS = ("auto", "flat", "rabitq", "sq8")
 LARGE = 200_000  # rows from which "auto" means indexes: exact search takes some 0.1 s a query there
@@ -39,76 +34,6 @@ FEWEST = 10_000  # rows of a segment that is worth one
 BEHIND = 5  # an index is built anew when more than one in so many rows is not in it
 ROUNDING = 1e-5  # of the length of a float32 row of length 1
 BLOCK = 2**16  # rows at once
-
-
-@dataclass(frozen=True)
-class Segment:
-    """One folder as its files were at a moment: (N,) rows, (N, D) vectors, both mapped, and the index."""
-
-    folder: Path
-    width: int
-    rows: np.ndarray = field(default_factory=lambda: np.empty(0, ROW))
-    vectors: np.ndarray = field(default_factory=lambda: np.empty(0, FLOAT))
-    index: CompressedIndex | None = None
-    seen: tuple[int, ...] = ()  # of the index's file
-
-    @property
-    def day(self) -> int:
-        return int(self.folder.name.partition("-")[0])
-
-    def now(self) -> Segment | None:
-        """As the files are now; None where the segment is gone.
-
-        Raises:
-            InputError: for a file that is damaged.
-        """
-        path = self.folder / "rows"
-        try:
-            count = path.stat().st_size // ROW.itemsize
-            rows, vectors = self.rows, self.vectors
-            if count != len(rows):
-                rows, vectors = np.asarray(np.memmap(path, ROW, "r", shape=(count,))), self._features(count)
-            paths = sorted(self.folder.glob("*.faiss"))
-            seen = tuple(number for each in paths for number in (each.stat().st_ino, each.stat().st_mtime_ns))
-            index = self.index if seen == self.seen else _load(paths[-1]) if paths else None
-        except FileNotFoundError:
-            if path.exists():
-                raise InputError(f"{self.folder}: a file is missing: damaged") from None
-            return None
-        if count == len(self.rows) and index is self.index:
-            return self
-        return Segment(self.folder, self.width, rows, vectors, index, seen)
-
-    def _features(self, count: int) -> np.ndarray:
-        path, needed = self.folder / "features", count * self.width * FLOAT.itemsize
-        if path.stat().st_size < needed:
-            raise InputError(f"{path}: has {path.stat().st_size} bytes where {needed} were written: damaged")
-        return np.asarray(np.memmap(path, FLOAT, "r", shape=(count, self.width)))
-
-    def search(self, queries: np.ndarray, k: int, narrow: Narrow, exact: bool) -> tuple[np.ndarray, np.ndarray, bool]:
-        """Ids and distances (Q, k), and whether all that pass were compared."""
-        rows, vectors, index = self.rows, self.vectors, self.index
-        allowed = narrow.passing(rows)
-        mask = None if allowed.all() else allowed
-        if exact or index is None or not allowed.any():
-            places, distances = nearest(queries, vectors, k, mask)
-            return _ids(rows, places), distances, True
-        size = index.size
-        first, rest = (None, None) if mask is None else (mask[:size], mask[size:])
-        places, distances = index.search(queries, k, vectors[:size], first)
-        if size < len(rows):
-            more, farther = nearest(queries, vectors[size:], k, rest)
-            places = np.hstack([places, np.where(more >= 0, more + size, -1)])
-            distances = np.hstack([distances, farther])
-        return _ids(rows, places), distances, False
-
-    def place(self, ids: np.ndarray) -> np.ndarray:
-        """Rows of (N,) ids; -1 where an id is not here."""
-        if not len(self.rows):
-            return np.full(len(ids), -1)
-        all_ = np.abs(self.rows["id"])  # which rise: rows are in the order of adding
-        near = np.minimum(np.searchsorted(all_, ids), len(all_) - 1)
-        return np.where(self.rows["id"][near] == ids, near, -1)
 
 
 class Segments:
@@ -138,7 +63,8 @@ class Segments:
 
     def remove(self, ids: np.ndarray) -> None:
         for segment in self._segments():
-            places = segment.place(ids)
+            self._cut(segment)
+            places = segment.place(ids, erased=True)  # a writer that was killed may have erased half of a row
             places = places[places >= 0]
             if not len(places):
                 continue
@@ -153,7 +79,7 @@ class Segments:
                 for place in places.tolist():
                     put(file, empty, place * len(empty))
             gone = np.zeros(len(places), ROW)
-            gone["id"] = -segment.rows["id"][places]
+            gone["id"] = -np.abs(segment.rows["id"][places])
             self._put(segment, places, gone)
         self._sweep()
         self._segments()  # what was erased is not kept mapped
@@ -212,11 +138,15 @@ class Segments:
         for segment in track(stale, name="indexing", unit="segment", shown=progress and len(stale) > 0):
             path, index = segment.folder / f"{wanted}.faiss", None
             if self._is_worth(segment, wanted):
-                index = CompressedIndex.build(np.array(segment.vectors), wanted)  # type: ignore[arg-type]
+                there = segment.rows["id"] > 0
+                index = CompressedIndex.build(np.array(segment.vectors), wanted, there)  # type: ignore[arg-type]
             with self._turn():
                 now = segment.now()
-                if now is not None and index is not None:
-                    index.without(np.flatnonzero(now.rows["id"][: index.size] < 0)).save(path)
+                if now is None or now.file != segment.file:  # all of it was erased meanwhile
+                    continue
+                if index is not None:
+                    erased = np.flatnonzero(now.rows["id"][: index.size] < 0)
+                    index.without(erased, now.vectors[: index.size]).save(path)
                     path.chmod(0o600)
                 for old in segment.folder.glob("*.faiss"):
                     if old != path or index is None:
@@ -226,6 +156,11 @@ class Segments:
     def problems(self) -> list[str]:
         sentences = []
         for segment in self._segments():
+            for path, size in self._sizes(segment):
+                if path.stat().st_size > size:
+                    sentences.append(
+                        f"{path}: has more than its rows: a writer was cut off; goes with the next erasure"
+                    )
             for low in range(0, len(segment.rows), BLOCK):
                 block = slice(low, low + BLOCK)
                 lengths = np.sqrt((segment.vectors[block].astype(np.float64) ** 2).sum(axis=1))
@@ -252,9 +187,10 @@ class Segments:
 
     def _append(self, day: int, rows: np.ndarray, vectors: np.ndarray) -> None:
         while len(rows):
-            last = max((each for each in self._segments() if each.day == day), key=_number, default=None)
+            of_day = [segment for segment in self._segments() if segment.day == day]
+            last = max(of_day, key=lambda segment: segment.number, default=None)
             if last is None or len(last.rows) >= ROWS:
-                last = self._new(day, 0 if last is None else _number(last) + 1)
+                last = self._new(day, 0 if last is None else last.number + 1)
             start = len(last.rows)
             part = slice(0, ROWS - start)
             with writing(last.folder / "features") as file:
@@ -281,12 +217,26 @@ class Segments:
             for place, row in zip(places.tolist(), rows, strict=True):
                 put(file, row.tobytes(), place * ROW.itemsize)
 
+    def _cut(self, segment: Segment) -> None:
+        """Cut off what a writer that was killed, or failed, has left behind the last whole row."""
+        for path, size in self._sizes(segment):
+            if path.stat().st_size > size:
+                with writing(path) as file:
+                    os.ftruncate(file, size)
+
+    def _sizes(self, segment: Segment) -> list[tuple[Path, int]]:
+        """Of its files, the bytes that count."""
+        count, folder = len(segment.rows), segment.folder
+        return [(folder / "rows", count * ROW.itemsize), (folder / "features", count * self.width * FLOAT.itemsize)]
+
     def _clear_index(self, segment: Segment, places: np.ndarray) -> None:
         remove_leftover_partials(segment.folder)
         for path in segment.folder.glob("*.faiss"):
-            index = _load(path)
-            index.without(places[places < index.size]).save(path)
-            path.chmod(0o600)
+            index = load_index(path)
+            covered = places[places < index.size]
+            if index.present[covered].any():
+                index.without(covered, segment.vectors[: index.size]).save(path)
+                path.chmod(0o600)
         sync_folder(segment.folder)
 
     def _sweep(self) -> None:
@@ -297,33 +247,16 @@ class Segments:
                 sync_folder(self.folder)
 
     def _wanted(self, kind: str | None, segments: list[Segment]) -> str:
-        if kind is not None and kind not in KINDS:
+        if kind not in (None, *KINDS):
             raise InputError(f"index {kind!r} is not one of {', '.join(KINDS)}")
         total = sum(len(segment.rows) for segment in segments)
         return ("rabitq" if total >= LARGE else "flat") if kind in (None, "auto") else kind
 
     def _is_worth(self, segment: Segment, wanted: str) -> bool:
-        return wanted != "flat" and len(segment.rows) >= FEWEST
+        return wanted != "flat" and int(np.count_nonzero(segment.rows["id"] > 0)) >= FEWEST
 
     def _is_stale(self, segment: Segment, wanted: str) -> bool:
         index = segment.index
         if index is None or not self._is_worth(segment, wanted):
             return (index is not None) != self._is_worth(segment, wanted)
         return index.kind != wanted or len(segment.rows) - index.size > index.size / BEHIND
-
-
-def _ids(rows: np.ndarray, places: np.ndarray) -> np.ndarray:
-    """Ids of places of any shape; -1 for -1."""
-    ids = np.full(places.shape, -1, np.int64)
-    ids[places >= 0] = rows["id"][places[places >= 0]]
-    return ids
-
-
-def _number(segment: Segment) -> int:
-    return int(segment.folder.name.partition("-")[2])
-
-
-def _load(path: Path) -> CompressedIndex:
-    from reid.retrieval.compressed import CompressedIndex
-
-    return CompressedIndex.load(path)

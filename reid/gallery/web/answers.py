@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, FiniteFloat, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
+from reid.data.times import span
+from reid.gallery import service
+from reid.gallery.answers.answer import Answer
+from reid.gallery.answers.answer import Hit as RankedEntry
+from reid.gallery.calibration.judgement import Compared, Word
 from reid.gallery.entries import Entry
-from reid.gallery.query import Hit as RankedEntry
-from reid.gallery.times import span
+from reid.gallery.store import Gallery
 
 Id = Annotated[int, Field(ge=1, le=2**63 - 1)]
 Name = Annotated[str, Field(min_length=1, max_length=500)]
@@ -19,7 +24,18 @@ TIME = {
 }
 First = Annotated[float, BeforeValidator(lambda text: span(str(text), "time")[0]), WithJsonSchema(TIME)]
 Last = Annotated[float, BeforeValidator(lambda text: span(str(text), "time")[1]), WithJsonSchema(TIME)]
-K = 24
+
+
+def edges(text: object) -> object:
+    """ "left,top,right,bottom" as numbers."""
+    return [int(edge) for edge in text.split(",")] if isinstance(text, str) else text
+
+
+Box = Annotated[
+    tuple[int, int, int, int],
+    BeforeValidator(edges),
+    WithJsonSchema({"type": "string", "description": "left,top,right,bottom in pixels of the upright picture"}),
+]
 
 
 class Problem(BaseModel):
@@ -45,13 +61,21 @@ class EntryAnswer(BaseModel):
 
 
 class Hit(EntryAnswer):
+    rank: int
     distance: float = Field(description="1 - cosine, 0..2")
-    probability: float | None = Field(description="of the same person at even odds; null without a calibration")
-    match: bool | None = Field(description="within the threshold; null without a calibration")
+    word: Word | None = Field(description="whether it is the person, in a word; null without a calibration")
+    probability: float | None = Field(description="that it is; null where it is not known how many people there are")
+    shade: float | None = Field(description="1 for the nearest, 0 for the farthest; null without a calibration")
+    sentence: str = Field(description="how many strangers come this near")
+    decided: bool | None = Field(description="what a person said of it and the one entry that was looked for")
 
     @classmethod
-    def of_ranked(cls, hit: RankedEntry) -> Hit:
-        return cls(**shown(hit.entry), distance=hit.distance, probability=hit.probability, match=hit.same)
+    def of_hit(cls, hit: RankedEntry) -> Hit:
+        judged = hit.judged
+        said: dict[str, Any] = {"word": None, "probability": None, "shade": None, "sentence": ""}
+        if judged is not None:
+            said = {name: getattr(judged, name) for name in said}
+        return cls(**shown(hit.entry), rank=hit.rank, distance=hit.distance, decided=hit.decided, **said)
 
 
 def shown(entry: Entry) -> dict[str, Any]:
@@ -64,48 +88,61 @@ class Page(BaseModel):
     next: int | None = Field(description="the value of `after` that gives the next page; null at the end")
 
 
-class Operating(BaseModel):
-    """The threshold that an answer went by; each field null without a calibration."""
+class Sighting(BaseModel):
+    """Images that one camera took without a pause."""
 
-    rate: float | None = Field(description="wanted share of comparisons with strangers that pass")
-    threshold: float | None = Field(description="largest distance of a match")
-
-
-class SearchAnswer(Operating):
-    hits: list[Hit] = Field(description="nearest first")
-    nobody: bool = Field(description="there is a calibration, and no hit lies within the threshold")
-
-
-class CompareAnswer(Operating):
-    distance: float
-    probability: float | None
-    same: bool | None
-    false_match_rate: float | None = Field(description="as measured on the calibration's source")
-    true_match_rate: float | None = Field(description="as measured on the calibration's source")
-    source: str | None = Field(description="what the calibration was measured on")
-
-
-class Lane(BaseModel):
     camera: str
-    hits: list[Hit] = Field(description="by time")
+    time: float | None = Field(description="of the first image; null where not known")
+    until: float | None
+    hits: list[int] = Field(description="their places in the answer's list of hits, nearest first")
 
 
-class TimelineAnswer(Operating):
-    within: bool = Field(description="true: the hits within the threshold; false: the k nearest, no calibration")
-    cut: bool = Field(description="more hits lie within the threshold than are shown")
-    lanes: list[Lane] = Field(description="a lane a camera, by name")
-    untimed: list[Hit] = Field(description="hits of unknown time, nearest first")
+class SearchAnswer(BaseModel):
+    hits: list[Hit] = Field(description="nearest first")
+    sightings: list[Sighting] = Field(description="the same by camera and time")
+    found: Word | None = Field(description="the best word among the hits; null without a calibration")
+    exhaustive: bool = Field(description="every entry that passes the filter was compared")
+    sentences: list[str] = Field(description="what is said of all of it")
+    number: int = Field(description="of its line in the audit log")
+
+    @classmethod
+    def of(cls, answer: Answer) -> SearchAnswer:
+        sightings = [
+            Sighting(camera=each.camera, time=each.time, until=each.until, hits=[hit.rank - 1 for hit in each.hits])
+            for each in answer.sightings()
+        ]
+        return cls(
+            hits=[Hit.of_hit(hit) for hit in answer.hits],
+            sightings=sightings,
+            found=answer.found,
+            exhaustive=answer.exhaustive,
+            sentences=list(answer.sentences),
+            number=answer.number,
+        )
 
 
-class Rate(BaseModel):
-    rate: float
-    threshold: float
+class CompareAnswer(BaseModel):
+    distance: float
+    word: Word | None
+    probability: float | None = Field(description="if as likely as not before looking; null without a calibration")
+    sentences: list[str]
+
+    @classmethod
+    def of(cls, distance: float, said: Compared | None) -> CompareAnswer:
+        if said is None:
+            return cls(distance=distance, word=None, probability=None, sentences=[])
+        return cls(distance=distance, word=said.word, probability=said.probability, sentences=list(said.sentences))
 
 
-class CalibrationAnswer(BaseModel):
-    source: str
-    rates: list[Rate]
-    rate: float = Field(description="the one used where none is asked for")
+class Person(BaseModel):
+    box: tuple[int, int, int, int] = Field(description="left, top, right, bottom in pixels of the upright picture")
+    confidence: float
+
+
+class People(BaseModel):
+    width: int
+    height: int
+    people: list[Person] | None = Field(description="null where the server has no detector: draw a box")
 
 
 class Index(BaseModel):
@@ -113,7 +150,12 @@ class Index(BaseModel):
     kind: str = Field(description="flat: exact")
     recall: float = Field(description="share of the exact 10 nearest that are found, measured as it was built")
     size: int = Field(description="entries that it covers")
-    behind: int = Field(description="entries added since, which are searched exactly")
+    behind: int = Field(description="entries that it does not cover, which are searched exactly")
+
+
+class CalibrationAnswer(BaseModel):
+    source: str
+    share: float = Field(description="of strangers that may see a confident answer, where none is asked for")
 
 
 class SummaryAnswer(BaseModel):
@@ -122,13 +164,43 @@ class SummaryAnswer(BaseModel):
     identities: int
     unknown: int = Field(description="entries without a name")
     cameras: dict[str, int] = Field(description="entries a camera")
+    zones: dict[str, str] = Field(description="time zones of cameras that have one")
     first: float | None
     last: float | None
     model: str
     width: int = Field(description="numbers a feature")
     fingerprint: str
-    index: Index | None = Field(description="how a search is done; null where the store does not tell")
+    index: Index = Field(description="how a search is done")
     calibration: CalibrationAnswer | None
+    detects: bool = Field(description="whether people are found in whole photographs")
+    decided: dict[Word, tuple[int, int]] = Field(
+        description="pairs that people decided on, by the word for their distance: how many, how many of one person"
+    )
+    problems: list[str] = Field(description="what the server could not do of what it does by itself")
+
+    @classmethod
+    def of(cls, asked: service.Service, detects: bool, problems: list[str]) -> SummaryAnswer:
+        gallery: Gallery = asked.gallery
+        calibration, calibrated = asked.calibration, None
+        if calibration is not None:
+            calibrated = CalibrationAnswer(source=calibration.source, share=service.SHARE)
+        return cls(
+            **asdict(gallery.summary()),
+            name=Path(gallery.location).resolve().name,
+            zones=asked.zones(),
+            model=gallery.origin.name,
+            width=gallery.origin.width,
+            fingerprint=gallery.origin.fingerprint,
+            index=Index.model_validate(gallery.index_state()),
+            calibration=calibrated,
+            detects=detects,
+            decided=asked.decided(),
+            problems=problems,
+        )
+
+
+class Names(BaseModel):
+    names: list[str]
 
 
 class Forget(BaseModel):
@@ -139,8 +211,21 @@ class Forget(BaseModel):
     identity: Name | None = None
 
 
-class Forgotten(BaseModel):
-    ids: list[int] = Field(description="entries that are erased")
+class Rename(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    ids: list[Id] = Field(min_length=1, max_length=10_000)
+    identity: Name | None = Field(description="the person's name; null for not known")
+
+
+class Decide(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    first: Id
+    second: Id
+    same: bool | None = Field(description="whether they are one person; null takes it back")
+
+
+class Changed(BaseModel):
+    ids: list[int] = Field(description="entries that are erased, or named")
 
 
 class SignIn(BaseModel):
@@ -153,6 +238,7 @@ class Filters(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
     camera: list[Name] = Field(default=[], description="any of these; repeat the field")
+    without: list[Name] = Field(default=[], description="cameras, none of these; repeat the field")
     start: First | None = None
     end: Last | None = None
 
@@ -164,16 +250,26 @@ class Browse(Filters):
 
 
 class Search(Filters):
-    """Fields beside the picture."""
+    """Fields beside the pictures, which with the entries show one person."""
 
-    entry: Id | None = Field(default=None, description="an entry in place of a picture; it is left out of its answer")
-    k: Annotated[int, Field(ge=1, le=200)] = K
-    rate: FiniteFloat | None = Field(default=None, description="one of the calibration's rates")
+    entry: list[Id] = Field(default=[], max_length=8, description="entries; they are left out of the answer")
+    box: list[Box] = Field(default=[], max_length=8, description="of each picture, where the person is; or none")
+    elsewhere: bool = Field(default=False, description="leave out the cameras of the entries")
+    k: Annotated[int, Field(ge=1, le=500)] = service.K
+    share: Annotated[float, Field(gt=0, lt=1)] | None = Field(
+        default=None, description="of strangers that may see a confident answer"
+    )
 
 
 class Compare(BaseModel):
     """Fields beside the pictures."""
 
     model_config = ConfigDict(extra="forbid")
-    entry: Annotated[list[Id], Field(max_length=2)] = []
-    rate: FiniteFloat | None = Field(default=None, description="one of the calibration's rates")
+    entry: list[Id] = Field(default=[], max_length=2)
+    box: list[Box] = Field(default=[], max_length=2, description="of each picture, where the person is; or none")
+
+
+class Photograph(BaseModel):
+    """No fields beside the picture."""
+
+    model_config = ConfigDict(extra="forbid")

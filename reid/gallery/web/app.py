@@ -7,22 +7,20 @@ import logging
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AbstractContextManager, asynccontextmanager, suppress
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
 from reid.errors import InputError
-from reid.gallery.audit import AuditLog
-from reid.gallery.entries import Store
-from reid.gallery.thresholds import Calibration
-from reid.gallery.web.service import Service
+from reid.gallery.service import Service
 from reid.gallery.web.uploads import Limits
-from reid.networks import Network
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
+    from reid.gallery.ingest.video.detect import Detector
+
 log = logging.getLogger(__name__)
-HOUR = 3600.0
+HOUR, MINUTE = 3600.0, 60.0  # seconds
 SHORTEST = 16  # characters of a token
 ABOUT = """Finds people in a gallery of crops by their looks.
 
@@ -33,63 +31,67 @@ seconds."""
 
 
 def create_app(
-    store: Store,
-    model: Network,
-    calibration: Calibration | None,
+    service: Service,
     *,
-    audit: AuditLog,
-    writer: Callable[[], AbstractContextManager[Store]],
-    drop_expired: Callable[[], object],
+    detector: Detector | None = None,
     token: str | None = None,
     allowed_hosts: Sequence[str] = (),
     limits: Limits | None = None,
 ) -> FastAPI:
-    """The application.
+    """The application. While it runs it drops what is older than the retention time, every hour, and builds the indexes
+    that are missing or behind.
 
     Args:
-        store: open for reading; the caller closes it.
-        writer: opens the same gallery for writing, for the moment of an erasure.
-        drop_expired: drops what is older than the retention time; called at start and every hour.
+        service: the caller closes its gallery.
+        detector: finds people in whole photographs; None: a box is drawn.
         token: asked for where given.
         allowed_hosts: names and addresses that the Host header may hold, beside those of loopback.
 
     Raises:
-        InputError: the extra ``web`` is not installed; another model's gallery; a token that is too short.
+        InputError: the extra ``web`` is not installed; a token that is too short.
     """
     require_extra()
     from fastapi import FastAPI
 
     from reid.gallery.web.guard import Guard, Sessions
-    from reid.gallery.web.routes import install
+    from reid.gallery.web.routes import Desk, install
 
-    store.origin.check(model.origin, store.location)
-    if calibration is not None:
-        calibration.check(model.origin, store.location)
     if token is not None and len(token) < SHORTEST:
         raise InputError(f"token: has {len(token)} characters, needs {SHORTEST} or more")
+    limits, sessions = limits or Limits(), Sessions(token)
+    desk = Desk(service, detector, sessions, limits)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        dropping = asyncio.create_task(keep_dropping(drop_expired))
+        works: dict[str, tuple[Callable[[], object], float]] = {
+            "retention": (service.drop_expired, HOUR),
+            "index": (service.gallery.tend, MINUTE),
+        }
+        tasks = [asyncio.create_task(keep_doing(name, *work, desk.problems)) for name, work in works.items()]
         yield
-        dropping.cancel()
-        with suppress(asyncio.CancelledError):
-            await dropping
+        for task in tasks:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
 
     app = FastAPI(title="Gallery", description=ABOUT, version="1", docs_url=None, redoc_url=None, lifespan=lifespan)
-    limits, sessions = limits or Limits(), Sessions(token)
-    install(app, Service(store, model, calibration, audit, writer, limits), sessions)
+    install(app, desk)
     app.add_middleware(Guard, sessions=sessions, hosts=allowed_hosts, limits=limits)
     return app
 
 
-async def keep_dropping(drop_expired: Callable[[], object]) -> None:
+async def keep_doing(name: str, work: Callable[[], object], every: float, problems: dict[str, str]) -> None:
+    """Work again and again, ``every`` so many seconds, whatever happens: what went wrong stands in the log and in
+    ``problems``, by its name, until it has gone well."""
     while True:
         try:
-            await asyncio.to_thread(drop_expired)
-        except InputError as error:  # another process is writing, say: the next hour may do
-            log.warning("retention: %s", error)
-        await asyncio.sleep(HOUR)
+            await asyncio.to_thread(work)
+            problems.pop(name, None)
+        except Exception as error:
+            log.warning("%s: %s", name, error, exc_info=not isinstance(error, InputError))
+            told = str(error) if isinstance(error, InputError) else "something is wrong, the server's log says what"
+            problems[name] = f"{name} failed, and is tried again every {every:g} s: {told}"
+        await asyncio.sleep(every)
 
 
 def serve(app: FastAPI, host: str, port: int) -> None:

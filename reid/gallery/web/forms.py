@@ -4,28 +4,28 @@ from __future__ import annotations
 
 from typing import Any, TypeVar
 
+import numpy as np
 from pydantic import BaseModel, ValidationError
 from starlette.datastructures import UploadFile
 from starlette.requests import Request
 
-from reid.gallery.web import answers
-from reid.gallery.web.uploads import FORMATS, Limits, Refused, read_form
+from reid.gallery.catalogue.thumbnails import crop
+from reid.gallery.web.uploads import FORMATS, PICTURES, Limits, Refused, decode, read_form
 
 Fields = TypeVar("Fields", bound=BaseModel)
+REPEATED = ("entry", "camera", "without", "box")
 
 
-def multipart(fields: type[BaseModel], images: int) -> dict[str, Any]:
+def multipart(fields: type[BaseModel]) -> dict[str, Any]:
     """The description of a form that read_form parses, not FastAPI, which would spool it to disk."""
     schema = fields.model_json_schema()
     image = {"type": "string", "format": "binary", "description": f"{', '.join(FORMATS)}, by content"}
-    schema["properties"]["image"] = image if images == 1 else {"type": "array", "items": image, "maxItems": images}
+    schema["properties"]["image"] = {"type": "array", "items": image, "maxItems": PICTURES}
     return {"requestBody": {"content": {"multipart/form-data": {"schema": schema}}, "required": True}}
 
 
-async def received(
-    request: Request, fields: type[Fields], repeatable: str, limits: Limits
-) -> tuple[list[bytes], Fields]:
-    """The pictures and the other fields of a form, of which one may be given several times.
+async def received(request: Request, fields: type[Fields], limits: Limits) -> tuple[list[bytes], Fields]:
+    """The pictures and the other fields of a form.
 
     Raises:
         Refused: the body cannot be read; a field that is unknown or wrong.
@@ -43,7 +43,7 @@ async def received(
                 raise Refused(422, f"{name}: expected text, got a file")
     finally:
         await form.close()  # each picture is in memory once
-    values = {name: each[0] if len(each) == 1 and name != repeatable else each for name, each in texts.items()}
+    values = {name: each[0] if len(each) == 1 and name not in REPEATED else each for name, each in texts.items()}
     try:
         return images, fields.model_validate(values)
     except ValidationError as error:
@@ -57,10 +57,19 @@ def sentence(errors: Any) -> str:
     )
 
 
-async def one_query(request: Request, limits: Limits) -> tuple[bytes | int, answers.Search]:
-    """What is searched: the picture or the entry, of which there must be exactly one."""
-    images, asked = await received(request, answers.Search, "camera", limits)
-    queries: list[bytes | int] = [*images, *([] if asked.entry is None else [asked.entry])]
-    if len(queries) != 1:
-        raise Refused(422, f"expected one image or one entry, got {len(queries)}")
-    return queries[0], asked
+def crops(images: list[bytes], boxes: list[tuple[int, int, int, int]], limits: Limits) -> list[np.ndarray]:
+    """The pictures, (h, w, 3) uint8 RGB each, or what lies in their boxes, of which there is none or one a picture.
+
+    Raises:
+        Refused: a picture that cannot be decoded; another number of boxes, or one that lies outside.
+    """
+    if boxes and len(boxes) != len(images):
+        raise Refused(422, f"box: {len(boxes)} for {len(images)} images, expected one for each, or none")
+    pictures = [decode(content, limits) for content in images]
+    for picture, (left, top, right, bottom) in zip(pictures, boxes, strict=False):
+        height, width = picture.shape[:2]
+        if not (0 <= left < right <= width and 0 <= top < bottom <= height):
+            raise Refused(
+                422, f"box: {left},{top},{right},{bottom} lies outside of {width} x {height} pixels, or is empty"
+            )
+    return [crop(picture, box) for picture, box in zip(pictures, boxes, strict=True)] if boxes else pictures

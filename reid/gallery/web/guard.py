@@ -20,7 +20,7 @@ from reid.gallery.web.uploads import Limits, Refused
 LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 OPEN = ("/", "/healthz", "/login", "/openapi.json")  # and /static/: nothing of the gallery is in them
 LINGER = 2.0  # seconds
-COOKIE, SESSION = "gallery_session", 12 * 3600.0  # seconds
+SESSION = 12 * 3600.0  # seconds
 HEADERS = {
     "Content-Security-Policy": (
         "default-src 'self'; img-src 'self' blob:; base-uri 'none'; form-action 'self'; object-src 'none'; "
@@ -33,6 +33,11 @@ HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
+
+
+def cookie_name(scope: Scope) -> str:
+    """Of this server's port: a browser sends the cookies of a host to all of its ports."""
+    return f"gallery_session_{scope['server'][1]}"
 
 
 class Sessions:
@@ -57,21 +62,21 @@ class Sessions:
         self._ends[value] = now + SESSION
         return value
 
-    def close(self, headers: Headers) -> None:
-        self._ends.pop(_cookie(headers), None)
+    def close(self, scope: Scope) -> None:
+        self._ends.pop(_cookie(scope), None)
 
-    def admits(self, headers: Headers) -> bool:
+    def admits(self, scope: Scope) -> bool:
         if self._token is None:
             return True
-        kind, _, given = headers.get("authorization", "").partition(" ")
+        kind, _, given = Headers(scope=scope).get("authorization", "").partition(" ")
         if kind.lower() == "bearer" and self.is_token(given.strip()):
             return True
-        return self._ends.get(_cookie(headers), 0.0) > time.monotonic()
+        return self._ends.get(_cookie(scope), 0.0) > time.monotonic()
 
 
-def _cookie(headers: Headers) -> str:
+def _cookie(scope: Scope) -> str:
     try:
-        cookie = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
+        cookie = SimpleCookie(Headers(scope=scope).get("cookie", "")).get(cookie_name(scope))
     except CookieError:
         return ""
     return "" if cookie is None else cookie.value
@@ -127,7 +132,11 @@ class Guard:
             if headers.get("x-requested-with") != "gallery":
                 raise Refused(403, "the header 'X-Requested-With: gallery' is missing")
         path = scope["path"]
-        if path not in OPEN and not path.startswith("/static/") and not self.sessions.admits(headers):
+        if path in OPEN or path.startswith("/static/"):
+            return
+        if headers.get("sec-fetch-site") in ("cross-site", "same-site"):  # another port of this host is same-site
+            raise Refused(403, "another site's page may not read this gallery")
+        if not self.sessions.admits(scope):
             raise Refused(401, "sign in with the token first")
 
 

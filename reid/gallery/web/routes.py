@@ -6,6 +6,7 @@ import math
 import mimetypes
 from collections.abc import Callable
 from importlib.resources import files
+from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import anyio
@@ -16,17 +17,22 @@ from jinja2 import Environment
 from starlette.exceptions import HTTPException
 
 from reid.errors import InputError
-from reid.gallery.entries import Filter
+from reid.gallery.answers.answer import Answer as Found
+from reid.gallery.answers.zipped import zipped
+from reid.gallery.entries import Filter, NotThere, Unfit
+from reid.gallery.ingest.video.detect import Detector
+from reid.gallery.service import Service
 from reid.gallery.web import answers
-from reid.gallery.web.forms import multipart, one_query, received, sentence
-from reid.gallery.web.guard import COOKIE, HEADERS, SESSION, Sessions
-from reid.gallery.web.service import Service
-from reid.gallery.web.uploads import FORMATS, Refused
+from reid.gallery.web.forms import crops, multipart, received, sentence
+from reid.gallery.web.guard import HEADERS, SESSION, Sessions, cookie_name
+from reid.gallery.web.sources import source_picture
+from reid.gallery.web.uploads import FORMATS, Limits, Refused, decode
 
 Answer = TypeVar("Answer")
 FOLDER = files("reid.gallery.web")
 STATIC = {file.name: file.read_bytes() for file in FOLDER.joinpath("static").iterdir() if file.is_file()}
 PAGE = Environment(autoescape=True).from_string(FOLDER.joinpath("page.html.j2").read_text(encoding="utf-8"))
+SURE = 0.5  # confidence from which a person in a photograph is offered
 
 PROBLEMS: dict[int | str, dict[str, Any]] = {
     status: {"model": answers.Problem, "description": text}
@@ -47,12 +53,16 @@ PICTURE: dict[int | str, dict[str, Any]] = {**ASKED, 200: {"content": {"image/jp
 
 
 class Desk:
-    """What the routes share: the service, the sessions and how much goes on at once."""
+    """What the routes share: the service, who finds people in photographs, the sessions, and how much goes on at once.
 
-    def __init__(self, service: Service, sessions: Sessions) -> None:
-        self.service, self.sessions, self.limits = service, sessions, service.limits
-        self.decoding = anyio.CapacityLimiter(self.limits.decoding)
-        self.who = "token" if sessions.needed else "local"
+    Attributes:
+        problems: what the server could not do of what it does by itself, a sentence each by its name.
+    """
+
+    def __init__(self, service: Service, detector: Detector | None, sessions: Sessions, limits: Limits) -> None:
+        self.service, self.detector, self.sessions, self.limits = service, detector, sessions, limits
+        self.decoding = anyio.CapacityLimiter(limits.decoding)
+        self.problems: dict[str, str] = {}
 
     async def at_work(self, work: Callable[[], Answer]) -> Answer:
         """In a thread, a few at once: decoding, embedding and searching cost memory and cores."""
@@ -70,12 +80,12 @@ router = APIRouter()
 def filter_of(fields: answers.Filters, identities: tuple[str, ...] = ()) -> Filter:
     if fields.start is not None and fields.end is not None and fields.start > fields.end:
         raise Refused(422, f"start {math.floor(fields.start)} lies after end {math.floor(fields.end)}")
-    return Filter(tuple(fields.camera), identities, fields.start, fields.end)
+    return Filter(tuple(fields.camera), identities, fields.start, fields.end, tuple(fields.without))
 
 
 @router.get("/", response_class=HTMLResponse, include_in_schema=False)
 def page(request: Request, at: At) -> Response:
-    signed_in = at.sessions.admits(request.headers)
+    signed_in = at.sessions.admits(request.scope)
     text = PAGE.render(limits=at.limits, formats=FORMATS, signed_in=signed_in, token=at.sessions.needed)
     return HTMLResponse(text)
 
@@ -98,27 +108,34 @@ async def login(request: Request, sent: answers.SignIn, at: At, response: Respon
     if not at.sessions.is_token(sent.token):
         raise Refused(401, "this is not the token")
     response.set_cookie(
-        COOKIE, at.sessions.open(), max_age=int(SESSION), httponly=True, samesite="strict", path="/",
-        secure=request.url.scheme == "https",
+        cookie_name(request.scope), at.sessions.open(), max_age=int(SESSION), httponly=True, samesite="strict",
+        path="/", secure=request.url.scheme == "https",
     )  # fmt: skip
     return {"ok": True}
 
 
 @router.post("/logout", summary="End the cookie's session", tags=["server"], responses=ASKED)
 async def logout(request: Request, at: At, response: Response) -> dict[str, bool]:
-    at.sessions.close(request.headers)
-    response.delete_cookie(COOKIE, path="/", httponly=True, samesite="strict")
+    at.sessions.close(request.scope)
+    response.delete_cookie(cookie_name(request.scope), path="/", httponly=True, samesite="strict")
     return {"ok": True}
 
 
 @router.get("/api/summary", summary="What the gallery holds", tags=["gallery"], responses=ASKED)
 def summary(at: At) -> answers.SummaryAnswer:
-    return at.service.summary()
+    return answers.SummaryAnswer.of(at.service, at.detector is not None, list(at.problems.values()))
+
+
+@router.get("/api/names", summary="The people that have a name", tags=["gallery"], responses=ASKED)
+def names(at: At) -> answers.Names:
+    return answers.Names(names=at.service.gallery.names())
 
 
 @router.get("/api/entries", summary="Entries by rising id, a page at a time", tags=["gallery"], responses=ASKED)
 def entries(asked: Annotated[answers.Browse, Query()], at: At) -> answers.Page:
-    return at.service.browse(filter_of(asked, tuple(asked.identity)), asked.limit, asked.after)
+    some = at.service.browse(filter_of(asked, tuple(asked.identity)), asked.limit + 1, asked.after)
+    shown = [answers.EntryAnswer.of(entry) for entry in some[: asked.limit]]
+    return answers.Page(entries=shown, next=shown[-1].id if len(some) > asked.limit else None)
 
 
 @router.get("/api/entries/{id}", summary="One entry", tags=["gallery"], responses=ASKED)
@@ -128,60 +145,130 @@ def entry(id: answers.Id, at: At) -> answers.EntryAnswer:
 
 @router.get("/api/entries/{id}/thumbnail", summary="Its crop, small", tags=["gallery"], responses=PICTURE)
 def thumbnail(id: answers.Id, at: At) -> Response:
-    return Response(at.service.thumbnail(id), media_type="image/jpeg")
+    (content,) = at.service.gallery.thumbnails([id])
+    if not content:
+        raise Refused(404, f"entry {id} was put in without a picture")
+    return Response(content, media_type="image/jpeg")
 
 
 @router.get("/api/entries/{id}/source", summary="Its source, the box drawn", tags=["gallery"], responses=PICTURE)
 async def source(id: answers.Id, at: At) -> Response:
-    content = await at.at_work(lambda: at.service.source(at.who, id))
+    entry = await anyio.to_thread.run_sync(at.service.source, id)
+    try:
+        content = await at.at_work(lambda: source_picture(entry))
+    except InputError as error:
+        raise Refused(404, str(error).replace(entry.source, Path(entry.source).name)) from None
     return Response(content, media_type="image/jpeg")
 
 
-SEARCH = multipart(answers.Search, 1)
+async def found(request: Request, at: Desk) -> Found:
+    """The answer to a form of pictures and entries that show one person."""
+    images, asked = await received(request, answers.Search, at.limits)
+    if not images and not asked.entry:
+        raise Refused(422, "expected images or entries of a person, got none")
+    wanted = filter_of(asked)
+
+    def work() -> Found:
+        at.service.gallery.get(asked.entry)
+        features = at.service.features(crops(images, asked.box, at.limits))
+        return at.service.search(features, asked.entry, asked.k, wanted, asked.elsewhere, asked.share)
+
+    return await at.at_work(work)
 
 
 @router.post(
-    "/api/search", summary="The nearest entries of a picture or an entry", tags=["search"], responses=SENT,
-    openapi_extra=SEARCH,
+    "/api/search", summary="The nearest entries of one person's pictures or entries", tags=["search"], responses=SENT,
+    openapi_extra=multipart(answers.Search),
 )  # fmt: skip
 async def search(request: Request, at: At) -> answers.SearchAnswer:
-    query, asked = await one_query(request, at.limits)
-    wanted = filter_of(asked)
-    return await at.at_work(lambda: at.service.search(at.who, query, wanted, asked.k, asked.rate))
+    return answers.SearchAnswer.of(await found(request, at))
 
 
 @router.post(
-    "/api/timeline", summary="Where and when a person was", tags=["search"], responses=SENT, openapi_extra=SEARCH
-)
-async def timeline(request: Request, at: At) -> answers.TimelineAnswer:
-    query, asked = await one_query(request, at.limits)
-    wanted = filter_of(asked)
-    return await at.at_work(lambda: at.service.timeline(at.who, query, wanted, asked.k, asked.rate))
+    "/api/answer", summary="The same as a ZIP file: a table and the pictures", tags=["search"],
+    responses={**SENT, 200: {"content": {"application/zip": {}}}}, openapi_extra=multipart(answers.Search),
+)  # fmt: skip
+async def answer(request: Request, at: At) -> Response:
+    given = await found(request, at)
+    content = await at.at_work(lambda: zipped(given, at.service.gallery))
+    name = f'attachment; filename="answer-{given.number}.zip"'
+    return Response(content, media_type="application/zip", headers={"Content-Disposition": name})
+
+
+@router.post(
+    "/api/people", summary="The people in a whole photograph", tags=["search"], responses=SENT,
+    openapi_extra=multipart(answers.Photograph),
+)  # fmt: skip
+async def people(request: Request, at: At) -> answers.People:
+    images, _ = await received(request, answers.Photograph, at.limits)
+    if len(images) != 1:
+        raise Refused(422, f"expected one image, got {len(images)}")
+
+    def work() -> answers.People:
+        picture = decode(images[0], at.limits)
+        height, width = picture.shape[:2]
+        if at.detector is None:
+            return answers.People(width=width, height=height, people=None)
+        sure = [box for box in at.detector.detect(picture) if box.confidence >= SURE]
+        boxes = [answers.Person(box=box.pixels(width, height), confidence=box.confidence) for box in sure]
+        return answers.People(width=width, height=height, people=boxes)
+
+    return await at.at_work(work)
 
 
 @router.post(
     "/api/compare", summary="Whether two show the same person", tags=["search"], responses=SENT,
-    openapi_extra=multipart(answers.Compare, 2),
+    openapi_extra=multipart(answers.Compare),
 )  # fmt: skip
 async def compare(request: Request, at: At) -> answers.CompareAnswer:
-    images, asked = await received(request, answers.Compare, "entry", at.limits)
-    pair: list[bytes | int] = [*images, *asked.entry]
-    if len(pair) != 2:
-        raise Refused(422, f"expected two images or entries, got {len(pair)}")
-    return await at.at_work(lambda: at.service.compare(at.who, pair, asked.rate))
+    images, asked = await received(request, answers.Compare, at.limits)
+    if len(images) + len(asked.entry) != 2:
+        raise Refused(422, f"expected two images or entries, got {len(images) + len(asked.entry)}")
+
+    def work() -> answers.CompareAnswer:
+        ours = at.service.gallery.features(asked.entry)
+        pair = [*at.service.features(crops(images, asked.box, at.limits)), *ours]
+        return answers.CompareAnswer.of(*at.service.compare(pair[0], pair[1], asked.entry))
+
+    return await at.at_work(work)
 
 
-@router.post("/api/forget", summary="Erase entries, or all of a person", tags=["erasure"], responses=SENT)
-def forget(asked: answers.Forget, at: At) -> answers.Forgotten:
+@router.post("/api/forget", summary="Erase entries, or all of a person", tags=["change"], responses=SENT)
+def forget(asked: answers.Forget, at: At) -> answers.Changed:
     if bool(asked.ids) == (asked.identity is not None):
         raise Refused(422, "expected either ids or identity")
-    return answers.Forgotten(ids=at.service.forget(at.who, asked.ids, asked.identity))
+    ids = sorted(set(asked.ids))
+    if asked.identity is not None:
+        ids = [entry.id for entry in at.service.gallery.find(Filter(identities=(asked.identity,)))]
+        if not ids:
+            raise Refused(404, f"there is no entry of {asked.identity!r}")
+    at.service.forget(ids)
+    return answers.Changed(ids=ids)
 
 
-def install(app: FastAPI, service: Service, sessions: Sessions) -> None:
+@router.post("/api/name", summary="Say who entries show", tags=["change"], responses=SENT)
+def name(asked: answers.Rename, at: At) -> answers.Changed:
+    ids = sorted(set(asked.ids))
+    at.service.update(ids, {"identity": asked.identity})
+    return answers.Changed(ids=ids)
+
+
+@router.post("/api/decide", summary="Say whether two entries are one person", tags=["change"], responses=SENT)
+def decide(asked: answers.Decide, at: At) -> answers.Changed:
+    if asked.first == asked.second:
+        raise Refused(422, "expected two entries, got one twice")
+    at.service.decide(asked.first, asked.second, asked.same)
+    return answers.Changed(ids=[asked.first, asked.second])
+
+
+def install(app: FastAPI, desk: Desk) -> None:
     """Routes and error answers, which are always {"error": "..."} and never hold a trace."""
-    app.state.desk = Desk(service, sessions)
+    app.state.desk = desk
     app.include_router(router)
+    gallery = desk.service.gallery
+
+    def told(error: InputError) -> str:
+        return str(error).replace(str(gallery.folder), "gallery").replace(gallery.location, "gallery")
 
     @app.exception_handler(Refused)
     async def refused(_: Request, error: Refused) -> Response:
@@ -189,8 +276,8 @@ def install(app: FastAPI, service: Service, sessions: Sessions) -> None:
 
     @app.exception_handler(InputError)
     async def unable(_: Request, error: InputError) -> Response:
-        told = str(error).replace(str(service.store.folder), "gallery").replace(service.store.location, "gallery")
-        return JSONResponse({"error": told}, 503)
+        status = 404 if isinstance(error, NotThere) else 422 if isinstance(error, Unfit) else 503
+        return JSONResponse({"error": told(error)}, status)
 
     @app.exception_handler(RequestValidationError)
     async def invalid(_: Request, error: RequestValidationError) -> Response:

@@ -19,6 +19,7 @@ FORMATS = tuple(name for name in images.FORMATS if name != "TIFF")  # a tile may
 SIDE = 16_384  # pixels; wider is no crop, and OpenCV's resize was not made for it
 SCANS = 100  # a progressive JPEG has about ten; each of thousands would be a pass over all pixels
 FIELDS = 512
+PICTURES = 8  # of one person, in one request
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,8 @@ async def read_form(request: Request, limit: int) -> FormData:
     kind = request.headers.get("content-type", "")
     if kind.partition(";")[0].strip().lower() != "multipart/form-data":
         raise Refused(415, f"expected a body of multipart/form-data, got {kind or 'no content type'!r}")
-    parser = MultiPartParser(request.headers, request.stream(), max_files=2, max_fields=FIELDS, max_part_size=10_000)
+    bounds = {"max_files": PICTURES, "max_fields": FIELDS, "max_part_size": 10_000}
+    parser = MultiPartParser(request.headers, request.stream(), **bounds)
     parser.spool_max_size = limit + 1  # larger parts would be spooled to a temporary file
     try:
         return await parser.parse()

@@ -19,9 +19,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from memory_store import MemoryStore
+from reid.gallery.audit import AuditLog
 
 from reid.errors import InputError
-from reid.gallery.audit import AuditLog
 from reid.gallery.entries import EVERYTHING, Entry, Filter
 from reid.gallery.local import indexing, schema
 from reid.gallery.local.columns import ROW, Columns

@@ -21,10 +21,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from memory_store import MemoryStore
 from milvus_server import missing, serving
+from reid.gallery.location import open_store
 
 from reid.errors import InputError
 from reid.gallery.entries import Entry, Filter
-from reid.gallery.location import open_store
 from reid.gallery.milvus import client as milvus
 from reid.gallery.milvus import search as milvus_search
 from reid.gallery.milvus import texts as milvus_texts

@@ -1,0 +1,288 @@
+"""What is said of distances in a gallery of some size: a word, how many strangers' images come as near, a probability,
+and the sentences that page, command line and JSON share.
+
+*Near* is said within the distance at which no more than the wanted share of strangers, people who are not in the
+gallery, find any entry; *far* beyond the distance within which ``LIKELY`` of the pairs of one person on two cameras
+lie. Where a network tells people so well that the second comes first, what lies between is rare for strangers and for
+one person alike: then "near" ends at the first and "far" begins at the second, and both stay true.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+
+from reid.errors import InputError
+from reid.gallery.calibration.probability import NONE_SEEN
+from reid.gallery.calibration.rates import Curve, Measured
+from reid.gallery.calibration.thresholds import EXPECTED, Calibration
+
+Word = Literal["near", "cannot tell", "far"]
+SHARE = 0.05  # of strangers that may find an entry that is called near
+PAIR_SHARE = 0.01  # of pairs of two people that may be called near where two images are given
+LIKELY = 0.95  # of the pairs of one person lie nearer than what is called far
+PRESENT = 0.5  # prior of the query's person being in the gallery at all
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """Of one entry at some distance from the query.
+
+    Attributes:
+        strangers: entries expected this near, were all of them of other people.
+        probability: that it shows the query's person; None where it is not known how many people there are.
+        shade: 0..1, the share of the pairs of one person that lie farther: 1 for the nearest, 0 for the farthest.
+        sentence: the number of strangers in words.
+    """
+
+    word: Word
+    strangers: float
+    probability: float | None
+    shade: float
+    sentence: str
+
+
+@dataclass(frozen=True)
+class Met:
+    """Share of the strangers that find an entry called near, of people to whom nothing was fitted, with the 95 %
+    interval over those people; measured among ``entries``, carried over to the gallery's number of them."""
+
+    where: str
+    people: int
+    entries: int
+    share: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Of a list of the nearest: how many there are of each word, whether all are far (or there is none), and that and
+    what the words mean as sentences."""
+
+    near: int
+    cannot_tell: int
+    far: int
+    nobody: bool
+    sentences: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Compared:
+    """Two given images: ``probability`` that they show one person where both are as likely beforehand; shares of the
+    pairs of two people and of one that lie as near, on the source's held half."""
+
+    word: Word
+    probability: float
+    false_match: float
+    true_match: float
+    sentences: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Judge:
+    """What a calibration says in a gallery.
+
+    Attributes:
+        entries: images that a search goes over.
+        people: how many people these are, if all of them have names.
+        share: of strangers that may find an entry called near.
+        rate: a calibrated false-match rate, whose threshold then stands for that of ``share``.
+        present: prior of the query's person being in the gallery, where each of the people is as likely.
+
+    Raises:
+        InputError: a number out of its range, a rate that has no threshold.
+    """
+
+    calibration: Calibration
+    entries: int
+    people: int | None = None
+    share: float = SHARE
+    rate: float | None = None
+    present: float = PRESENT
+
+    def __post_init__(self) -> None:
+        for name in ("share", "present"):
+            if not 0 < getattr(self, name) < 1:
+                raise InputError(f"{name} {getattr(self, name)!r}: wanted a number between 0 and 1")
+        if self.entries < 0 or (self.people is not None and not 1 <= self.people <= self.entries):
+            raise InputError(
+                f"{self.people} people in {self.entries} entries: wanted one at least, one an entry at most"
+            )
+        if self.rate is not None:
+            self.calibration.at(self.rate)
+
+    @property
+    def _curve(self) -> Curve:
+        return self.calibration.fitted.curve
+
+    @cached_property
+    def least_share(self) -> float:
+        """The least share of strangers that the calibration resolves in a gallery of this size: one of which its
+        queries, or the pairs of two people among them, let ``EXPECTED`` expect within the threshold."""
+        some = min(1.0, EXPECTED / self._curve.queries)
+        return float(carried(self._curve, np.array(some), EXPECTED / self.calibration.fitted.false, self.entries))
+
+    @cached_property
+    def _limit(self) -> float | None:
+        """The distance within which no more strangers than wanted find an entry, or the threshold of ``rate``."""
+        if self.rate is not None:
+            return self.calibration.at(self.rate).threshold
+        curve = self._curve
+        seen = carried(curve, np.array(curve.fpir), np.array(curve.false_match), self.entries)
+        within = int(np.searchsorted(seen, self.share, side="right"))
+        return curve.distances[within - 1] if within and self.share >= self.least_share else None
+
+    @cached_property
+    def _likely(self) -> float:
+        """The distance within which ``LIKELY`` of the pairs of one person lie."""
+        place = int(np.searchsorted(self._curve.true_match, LIKELY))
+        return self._curve.distances[min(place, len(self._curve.distances) - 1)]
+
+    @property
+    def near(self) -> float | None:
+        """The largest distance called near; None where nothing is."""
+        return None if self._limit is None else min(self._limit, self._likely)
+
+    @property
+    def far(self) -> float:
+        """The largest distance that is not called far."""
+        return self._likely if self._limit is None else max(self._limit, self._likely)
+
+    @cached_property
+    def met(self) -> tuple[Met, ...]:
+        """On the source's held half, then on each data set that the calibration was measured on."""
+        if self.near is None:
+            return ()
+        return tuple(self._met(each, self.near) for each in (self.calibration.held, *self.calibration.targets))
+
+    def _met(self, measured: Measured, near: float) -> Met:
+        curve = measured.curve
+        shares = np.array([_at(curve, each, near) for each in (curve.fpir, curve.low, curve.high)])
+        false = _at(curve, curve.false_match, near) * shares / (shares[0] or 1)  # as far apart as the shares
+        share, low, high = carried(curve, shares, false, self.entries).tolist()
+        return Met(measured.name, measured.people, round(curve.entries), share, low, high)
+
+    def word(self, distance: float) -> Word:
+        """
+        Raises:
+            InputError: a distance that is none.
+        """
+        if not np.isfinite(distance):
+            raise InputError(f"distance {distance!r}: wanted a number")
+        if self.near is not None and distance <= self.near:
+            return "near"
+        return "far" if distance > self.far else "cannot tell"
+
+    def judge(self, distance: float) -> Judgement:
+        """
+        Raises:
+            InputError: a distance that is none.
+        """
+        word = self.word(distance)
+        false = _at(self._curve, self._curve.false_match, distance)
+        unseen = min(1.0, NONE_SEEN / self.calibration.fitted.false)
+        strangers = self.entries * max(false, unseen)
+        probability = None
+        if self.people is not None:
+            probability = self.calibration.probability(distance, self.present / self.people)
+        shade = 1 - _at(self._curve, self._curve.true_match, distance)
+        count = f"about {float(f'{strangers:.2g}'):,.0f}"
+        if false < unseen or strangers < 0.95:
+            count = f"fewer than {np.ceil(strangers):,.0f}"
+        sentence = f"of {self.entries:,} images of other people {count} would come this near"
+        return Judgement(word, strangers, probability, shade, sentence)
+
+    def summary(self, distances: Sequence[float]) -> Summary:
+        """
+        Args:
+            distances: of all entries, or of the nearest of them.
+
+        Raises:
+            InputError: a distance that is none.
+        """
+        words = [self.word(distance) for distance in distances]
+        near, unclear, far = words.count("near"), words.count("cannot tell"), words.count("far")
+        nobody = not near and not unclear
+        first = "Nobody: none is nearer than far." if nobody else f"{near} near, {unclear} cannot be told, {far} far."
+        return Summary(near, unclear, far, nobody, (first, *self.sentences))
+
+    @cached_property
+    def sentences(self) -> tuple[str, ...]:
+        """What words and percentages mean in this gallery, what was met elsewhere, and where all of it is from."""
+        fitted, curve, entries = self.calibration.fitted, self._curve, f"{self.entries:,} images"
+        source = f"{curve.queries:,} queries and {curve.entries:,.0f} images of {fitted.people:,} people"
+        if self.near is None:
+            near = (
+                f"Nothing is called near: {source} are too few to tell what {_percent(self.share)} of strangers find "
+                f"among {entries}; they tell it of a share of {_percent(self.least_share)}."
+            )
+        else:
+            wanted = f"where at most {_percent(self.share)} of strangers should find any of {entries}"
+            if self.rate is not None:
+                wanted = f"the threshold for {_percent(self.rate)} of the pairs of two people, whatever strangers find"
+            met = "; ".join(
+                f"{_percent(m.share)} ({_percent(m.low)} to {_percent(m.high)}) on {m.where}" for m in self.met
+            )
+            near = f"Near: within {self.near:.3f}, {wanted}. Found by strangers among {entries}: {met}."
+        far = f"Far: beyond {self.far:.3f}; {_percent(LIKELY)} of the pairs of one person on two cameras lie nearer."
+        chances = "No percentages: not every image has a name, so how many people there are is not known."
+        if self.people is not None:
+            chances = (
+                f"Percentages hold where the person is here in {_percent(self.present)} of all searches, and each of "
+                f"the {self.people:,} people as often."
+            )
+        return (
+            near,
+            far,
+            chances,
+            f"Calibrated on {source} of {self.calibration.source}; other places have other rates.",
+        )
+
+
+def carried(curve: Curve, fpir: np.ndarray, false_match: np.ndarray | float, entries: int) -> np.ndarray:
+    """(N,) shares of strangers that find any of ``entries`` within some distances, of shares ``fpir`` (N,) among a
+    curve's, at false-match rates ``false_match`` (N,).
+
+    More entries are more people like those there, who are independent, while a person's images stay together:
+    1 - (1 - fpir)^(entries / entries there). As some strangers resemble many people and others nobody, this says too
+    much rather than too little (Jensen). Fewer entries say no more than those there, nor more than what each adds.
+    """
+    if entries >= curve.entries:
+        return -np.expm1(entries / curve.entries * np.log1p(-np.minimum(fpir, 1 - 1e-12)))
+    return np.minimum(fpir, entries * false_match)
+
+
+def compare(
+    calibration: Calibration, distance: float, share: float = PAIR_SHARE, rate: float | None = None
+) -> Compared:
+    """Of two given images, each of which is as good as a gallery of one: near where no more than ``share`` of the pairs
+    of two people lie, or within the threshold of ``rate``.
+
+    Raises:
+        InputError: a distance that is none, a share out of its range, a rate that has no threshold.
+    """
+    judge = Judge(calibration, 1, share=share, rate=rate)
+    word, probability, held = judge.word(distance), calibration.probability(distance), calibration.held
+    false, true = (_at(held.curve, each, distance) for each in (held.curve.false_match, held.curve.true_match))
+    sentences = (
+        f"Probability of one person {_percent(probability)}, if as likely as not before looking.",
+        f"{_percent(false)} of the pairs of two people lie as near and {_percent(true)} of the pairs of one, on "
+        f"{held.name}; other places have other rates.",
+    )
+    return Compared(word, probability, false, true, sentences)
+
+
+def _at(curve: Curve, shares: Sequence[float], distance: float) -> float:
+    return float(np.interp(distance, curve.distances, shares))
+
+
+def _percent(share: float) -> str:
+    percent = 100 * share
+    if 99.5 <= percent < 100:
+        return "over 99 %"
+    return f"{percent:.0f} %" if percent >= 10 else f"{percent:.2g} %"

@@ -1,0 +1,108 @@
+"""A calibration as a picture and a table: do probabilities and error rates hold where they were not chosen?"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from reid.drawing import Picture, Style, png, styles
+from reid.gallery.calibration.rates import Measured, Rates, Share
+from reid.gallery.calibration.thresholds import Calibration
+
+HEADER = ["data set", "wanted, %", "threshold", "false-match rate, %", "true-match rate, %", "FPIR, %", "DIR, %",
+          "false pairs", "true pairs"]  # fmt: skip
+NONE_MET = 0.5  # of a pair: where a rate of zero is drawn on an axis of powers of ten
+
+
+def table(calibration: Calibration) -> list[list[str]]:
+    """A row a data set and rate, for :func:`reid.texts.align`; with 95 % intervals in brackets."""
+    lines = [HEADER]
+    for rate in calibration.unresolved:
+        cells = [f"{calibration.source}, fitted half", f"{100 * rate.rate:g}", "not resolved", *["-"] * 4]
+        lines.append([*cells, f"{rate.pairs:,} of {rate.needed:,}", f"{calibration.fitted.true:,}"])
+    for data_set in (calibration.held, *calibration.targets):
+        for row in data_set.rates:
+            shares = (row.false_match, row.true_match, row.fpir, row.dir)
+            counts = (f"{row.false_match.count:,}", f"{row.true_match.count:,}")
+            wanted = f"{100 * row.rate:g}"
+            lines.append([data_set.name, wanted, f"{row.threshold:.4f}", *map(_percent, shares), *counts])
+    return lines
+
+
+def reliability_picture(calibration: Calibration) -> Picture:
+    """Reliability curves with the pairs behind each point, and false-match rates met against those wanted."""
+    data_sets = (calibration.held, *calibration.targets)
+    look = styles([data_set.name for data_set in data_sets])
+    figure = Figure(figsize=(9.5, 5.2 + 0.25 * len(data_sets)), layout="constrained")
+    grid = figure.add_gridspec(2, 2, height_ratios=(3, 1))
+    curves = figure.add_subplot(grid[0, 0])
+    counts, met = figure.add_subplot(grid[1, 0], sharex=curves), figure.add_subplot(grid[:, 1])
+    for place, data_set in enumerate(data_sets):
+        style = look[data_set.name]
+        _curve(curves, counts, data_set, style)
+        _met(met, data_set, style, 1.06 ** (place - (len(data_sets) - 1) / 2))
+    _dress(curves, counts, met)
+    figure.suptitle(f"{calibration.model}, calibrated on half of the people of {calibration.source}", fontsize=11)
+    handles, labels = curves.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", fontsize=9, frameon=False)
+    errors = ", ".join(f"{data_set.name} {100 * data_set.calibration_error:.1f}" for data_set in data_sets)
+    caption = (
+        "Left: share of pairs that are of one person, against the probability stated, at even odds; below, the pairs "
+        f"behind each point. Expected calibration error, points: {errors}. Right: false-match rates met at the "
+        "thresholds, with 95 % intervals over people; an open marker: none met. On the dashed lines both hold."
+    )
+    alt = f"Reliability curves and false-match rates of {', '.join(look)}; the table beside it holds the rates."
+    return Picture("reliability", png(figure), caption, alt)
+
+
+def _curve(curves: Axes, counts: Axes, data_set: Measured, style: Style) -> None:
+    some = data_set.rates[0]
+    pairs = f"{some.true_match.count:,} pairs of one person, {some.false_match.count:,} of two"
+    label = f"{data_set.name}: {data_set.people} people, {pairs}"
+    look: dict[str, Any] = {"color": style.color, "ls": style.dash, "marker": style.marker, "ms": 5}
+    predicted = [each.predicted for each in data_set.bins]
+    curves.plot(predicted, [each.met for each in data_set.bins], label=label, **look)
+    counts.plot(predicted, [each.true + each.false for each in data_set.bins], **look)
+
+
+def _met(axes: Axes, data_set: Measured, style: Style, shift: float) -> None:
+    """Points a little apart, ``shift`` times the wanted rate, so that intervals do not hide each other."""
+    wanted = [row.rate * shift for row in data_set.rates]
+    drawn = [_drawn(row, row.false_match.value) for row in data_set.rates]
+    axes.plot(wanted, drawn, color=style.color, ls=style.dash)
+    for x, y, row in zip(wanted, drawn, data_set.rates, strict=True):
+        low, high = _drawn(row, row.false_match.low), _drawn(row, row.false_match.high)
+        axes.plot([x, x], [low, high], color=style.color, lw=1.2)
+        fill = style.color if row.false_match.value else "white"
+        axes.plot(x, y, color=style.color, marker=style.marker, ms=6, mfc=fill)
+
+
+def _drawn(row: Rates, value: float) -> float:
+    return max(value, NONE_MET / row.false_match.count)
+
+
+def _dress(curves: Axes, counts: Axes, met: Axes) -> None:
+    curves.plot([0, 1], [0, 1], color="#777777", ls="--", lw=1)
+    curves.set_xlim(-0.02, 1.02)
+    curves.set_ylim(-0.02, 1.02)
+    curves.set_ylabel("share of one person met, at even odds", fontsize=9)
+    curves.tick_params(labelbottom=False)
+    counts.set_yscale("log")
+    counts.set_ylabel("pairs", fontsize=9)
+    counts.set_xlabel("probability of one person stated, at even odds", fontsize=9)
+    met.set_xscale("log")
+    met.set_yscale("log")
+    low, high = met.get_xlim()
+    met.plot([low, high], [low, high], color="#777777", ls="--", lw=1)
+    met.set_xlim(low, high)
+    met.set_xlabel("false-match rate wanted", fontsize=9)
+    met.set_ylabel("false-match rate met", fontsize=9)
+    for axes in (curves, counts, met):
+        axes.grid(color="#dddddd", lw=0.6)
+        axes.spines[["top", "right"]].set_visible(False)
+
+
+def _percent(share: Share) -> str:
+    return f"{100 * share.value:.3g} ({100 * share.low:.3g}-{100 * share.high:.3g})"

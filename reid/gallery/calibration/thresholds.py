@@ -1,0 +1,277 @@
+"""Thresholds with known error rates: chosen on a labelled source, measured on its other half and on other data sets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass as plain
+from itertools import pairwise
+from typing import Annotated, Literal, Self
+
+import numpy as np
+from pydantic import Field, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
+
+from reid.errors import InputError
+from reid.gallery.calibration.probability import STRICT, Count, Likelihood, fit_likelihood, short
+from reid.gallery.calibration.rates import Curve, Measured, Rates, countable, curve_of, measure_at, pairs, subset
+from reid.networks import Origin
+from reid.retrieval.features import Features
+
+RATES, RATE = (1e-4, 1e-3, 1e-2), 1e-3
+SETTING = "calibration"  # of a store that keeps one
+EXPECTED = 10  # false matches that a rate must stand for among the pairs that it is chosen on
+ROUNDING = 1e-6  # a threshold stays as far below the next false pair: other stores round in float32
+CELLS = 2**16  # of the distances 0 to 2, in which pairs are counted for the likelihood
+STEPS = 64  # distances of a curve: among those of strangers' nearest, of pairs of two, and of pairs of one person
+
+Rate = Annotated[float, Field(gt=0, lt=1)]
+Name = Annotated[str, Field(min_length=1)]
+
+
+@dataclass(frozen=True, config=STRICT)
+class Unresolved:
+    """A rate for which there are too few pairs of two people: ``needed`` of them, not ``pairs``."""
+
+    rate: Rate
+    pairs: Count
+    needed: Count
+
+
+@dataclass(frozen=True, config=STRICT)
+class Fitted:
+    """The half that all comes from: people, pairs of one person and of two, and the curve of it."""
+
+    people: Count
+    true: Count
+    false: Count
+    curve: Curve
+
+
+@plain(frozen=True)
+class Verdict:
+    """On two images: same person or not by the threshold, the probability at even odds, and the rates that the
+    threshold met on the source's held half.
+    """
+
+    same: bool
+    probability: float
+    threshold: float
+    false_match_rate: float
+    true_match_rate: float
+
+
+@dataclass(frozen=True, config=STRICT)
+class Calibration:
+    """What one model's distances mean, as a file or a gallery's setting keeps it.
+
+    Attributes:
+        model, fingerprint: the origin of the features.
+        source: labelled data set; its people are halved by ``seed``: ``fitted`` on one half, ``held`` measured on the
+            other, pairs of people of different halves unused.
+        likelihood: of one person to two, by distance.
+        held: its rates are the thresholds, by rising rate.
+        unresolved: rates asked for that have no threshold.
+        targets: measured on other data sets.
+    """
+
+    version: Literal[2]
+    model: Name
+    fingerprint: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+    source: Name
+    seed: Count
+    distance: Literal["1 - cosine of the features"]
+    fitted: Fitted
+    likelihood: Likelihood
+    held: Measured
+    unresolved: tuple[Unresolved, ...] = ()
+    targets: tuple[Measured, ...] = ()
+
+    def __post_init__(self) -> None:
+        limits = [(row.rate, row.threshold) for row in self.held.rates]
+        if not limits or any(a[0] >= b[0] or a[1] > b[1] for a, b in pairwise(limits)):
+            raise ValueError("held.rates: rates must rise, and no threshold fall")
+        for measured in (self.held, *self.targets):
+            if measured.curve.distances != self.fitted.curve.distances:
+                raise ValueError(f"{measured.name!r}: its curve has other distances than that of fitted")
+        for target in self.targets:
+            if [(row.rate, row.threshold) for row in target.rates] != limits:
+                raise ValueError(f"targets: {target.name!r} has other rates or thresholds than held")
+
+    def to_json(self) -> str:
+        return TypeAdapter(Calibration).dump_json(self).decode() + "\n"
+
+    @classmethod
+    def from_json(cls, text: str, where: str) -> Self:
+        """
+        Raises:
+            InputError: naming ``where`` and the key at fault.
+        """
+        try:
+            return TypeAdapter(cls).validate_json(text)
+        except ValidationError as error:
+            first = error.errors()[0]
+            key = ".".join(str(part) for part in first["loc"])
+            if first["loc"] == ("version",) and '"fingerprint"' in text:
+                raise InputError(
+                    f"{where}: made by another version of reid: calibrate again (search.py calibrate)"
+                ) from None
+            raise InputError(f"{where}: not a calibration: {f'{key}: ' if key else ''}{first['msg']}") from None
+
+    def check(self, origin: Origin, where: str) -> None:
+        """
+        Raises:
+            InputError: naming ``where`` and both, when it was made for other features.
+        """
+        if origin.fingerprint != self.fingerprint:
+            raise InputError(
+                f"{where}: calibrated for {self.model!r} ({self.fingerprint[:12]}), whose distances are not those of "
+                f"{origin.name!r} ({origin.fingerprint[:12]}): calibrate that model"
+            )
+
+    @property
+    def usual(self) -> float:
+        """The rate that decides unless another is asked for: 0.001, or the smallest there is."""
+        rates = [row.rate for row in self.held.rates]
+        return RATE if RATE in rates else rates[0]
+
+    def at(self, rate: float) -> Rates:
+        """The threshold chosen for a false-match rate, with what it met on the source's held half.
+
+        Raises:
+            InputError: naming the rates there are.
+        """
+        for row in self.held.rates:
+            if row.rate == rate:
+                return row
+        there = ", ".join(f"{row.rate:g}" for row in self.held.rates)
+        few = [f"; it has {lack.pairs} pairs of {lack.needed} needed" for lack in self.unresolved if lack.rate == rate]
+        raise InputError(
+            f"false-match rate {rate:g}: {self.source} gave no threshold for it, but for {there}{''.join(few)}"
+        )
+
+    def probability(self, distance: float, prior: float = 0.5) -> float:
+        """That two images at ``distance`` show one person, where a share ``prior`` of the pairs in question do.
+
+        Raises:
+            InputError: a prior that is not between 0 and 1, or a distance that is none.
+        """
+        if not np.isfinite(distance):
+            raise InputError(f"distance {distance!r}: wanted a number")
+        return float(self.likelihood.probability(np.array(distance), prior))
+
+    def verdict(self, distance: float, rate: float) -> Verdict:
+        """
+        Raises:
+            InputError: a rate that has no threshold, or a distance that is none.
+        """
+        row = self.at(rate)
+        probability = self.probability(distance)
+        return Verdict(
+            distance <= row.threshold, probability, row.threshold, row.false_match.value, row.true_match.value
+        )
+
+
+def calibrate(
+    query: Features, gallery: Features, origin: Origin, source: str, rates: Sequence[float] = RATES, seed: int = 0
+) -> Calibration:
+    """Thresholds at chosen false-match rates, curve and likelihood, of one half of the people; rates met, of the other.
+
+    Raises:
+        InputError: a rate that is none, or twice; too few people or pairs; not one rate that can be resolved.
+    """
+    if not rates or not all(0 < rate < 1 for rate in rates) or len(set(rates)) < len(rates):
+        raise InputError(f"false-match rates {list(rates)}: wanted different numbers between 0 and 1")
+    fit, held = halves(query, gallery, seed)
+    true, false, nearest, strangers = _histograms(*fit, max(rates))
+    thresholds, unresolved = [], []
+    for rate in sorted(rates):
+        if rate * false.sum() < EXPECTED:
+            unresolved.append(Unresolved(rate, int(false.sum()), int(np.ceil(EXPECTED / rate))))
+        else:
+            thresholds.append((rate, float(nearest[int(rate * false.sum())] - ROUNDING)))
+    if not thresholds:
+        raise InputError(
+            f"{source}: {int(false.sum())} pairs of different people in half of it are too few for any of the "
+            f"false-match rates {sorted(rates)}: {max(rates):g} takes {unresolved[-1].needed}"
+        )
+    seen = np.flatnonzero(true + false)
+    likelihood = fit_likelihood((seen + 0.5) * 2 / CELLS, true[seen], false[seen])
+    points = _points(true, false, strangers)
+    people = np.union1d(fit[0].pids, fit[1].pids)
+    curve = curve_of(points, *fit, seed)
+    return Calibration(
+        version=2,
+        model=origin.name,
+        fingerprint=origin.fingerprint,
+        source=source,
+        seed=seed,
+        distance="1 - cosine of the features",
+        fitted=Fitted(int((people > 0).sum()), int(true.sum()), int(false.sum()), curve),
+        likelihood=likelihood,
+        held=measure_at(thresholds, points, likelihood, *held, f"{source}, held half", seed),
+        unresolved=tuple(unresolved),
+    )
+
+
+def measure(calibration: Calibration, query: Features, gallery: Features, target: str) -> Measured:
+    """What thresholds, curve and likelihood meet on another labelled data set, whole.
+
+    Raises:
+        InputError: naming the features, where no pair of one person or of two is left.
+    """
+    limits = [(row.rate, row.threshold) for row in calibration.held.rates]
+    points = calibration.fitted.curve.distances
+    return measure_at(limits, points, calibration.likelihood, query, gallery, target, calibration.seed)
+
+
+def halves(query: Features, gallery: Features, seed: int) -> list[tuple[Features, Features]]:
+    """Half of the people each, the larger half first; each distractor image counts as a person of its own.
+
+    Raises:
+        InputError: naming both, where a half has no pair of one person or of two.
+    """
+    query, gallery = countable(query, gallery)
+    rng = np.random.default_rng(seed)
+    people = rng.permutation(np.union1d(query.pids, gallery.pids[gallery.pids > 0]))
+    distractors = rng.permutation(np.flatnonzero(gallery.pids == 0))
+    result = []
+    for part in range(2):
+        rows = [np.isin(side.pids, people[part::2]) for side in (query, gallery)]
+        rows[1][distractors[part::2]] = True
+        try:
+            result.append(countable(subset(query, rows[0]), subset(gallery, rows[1])))
+        except InputError as error:
+            raise InputError(f"half of the people ({len(people[part::2])}, drawn with seed {seed}): {error}") from None
+    return result
+
+
+def _histograms(query: Features, gallery: Features, rate: float) -> tuple[np.ndarray, ...]:
+    """Pairs of one person and of two in each cell of distance; the least distances of the latter, sorted, one more than
+    the largest rate lets through; and (Q,) each query's distance to the nearest entry of another person.
+    """
+    true, false, nearest, strangers = np.zeros(CELLS), np.zeros(CELLS), np.empty(0), np.empty(len(query))
+    most = int(rate * len(query) * len(gallery)) + 1
+    for block in pairs(query, gallery):
+        for counts, kind in ((true, block.true), (false, block.false)):
+            counts += np.bincount(_cells(block.distances[kind]), minlength=CELLS)
+        nearest = np.concatenate([nearest, block.distances[block.false]])
+        if len(nearest) > most:
+            nearest = np.partition(nearest, most - 1)[:most]
+        strangers[block.rows] = np.where(block.false, block.distances, np.inf).min(axis=1)
+    return true, false, np.sort(nearest), strangers
+
+
+def _cells(distances: np.ndarray) -> np.ndarray:
+    return np.clip(distances * (CELLS / 2), 0, CELLS - 1).astype(np.int64)
+
+
+def _points(true: np.ndarray, false: np.ndarray, strangers: np.ndarray) -> tuple[float, ...]:
+    """Distances at which a curve is kept: edges of cells just below chosen pairs. Of strangers' nearest entries and of
+    pairs of two people each some per cent more than before, as the few nearest decide; of pairs of one in equal steps.
+    """
+    found = np.bincount(_cells(strangers[np.isfinite(strangers)]), minlength=CELLS)
+    places = [np.searchsorted(true.cumsum(), np.linspace(0, true.sum(), STEPS))]
+    for counts in (found, false):
+        total = counts.cumsum()
+        places.append(np.searchsorted(total, np.geomspace(1, total[-1], STEPS) - 0.5))
+    return short(np.unique(np.clip(np.concatenate(places), 1, CELLS - 1)) * (2 / CELLS))

@@ -1,0 +1,113 @@
+"""Whether the entries that a gallery holds under a data set's name are of that data set, or of another one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from reid.data.samples import Samples
+from reid.errors import InputError
+from reid.gallery.catalogue.thumbnails import thumbnail
+from reid.gallery.entries import Entry, Store
+from reid.gallery.ingest.images import read_crop
+
+
+def under_name(
+    store: Store, name: str, root: Path, entries: Sequence[Entry], splits: Callable[[], Iterable[Samples]]
+) -> list[Entry]:
+    """The ``entries`` of a data set that is called ``name``, where the gallery holds no other data set of that name.
+
+    The same data set may have moved, or been copied: then each of the gallery's images of that name is found again, by
+    the end of its path and as the same picture (the same thumbnail). Such an image keeps the place it was put in from.
+
+    Args:
+        root: the data set's folder.
+        splits: reads all splits of the data set that are there; asked only where ``entries`` do not settle it.
+
+    Raises:
+        InputError: naming both places, where the gallery's images of that name are others: people and cameras are
+            numbers, and those of two data sets mean different ones. Or naming an image, where its number has changed.
+    """
+    given = {entry.source for entry in entries}
+    held = [entry for entry in store.find() if name in _labels(entry)]
+    strangers = [entry for entry in held if entry.source not in given]
+    if not strangers:
+        _check_numbers(store, name, entries, held)
+        return list(entries)
+    sources = {str(path.resolve()) for samples in splits() for path in samples.paths} | given
+    strangers = [entry for entry in strangers if not (entry.source in sources or _gone(entry, root))]
+    by_name: dict[str, list[str]] = {}
+    for source in sources:
+        by_name.setdefault(Path(source).name, []).append(source)
+    moved = {}
+    for entry in strangers:
+        place = _nearest(entry.source, by_name.get(Path(entry.source).name, []))
+        if place is None or not _same_picture(store, entry, place):
+            raise InputError(
+                f"{store.location}: holds {len(strangers):,} entries of another data set that is called {name!r} too, "
+                f"such as {entry.source}, which is no image of {root}: its people and cameras would be mixed up with "
+                "these; --name NAME gives the data set another name in the gallery"
+            )
+        moved[place] = entry.source
+    again = [replace(entry, source=moved.get(entry.source, entry.source)) for entry in entries]
+    _check_numbers(store, name, again, held)
+    return again
+
+
+def _check_numbers(store: Store, name: str, entries: Sequence[Entry], held: Sequence[Entry]) -> None:
+    """InputError where new images would come under a number that has been another person's, or camera's: names are
+    numbered in their order, so that a folder of a new person shifts all after it.
+
+    One image of several may have another number by :meth:`Store.update`; it takes all of a number to tell.
+    """
+    given, there = {entry.source: entry for entry in entries}, {entry.source for entry in held}
+    new = [entry for entry in entries if entry.source not in there]
+    for field in ("identity", "camera"):
+        now: dict[str, dict[str, str]] = {}  # number in the gallery -> number now -> an image
+        for entry in held:
+            before = getattr(entry, field)
+            after = getattr(given.get(entry.source), field, None)
+            if before and after and before.rpartition("/")[0] == name:
+                now.setdefault(before, {})[after] = entry.source
+        added = {getattr(entry, field) for entry in new}
+        for before, others in now.items():
+            if before not in others and added & {before, *others}:
+                after, source = min(others.items())
+                raise InputError(
+                    f"{store.location}: {source} has {field} {before!r} there, and {after!r} now: its data set numbers "
+                    "them otherwise since it has others, and new images would be mixed up with these; forget its "
+                    "entries and add it again, or name people and cameras by numbers, which stay"
+                )
+
+
+def _labels(entry: Entry) -> set[str]:
+    """What stands before the numbers of person and camera."""
+    return {text.rpartition("/")[0] for text in (entry.identity, entry.camera) if text}
+
+
+def _gone(entry: Entry, root: Path) -> bool:
+    """Whether its image lay in the folder, and is not there any more."""
+    source = Path(entry.source)
+    return source.is_relative_to(root.resolve()) and not source.exists()
+
+
+def _nearest(source: str, candidates: Sequence[str]) -> str | None:
+    """Of these paths the one that ends as ``source`` does, in most folders; None where there is none, or two."""
+    best = sorted(((_shared(source, other), other) for other in candidates), reverse=True)[:2]
+    if not best or (len(best) == 2 and best[0][0] == best[1][0]):
+        return None
+    return best[0][1]
+
+
+def _shared(a: str, b: str) -> int:
+    """Names that two paths have in common at their ends."""
+    parts = zip(reversed(Path(a).parts), reversed(Path(b).parts), strict=False)
+    return next((count for count, (one, other) in enumerate(parts) if one != other), min(a.count("/"), b.count("/")))
+
+
+def _same_picture(store: Store, entry: Entry, source: str) -> bool:
+    try:
+        return thumbnail(read_crop(replace(entry, source=source))) == store.thumbnail(entry.id)
+    except InputError:  # it cannot be read, so nothing says that it is the same
+        return False

@@ -1,0 +1,257 @@
+"""What is asked of a gallery and done with it, by the page, the command line and Python alike: each has its line in the
+audit log, and says the same."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from threading import Semaphore
+from typing import Any, cast
+
+import numpy as np
+
+from reid.data.times import zone
+from reid.gallery.answers.answer import Answer, answer_of, best_word
+from reid.gallery.calibration.judgement import SHARE, Compared, Judge, Word, compare
+from reid.gallery.calibration.thresholds import SETTING, Calibration
+from reid.gallery.entries import EVERYTHING, Change, Entry, Filter, Unfit
+from reid.gallery.retention import drop_expired, set_retention
+from reid.gallery.store import INDEX, Gallery
+from reid.networks import Network
+from reid.retrieval.kernels import pair_distances
+from reid.retrieval.unit import unit_rows, usable
+
+K = 24
+CONFIRMED = 2_000_000  # entries up to which "nobody" is confirmed by comparing all of them
+ZONES = "zones"  # the setting: names of cameras and their time zones, as JSON
+
+
+@dataclass
+class Service:
+    """Attributes:
+    who: the part that asks, for the audit log: "page", "token", "command line", "python" or "retention".
+    network: makes features of crops; None where none are given.
+    calibration: None: the one that is kept with the gallery, if any.
+    """
+
+    gallery: Gallery
+    who: str
+    network: Network | None = None
+    given: Calibration | None = None
+    embedding: Semaphore = field(default_factory=lambda: Semaphore(os.cpu_count() or 1))
+
+    def __post_init__(self) -> None:
+        if self.network is not None:
+            self.gallery.origin.check(self.network.origin, self.gallery.location)
+        if self.given is not None:
+            self.given.check(self.gallery.origin, self.gallery.location)
+
+    # --- asking
+
+    @property
+    def calibration(self) -> Calibration | None:
+        text = None if self.given is not None else self.gallery.setting(SETTING)
+        if text is None:
+            return self.given
+        calibration = Calibration.from_json(text, f"{self.gallery.location}: {SETTING}")
+        calibration.check(self.gallery.origin, self.gallery.location)
+        return calibration
+
+    def features(self, crops: Sequence[np.ndarray]) -> np.ndarray:
+        """(N, D) float32 of length 1 of crops (h, w, 3) uint8 RGB.
+
+        Raises:
+            InputError: naming the crop in which the network finds nothing.
+        """
+        if self.network is None:
+            raise Unfit(f"{self.gallery.location}: was opened without a network, which crops need")
+        with self.embedding:  # as many at once as there are cores
+            features = self.network.embed(crops)
+        good = usable(features)
+        if not good.all():
+            which = "this picture" if len(crops) == 1 else f"picture {good.argmin() + 1}"
+            raise Unfit(f"the network finds nothing to compare in {which}")
+        return unit_rows(features, self.gallery.origin.width, "crops")
+
+    def search(
+        self,
+        features: np.ndarray,
+        entries: Sequence[int] = (),
+        k: int = K,
+        wanted: Filter = EVERYTHING,
+        elsewhere: bool = False,
+        share: float | None = None,
+    ) -> Answer:
+        """Who is this? All of (N, D) ``features`` and the ``entries``, by id, show one person: their mean is looked
+        for, and the entries are left out of the answer.
+
+        Args:
+            elsewhere: leave the cameras of ``entries`` out.
+            share: of strangers that may see a confident answer; None: the usual one.
+
+        Raises:
+            InputError: an entry that is not there, a share that is none.
+        """
+        rows = np.concatenate([features, self.gallery.features(entries)])
+        if elsewhere:
+            cameras = {entry.camera for entry in self.gallery.get(entries)}
+            wanted = replace(wanted, without=(*wanted.without, *sorted(cameras)))
+        mean = unit_rows(rows, rows.shape[1], "queries").mean(axis=0, keepdims=True)
+        (answer,) = self._answers(mean, k + len(entries), wanted, share)
+        hits = [hit for hit in answer.hits if hit.entry.id not in entries][:k]
+        decided = self.gallery.decisions(entries[0]) if len(entries) == 1 else {}
+        pairs = [
+            decided.get((min(hit.entry.id, *entries), max(hit.entry.id, *entries))) if decided else None for hit in hits
+        ]
+        ranked = tuple(
+            replace(hit, rank=rank, decided=said) for rank, (hit, said) in enumerate(zip(hits, pairs, strict=True), 1)
+        )
+        more = {"query": entries[0]} if len(entries) == 1 else {"queries": len(rows)} if len(rows) > 1 else {}
+        number = self.gallery.record(self.who, "search", [hit.entry.id for hit in ranked], k=k, **more)
+        return replace(answer, hits=ranked, found=best_word(ranked, self.calibration), number=number)
+
+    def answers(
+        self, features: np.ndarray, k: int = K, wanted: Filter = EVERYTHING, share: float | None = None
+    ) -> list[Answer]:
+        """An answer for each of (Q, D) ``features``, in one line of the audit log."""
+        answers = self._answers(features, k, wanted, share)
+        ids = sorted({hit.entry.id for answer in answers for hit in answer.hits})
+        number = self.gallery.record(self.who, "search", ids, queries=len(features))
+        return [replace(answer, number=number) for answer in answers]
+
+    def compare(
+        self, first: np.ndarray, second: np.ndarray, entries: Sequence[int] = ()
+    ) -> tuple[float, Compared | None]:
+        """Are two (D,) features of one person? Their distance, and what the calibration says, where there is one.
+        ``entries`` are those of them that are in the gallery."""
+        row, calibration = np.zeros(1, np.int64), self.calibration
+        distance = float(pair_distances(first[None], row, second[None], row)[0])
+        self.gallery.record(self.who, "compare", entries)
+        return distance, None if calibration is None else compare(calibration, distance)
+
+    def entry(self, id: int) -> Entry:
+        """Raises InputError where it is not there."""
+        return self.gallery.get([id])[0]
+
+    def source(self, id: int) -> Entry:
+        """An entry whose source is looked at."""
+        entry = self.entry(id)
+        self.gallery.record(self.who, "source", [id])
+        return entry
+
+    def browse(self, wanted: Filter, limit: int, after: int) -> list[Entry]:
+        """Entries by rising id; looking for a person by name is recorded."""
+        entries = self.gallery.find(wanted, limit, after)
+        if wanted.identities:
+            self.gallery.record(self.who, "browse", [entry.id for entry in entries])
+        return entries
+
+    def zones(self) -> dict[str, str]:
+        """Time zones of cameras, by name."""
+        return json.loads(self.gallery.setting(ZONES) or "{}")
+
+    # --- changing
+
+    def forget(self, ids: Sequence[int]) -> None:
+        """Erase entries. Raises InputError, and erases nothing, for an id that is not there."""
+        self.gallery.get(ids)
+        self.gallery.record(self.who, "forget", sorted(set(ids)))  # before: one that is cut off is on record too
+        self.gallery.remove(ids)
+
+    def update(self, ids: Sequence[int], changes: Mapping[Change, object]) -> None:
+        """Name a person, or set camera or time; a fragment keeps its length where its beginning changes."""
+        entries = self.gallery.get(ids)
+        self.gallery.record(self.who, "update", ids)
+        each = dict[int, Mapping[Change, object]]()
+        for entry in entries:
+            lasting = "time" in changes and entry.until is not None and entry.time is not None
+            until = cast(float, changes["time"]) + entry.until - entry.time if lasting else None  # type: ignore[operator]
+            each[entry.id] = {**changes, "until": until} if lasting else changes
+        self.gallery.update_each(each)
+
+    def decide(self, first: int, second: int, same: bool | None) -> None:
+        """A person says whether two entries are one person; None takes it back."""
+        self.gallery.decide(first, second, same)
+        self.gallery.record(self.who, "decide", [first, second], same=-1 if same is None else int(same))
+
+    def decided(self) -> dict[Word, tuple[int, int]]:
+        """Of the pairs of entries that people decided on, by the word that is said of two given images: how many there
+        are, and how many of them are one person. Empty without a calibration."""
+        calibration, pairs = self.calibration, self.gallery.decisions()
+        counts: dict[Word, tuple[int, int]] = {}
+        if calibration is None or not pairs:
+            return counts
+        first, second = (self.gallery.features([pair[side] for pair in pairs]) for side in (0, 1))
+        rows = np.arange(len(pairs))
+        for distance, same in zip(pair_distances(first, rows, second, rows).tolist(), pairs.values(), strict=True):
+            word = compare(calibration, distance).word
+            count, right = counts.get(word, (0, 0))
+            counts[word] = (count + 1, right + same)
+        return counts
+
+    def retain(self, days: str) -> list[int]:
+        """Keep entries for a number of days from now on, or "none" for good; ids of those that are dropped at once."""
+        set_retention(self.gallery, days)
+        self.gallery.record(self.who, "retention", days=float(days) if days != "none" else 0)
+        return self.drop_expired()
+
+    def drop_expired(self) -> list[int]:
+        """Erase what is expired, recorded as of "retention"."""
+        return drop_expired(self.gallery, time.time())
+
+    def calibrate(self, calibration: Calibration) -> None:
+        """Keep a calibration with the gallery."""
+        calibration.check(self.gallery.origin, self.gallery.location)
+        self.gallery.set(SETTING, calibration.to_json())
+        self.gallery.record(self.who, "calibrate")
+
+    def choose_index(self, kind: str) -> None:
+        self.gallery.set(INDEX, kind)
+        self.gallery.record(self.who, "index")
+
+    def set_zone(self, camera: str, name: str) -> None:
+        """A camera's time zone, such as Europe/Berlin; an empty name for none. Raises InputError for another name."""
+        zones = {**self.zones(), camera: str(zone(name, f"time zone of {camera}"))} if name else self.zones()
+        if not name:
+            zones.pop(camera, None)
+        self.gallery.set(ZONES, json.dumps(dict(sorted(zones.items()))))
+        self.gallery.record(self.who, "zone")
+
+    def export(self, path: Path, thumbnails: bool = True) -> int:
+        """Write all to a Parquet file; the number of entries."""
+        from reid.gallery.transfer.parquet import export
+
+        self.gallery.record(self.who, "export")
+        return export(self.gallery, path, thumbnails)
+
+    def import_(self, path: Path, again: bool = False) -> Any:
+        """Add the entries of a Parquet file that :meth:`export` wrote; what became of them."""
+        from reid.gallery.transfer.parquet import import_
+
+        added = import_(path, self.gallery, again)
+        self.gallery.record(self.who, "import", added.ids)
+        return added
+
+    # --- parts of these
+
+    def _answers(self, features: np.ndarray, k: int, wanted: Filter, share: float | None) -> list[Answer]:
+        calibration, judge = self.calibration, None
+        if calibration is not None:
+            entries, people = self.gallery.counts(wanted)
+            judge = Judge(calibration, entries, people, SHARE if share is None else share)
+        elif share is not None:
+            raise Unfit(f"{self.gallery.location}: has no calibration, so that no share of strangers can be chosen")
+        hits = self.gallery.search(features, k, wanted)
+        there = self.gallery.present(np.unique(hits.ids[hits.ids >= 0]).tolist())  # others were erased meanwhile
+        answers = [answer_of(row, there, hits, judge) for row in range(len(features))]
+        doubtful = [row for row, answer in enumerate(answers) if answer.found == "far" and not hits.exhaustive]
+        if doubtful and len(self.gallery) <= CONFIRMED:
+            exact = self.gallery.search(features[doubtful], k, wanted, exact=True)
+            there = self.gallery.present(np.unique(exact.ids[exact.ids >= 0]).tolist())
+            for place, row in enumerate(doubtful):
+                answers[row] = answer_of(place, there, exact, judge)
+        return answers

@@ -1,0 +1,94 @@
+"""A PostgreSQL server, Debian's, of the tests' own for as long as a block runs: without a port, in a folder that goes
+with it. It ends when the process that started it dies."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg
+
+# Nothing here outlives a power cut; and what the log holds goes with the next checkpoint (docs/scale.md).
+SETTINGS = {
+    "listen_addresses": "", "fsync": "off", "shared_buffers": "32MB", "autovacuum": "off",
+    "wal_recycle": "off", "min_wal_size": "2MB", "max_connections": "50",
+}  # fmt: skip
+
+
+def programs() -> Path | None:
+    """The folder of the newest server's programs."""
+    found = Path("/usr/lib/postgresql").glob("*/bin/postgres")
+    return max((path.parent for path in found), key=lambda path: float(path.parent.name), default=None)
+
+
+class Server:
+    """A running one; ``folder`` holds its files."""
+
+    def __init__(self, folder: Path, address: str) -> None:
+        self.folder, self._address, self._numbers = folder, address, itertools.count()
+
+    def location(self) -> str:
+        """Of an empty place for a gallery."""
+        schema = f"place{next(self._numbers)}"
+        self.run(f"CREATE SCHEMA {schema}")
+        return f"{self._address}&options=-csearch_path%3D{schema}"
+
+    def run(self, *statements: str) -> list[tuple[object, ...]]:
+        """Rows of the last statement."""
+        with psycopg.connect(self._address, autocommit=True) as db:
+            for statement in statements:
+                cursor = db.execute(statement)
+            return cursor.fetchall() if cursor.description else []
+
+    def forget(self) -> None:
+        """Until no change before this is in the log any more."""
+        self.run("SELECT pg_switch_wal()", "CHECKPOINT", "SELECT pg_switch_wal()", "CHECKPOINT")
+
+    def bytes(self) -> bytes:
+        """Of every file of the server, the log's too, as they are now."""
+        return b"\n".join(path.read_bytes() for path in sorted(self.folder.rglob("*")) if path.is_file())
+
+
+@contextmanager
+def serving() -> Iterator[Server]:
+    """
+    Raises:
+        RuntimeError: it did not start, with what it said.
+    """
+    bin_ = programs()
+    with tempfile.TemporaryDirectory(prefix="pg") as name:
+        folder, user = Path(name), []
+        if os.getuid() == 0:  # as whom it will not run
+            shutil.chown(folder, "postgres", "postgres")
+            user = ["--reuid=postgres", "--regid=postgres", "--clear-groups"]
+        making = ["-D", folder / "data", "-U", "gallery", "-A", "trust", "--no-sync", "--wal-segsize=1"]
+        told = {"cwd": name, "stdout": (folder / "log").open("w"), "stderr": subprocess.STDOUT}
+        subprocess.run(["setpriv", *user, bin_ / "initdb", *making], check=True, **told)
+        options = [f"-c{key}={value}" for key, value in SETTINGS.items()]
+        command = [bin_ / "postgres", "-D", folder / "data", "-k", folder, *options]
+        address = f"postgresql://gallery@/postgres?host={folder}"
+        with told["stdout"], subprocess.Popen(["setpriv", *user, "--pdeathsig=INT", *command], **told) as process:
+            try:
+                while not _answers(address):
+                    if process.poll() is not None:
+                        raise RuntimeError(f"the PostgreSQL server did not start: {(folder / 'log').read_text()}")
+                yield Server(folder / "data", address)
+            finally:
+                process.send_signal(signal.SIGINT)
+
+
+def _answers(address: str) -> bool:
+    try:
+        psycopg.connect(address).close()
+    except psycopg.OperationalError:
+        time.sleep(0.02)
+        return False
+    return True
