@@ -6,7 +6,6 @@ import json
 import logging
 import os
 import re
-import time
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -20,7 +19,6 @@ ADDRESS = re.compile(
 )
 TOKEN = "REID_MILVUS_TOKEN"  # environment: "user:password" or a key
 TIMEOUT, CONNECTING = 60.0, 10.0  # seconds
-NOT_LOADED = 101  # Milvus' code while another index is being put in place
 COLUMNS = {"camera": "INT32", "identity": "INT32", "time": "DOUBLE", "last": "DOUBLE", "day": "INT32"}
 LIMIT = 1e299  # seconds; stand-ins for unknown times lie beyond, where no bound lets them pass
 UNKNOWN = {"time": 1e300, "last": -1e300}
@@ -46,22 +44,18 @@ class Collection:
         self._client = _client(location, f"{'https' if match['tls'] else 'http'}://{match['host']}:{match['port']}")
 
     def __call__(self, method: str, **options: Any) -> Any:
-        """The client's method of this name. A read waits while another index is put in place.
+        """The client's method of this name.
 
         Raises:
             InputError: naming the location, for what Milvus refuses and where it does not answer in time.
         """
         from pymilvus import MilvusException
 
-        until = time.monotonic() + TIMEOUT
-        while True:
-            try:
-                return getattr(self._client, method)(self.name, timeout=TIMEOUT, **options)
-            except MilvusException as error:
-                if error.code != NOT_LOADED or method not in ("query", "search") or time.monotonic() > until:
-                    what = method.replace("_", " ")
-                    raise InputError(f"{self.location}: Milvus cannot {what}: {error.message}") from None
-            time.sleep(0.1)
+        try:
+            return getattr(self._client, method)(self.name, timeout=TIMEOUT, **options)
+        except MilvusException as error:
+            what = method.replace("_", " ")
+            raise InputError(f"{self.location}: Milvus cannot {what}: {error.message}") from None
 
     def create(self) -> None:
         """An empty one, without an index."""

@@ -8,14 +8,15 @@ index is searched, and the recall that was measured so, stands in the collection
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
 
 import numpy as np
 
 from reid.errors import InputError
 from reid.gallery.entries import Hits
-from reid.gallery.vectors.collection import DAYS, Collection, among, expression, partition
+from reid.gallery.vectors.collection import TIMEOUT, Collection, among, expression, partition
+from reid.gallery.vectors.indexes import FLAT, KINDS, SHARES, Setting
 from reid.gallery.vectors.rows import ALL, IndexReport, Narrow
 from reid.progress import track
 from reid.retrieval.search import decide, nearest
@@ -30,41 +31,9 @@ LARGE = 200_000  # rows from which "auto" means an approximate index
 BEHIND = 5  # what has no index is sealed and given one when it is more than one row in so many
 PATIENCE = 900.0  # seconds without any progress until an index is given up
 K, WANTED, HELD = 10, 0.985, 200  # recall@10 that is looked for, by rows held against all others
-SHARES = (1, 2, 10)  # where all of these pass, one in two, one in ten
 MEASURED = 100_000  # rows among which, at least where there are so many, in whole partitions
 PROPERTY = "reid.search"
-
-
-class Kind(NamedTuple):
-    """An index of Milvus: how it is built, and the parameter that it is searched with, from quick to sure."""
-
-    build: dict[str, int]
-    parameter: str = ""
-    values: tuple[int, ...] = (0,)
-
-
-KINDS = {
-    "flat": Kind({}),
-    "hnsw": Kind({"M": 24, "efConstruction": 200}, "ef", (32, 48, 64, 96, 128, 192, 256, 512, 1024)),
-    "ivf_flat": Kind({"nlist": 1024}, "nprobe", (8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 512, 1024)),
-}
-
-
-class Setting(NamedTuple):
-    """How the collection is searched: the parameter's value for each of SHARES, and the least recall@10 that was
-    measured so; 0 before it was."""
-
-    kind: str = "flat"
-    values: tuple[int, ...] = (0, 0, 0)
-    recall: float = 1.0
-
-    def value(self, share: float) -> int:
-        """The one for a filter that lets this share pass: the surest where it is smaller than those measured."""
-        fitting = [value for value, one_in in zip(self.values, SHARES, strict=True) if share * one_in >= 1]
-        return fitting[0] if fitting else KINDS[self.kind].values[-1]
-
-
-FLAT = Setting()
+T = TypeVar("T")
 
 
 class Milvus:
@@ -86,10 +55,10 @@ class Milvus:
         if make and not self._collection("has_collection"):
             self._collection.create()
         self._collection.check()
-        if not self._collection("list_indexes"):  # a new one, or who was replacing it died
-            kind = self._setting().kind
-            self._collection.index(kind, KINDS[kind].build)
-        self._collection("load_collection")
+        if not self._setting().replacing:
+            if not self._collection("list_indexes"):  # a new one
+                self._collection.index("flat", KINDS["flat"].build)
+            self._collection("load_collection")
         if make and self._collection.count():
             raise InputError(f"{location}: the collection holds rows already; a new gallery needs another name")
         self._partitions = set(self._collection("list_partitions"))
@@ -101,7 +70,7 @@ class Milvus:
 
     def change(self, rows: np.ndarray) -> None:
         rows = rows[np.unique(rows["id"], return_index=True)[1]]
-        there, vectors = self._collection.vectors(rows["id"])
+        there, vectors = self._steadily(lambda _: self._collection.vectors(rows["id"]))
         self._collection.write("upsert", rows[np.isin(rows["id"], there)], vectors)
 
     def remove(self, ids: np.ndarray) -> None:
@@ -113,7 +82,7 @@ class Milvus:
             self._collection("compact")
 
     def fetch(self, ids: np.ndarray) -> np.ndarray:
-        there, vectors = self._collection.vectors(np.unique(ids))
+        there, vectors = self._steadily(lambda _: self._collection.vectors(np.unique(ids)))
         missing = np.setdiff1d(ids, there)
         if len(missing):
             raise KeyError(int(missing[0]))
@@ -123,27 +92,26 @@ class Milvus:
         wanted = expression(narrow)
         if wanted is None or not k or not len(queries):
             return _nothing(queries, k)
-        while True:
-            setting = self._setting()
-            if setting.kind == "flat":
-                hits = self._exact(queries, k, wanted)
-            else:
-                hits = self._approximate(queries, k, wanted, exact, setting)
-            if self._setting() == setting:  # else the index has been replaced meanwhile
-                return hits
+        return self._steadily(
+            lambda setting: (
+                self._exact(queries, k, wanted)
+                if setting.kind == "flat"
+                else self._approximate(queries, k, wanted, exact, setting)
+            )
+        )
 
     def ids(self) -> np.ndarray:
-        return np.concatenate(list(self._collection.ids()))
+        return self._steadily(lambda _: np.concatenate(list(self._collection.ids())))
 
     def report(self, kind: str | None) -> IndexReport:
         setting, segments = self._setting(), self._collection("list_loaded_segments")
-        total = self._collection.count(consistency_level="Eventually")
+        total = self._total()
         indexed = 0 if setting.kind == "flat" else sum(each.num_rows for each in segments if each.index_id)
         small = sum(each.num_rows for each in segments if not each.index_id) - _unindexed(segments)
         wanted, width = _wanted(kind, total, setting.kind), self._collection.width
         late = not setting.recall or (total - indexed - small) * BEHIND > total
         size = {"flat": 0, "hnsw": 4 * width + 8 * KINDS["hnsw"].build["M"], "ivf_flat": 4 * width}[setting.kind]
-        stale = wanted != setting.kind or (wanted != "flat" and late)
+        stale = setting.replacing or wanted != setting.kind or (wanted != "flat" and late)
         behind = max(total - indexed, 0)
         return IndexReport(setting.kind, setting.recall, indexed, indexed * size, behind, wanted, stale)
 
@@ -152,14 +120,15 @@ class Milvus:
         report = self.report(kind)
         if not report.stale:
             return
-        if report.wanted != report.kind:
+        if report.wanted != report.kind or self._setting().replacing:
+            yield from self._waiting(indexed=False)
             self._replace(report.wanted)
             yield
         if report.wanted != "flat":
-            self._collection("flush")
-            for _ in track(self._waiting(), name="indexing", unit="check", shown=progress):
+            for _ in track(self._waiting(indexed=True), name="indexing", unit="check", shown=progress):
                 yield
-            self._collection.keep(PROPERTY, self._measured(report.wanted))
+            measured = self._steadily(lambda _: self._measured(report.wanted))
+            self._collection.keep(PROPERTY, measured._replace(turn=self._setting().turn))
             yield
 
     def problems(self) -> list[str]:
@@ -171,8 +140,34 @@ class Milvus:
     # --- parts of these
 
     def _setting(self) -> Setting:
-        kind, values, recall = self._collection.property(PROPERTY) or FLAT
-        return Setting(kind, tuple(values), recall)
+        kind, values, recall, turn = self._collection.property(PROPERTY) or FLAT
+        return Setting(kind, tuple(values), recall, turn)
+
+    def _total(self) -> int:
+        """About how many rows there are, without waiting for what was just written."""
+        return 0 if self._setting().replacing else self._collection.count(consistency_level="Eventually")
+
+    def _steadily(self, read: Callable[[Setting], T]) -> T:
+        """What is read while no index is being replaced: then a server of version 2.3 refuses, or answers with less
+        than there is. Waits for the end of it.
+
+        Raises:
+            InputError: it takes too long: who did it died.
+        """
+        until = time.monotonic() + TIMEOUT
+        while True:
+            setting = self._setting()
+            if setting.replacing and time.monotonic() > until:
+                raise InputError(f"{self._collection.location}: its index is half replaced: build the index again")
+            try:
+                answer = None if setting.replacing else read(setting)
+            except InputError:
+                if self._setting() == setting:
+                    raise
+                answer = None
+            if answer is not None and self._setting() == setting:
+                return answer
+            time.sleep(0.1)
 
     def _make(self, name: str) -> None:
         try:
@@ -202,7 +197,7 @@ class Milvus:
         share = 1.0
         if wanted:
             passing = self._collection.count(wanted, consistency_level="Eventually")
-            share = passing / max(self._collection.count(consistency_level="Eventually"), 1)
+            share = passing / max(self._total(), 1)
             exact |= passing <= FEW
         if exact or k + SPARE > MOST:
             return self._read(queries, k, wanted)
@@ -248,22 +243,27 @@ class Milvus:
         return hits
 
     def _replace(self, kind: str) -> None:
-        """Put another index in place. The setting says "flat" only while the index is."""
-        if kind != "flat":
-            self._collection.keep(PROPERTY, Setting(kind, KINDS[kind].values[-1:] * len(SHARES), 0.0))
+        """Put another index in place."""
+        old, unmeasured = self._setting(), (kind, KINDS[kind].values[-1:] * len(SHARES), float(kind == "flat"))
+        turn = old.turn + 1 + old.turn % 2  # odd; one that died had begun
+        self._collection.keep(PROPERTY, old._replace(turn=turn))
         self._collection("release_collection")
-        self._collection("drop_index", index_name="vector")
+        if self._collection("list_indexes"):
+            self._collection("drop_index", index_name="vector")
         self._collection.index(kind, KINDS[kind].build)
-        if kind == "flat":
-            self._collection.keep(PROPERTY, FLAT)
+        self._collection.keep(PROPERTY, Setting(*unmeasured, turn + 1))
 
-    def _waiting(self) -> Iterator[None]:
-        """Until all segments that are large enough are searched by their index."""
-        most, until = -1, 0.0
-        while _unindexed(segments := self._collection("list_loaded_segments")):
-            indexed = sum(segment.num_rows for segment in segments if segment.index_id)
-            if indexed > most:
-                most, until = indexed, time.monotonic() + PATIENCE
+    def _waiting(self, indexed: bool) -> Iterator[None]:
+        """Until all rows of this moment lie in sealed segments, and those large enough are searched by their index."""
+        most, until, total = -1, 0.0, self._total()
+        self._collection("flush")
+        while True:
+            segments = self._collection("list_loaded_segments")
+            sealed, missing = sum(each.num_rows for each in segments), _unindexed(segments) if indexed else 0
+            if sealed >= min(total, self._total()) and not missing:
+                return
+            if sealed - missing > most:
+                most, until = sealed - missing, time.monotonic() + PATIENCE
             if time.monotonic() > until:
                 raise InputError(f"{self._collection.location}: Milvus builds no index: see its log")
             yield
@@ -272,12 +272,9 @@ class Milvus:
     def _measured(self, kind: str) -> Setting:
         """The quickest that finds enough of the exact 10 nearest, or else the surest."""
         names, total = list[str](), 0
-        for day in range(DAYS):
-            if total < MEASURED and partition(day) in self._partitions:
-                names, total = (
-                    [*names, partition(day)],
-                    total + self._collection.count(partition_names=[partition(day)]),
-                )
+        for name in self._collection("list_partitions"):
+            if total < MEASURED:
+                names, total = [*names, name], total + self._collection.count(partition_names=[name])
         ids = np.concatenate(list(self._collection.ids(partition_names=names)))
         held = np.sort(np.random.default_rng(0).choice(ids, min(HELD, len(ids)), replace=False))
         chosen = [self._chosen(kind, self.fetch(held), f"id % {one_in} == 0", names) for one_in in SHARES]
@@ -289,15 +286,15 @@ class Milvus:
         for value in KINDS[kind].values:
             found, vectors, _ = self._propose(queries, K + 1 + SPARE, wanted, kind, value, partition_names=names)
             near = _decide(queries, found, vectors, K + 1)[1]
-            recall = float((near <= exact[:, -1:]).sum() / np.isfinite(exact).sum())
-            if recall >= WANTED:
+            recall = float((near <= exact[:, -1:]).sum() / max(np.isfinite(exact).sum(), 1))
+            if recall >= WANTED or np.isnan(exact).all():
                 break
         return value, recall
 
 
 def _wanted(kind: str | None, total: int, now: str) -> str:
     if kind in (None, "auto"):
-        approximate = now if now != "flat" else "hnsw"
+        approximate = now if now != "flat" else "ivf_flat"
         return approximate if total >= (LARGE if now == "flat" else LARGE // 2) else "flat"
     if kind not in KINDS:
         raise InputError(f"index {kind!r} is not one of auto, {', '.join(KINDS)}")
