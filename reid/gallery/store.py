@@ -12,7 +12,7 @@ import os
 import secrets
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -194,9 +194,14 @@ class Gallery:
 
     # --- writing
 
-    def add(self, entries: Sequence[Entry], features: np.ndarray, thumbnails: Sequence[bytes]) -> list[int]:
+    def add(
+        self, entries: Sequence[Entry], features: np.ndarray, thumbnails: Sequence[bytes], keep_ids: bool = False
+    ) -> list[int]:
         """All or none; returns the ids, rising. ``features`` (N, D) float of any length but 0; thumbnails are JPEGs,
         empty where there is none.
+
+        Args:
+            keep_ids: the entries' own, which rise, and lie above those of all others.
 
         Raises:
             InputError: for what cannot be kept, or written.
@@ -210,7 +215,8 @@ class Gallery:
             return []
         now = time.time()
         with self._writing():
-            adding = self._catalogue.begin_adding(len(entries), int((entries[0].added or now) // DAY))
+            kept = [entry.id for entry in entries] if keep_ids else []
+            adding = self._catalogue.begin_adding(len(entries), int((entries[0].added or now) // DAY), kept)
             given = [
                 replace(entry, id=id, added=entry.added or now)
                 for id, entry in zip(adding.ids.tolist(), entries, strict=True)
@@ -265,11 +271,19 @@ class Gallery:
         its number. No names and no paths."""
         return self._catalogue.record(who, action, entries, numbers)
 
-    def tend(self, progress: bool = False) -> bool:
-        """Build the indexes that the setting "index" asks for and that are missing or behind; searching and writing
-        go on meanwhile. Whether there was something to build."""
-        built = [None for _ in self._vectors.tend(self.setting(INDEX), progress)]
-        return bool(built)
+    def record_all(self, lines: Sequence[tuple[float, str, str, Sequence[int], Mapping[str, float]]]) -> None:
+        """Lines of another audit log, all or none: their times, and as :meth:`record` takes them."""
+        self._catalogue.record_all(lines)
+
+    def tend(self, progress: bool = False, until: Callable[[], bool] = lambda: False) -> bool:
+        """Build the indexes that the setting "index" asks for and that are missing or behind, a part at a time, as long
+        as not ``until``; searching and writing go on meanwhile. Whether there was something to build."""
+        built = False
+        for _ in self._vectors.tend(self.setting(INDEX), progress):
+            built = True
+            if until():
+                break
+        return built
 
     def verify(self) -> list[str]:
         """What is wrong with the files, one sentence a problem; while a writer is at work, what it has not finished."""
@@ -336,7 +350,8 @@ class Gallery:
         self._change(left.changed)
         for pack, size in left.cuts:
             self._packs.cut(pack, size)
-        self._erase(left.removed.tolist(), left.places, [*left.removed.tolist(), *left.changed])
+        removed = left.removed.tolist()
+        self._erase(removed, left.places, [*removed, *left.changed], undone=True)
         self._catalogue.settle_all(left.writers)
 
     def _change(self, ids: Sequence[int]) -> None:
@@ -348,9 +363,11 @@ class Gallery:
             put, rows = rows.tobytes(), self._catalogue.rows(ids)
         self._vectors.remove(np.setdiff1d(np.array(ids, np.int64), rows["id"]))
 
-    def _erase(self, ids: Sequence[int], places: Sequence[Place], scrubbed: Sequence[int]) -> None:
+    def _erase(
+        self, ids: Sequence[int], places: Sequence[Place], scrubbed: Sequence[int], undone: bool = False
+    ) -> None:
         """What is left to do when entries are gone from the catalogue."""
         self._vectors.remove(np.array(ids, np.int64))
         self._packs.blank(places)
         self._catalogue.drop_packs(self._packs.drop)
-        self._catalogue.scrub(scrubbed)
+        self._catalogue.scrub(scrubbed, undone)

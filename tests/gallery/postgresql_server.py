@@ -44,9 +44,26 @@ class Server:
     def run(self, *statements: str) -> list[tuple[object, ...]]:
         """Rows of the last statement."""
         with psycopg.connect(self._address, autocommit=True) as db:
-            for statement in statements:
-                cursor = db.execute(statement)
-            return cursor.fetchall() if cursor.description else []
+            cursors = [db.execute(statement) for statement in statements]
+            return cursors[-1].fetchall() if cursors and cursors[-1].description else []
+
+    def clear(self) -> None:
+        """Drop all places."""
+        names = self.run("SELECT nspname FROM pg_namespace WHERE nspname LIKE 'place%'")
+        self.run(*(f"DROP SCHEMA {name} CASCADE" for (name,) in names))
+
+    def clients(self) -> int:
+        """Connections beside the one that asks."""
+        query = (
+            "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
+        )
+        return self.run(query)[0][0]
+
+    def tables(self) -> bytes:
+        """Of the files of all tables and indexes."""
+        self.run("CHECKPOINT")
+        paths = self.run("SELECT pg_relation_filepath(oid) FROM pg_class WHERE oid >= 16384 AND relfilenode > 0")
+        return b"\n".join((self.folder / path).read_bytes() for (path,) in paths)
 
     def forget(self) -> None:
         """Until no change before this is in the log any more."""
