@@ -1,6 +1,9 @@
-"""The gallery, with its catalogue in SQLite or PostgreSQL, against the reference in memory; what only it promises."""
+"""The gallery, its catalogue in SQLite or PostgreSQL, its vectors in segments or on Milvus, against the reference in
+memory."""
 
 from __future__ import annotations
+
+import itertools
 
 import pytest
 import sequences
@@ -8,16 +11,18 @@ import sequences
 from reid.gallery.parts import Layout
 from reid.gallery.vectors import segments
 
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def layout(request):
-    """Gives the layout of an empty gallery, as often as it is called."""
-    if request.param == "sqlite":
-        return Layout
-    server = request.getfixturevalue("postgresql")
-    return lambda: Layout(catalogue=server.location())
+CATALOGUES, VECTORS = ("sqlite", "postgresql"), ("segments", "milvus")
+NUMBERS = itertools.count()
 
 
-def test_any_order_of_operations(layout, monkeypatch):
+@pytest.mark.parametrize(("catalogue", "vectors"), [*itertools.product(CATALOGUES, VECTORS)])
+def test_any_order_of_operations(request, monkeypatch, catalogue, vectors):
     monkeypatch.setattr(segments, "ROWS", 7)
-    sequences.run(layout)
+    tables = None if catalogue == "sqlite" else request.getfixturevalue("postgresql")
+    server = None if vectors == "segments" else request.getfixturevalue("quick")
+
+    def layout():
+        where = "segments" if server is None else f"{server}/sequences{next(NUMBERS)}"
+        return Layout("sqlite" if tables is None else tables.location(), where)
+
+    sequences.run(layout, **({} if server is None else {"examples": 4, "steps": 12}))
