@@ -13,21 +13,22 @@ from __future__ import annotations
 import argparse
 import statistics
 import time
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Mapping
 from functools import partial
 
 import numpy as np
 from retrieval import machine
 
-from reid.retrieval.compressed import KINDS, CompressedIndex
+from reid.retrieval.compressed import KINDS, CompressedIndex, Kind
 from reid.retrieval.search import QUERIES, nearest, products
 from reid.texts import align
 
 PEOPLE, CROPS, WIDTH, SUBSPACE = 5_000, 20, 512, 64
 INSIDE, OUTSIDE = 0.7, 0.1
 ASKED, K = 1_000, 10
+FILTERED = (0.5, 0.1, 0.001)
 REPEATS = 5
+Table = list[list[str]]
 
 
 def synthetic(seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -63,7 +64,7 @@ def product(queries: np.ndarray, vectors: np.ndarray) -> None:
             pass
 
 
-def exact_table(queries: np.ndarray, vectors: np.ndarray) -> list[list[str]]:
+def exact_table(queries: np.ndarray, vectors: np.ndarray) -> Table:
     lines = [["exact, queries", "read rows s", "product s", "ours s", "ratio"]]
     for count in (1, 10, len(queries)):
         some = queries[:count]
@@ -74,41 +75,53 @@ def exact_table(queries: np.ndarray, vectors: np.ndarray) -> list[list[str]]:
     return lines
 
 
-def recall(index: CompressedIndex, queries: np.ndarray, vectors: np.ndarray, last: np.ndarray) -> float:
-    """Share of the exact nearest found; ``last`` (Q, 1) is the distance of the farthest of them."""
-    return float((index.search(queries, K, vectors)[1] <= last).mean())
+def recall(
+    index: CompressedIndex, queries: np.ndarray, vectors: np.ndarray, allowed: np.ndarray | None = None
+) -> float:
+    """Share of the exact nearest found."""
+    last = nearest(queries, vectors, K, allowed)[1][:, -1:]
+    return float((index.search(queries, K, vectors, allowed)[1] <= last).mean())
 
 
-def compressed_tables(queries: np.ndarray, vectors: np.ndarray) -> tuple[list[list[str]], list[list[str]]]:
-    """The indices in their chosen settings, and those settings that no other beats in both speed and recall."""
-    last = nearest(queries, vectors, K)[1][:, -1:]
-    chosen = [["index", "queries/s", "x flat", "recall@10", "lists, factor", "bytes", "of flat", "build s"]]
-    frontier = [["setting", "lists", "factor", "queries/s", "x flat", "recall@10", "at build", ""]]
-    for kind in KINDS:
-        start = time.process_time()
-        index = CompressedIndex.build(vectors, kind)
-        built = time.process_time() - start
+def index_table(
+    indexes: Mapping[Kind, tuple[CompressedIndex, float]], queries: np.ndarray, vectors: np.ndarray
+) -> Table:
+    lines = [["index", "queries/s", "x flat", "recall@10", "lists, factor", "bytes", "of flat", "build s"]]
+    for kind, (index, built) in indexes.items():
         flat, ours = seconds(partial(nearest, queries, vectors, K), partial(index.search, queries, K, vectors))
-        if len(chosen) == 1:
-            chosen.append(["flat", f"{len(queries) / flat:,.0f}", "1", "1", "", f"{vectors.nbytes:,}", "100 %", ""])
-        setting = index.setting
-        chosen.append([kind, f"{len(queries) / ours:,.0f}", f"{flat / ours:.2f}",
-                       f"{recall(index, queries, vectors, last):.4f}", f"{setting.nprobe}, {setting.factor}",
-                       f"{index.nbytes:,}",
-                       f"{100 * index.nbytes / vectors.nbytes:.1f} %", f"{built:.1f}"])  # fmt: skip
-        measured = []
-        for setting in index.tried:
-            other = replace(index, setting=setting)
-            taken = seconds(partial(other.search, queries, K, vectors), repeats=3)[0]
-            measured.append((taken, -recall(other, queries, vectors, last), setting))
-        best = 1.0
-        for taken, missed, setting in sorted(measured, key=lambda line: line[:2]):
-            if missed < best or setting == index.setting:
-                mark = "chosen" if setting == index.setting else ""
-                frontier.append([kind, f"{setting.nprobe}", f"{setting.factor}", f"{len(queries) / taken:,.0f}",
-                                 f"{flat / taken:.2f}", f"{-missed:.4f}", f"{setting.recall:.4f}", mark])  # fmt: skip
-            best = min(best, missed)
-    return chosen, frontier
+        if len(lines) == 1:
+            lines.append(["flat", f"{len(queries) / flat:,.0f}", "1", "1", "", f"{vectors.nbytes:,}", "100 %", ""])
+        setting = index.settings[0]
+        lines.append([kind, f"{len(queries) / ours:,.0f}", f"{flat / ours:.2f}",
+                      f"{recall(index, queries, vectors):.4f}", f"{setting.nprobe}, {setting.factor}",
+                      f"{index.nbytes:,}",
+                      f"{100 * index.nbytes / vectors.nbytes:.1f} %", f"{built:.1f}"])  # fmt: skip
+    return lines
+
+
+def masks(count: int) -> dict[str, np.ndarray]:
+    """Rows that filters let pass: drawn at random, added one after another, of one camera in ten."""
+    rng, masks = np.random.default_rng(1), {}
+    for share in FILTERED:
+        masks[f"random {share:.1%}"] = rng.random(count) < share
+        start = rng.integers(count - int(share * count))
+        masks[f"a time, {share:.1%}"] = np.isin(np.arange(count), np.arange(start, start + int(share * count)))
+    return {**masks, "a camera, 10.0%": np.arange(count) % 10 == 3}
+
+
+def filter_table(index: CompressedIndex, queries: np.ndarray, vectors: np.ndarray) -> Table:
+    """One query at a time, in turns with the unfiltered search."""
+    lines = [["filter", "ms", "x unfiltered", "exact ms", "recall@10", "at build"]]
+    turns = 2 * [query[None] for query in queries[:20]]
+    for name, allowed in masks(len(vectors)).items():
+        plainly = partial(index.search, k=K, vectors=vectors)
+        works = [plainly, partial(plainly, allowed=allowed), partial(nearest, vectors=vectors, k=K, allowed=allowed)]
+        times = [seconds(*(partial(work, query) for work in works), repeats=1) for query in turns]
+        plain, ours, exact = (statistics.median(column) for column in zip(*times, strict=True))
+        promised = next((one.recall for one in index.settings if one.rows <= allowed.sum()), 1.0)
+        lines.append([name, f"{1e3 * ours:.2f}", f"{ours / plain:.2f}", f"{1e3 * exact:.2f}",
+                      f"{recall(index, queries, vectors, allowed):.4f}", f"{promised:.4f}"])  # fmt: skip
+    return lines
 
 
 def main() -> None:
@@ -120,8 +133,12 @@ def main() -> None:
     print(f"{machine()}, numpy {np.__version__}, CPU seconds, {len(vectors):,} x {WIDTH}, k = {K}")
     print(f"{same:.2%} of the {K} nearest are of the query's person\n")
     print(align(exact_table(queries, vectors)) + "\n", flush=True)
-    for table in compressed_tables(queries, vectors):
-        print(align(table) + "\n")
+    indexes = {}
+    for kind in KINDS:
+        start = time.process_time()
+        indexes[kind] = CompressedIndex.build(vectors, kind), time.process_time() - start
+    print(align(index_table(indexes, queries, vectors)) + "\n", flush=True)
+    print(align(filter_table(indexes["rabitq"][0], queries, vectors)))
 
 
 if __name__ == "__main__":

@@ -1,136 +1,111 @@
-"""What a gallery takes in a folder, in a file of Milvus Lite and on a Milvus server, and what follows for larger ones.
+"""A gallery on servers, PostgreSQL and Milvus, on this machine: adding, a page's load, thumbnails, export, filters and
+erasing; and what an entry takes there and in a folder, with what follows for very many.
 
-    OMP_NUM_THREADS=1 python benchmarks/scale.py
+    OMP_NUM_THREADS=1 python benchmarks/scale.py --index hnsw
 
-Synthetic unit features, 512 floats each; thumbnails of the mean size of PKU-ReID's crops. Prints the tables of
-docs/scale.md. Sizes are exact; memory is the growth of the resident size of the process, caches and garbage
-included; times are medians of wall clock and differ with the machine.
+Synthetic features of 512 numbers, thumbnails of 2,729 bytes; see benchmarks/gallery_store.py. Wall-clock medians;
+servers and client share the cores. Prints the tables of docs/scale.md.
 """
 
 from __future__ import annotations
 
 import argparse
 import math
+import os
 import platform
 import statistics
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from gallery_store import THUMBNAIL, WIDTH, blocks, seconds, size
 
-from reid.gallery.entries import Entry, Store
-from reid.gallery.local.store import LocalStore
-from reid.gallery.milvus.reader import thumbnail_key
-from reid.gallery.milvus.rows import row_of
-from reid.gallery.milvus.store import MilvusStore
+from reid.gallery.entries import EVERYTHING, Filter
+from reid.gallery.parts import HERE, Layout
+from reid.gallery.store import Gallery
+from reid.gallery.transfer.parquet import export
+from reid.gallery.vectors.rows import ROW
 from reid.networks import Origin
+from reid.texts import align
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests/gallery/milvus"))
-from milvus_server import missing, serving  # type: ignore[import-not-found]  # of the tests
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests/gallery"))
+import milvus_server  # type: ignore[import-not-found]
+import postgresql_server  # type: ignore[import-not-found]
 
-WIDTH = 512
-THUMBNAIL = 2_729  # bytes, mean of PKU-ReID's crops (128 x 48 pixels)
 NODE = 64 * 10**9  # bytes of memory of a query node
 FULL = 0.7  # the share of it that may be loaded
-BLOCK = 5_000  # entries a call
-SETTLING = 30  # seconds that a server has to write its segments
-ORIGIN = Origin("synthetic", WIDTH, "none", "none")
+LARGEST = (10**6, 10**7, 10**8)
 
 
-@dataclass(frozen=True)
-class Measured:
-    """Of one store: bytes an entry in files and in memory, entries added and queries answered a second."""
-
-    name: str
-    entries: int
-    disk: float
-    memory: float
-    adds: float
-    single: float
-    batch: float
-
-
-def unit(count: int, seed: int) -> np.ndarray:
-    rows = np.random.default_rng(seed).standard_normal((count, WIDTH), dtype=np.float32)
-    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+def filled(folder: Path, layout: Layout, count: int) -> tuple[Gallery, float]:
+    """A gallery with thumbnails, and entries added a second."""
+    gallery, spent = Gallery.create(folder, Origin("synthetic", WIDTH, "0" * 64, "none"), layout), 0.0
+    noise = np.random.default_rng(1)
+    for entries, features in blocks(count, WIDTH):
+        for low in range(0, len(entries), 2000):
+            some = slice(low, low + 2000)
+            images = [b"\xff\xd8\xff" + noise.bytes(THUMBNAIL - 3) for _ in entries[some]]
+            start = time.perf_counter()
+            gallery.add(entries[some], features[some], images)
+            spent += time.perf_counter() - start
+    return gallery, count / spent
 
 
-def entries(low: int, count: int) -> list[Entry]:
-    return [
-        Entry(f"/data/cameras/{n % 40:02d}/2024-05-01/{n:09d}.jpg", f"site/{n % 40}", f"person {n // 20}", 1.7e9 + n)
-        for n in range(low, low + count)
+def on_servers(gallery: Gallery, kind: str, adds: float) -> list[list[str]]:
+    count = len(gallery)
+    load = seconds(lambda: (gallery.summary(), gallery.index_state(), gallery.find(limit=60)))
+    pictures = seconds(lambda: gallery.thumbnails(range(count // 2, count // 2 + 24)))
+    with tempfile.TemporaryDirectory() as folder:
+        exported = count / seconds(lambda: export(gallery, Path(folder) / "all.parquet"), 1)
+    gallery.set("index", kind)
+    start = time.perf_counter()
+    gallery.tend()
+    built = time.perf_counter() - start
+    lines = [
+        ["adding, with thumbnails", f"{adds:,.0f} entries/s", ""],
+        ["page load", f"{load:.2f} s", "0.5 s"],
+        ["24 thumbnails", f"{1e3 * pictures:.1f} ms", "100 ms"],
+        ["export", f"{exported:,.0f} entries/s", "2,000"],
+        [f"index {kind}", f"{built:.0f} s, recall@10 {gallery.index_state().recall:.3f}", "0.98"],
     ]
+    start, rng = 1.7e9 + count / 2, np.random.default_rng(2)
+    ids = rng.choice(count, 100, replace=False) + 1
+    queries = gallery.features(ids.tolist()) + 0.02 * rng.standard_normal((100, WIDTH)).astype(np.float32)
+    asked = {
+        "all": EVERYTHING,
+        "half, by time": Filter(start=start),
+        "a tenth, one of ten cameras": Filter(cameras=("camera 3",)),
+        "a thousandth, by time": Filter(start=start, end=start + count / 1000),
+    }
+    whole = 0.0
+    for name, wanted in asked.items():
+        times = []
+        for row in range(30):
+            begun = time.perf_counter()
+            gallery.search(queries[row : row + 1], 10, wanted)
+            times.append(time.perf_counter() - begun)
+        took = statistics.median(times)
+        whole = whole or took
+        found, exact = gallery.search(queries, 10, wanted), gallery.search(queries, 10, wanted, exact=True)
+        recall = float((found.distances <= exact.distances[:, -1:]).mean())
+        lines.append(
+            [f"a search, {name}", f"{1e3 * took:.0f} ms, {took / whole:.1f} times, recall {recall:.3f}", "3, 0.98"]
+        )
+    erasing = seconds(lambda: gallery.remove([gallery.find(limit=1)[0].id]))
+    return [*lines, ["erasing one entry: gone from every answer", f"{erasing:.2f} s", ""]]
 
 
-def fill(store: Store, count: int) -> float:
-    """Entries added a second."""
-    generator, spent = np.random.default_rng(0), 0.0
-    for low in range(0, count, BLOCK):
-        features, some = unit(BLOCK, low), entries(low, BLOCK)
-        thumbnails = [generator.bytes(THUMBNAIL) for _ in range(BLOCK)]
-        start = time.perf_counter()
-        store.add(some, features, thumbnails)
-        spent += time.perf_counter() - start
-    return count / spent
-
-
-def rate(store: Store, queries: np.ndarray, repeats: int) -> float:
-    """Queries a second, the median of some."""
-    store.search(queries, 10)
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        store.search(queries, 10)
-        times.append(time.perf_counter() - start)
-    return len(queries) / statistics.median(times)
-
-
-def size(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-
-
-def resident(process: int | str) -> int:
-    """Bytes of a process that are in memory."""
-    status = Path(f"/proc/{process}/status").read_text().splitlines()
-    return next(1024 * int(line.split()[1]) for line in status if line.startswith("VmRSS"))
-
-
-def measure(name: str, store: Store, folder: Path, count: int, process: int | str = "self") -> Measured:
-    before, queries = (size(folder), resident(process)), unit(100, 1)
-    adds = fill(store, count)
-    single, batch = rate(store, queries[:1], 5), rate(store, queries, 3)
-    time.sleep(SETTLING if process != "self" else 0)
-    disk, memory = (
-        (late - early) / count for early, late in zip(before, (size(folder), resident(process)), strict=True)
-    )
-    return Measured(name, count, disk, memory, adds, single, batch)
-
-
-def loaded() -> tuple[int, int]:
-    """Bytes of an entry's columns and of its thumbnail as Milvus holds them, without the vector, without overhead."""
-    (entry,) = entries(0, 1)
-    row = row_of(entry, np.empty(0))
-    columns = sum(
-        len(value.encode()) if isinstance(value, str) else 8 for name, value in row.items() if name != "vector"
-    )
-    return columns, len(thumbnail_key(10**8)) + 8 + 4 * math.ceil(THUMBNAIL / 3)
-
-
-def measured(count: int, folder: Path) -> list[Measured]:
-    """Milvus Lite, which is slow, with a fifth of the entries."""
-    with LocalStore.create(folder / "local", ORIGIN) as store:
-        rows = [measure("folder", store, folder / "local", count)]
-    with MilvusStore.create(str(folder / "lite.db"), ORIGIN) as store:
-        rows.append(measure("Milvus Lite", store, folder / "lite.db", count // 5))
-    reason = missing()
-    if reason:
-        sys.exit(f"no server can be measured: {reason}")
-    with serving(folder / "server") as (address, process), MilvusStore.create(f"{address}/people", ORIGIN) as store:
-        rows.append(measure("Milvus 2.3.5", store, folder / "server/data", count, process))
-    return rows
+def sizing(here: float, rows: float, thumbnail: float) -> list[list[str]]:
+    """Of an entry the bytes in a folder, of those in PostgreSQL, and of its thumbnail; for more of them."""
+    ways = {"flat": 4 * WIDTH + ROW.itemsize, "hnsw": 4 * WIDTH + 2 * 24 * 4 + ROW.itemsize}
+    lines = [["entries", "folder: all files", "PostgreSQL", "thumbnails", *(f"Milvus loaded, {way}" for way in ways)]]
+    for count in LARGEST:
+        loaded = [count * each for each in ways.values()]
+        nodes = [f"{human(each)}, {math.ceil(each / (FULL * NODE))} nodes" for each in loaded]
+        lines.append([f"{count:,}", human(count * here), human(count * rows), human(count * thumbnail), *nodes])
+    return lines
 
 
 def human(amount: float) -> str:
@@ -138,39 +113,25 @@ def human(amount: float) -> str:
     return f"{amount / 1000**power:.3g} {('B', 'kB', 'MB', 'GB', 'TB')[power]}"
 
 
-def table(rows: list[list[str]]) -> str:
-    """Markdown."""
-    rows = [rows[0], ["---"] * len(rows[0]), *rows[1:]]
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--count", type=int, default=100_000, help="entries, a multiple of 50,000")
-    count = parser.parse_args().count
-    with tempfile.TemporaryDirectory() as folder:
-        stores = measured(count, Path(folder))
-    print(f"{WIDTH} floats an entry, {platform.machine()}, load {Path('/proc/loadavg').read_text().split()[0]}\n")
-    rows = [["store", "entries", "in files, each", "in memory, each", "added/s", "queries/s, singly", "by 100"]]
-    for s in stores:
-        speeds = [f"{speed:,.0f}" if speed >= 10 else f"{speed:.1f}" for speed in (s.adds, s.single, s.batch)]
-        rows.append([s.name, f"{s.entries:,}", human(s.disk), human(s.memory), *speeds])
-    print(table(rows), end="\n\n")
-    print(table(sizing(stores)))
-
-
-def sizing(stores: list[Measured]) -> list[list[str]]:
-    """What follows for more crops; the memory of a cluster is what it must load."""
-    columns, thumbnail = loaded()
-    ways = {"all exact": 4 * WIDTH + columns + thumbnail, "IVF_SQ8, thumbnails on disk": WIDTH + columns}
-    heads = [f"{way} ({each:,} B each)" for way, each in ways.items()]
-    rows = [["crops", "vectors", "folder: files", "Milvus: files", *(f"Milvus: loaded, {head}" for head in heads)]]
-    for crops in (10**6, 10**8):
-        files = [human(crops * stores[place].disk) for place in (0, -1)]
-        nodes = [math.ceil(crops * each / (FULL * NODE)) for each in ways.values()]
-        memory = [f"{human(crops * each)}, nodes: {n}" for each, n in zip(ways.values(), nodes, strict=True)]
-        rows.append([f"{crops:,}", human(crops * 4 * WIDTH), *files, *memory])
-    return rows
+    parser.add_argument("--entries", type=int, default=100_000, metavar="N", help="multiple of 20,000")
+    parser.add_argument("--index", default="hnsw", metavar="KIND")
+    arguments = parser.parse_args()
+    count = arguments.entries
+    print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores; {WIDTH} numbers, medians")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        gallery, _ = filled(folder / "here", HERE, count)
+        here = size(folder / "here") / count
+        gallery.close()
+        with postgresql_server.serving() as database, milvus_server.serving(folder / "milvus") as (address, _):
+            gallery, adds = filled(folder / "servers", Layout(database.location(), f"{address}/people"), count)
+            lines = on_servers(gallery, arguments.index, adds)
+            rows = size(database.folder / "base") / count
+            gallery.close()
+        print(align([[f"{count:,} entries on PostgreSQL and Milvus", "", "wanted"], *lines]) + "\n")
+        print(align(sizing(here, rows, size(folder / "servers") / count)))
 
 
 if __name__ == "__main__":

@@ -17,11 +17,11 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from reid.gallery.location import open_store
 
 from reid.data.unlabelled import read_unlabelled
 from reid.embedding.shards import embed_shard
 from reid.gallery.ingest.features import add_features, read_given
+from reid.gallery.store import Gallery
 from reid.networks import load
 
 SHARD = 2_000  # crops
@@ -59,9 +59,9 @@ def main() -> None:
         embed_shard(folder / "s.tar", folder / "f.parquet", network)
         embedding = (time.process_time() - begin) / count
         file, origin, entries = read_given(folder / "f.parquet", "camera", None)
-        with open_store(str(folder / "g"), origin, write=True, create=True) as store:
+        with Gallery.create(folder / "g", origin) as gallery:
             begin = time.process_time()
-            add_features(store, entries, file.features.features, file.thumbnails, progress=False)
+            add_features(gallery, entries, file.features.features, file.thumbnails, progress=False)
             adding = (time.process_time() - begin) / count
         stored = sum(path.stat().st_size for path in (folder / "g").rglob("*") if path.is_file()) / count
         jpeg, row = ((folder / file).stat().st_size / count for file in ("s.tar", "f.parquet"))

@@ -197,7 +197,9 @@ def open_gallery(where: str | Path, model: Model | str | Path | None = None, cre
         InputError: it cannot be opened, or holds features of another network.
     """
     loaded, folder = None if model is None else _model(model), Path(where)
-    if create and loaded is not None and not (folder / MARK).exists():
+    if create and not (folder / MARK).exists():
+        if loaded is None:
+            raise InputError(f"{folder}: create: a new gallery needs the model whose features it is to hold")
         store = Store.create(folder, loaded.network.origin)
     else:
         store = Store.open(folder)

@@ -12,8 +12,7 @@ import torch
 from conftest import ROOT
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from reid.gallery.audit import AuditLog
-from small_gallery import COLOURS, Colours, crop
+from small_gallery import COLOURS, STRANGER, Colours, calibration, crop, lines
 from trees import manifest_tree, write_image
 
 import reid
@@ -21,9 +20,7 @@ from reid.cli import main
 from reid.config import load_config
 from reid.engine.train import train
 from reid.evaluation.results import read_results
-from reid.gallery.calibration.thresholds import SETTING, calibrate
 from reid.networks import load as load_network
-from reid.retrieval.features import Features
 
 
 @pytest.fixture
@@ -177,55 +174,59 @@ def test_a_gallery_answers_and_forgets(tmp_path):
     people = [name for name in COLOURS if name]
     crops = [crop(COLOURS[name]) for name in people]
     model, where = reid.Model(Colours()), tmp_path / "gallery"
-    with pytest.raises(reid.InputError, match="gallery"):
+    with pytest.raises(reid.InputError, match="is not a gallery"):
         reid.open_gallery(where, model)
-    with reid.open_gallery(where, model, write=True) as gallery:
+    with pytest.raises(reid.InputError, match="create: a new gallery needs the model"):
+        reid.open_gallery(where, create=True)
+    assert not where.exists()
+    with reid.open_gallery(where, model, create=True) as gallery:
         entries = [reid.Entry(source=f"{name}.png", camera="door", identity=name) for name in people]
         ids = gallery.add(crops, entries)
         with pytest.raises(reid.InputError, match="1 crops and 2 entries"):
             gallery.add(crops[:1], entries[:2])
+        with pytest.raises(reid.InputError, match="crop 1: expected an array"):
+            gallery.add([crops[0], None], entries[:2])
         answers = gallery.search([crop(COLOURS[name], brighter=5) for name in people], k=2)
         assert [answer.hits[0].entry.identity for answer in answers] == people and answers[0].nobody is None
         assert all(len(answer.hits) == 2 for answer in answers)
-        assert gallery.search(crops[:1], wanted=reid.Filter(cameras=("hall",)))[0].hits == []
-        assert gallery.store.thumbnail(ids[0]).startswith(b"\xff\xd8")
+        assert gallery.search(crops[:1], wanted=reid.Filter(cameras=("hall",)))[0].hits == ()
+        assert gallery.search(crops[:1], wanted=reid.Filter(without=("door",)))[0].hits == ()
+        assert gallery.store.thumbnails(ids)[0].startswith(b"\xff\xd8")
         with pytest.raises(reid.InputError, match="k: expected at least 1, got 0"):
             gallery.search(crops, k=0)
         gallery.forget(ids[:1])
         with pytest.raises(reid.InputError, match=str(ids[0])):
             gallery.forget(ids[:1])
         assert len(gallery) == len(people) - 1
-    records = [(one["who"], one["action"], len(one["entries"])) for one in AuditLog(where).read()]
-    assert records[-1] == ("python", "forget", 1) and records[0] == ("python", "search", len(people))
+        records = [(who, action, len(entries)) for who, action, entries, _ in lines(gallery.store)]
+        assert records == [
+            ("python", "add", 5), ("python", "search", 5), ("python", "search", 0), ("python", "search", 0),
+            ("python", "forget", 1),
+        ]  # fmt: skip
     with reid.open_gallery(str(where)) as gallery:
         assert len(gallery) == len(people) - 1
         with pytest.raises(reid.InputError, match="was opened without a model"):
             gallery.search(crops)
+        with pytest.raises(reid.InputError, match="was opened without a model"):
+            gallery.add(crops[:1], entries[:1])
+    with reid.open_gallery(where, model, create=True) as gallery:  # where there is one it is opened
+        assert len(gallery) == len(people) - 1
     with pytest.raises(reid.InputError, match="cannot be compared"):
         reid.open_gallery(where, reid.Model(Corners()))
 
 
-def test_a_calibrated_gallery_gives_verdicts(tmp_path):
-    """By thresholds made of other people's features: the nearest is the person, the next is not."""
+def test_a_calibrated_gallery_says_what_distances_mean(tmp_path):
+    """The nearest is the person, a stranger is nobody; so says the service, whatever asks."""
     model = reid.Model(Colours())
-    rows = np.random.default_rng(0).normal(size=(40, 4))
-    query, gallery = (
-        Features(
-            (rows + np.random.default_rng(seed).normal(scale=0.02, size=rows.shape)).astype(np.float32),
-            np.arange(1, 41),
-            np.full(40, seed),
-            tuple(map(str, range(40))),
-        )
-        for seed in (1, 2)
-    )
-    calibration = calibrate(query, gallery, model.network.origin, "drawn", (0.05,))
-    with reid.open_gallery(tmp_path / "gallery", model, write=True) as people:
+    with reid.open_gallery(tmp_path / "gallery", model, create=True) as people:
         people.add([crop(COLOURS["P1"])], [reid.Entry(source="1.png", camera="door", identity="P1")])
-        people.store.set(SETTING, calibration.to_json())
-        known, stranger = people.search([crop(COLOURS["P1"], brighter=3), crop(COLOURS["P3"])])
-        assert (known.hits[0].same, known.nobody, stranger.hits[0].same, stranger.nobody) == (True, False, False, True)
-        expected = calibration.verdict(known.hits[0].distance, 0.05).probability
-        assert known.hits[0].probability == expected
+        people.service.calibrate(calibration())
+        known, stranger = people.search([crop(COLOURS["P1"], brighter=3), crop(STRANGER)])
+        assert (known.found, known.hits[0].judged.word, known.nobody) == ("near", "near", False)
+        assert (stranger.found, stranger.hits[0].judged.word, stranger.nobody) == ("far", "far", True)
+        assert known.hits[0].judged.probability > 0.9 and stranger.sentences[0].startswith("Nobody")
+        one = people.service.search(people.service.features([crop(COLOURS["P1"], n) for n in (-5, 5)]), k=1)
+        assert one.found == "near" and [each.camera for each in one.sightings()] == ["door"]
 
 
 def test_the_examples_in_the_documentation_run(tiny):

@@ -42,9 +42,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     check_there([arguments.model], takes=EMBEDDER)
-    from reid.gallery.ingest.video.detect import load_detector
     from reid.gallery.web.app import create_app, one_thread_each, require_extra, serve
     from reid.networks import load
+    from reid.video.detect import load_detector
 
     require_extra()
     token, hosts = _token(arguments.token_file), [arguments.host, *arguments.allow_host]

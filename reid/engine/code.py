@@ -43,13 +43,17 @@ FEATURES = (
 FIGURES = ("evaluation/evaluate.py", "evaluation/results.py", *RANKING)
 MOMENTS = ("evaluation/moments.py",)
 # Whatever these decide stands in the fingerprint of the data (names, sizes, identities and cameras), or is no figure.
-LEFT_OUT = {
-    f"data/{name}.py"
-    for name in (
-        *("__init__", "card", "check", "contact_sheet", "layouts", "manifest", "names", "reading"),
-        *("schema", "times", "unlabelled"),
-    )
-} | {f"networks/{name}.py" for name in ("__init__", "base", "export", "shipped")}
+LEFT_OUT = (
+    {
+        f"data/{name}.py"
+        for name in (
+            *("__init__", "card", "check", "contact_sheet", "layouts", "manifest", "names", "reading"),
+            *("schema", "times", "unlabelled"),
+        )
+    }
+    | {f"networks/{name}.py" for name in ("__init__", "base", "export", "shipped")}
+    | {"retrieval/compressed.py"}
+)
 
 
 def training_code(validated: bool) -> str:

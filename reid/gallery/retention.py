@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 
 from reid.errors import InputError
+from reid.gallery.entries import NotThere
 from reid.gallery.store import Gallery
 
 SETTING = "retention_days"
@@ -44,6 +46,7 @@ def drop_expired(gallery: Gallery, now: float) -> list[int]:
     oldest = now - float(check_days(days, gallery.location)) * DAY
     while ids := gallery.expired(oldest, PORTION):
         gallery.record("retention", "forget", ids)
-        gallery.remove(ids)
-        dropped += ids
+        with suppress(NotThere):  # another process erased some meanwhile; what is left is found anew
+            gallery.remove(ids)
+            dropped += ids
     return dropped

@@ -15,7 +15,8 @@ from typing import Any, cast
 import numpy as np
 
 from reid.data.times import zone
-from reid.gallery.answers.answer import Answer, answer_of, best_word
+from reid.errors import InputError
+from reid.gallery.answers.answer import Answer, answer_of
 from reid.gallery.calibration.judgement import SHARE, Compared, Judge, Word, compare
 from reid.gallery.calibration.thresholds import SETTING, Calibration
 from reid.gallery.entries import EVERYTHING, Change, Entry, Filter, Unfit
@@ -62,11 +63,13 @@ class Service:
         return calibration
 
     def features(self, crops: Sequence[np.ndarray]) -> np.ndarray:
-        """(N, D) float32 of length 1 of crops (h, w, 3) uint8 RGB.
+        """(N, D) float32 of length 1 of N crops (h, w, 3) uint8 RGB; N may be 0.
 
         Raises:
             InputError: naming the crop in which the network finds nothing.
         """
+        if not crops:
+            return np.empty((0, self.gallery.origin.width), np.float32)
         if self.network is None:
             raise Unfit(f"{self.gallery.location}: was opened without a network, which crops need")
         with self.embedding:  # as many at once as there are cores
@@ -94,25 +97,26 @@ class Service:
             share: of strangers that may see a confident answer; None: the usual one.
 
         Raises:
-            InputError: an entry that is not there, a share that is none.
+            InputError: neither of both, an entry that is not there, a share that is none.
         """
         rows = np.concatenate([features, self.gallery.features(entries)])
+        if not len(rows):
+            raise Unfit("expected images or entries of a person, got none")
         if elsewhere:
             cameras = {entry.camera for entry in self.gallery.get(entries)}
             wanted = replace(wanted, without=(*wanted.without, *sorted(cameras)))
         mean = unit_rows(rows, rows.shape[1], "queries").mean(axis=0, keepdims=True)
-        (answer,) = self._answers(mean, k + len(entries), wanted, share)
-        hits = [hit for hit in answer.hits if hit.entry.id not in entries][:k]
-        decided = self.gallery.decisions(entries[0]) if len(entries) == 1 else {}
-        pairs = [
-            decided.get((min(hit.entry.id, *entries), max(hit.entry.id, *entries))) if decided else None for hit in hits
-        ]
-        ranked = tuple(
-            replace(hit, rank=rank, decided=said) for rank, (hit, said) in enumerate(zip(hits, pairs, strict=True), 1)
-        )
-        more = {"query": entries[0]} if len(entries) == 1 else {"queries": len(rows)} if len(rows) > 1 else {}
-        number = self.gallery.record(self.who, "search", [hit.entry.id for hit in ranked], k=k, **more)
-        return replace(answer, hits=ranked, found=best_word(ranked, self.calibration), number=number)
+        (answer,) = self._answers(mean, k, wanted, share, entries)
+        if len(entries) == 1:
+            said = self.gallery.decisions(entries[0])
+            pairs = [(min(hit.entry.id, *entries), max(hit.entry.id, *entries)) for hit in answer.hits]
+            hits = [replace(hit, decided=said.get(pair)) for hit, pair in zip(answer.hits, pairs, strict=True)]
+            answer = replace(answer, hits=tuple(hits))
+        more = {"query": entries[0]} if len(entries) == 1 else {}
+        if len(rows) > 1:
+            more["queries"] = len(rows)
+        number = self.gallery.record(self.who, "search", [hit.entry.id for hit in answer.hits], k=k, **more)
+        return replace(answer, number=number)
 
     def answers(
         self, features: np.ndarray, k: int = K, wanted: Filter = EVERYTHING, share: float | None = None
@@ -128,10 +132,9 @@ class Service:
     ) -> tuple[float, Compared | None]:
         """Are two (D,) features of one person? Their distance, and what the calibration says, where there is one.
         ``entries`` are those of them that are in the gallery."""
-        row, calibration = np.zeros(1, np.int64), self.calibration
-        distance = float(pair_distances(first[None], row, second[None], row)[0])
+        calibration, apart = self.calibration, distance(first, second)
         self.gallery.record(self.who, "compare", entries)
-        return distance, None if calibration is None else compare(calibration, distance)
+        return apart, None if calibration is None else compare(calibration, apart)
 
     def entry(self, id: int) -> Entry:
         """Raises InputError where it is not there."""
@@ -143,12 +146,12 @@ class Service:
         self.gallery.record(self.who, "source", [id])
         return entry
 
-    def browse(self, wanted: Filter, limit: int, after: int) -> list[Entry]:
-        """Entries by rising id; looking for a person by name is recorded."""
-        entries = self.gallery.find(wanted, limit, after)
+    def browse(self, wanted: Filter, limit: int, after: int) -> tuple[list[Entry], bool]:
+        """Entries by rising id, and whether there are more; looking for a person by name is recorded."""
+        entries = self.gallery.find(wanted, limit + 1, after)
         if wanted.identities:
-            self.gallery.record(self.who, "browse", [entry.id for entry in entries])
-        return entries
+            self.gallery.record(self.who, "browse", [entry.id for entry in entries[:limit]])
+        return entries[:limit], len(entries) > limit
 
     def zones(self) -> dict[str, str]:
         """Time zones of cameras, by name."""
@@ -164,13 +167,12 @@ class Service:
 
     def update(self, ids: Sequence[int], changes: Mapping[Change, object]) -> None:
         """Name a person, or set camera or time; a fragment keeps its length where its beginning changes."""
-        entries = self.gallery.get(ids)
+        entries, start = self.gallery.get(ids), cast(float | None, changes.get("time"))
         self.gallery.record(self.who, "update", ids)
         each = dict[int, Mapping[Change, object]]()
         for entry in entries:
-            lasting = "time" in changes and entry.until is not None and entry.time is not None
-            until = cast(float, changes["time"]) + entry.until - entry.time if lasting else None  # type: ignore[operator]
-            each[entry.id] = {**changes, "until": until} if lasting else changes
+            lasting = start is not None and entry.time is not None and entry.until is not None
+            each[entry.id] = {"until": start + entry.until - entry.time, **changes} if lasting else changes  # type: ignore[operator]
         self.gallery.update_each(each)
 
     def decide(self, first: int, second: int, same: bool | None) -> None:
@@ -214,10 +216,15 @@ class Service:
         self.gallery.record(self.who, "index")
 
     def set_zone(self, camera: str, name: str) -> None:
-        """A camera's time zone, such as Europe/Berlin; an empty name for none. Raises InputError for another name."""
-        zones = {**self.zones(), camera: str(zone(name, f"time zone of {camera}"))} if name else self.zones()
-        if not name:
-            zones.pop(camera, None)
+        """A camera's time zone, such as Europe/Berlin; an empty name for none. Raises InputError for another name, or a
+        camera that is not there."""
+        zones, there = self.zones(), self.gallery.summary().cameras
+        zones.pop(camera, None)
+        if name:
+            if camera not in there:
+                listed = ", ".join(there) or "none"
+                raise InputError(f"{self.gallery.location}: has no camera {camera!r}; its cameras: {listed}")
+            zones[camera] = str(zone(name, f"time zone of {camera}"))
         self.gallery.set(ZONES, json.dumps(dict(sorted(zones.items()))))
         self.gallery.record(self.who, "zone")
 
@@ -238,20 +245,40 @@ class Service:
 
     # --- parts of these
 
-    def _answers(self, features: np.ndarray, k: int, wanted: Filter, share: float | None) -> list[Answer]:
+    def _answers(
+        self, features: np.ndarray, k: int, wanted: Filter, share: float | None, without: Sequence[int] = ()
+    ) -> list[Answer]:
+        """To each of (Q, D) queries, the entries ``without`` left out; where nobody is found by an index that may have
+        missed somebody, all are compared."""
         calibration, judge = self.calibration, None
         if calibration is not None:
             entries, people = self.gallery.counts(wanted)
             judge = Judge(calibration, entries, people, SHARE if share is None else share)
         elif share is not None:
             raise Unfit(f"{self.gallery.location}: has no calibration, so that no share of strangers can be chosen")
-        hits = self.gallery.search(features, k, wanted)
-        there = self.gallery.present(np.unique(hits.ids[hits.ids >= 0]).tolist())  # others were erased meanwhile
-        answers = [answer_of(row, there, hits, judge) for row in range(len(features))]
-        doubtful = [row for row, answer in enumerate(answers) if answer.found == "far" and not hits.exhaustive]
+        strange = np.zeros(len(features), bool)
+        if calibration is not None and calibration.unlike is not None:
+            strange = calibration.unlike.says(features)
+        answers = self._nearest(features, k, wanted, judge, without, strange)
+        doubtful = [row for row, answer in enumerate(answers) if answer.found == "far" and not answer.exhaustive]
         if doubtful and len(self.gallery) <= CONFIRMED:
-            exact = self.gallery.search(features[doubtful], k, wanted, exact=True)
-            there = self.gallery.present(np.unique(exact.ids[exact.ids >= 0]).tolist())
-            for place, row in enumerate(doubtful):
-                answers[row] = answer_of(place, there, exact, judge)
+            exact = self._nearest(features[doubtful], k, wanted, judge, without, strange[doubtful], exact=True)
+            for row, answer in zip(doubtful, exact, strict=True):
+                answers[row] = answer
         return answers
+
+    def _nearest(
+        self, features: np.ndarray, k: int, wanted: Filter, judge: Judge | None, without: Sequence[int],
+        strange: np.ndarray, exact: bool = False,
+    ) -> list[Answer]:  # fmt: skip
+        hits = self.gallery.search(features, k + len(without), wanted, exact)
+        there = self.gallery.present(np.unique(hits.ids[hits.ids >= 0]).tolist())  # others were erased meanwhile
+        for id in without:
+            there.pop(id, None)
+        return [answer_of(row, k, there, hits, judge, bool(strange[row])) for row in range(len(features))]
+
+
+def distance(first: np.ndarray, second: np.ndarray) -> float:
+    """1 - cosine of two (D,) float32 features of length 1, 0..2."""
+    row = np.zeros(1, np.int64)
+    return float(pair_distances(first[None], row, second[None], row)[0])

@@ -12,7 +12,7 @@ import os
 import secrets
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -194,9 +194,14 @@ class Gallery:
 
     # --- writing
 
-    def add(self, entries: Sequence[Entry], features: np.ndarray, thumbnails: Sequence[bytes]) -> list[int]:
+    def add(
+        self, entries: Sequence[Entry], features: np.ndarray, thumbnails: Sequence[bytes], keep_ids: bool = False
+    ) -> list[int]:
         """All or none; returns the ids, rising. ``features`` (N, D) float of any length but 0; thumbnails are JPEGs,
         empty where there is none.
+
+        Args:
+            keep_ids: the entries' own, which rise, and lie above those of all others.
 
         Raises:
             InputError: for what cannot be kept, or written.
@@ -210,7 +215,8 @@ class Gallery:
             return []
         now = time.time()
         with self._writing():
-            adding = self._catalogue.begin_adding(len(entries), int((entries[0].added or now) // DAY))
+            kept = [entry.id for entry in entries] if keep_ids else []
+            adding = self._catalogue.begin_adding(len(entries), int((entries[0].added or now) // DAY), kept)
             given = [
                 replace(entry, id=id, added=entry.added or now)
                 for id, entry in zip(adding.ids.tolist(), entries, strict=True)
@@ -265,11 +271,19 @@ class Gallery:
         its number. No names and no paths."""
         return self._catalogue.record(who, action, entries, numbers)
 
-    def tend(self, progress: bool = False) -> bool:
-        """Build the indexes that the setting "index" asks for and that are missing or behind; searching and writing
-        go on meanwhile. Whether there was something to build."""
-        built = [None for _ in self._vectors.tend(self.setting(INDEX), progress)]
-        return bool(built)
+    def record_all(self, lines: Sequence[tuple[float, str, str, Sequence[int], Mapping[str, float]]]) -> None:
+        """Lines of another audit log, all or none: their times, and as :meth:`record` takes them."""
+        self._catalogue.record_all(lines)
+
+    def tend(self, progress: bool = False, until: Callable[[], bool] = lambda: False) -> bool:
+        """Build the indexes that the setting "index" asks for and that are missing or behind, a part at a time, as long
+        as not ``until``; searching and writing go on meanwhile. Whether there was something to build."""
+        built = False
+        for _ in self._vectors.tend(self.setting(INDEX), progress):
+            built = True
+            if until():
+                break
+        return built
 
     def verify(self) -> list[str]:
         """What is wrong with the files, one sentence a problem; while a writer is at work, what it has not finished."""

@@ -14,7 +14,6 @@ from fakes import MeanColours
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from reid.gallery.location import open_store
 
 from reid.embedding import shards
 from reid.embedding.shard_contents import read_shard
@@ -22,6 +21,7 @@ from reid.embedding.shards import attempt, embed_shard, embed_shards, outputs_of
 from reid.errors import InputError
 from reid.gallery.catalogue.thumbnails import thumbnail
 from reid.gallery.ingest.features import add_features, features_files, read_given
+from reid.gallery.store import Gallery
 from reid.networks import Origin
 from reid.networks.features_file import read_features_file
 
@@ -358,11 +358,11 @@ def test_a_gallery_takes_them_with_their_thumbnails_though_no_path_leads_to_the_
     shard = colour_tar(tmp_path / "s.tar")
     embed_shard(shard, tmp_path / "s.parquet", MeanColours())
     file, origin, entries = read_given(tmp_path / "s.parquet", "door", None)
-    with open_store(str(tmp_path / "g"), origin, write=True, create=True) as store:
-        added = add_features(store, entries, file.features.features, file.thumbnails, progress=False)
+    with Gallery.create(tmp_path / "g", origin) as gallery:
+        added = add_features(gallery, entries, file.features.features, file.thumbnails, progress=False)
         assert len(added.ids) == 6 and not added.problems
-        assert [store.thumbnail(id) for id in added.ids] == list(file.thumbnails)
-        assert [entry.source for entry in store.find()] == [f"{shard}/{place}.png" for place in range(6)]
+        assert gallery.thumbnails(added.ids) == list(file.thumbnails)
+        assert [entry.source for entry in gallery.find()] == [f"{shard}/{place}.png" for place in range(6)]
 
 
 def test_a_folder_of_features_stands_for_its_files_and_each_must_be_of_one_network(tmp_path):

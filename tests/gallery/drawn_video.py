@@ -3,8 +3,8 @@
 import cv2
 import numpy as np
 
-from reid.gallery.ingest.video.track import Box
 from reid.networks import Origin
+from reid.video.track import Box
 
 SIZE, FPS = (320, 240), 20  # width, height
 COLOURS = {"red": (220, 30, 30), "green": (30, 220, 30), "blue": (30, 30, 220)}

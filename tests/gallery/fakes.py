@@ -19,6 +19,21 @@ class MeanColours:
         return np.array([[*(image.reshape(-1, 3).mean(axis=0) / 255), 1] for image in images], np.float32)
 
 
+class Blind(MeanColours):
+    """Finds nothing in black: zeros, NaN or infinity."""
+
+    def __init__(self, nothing):
+        self.nothing = nothing
+
+    def embed(self, images):
+        features = super().embed(images)
+        features[[not image.any() for image in images]] = self.nothing
+        return features
+
+
+NOTHING = [0.0, np.nan, np.inf, [np.nan, 0, 0, 0], [1.0, np.inf, 0, 0]]
+
+
 def paint(path, colour, size=(48, 96)):
     """Write an image of one colour, (width, height); returns its path."""
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,18 +1,20 @@
-"""A gallery of twelve drawn crops for the page's tests: six people in plain colours, two cameras each."""
+"""A gallery of twelve drawn crops for the tests of service, page and commands: six people in plain colours, two cameras
+each."""
 
 from __future__ import annotations
 
 import io
-from contextlib import contextmanager
-from types import SimpleNamespace
+from functools import cache
 
 import numpy as np
-from memory_store import MemoryStore
 from PIL import Image
 
+from reid.gallery.calibration.thresholds import SETTING, calibrate
 from reid.gallery.entries import Entry
-from reid.gallery.web.app import create_app
+from reid.gallery.service import Service
+from reid.gallery.store import Gallery
 from reid.networks import Origin
+from reid.retrieval.features import Features
 
 COLOURS = {
     "P1": (200, 30, 30),
@@ -22,9 +24,9 @@ COLOURS = {
     "P5": (150, 60, 170),
     None: (60, 60, 60),
 }
+STRANGER = (90, 200, 250)  # a colour that nobody wears
 ORIGIN = Origin("colours", 4, "none", "mean colour and a constant")
 START = 1_700_000_000.0
-RATES = {0.001: 0.01, 0.01: 0.05, 0.1: 0.4}
 
 
 def crop(colour, brighter=0, size=(32, 64)):
@@ -46,34 +48,21 @@ class Colours:
     origin = ORIGIN
 
     def embed(self, images):
-        return np.array([[*(image.mean(axis=(0, 1)) / 128 - 1), 0.01] for image in images], np.float32)
+        return np.array([[*(image.mean(axis=(0, 1)) / 128 - 1), 0.01] for image in images], np.float32).reshape(-1, 4)
 
 
-class Verdicts:
-    """A calibration made up: the probability falls in a line with the distance."""
-
-    source, usual = "drawn", 0.01
-    held = SimpleNamespace(rates=[SimpleNamespace(rate=rate, threshold=edge) for rate, edge in RATES.items()])
-
-    def check(self, origin, where):
-        pass
-
-    def verdict(self, distance, rate):
-        return SimpleNamespace(
-            same=distance <= RATES[rate],
-            probability=float(np.clip(1 - distance, 0, 1)),
-            threshold=RATES[rate],
-            false_match_rate=rate * 1.5,
-            true_match_rate=0.9,
-        )
+@cache
+def calibration(source="drawn"):
+    """Of 400 people in colours drawn at random, by whom two cameras see them alike but for some noise."""
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(400, 4)) * [1, 1, 1, 0]
+    seen = [(rows + rng.normal(scale=0.1, size=rows.shape)).astype(np.float32) for _ in range(2)]
+    people = np.arange(1, 401)
+    query, gallery = (Features(side, people, np.full(400, camera)) for camera, side in enumerate(seen, 1))
+    return calibrate(query, gallery, ORIGIN, source, (0.01, 0.1))
 
 
-class Log(list):
-    def record(self, who, action, entries=(), **numbers):
-        self.append((who, action, list(entries), numbers))
-
-
-def fill(store, folder):
+def fill(gallery, folder):
     """Two images of each person, an hour apart; the second of the last has no time. Sources lie in the folder."""
     entries, images = [], []
     for number, (identity, colour) in enumerate(COLOURS.items()):
@@ -86,20 +75,32 @@ def fill(store, folder):
             time, until = (None, None) if unknown else (start, start + 5)
             entries.append(Entry(str(path), f"hall/{camera}", identity, time, until, box=(30, 20, 62, 84)))
             images.append(image)
-    return store.add(entries, Colours().embed(images), [encoded(image, "JPEG") for image in images])
+    return gallery.add(entries, Colours().embed(images), [encoded(image, "JPEG") for image in images])
 
 
-def application(folder, calibration=None, token=None, empty=False, **more):
-    """The application on a filled store in memory; its parts as attributes of its state."""
-    store, log = MemoryStore(ORIGIN, folder), Log()
+def small_gallery(folder, calibrated=False, empty=False):
+    """The gallery in ``folder / "gallery"``, made where there is none; the sources lie in the folder."""
+    if (folder / "gallery").exists():
+        return Gallery.open(folder / "gallery")
+    gallery = Gallery.create(folder / "gallery", ORIGIN)
     if not empty:
-        fill(store, folder)
+        fill(gallery, folder)
+    if calibrated:
+        gallery.set(SETTING, calibration().to_json())
+    return gallery
 
-    @contextmanager
-    def writer():
-        yield store
 
-    settings = {"audit": log, "writer": writer, "drop_expired": lambda: None, **more}
-    app = create_app(store, Colours(), calibration, token=token, **settings)
-    app.state.store, app.state.log = store, log
-    return app
+def application(folder, calibrated=False, token=None, empty=False, **more):
+    """The page's application on such a gallery, which is ``app.state.desk.service.gallery``."""
+    from reid.gallery.web.app import create_app
+
+    service = Service(small_gallery(folder, calibrated, empty), "page" if token is None else "token", Colours())
+    return create_app(service, token=token, **more)
+
+
+def lines(gallery):
+    """The audit log without times and numbers of lines: [(who, action, entries, the rest)]."""
+    return [
+        (line.pop("who"), line.pop("action"), line.pop("entries"), line)
+        for line in ({key: line[key] for key in line if key not in ("time", "number")} for line in gallery.log())
+    ]

@@ -14,9 +14,9 @@ from reid.commands.search.shared import (
     add_zone,
     all_samples,
     dataset,
-    first_few,
     opened_or_made,
     origin_of,
+    tell_added,
     tell_left_out,
     tend,
 )
@@ -26,7 +26,7 @@ from reid.networks import EMBEDDER, PEOPLE
 if TYPE_CHECKING:
     from reid.data.samples import DataSet
     from reid.gallery.entries import Entry
-    from reid.gallery.ingest.images import Added, Fragment
+    from reid.gallery.ingest.adding import Added, Fragment
     from reid.gallery.store import Gallery
     from reid.networks import Network
 
@@ -83,7 +83,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    from reid.gallery.ingest.images import add_fragments, add_images
+    from reid.gallery.ingest.adding import add_fragments, add_images
     from reid.gallery.ingest.naming import under_name
     from reid.networks import load
 
@@ -108,19 +108,19 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _add_features(arguments: argparse.Namespace) -> None:
+    from reid.gallery.ingest.adding import Added
     from reid.gallery.ingest.features import add_features, features_files, read_given
-    from reid.gallery.ingest.images import Added
 
     model = origin_of(arguments)
     files = features_files(arguments.features)
     file, origin, entries = read_given(files[0], arguments.camera, model)
     with opened_or_made(arguments, origin) as gallery:
-        parts = []
+        added = Added()
         for path in files:
             if path != files[0]:
                 file, _, entries = read_given(path, arguments.camera, origin)
-            parts.append(add_features(gallery, entries, file.features.features, file.thumbnails, arguments.again))
-        _report(gallery, Added.joined(parts), "images")
+            add_features(gallery, entries, file.features.features, file.thumbnails, arguments.again, added)
+        _report(gallery, added, "images")
 
 
 def _check(arguments: argparse.Namespace) -> None:
@@ -163,8 +163,8 @@ def _entries(arguments: argparse.Namespace, data: DataSet | None) -> list[Entry]
 
 def _fragments(arguments: argparse.Namespace, model: Network) -> Iterator[Fragment]:
     from reid.data.times import seconds, zone
-    from reid.gallery.ingest.video.detect import load_detector
-    from reid.gallery.ingest.video.fragments import fragments
+    from reid.gallery.ingest.video import fragments
+    from reid.video.detect import load_detector
 
     return fragments(
         arguments.video,
@@ -180,14 +180,6 @@ def _fragments(arguments: argparse.Namespace, model: Network) -> Iterator[Fragme
 
 def _report(gallery: Gallery, added: Added, what: str) -> None:
     gallery.record("command line", "add", added.ids)
-    known = f", {added.known:,} were there already" if added.known else ""
-    print(f"{gallery.location}: {len(added.ids):,} {what} stored{known}; {len(gallery):,} entries")
-    if added.erased:
-        print(f"{added.erased:,} were erased before and are left out; --again stores them")
-    if added.differences:
-        print(
-            f"{len(added.differences):,} values differ from what is stored, which stays; search.py update changes it:"
-        )
-        print(first_few(added.differences))
+    tell_added(gallery, added, what)
     tend(gallery)
     tell_left_out(added.problems, what, "stored")

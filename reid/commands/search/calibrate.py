@@ -35,10 +35,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    from reid.gallery.calibration.reliability import reliability_picture, table
+    from reid.gallery.calibration.reliability import reliability_picture, strangers_table, table
     from reid.gallery.calibration.thresholds import calibrate, measure
     from reid.gallery.ingest.images import labelled
     from reid.networks import load
+    from reid.networks.lookup import FeaturesLookup
+    from reid.sites.drawn.nothing import pictures
     from reid.texts import align
 
     model = load(arguments.model)
@@ -47,7 +49,8 @@ def run(arguments: argparse.Namespace) -> None:
     (source, labelled_source), *targets = data.items()
     problems: list[str] = []
     source_features = labelled(labelled_source, model, problems=problems)
-    calibration = calibrate(*source_features, model.origin, source, arguments.rates)
+    nothing = None if isinstance(model, FeaturesLookup) else model.embed(pictures())
+    calibration = calibrate(*source_features, model.origin, source, arguments.rates, nothing=nothing)
     for name, target in targets:
         measured = measure(calibration, *labelled(target, model, problems=problems), name)
         calibration = replace(calibration, targets=(*calibration.targets, measured))
@@ -55,7 +58,11 @@ def run(arguments: argparse.Namespace) -> None:
     write_atomically(output, calibration.to_json())
     picture = output.with_suffix(".png")
     write_atomically(picture, reliability_picture(calibration).content)
-    print(align(table(calibration)))
+    print(align(table(calibration)), align(strangers_table(calibration)), sep="\n")
+    if (cut := calibration.unlike) is not None:
+        met = f"{100 * cut.met:.2g} % met on the held half"
+        caught = f"{100 * cut.caught:.0f} % of pictures of nothing"
+        print(f"called no person: {100 * cut.share:g} % of the images wanted, {met}; {caught}")
     if arguments.store is not None:
         service = opened(arguments, model)
         with service.gallery:

@@ -15,6 +15,7 @@ from reid.commands.search.shared import (
     opened,
     opened_or_made,
     origin_of,
+    tell_added,
     tend,
 )
 from reid.errors import InputError
@@ -215,9 +216,7 @@ def import_(arguments: argparse.Namespace) -> None:
         wanted.check(origin, str(arguments.file))
     with opened_or_made(arguments, origin) as gallery:
         added = Service(gallery, "command line").import_(arguments.file, arguments.again)
-        known = f", {added.known:,} were there already" if added.known else ""
-        erased = f", {added.erased:,} were erased before (--again stores them)" if added.erased else ""
-        print(f"{gallery.location}: {len(added.ids):,} entries stored{known}{erased}")
+        tell_added(gallery, added, "entries")
         tend(gallery)
 
 
@@ -232,9 +231,8 @@ def convert(arguments: argparse.Namespace) -> None:
     from reid.gallery.transfer import earlier
 
     with earlier.opened(arguments.old) as old, opened_or_made(arguments, old.origin) as gallery:
-        count = earlier.convert(old, gallery)
-        gallery.record("command line", "convert")
-        print(
-            f"{gallery.location}: {count:,} entries of {arguments.old}, which stays as it is: erase it when all is well"
-        )
+        added = earlier.convert(old, gallery)
+        gallery.record("command line", "convert", added.ids)
+        tell_added(gallery, added, "entries")
+        print(f"{arguments.old} stays as it is: erase it when all is well")
         tend(gallery)

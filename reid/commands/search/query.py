@@ -97,13 +97,13 @@ def run(arguments: argparse.Namespace) -> None:
             raise InputError(first_few(problems))
         entries = [entry for part in some for entry in part.entries]
         features = np.concatenate([part.features for part in some])
+        if arguments.zip and len(entries) > 1 and not arguments.one_person:
+            raise InputError(f"--zip {arguments.zip}: takes one answer, not {len(entries)}: --one-person gives one")
         if arguments.one_person:
             answers = [service.search(features, (), arguments.k, wanted, share=arguments.share)]
             entries = entries[:1]
         else:
             answers = service.answers(features, arguments.k, wanted, arguments.share)
-        if arguments.zip and len(answers) != 1:
-            raise InputError(f"--zip {arguments.zip}: takes one answer, not {len(answers)}")
         print(answer_table([entry.source for entry in entries], answers))
         if service.calibration is None:
             print("no calibration, so nothing here says who is the same person: search.py calibrate makes one")
@@ -214,8 +214,8 @@ def compare(arguments: argparse.Namespace) -> None:
     from reid.gallery.calibration import judgement
     from reid.gallery.entries import Entry
     from reid.gallery.ingest.images import embed_entries
+    from reid.gallery.service import distance
     from reid.networks import load
-    from reid.retrieval.kernels import pair_distances
     from reid.retrieval.unit import unit_rows
 
     model = load(arguments.model)
@@ -226,15 +226,15 @@ def compare(arguments: argparse.Namespace) -> None:
         raise InputError("\n".join(problems))
     rows = unit_rows(some[0].features, model.origin.width, "features")
     if arguments.store is None:
-        distance, calibration = float(pair_distances(rows, [0], rows, [1])[0]), calibration_of(arguments)
+        apart, calibration = distance(rows[0], rows[1]), calibration_of(arguments)
         if calibration is not None:
             calibration.check(model.origin, str(arguments.calibration))
-        said = None if calibration is None else judgement.compare(calibration, distance)
+        said = None if calibration is None else judgement.compare(calibration, apart)
     else:
         service = opened(arguments, model)
         with service.gallery:
-            distance, said = service.compare(rows[0], rows[1])
-    print(f"distance {distance:.4f} (1 - cosine, 0 to 2)")
+            apart, said = service.compare(rows[0], rows[1])
+    print(f"distance {apart:.4f} (1 - cosine, 0 to 2)")
     if said is None:
         print(f"no calibration: give --calibration FILE, or --store FOLDER (such as {STORE}) that was calibrated")
         return

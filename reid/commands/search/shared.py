@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from reid.data.samples import DataSet, Samples
     from reid.gallery.calibration.thresholds import Calibration
     from reid.gallery.entries import Entry, Filter
+    from reid.gallery.ingest.adding import Added
     from reid.gallery.service import Service
     from reid.gallery.store import Gallery
     from reid.networks import Network, Origin
@@ -205,6 +206,21 @@ def tend(gallery: Gallery) -> None:
     """Build the indexes that are missing or behind, and say how it is searched now."""
     if gallery.tend(progress=True):
         print(f"{gallery.location}: index {gallery.index_state()}")
+
+
+def tell_added(gallery: Gallery, added: Added, what: str) -> None:
+    """Print how many of ``what`` were stored, and what became of the others."""
+    known = f", {added.known:,} were there already" if added.known else ""
+    print(f"{gallery.location}: {len(added.ids):,} {what} stored{known}; {len(gallery):,} entries")
+    for lines, told in (
+        (added.repeated, "show the same picture as others, and are left out"),
+        (added.erased, "were erased before, and are left out; --again stores them"),
+        (added.differences, "values differ from what is stored, which stays; search.py update changes it"),
+    ):
+        if lines:
+            print(f"{len(lines):,} {told}:\n{first_few(lines)}")
+    for note in added.notes:
+        print(note)
 
 
 def tell_left_out(problems: Sequence[str], what: str, done: str) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
-from typing import cast
 
 from reid.gallery.calibration.judgement import Judge, Judgement, Word
+from reid.gallery.calibration.unlike import SENTENCE
+from reid.gallery.catalogue.records import last_of
 from reid.gallery.entries import Entry, Hits
 
 APART = 60.0  # seconds without an image of an answer after which another sighting begins
+MISSED = "None of those found is nearer than far; not all were compared, so that a nearer one may have been missed."
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,8 @@ class Answer:
 
     Attributes:
         hits: nearest first.
-        found: the best word among them; "far" where there are none; None without a calibration.
+        found: the best word among them, "cannot tell" at most of a picture that seems to show no person; "far" where
+            there are none; None without a calibration.
         exhaustive: every entry that passes the filter was compared.
         sentences: what is said of all of it.
         number: of its line in the audit log.
@@ -65,54 +67,52 @@ class Answer:
 
     def sightings(self) -> tuple[Sighting, ...]:
         """The images by camera and time, the sighting of the nearest image first."""
-        by_camera = sorted(self.hits, key=lambda hit: hit.entry.camera)
-        found: list[Sighting] = []
-        for camera, some in groupby(by_camera, key=lambda hit: hit.entry.camera):
-            hits = list(some)
-            untimed = [hit for hit in hits if hit.entry.time is None]
-            for _, each in groupby(sorted(untimed, key=_person), key=_person):
-                found.append(Sighting(camera, None, None, tuple(each)))
-            for run in _runs(sorted((hit for hit in hits if hit.entry.time is not None), key=_start)):
-                until = max(_end(hit) for hit in run)
-                found.append(Sighting(camera, _start(run[0]), until, tuple(sorted(run, key=lambda hit: hit.rank))))
-        return tuple(sorted(found, key=lambda sighting: sighting.hits[0].rank))
+        runs: list[list[Hit]] = []
+        end = 0.0
+        for hit in sorted(self.hits, key=lambda hit: (_lane(hit), _times(hit))):
+            start, until = _times(hit)
+            if runs and _lane(runs[-1][0]) == _lane(hit) and start - end <= APART:
+                runs[-1].append(hit)
+                end = max(end, until)
+            else:
+                runs.append([hit])
+                end = until
+        ranked = sorted((sorted(run, key=lambda hit: hit.rank) for run in runs), key=lambda run: run[0].rank)
+        return tuple(_sighting(run) for run in ranked)
 
 
-def answer_of(row: int, there: Mapping[int, Entry], found: Hits, judge: Judge | None) -> Answer:
+def answer_of(row: int, k: int, there: Mapping[int, Entry], found: Hits, judge: Judge | None, strange: bool) -> Answer:
+    """Of one query, to its first ``k`` entries of those that are ``there``; ``strange``: it is unlike all that was
+    calibrated."""
     nearest = zip(found.ids[row].tolist(), found.distances[row].tolist(), strict=True)
-    pairs = [(there[id], distance) for id, distance in nearest if id in there]
-    hits = tuple(
-        Hit(rank, entry, distance, None if judge is None else judge.judge(distance))
-        for rank, (entry, distance) in enumerate(pairs, 1)
-    )
-    sentences = () if judge is None else judge.summary([hit.distance for hit in hits]).sentences
-    return Answer(hits, best_word(hits, judge), found.exhaustive, sentences)
+    pairs = [(there[id], distance) for id, distance in nearest if id in there][:k]
+    if judge is None:
+        hits = tuple(Hit(rank, *pair) for rank, pair in enumerate(pairs, 1))
+        return Answer(hits, None, found.exhaustive, ())
+    hits = tuple(Hit(rank, *pair, judge.judge(pair[1])) for rank, pair in enumerate(pairs, 1))
+    said = judge.summary([distance for _, distance in pairs])
+    best: Word = "near" if said.near and not strange else "cannot tell" if said.near or said.cannot_tell else "far"
+    sentences = said.sentences
+    if said.nobody and not found.exhaustive:
+        sentences = (MISSED, *sentences[1:])
+    if strange:
+        sentences = (SENTENCE, *sentences)
+    return Answer(hits, best, found.exhaustive, sentences)
 
 
-def best_word(hits: Sequence[Hit], judged: object) -> Word | None:
-    words = {hit.judged.word for hit in hits if hit.judged is not None}
-    best: tuple[Word, ...] = ("near", "cannot tell", "far")
-    return None if judged is None else next((word for word in best if word in words), "far")
+def _lane(hit: Hit) -> tuple[str, bool, str]:
+    """What the images of a sighting have in common: the camera; of unknown time, the person too."""
+    timed = hit.entry.time is not None
+    return hit.entry.camera, timed, "" if timed else hit.entry.identity or ""
 
 
-def _person(hit: Hit) -> str:
-    return hit.entry.identity or ""
+def _times(hit: Hit) -> tuple[float, float]:
+    """Of its beginning and end; zeros where they are not known."""
+    return hit.entry.time or 0.0, last_of(hit.entry) or 0.0
 
 
-def _start(hit: Hit) -> float:
-    return cast(float, hit.entry.time)
-
-
-def _end(hit: Hit) -> float:
-    return _start(hit) if hit.entry.until is None else hit.entry.until
-
-
-def _runs(hits: Sequence[Hit]) -> list[list[Hit]]:
-    """Hits by rising time, parted where a pause begins."""
-    runs: list[list[Hit]] = []
-    for hit in hits:
-        if runs and _start(hit) - max(_end(other) for other in runs[-1]) <= APART:
-            runs[-1].append(hit)
-        else:
-            runs.append([hit])
-    return runs
+def _sighting(hits: Sequence[Hit]) -> Sighting:
+    entry, times = hits[0].entry, [_times(hit) for hit in hits]
+    start, until = min(start for start, _ in times), max(until for _, until in times)
+    timed = entry.time is not None
+    return Sighting(entry.camera, start if timed else None, until if timed else None, tuple(hits))

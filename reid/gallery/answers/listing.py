@@ -13,6 +13,7 @@ from reid.data.times import shown
 from reid.drawing import CELL, GAP, INK, LINE, QUERY, RIGHT, WRONG, paste
 from reid.files import write_atomically
 from reid.gallery.answers.answer import Answer, Hit
+from reid.gallery.calibration.judgement import percent
 from reid.texts import align
 
 DRAWN, ACROSS, LISTED = 20, 10, 10  # queries drawn, entries of each; up to so many queries a table shows whole lists
@@ -64,8 +65,8 @@ def _said(hit: Hit) -> tuple[str, str, str]:
     """The word, the probability, and how many images of strangers would come this near."""
     if hit.judged is None:
         return "", "", ""
-    chance = hit.judged.probability
-    return hit.judged.word, "" if chance is None else f"{100 * chance:.0f} %", f"{hit.judged.strangers:.2g}"
+    chance, strangers = hit.judged.probability, float(f"{hit.judged.strangers:.2g}")
+    return hit.judged.word, "" if chance is None else percent(chance), f"{strangers:,.12g}"
 
 
 def moment(seconds: float | None) -> str:

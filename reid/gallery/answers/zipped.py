@@ -14,18 +14,18 @@ COLUMNS = (
     "rank", "entry", "person", "camera", "time", "until", "image", "distance", "word", "probability", "strangers",
     "audit",
 )  # fmt: skip
-FORMULA = ("=", "+", "-", "@", "\t", "\r")  # how a cell begins that a spreadsheet would compute
+FORMULA = tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")  # how a cell begins that a spreadsheet would compute
 
 
 def zipped(answer: Answer, gallery: Gallery) -> bytes:
     """``answer.csv``, ``about.txt`` with what is said of the whole, and a JPEG a hit, named by rank and entry."""
     images = gallery.thumbnails([hit.entry.id for hit in answer.hits])
     table = io.StringIO()
-    rows = csv.writer(table, lineterminator="\n")
+    rows = csv.writer(table)  # whose lines end with \r\n, so that names that hold either are quoted
     rows.writerow(COLUMNS)
     for hit, image in zip(answer.hits, images, strict=True):
         rows.writerow([_cell(value) for value in _row(hit, image, answer.number)])
-    about = [f"{gallery.location}, line {answer.number} of its audit log", *answer.sentences]
+    about = [f"{gallery.folder.resolve().name}, line {answer.number} of its audit log", *answer.sentences]
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w", zipfile.ZIP_STORED) as file:
         file.writestr("answer.csv", "\ufeff" + table.getvalue())  # the mark tells spreadsheets that it is UTF-8

@@ -124,17 +124,20 @@ class Judge:
     def least_share(self) -> float:
         """The least share of strangers that the calibration resolves in a gallery of this size: one of which its
         queries, or the pairs of two people among them, let ``EXPECTED`` expect within the threshold."""
-        some = min(1.0, EXPECTED / self._curve.queries)
-        return float(carried(self._curve, np.array(some), EXPECTED / self.calibration.fitted.false, self.entries))
+        some = np.array(min(1.0, EXPECTED / self._curve.queries))
+        false = np.array(EXPECTED / self.calibration.fitted.false)
+        return float(carried(self._curve, some, some, false, self.entries))
 
     @cached_property
     def _limit(self) -> float | None:
-        """The distance within which no more strangers than wanted find an entry, or the threshold of ``rate``."""
+        """The distance within which no more strangers than wanted find an entry, or the threshold of ``rate``. Counted
+        is the upper end of the interval: by the share itself half of all calibrations would let more through."""
         if self.rate is not None:
             return self.calibration.at(self.rate).threshold
         curve = self._curve
-        seen = carried(curve, np.array(curve.fpir), np.array(curve.false_match), self.entries)
-        within = int(np.searchsorted(seen, self.share, side="right"))
+        high, fpir, false = (np.array(each) for each in (curve.high, curve.fpir, curve.false_match))
+        seen = carried(curve, high, fpir, false, self.entries)
+        within = int(np.argmax(np.append(seen, 2) > self.share))
         return curve.distances[within - 1] if within and self.share >= self.least_share else None
 
     @cached_property
@@ -162,9 +165,9 @@ class Judge:
 
     def _met(self, measured: Measured, near: float) -> Met:
         curve = measured.curve
+        fpir, false = (np.array(_at(curve, each, near)) for each in (curve.fpir, curve.false_match))
         shares = np.array([_at(curve, each, near) for each in (curve.fpir, curve.low, curve.high)])
-        false = _at(curve, curve.false_match, near) * shares / (shares[0] or 1)  # as far apart as the shares
-        share, low, high = carried(curve, shares, false, self.entries).tolist()
+        share, low, high = carried(curve, shares, fpir, false, self.entries).tolist()
         return Met(measured.name, measured.people, round(curve.entries), share, low, high)
 
     def word(self, distance: float) -> Word:
@@ -217,23 +220,24 @@ class Judge:
         fitted, curve, entries = self.calibration.fitted, self._curve, f"{self.entries:,} images"
         source = f"{curve.queries:,} queries and {curve.entries:,.0f} images of {fitted.people:,} people"
         if self.near is None:
+            told = f"; they tell it of a share of {percent(self.least_share)}" if self.least_share < 0.5 else ""
             near = (
-                f"Nothing is called near: {source} are too few to tell what {_percent(self.share)} of strangers find "
-                f"among {entries}; they tell it of a share of {_percent(self.least_share)}."
+                f"Nothing is called near: {source} are too few to tell what {percent(self.share)} of strangers find "
+                f"among {entries}{told}."
             )
         else:
-            wanted = f"where at most {_percent(self.share)} of strangers should find any of {entries}"
+            wanted = f"where at most {percent(self.share)} of strangers should find any of {entries}"
             if self.rate is not None:
-                wanted = f"the threshold for {_percent(self.rate)} of the pairs of two people, whatever strangers find"
+                wanted = f"the threshold for {percent(self.rate)} of the pairs of two people, whatever strangers find"
             met = "; ".join(
-                f"{_percent(m.share)} ({_percent(m.low)} to {_percent(m.high)}) on {m.where}" for m in self.met
+                f"{percent(m.share)} ({percent(m.low)} to {percent(m.high)}) on {m.where}" for m in self.met
             )
             near = f"Near: within {self.near:.3f}, {wanted}. Found by strangers among {entries}: {met}."
-        far = f"Far: beyond {self.far:.3f}; {_percent(LIKELY)} of the pairs of one person on two cameras lie nearer."
+        far = f"Far: beyond {self.far:.3f}; {percent(LIKELY)} of the pairs of one person on two cameras lie nearer."
         chances = "No percentages: not every image has a name, so how many people there are is not known."
         if self.people is not None:
             chances = (
-                f"Percentages hold where the person is here in {_percent(self.present)} of all searches, and each of "
+                f"Percentages hold where the person is here in {percent(self.present)} of all searches, and each of "
                 f"the {self.people:,} people as often."
             )
         return (
@@ -244,17 +248,21 @@ class Judge:
         )
 
 
-def carried(curve: Curve, fpir: np.ndarray, false_match: np.ndarray | float, entries: int) -> np.ndarray:
-    """(N,) shares of strangers that find any of ``entries`` within some distances, of shares ``fpir`` (N,) among a
-    curve's, at false-match rates ``false_match`` (N,).
+def carried(curve: Curve, shares: np.ndarray, fpir: np.ndarray, false: np.ndarray, entries: int) -> np.ndarray:
+    """Shares of strangers that find any of ``entries``, where ``shares`` find any of those of the curve.
 
     More entries are more people like those there, who are independent, while a person's images stay together:
-    1 - (1 - fpir)^(entries / entries there). As some strangers resemble many people and others nobody, this says too
-    much rather than too little (Jensen). Fewer entries say no more than those there, nor more than what each adds.
+    1 - (1 - share)^(entries / entries there). As some strangers resemble many people and others nobody, this says too
+    much rather than too little (Jensen). Fewer find no more than those there, nor more than each adds alone.
+
+    Args:
+        shares: ``fpir``, or an end of its interval, at some distances; they broadcast.
+        fpir, false: the curve's shares of strangers and of pairs of two people at those distances.
     """
     if entries >= curve.entries:
-        return -np.expm1(entries / curve.entries * np.log1p(-np.minimum(fpir, 1 - 1e-12)))
-    return np.minimum(fpir, entries * false_match)
+        return -np.expm1(entries / curve.entries * np.log1p(-np.minimum(shares, 1 - 1e-12)))
+    alone = np.divide(entries * false, fpir, out=np.zeros_like(fpir), where=fpir > 0)
+    return shares * np.minimum(1, alone)
 
 
 def compare(
@@ -270,8 +278,8 @@ def compare(
     word, probability, held = judge.word(distance), calibration.probability(distance), calibration.held
     false, true = (_at(held.curve, each, distance) for each in (held.curve.false_match, held.curve.true_match))
     sentences = (
-        f"Probability of one person {_percent(probability)}, if as likely as not before looking.",
-        f"{_percent(false)} of the pairs of two people lie as near and {_percent(true)} of the pairs of one, on "
+        f"Probability of one person {percent(probability)}, if as likely as not before looking.",
+        f"{percent(false)} of the pairs of two people lie as near and {percent(true)} of the pairs of one, on "
         f"{held.name}; other places have other rates.",
     )
     return Compared(word, probability, false, true, sentences)
@@ -281,8 +289,11 @@ def _at(curve: Curve, shares: Sequence[float], distance: float) -> float:
     return float(np.interp(distance, curve.distances, shares))
 
 
-def _percent(share: float) -> str:
-    percent = 100 * share
-    if 99.5 <= percent < 100:
+def percent(share: float) -> str:
+    """A share in words, which are never surer than it is."""
+    value = 100 * share
+    if 99.5 <= value < 100:
         return "over 99 %"
-    return f"{percent:.0f} %" if percent >= 10 else f"{percent:.2g} %"
+    if 0 < value < 0.01:
+        return "under 0.01 %"
+    return f"{value:.0f} %" if value >= 10 else f"{value:.2g} %"

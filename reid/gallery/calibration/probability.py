@@ -22,6 +22,7 @@ STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 BINS = 10  # of the reliability curve, of equal width in probability
 PARTS = 200  # most places at which a ratio is counted, by pairs of one person
 SOME = 10  # pairs of each kind that a place takes where there are enough
+ALONE = 0.25  # of the pairs of one person: a place that takes them needs none of two
 NONE_SEEN = 3  # pairs that may be there, one in 20 times, where none of many was seen (rule of three)
 
 Probability = Annotated[float, Field(ge=0, le=1)]
@@ -78,8 +79,8 @@ def fit_likelihood(distances: np.ndarray, true: np.ndarray, false: np.ndarray) -
         distances: (B,) rising, at which pairs lie.
         true, false: (B,) numbers of pairs there, of one person and of two.
 
-    A place takes ``SOME`` pairs of each kind, and its share of those of one person; near by, where there are none of
-    two, a twentieth of all of one. ``NONE_SEEN`` stands for less, so that nothing is certain.
+    A place takes ``SOME`` pairs of each kind, and more where there are very many; near by, where there are none of two,
+    a quarter of those of one. ``NONE_SEEN`` stands for fewer, so that nothing is certain.
 
     Raises:
         InputError: pairs of one person lie no nearer than others.
@@ -92,7 +93,7 @@ def fit_likelihood(distances: np.ndarray, true: np.ndarray, false: np.ndarray) -
     ends, a, b = [], 0.0, 0.0
     for place, (one, two) in enumerate(zip(true.tolist(), false.tolist(), strict=True)):
         a, b = a + one, b + two
-        if a >= least and (b >= some or a >= all_true / 20):
+        if a >= least and (b >= some or a >= ALONE * all_true):
             ends.append(place + 1)
             a = b = 0.0
     starts = np.array([0, *ends])[: max(1, len(ends) + (b >= some))]  # what is left is the last place, or goes to it

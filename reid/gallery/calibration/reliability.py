@@ -8,11 +8,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from reid.drawing import Picture, Style, png, styles
+from reid.gallery.calibration.judgement import Judge, percent
 from reid.gallery.calibration.rates import Measured, Rates, Share
 from reid.gallery.calibration.thresholds import Calibration
 
 HEADER = ["data set", "wanted, %", "threshold", "false-match rate, %", "true-match rate, %", "FPIR, %", "DIR, %",
           "false pairs", "true pairs"]  # fmt: skip
+SIZES = (30, 100, 300, 1_000, 10_000, 100_000)  # of galleries
 NONE_MET = 0.5  # of a pair: where a rate of zero is drawn on an axis of powers of ten
 
 
@@ -28,6 +30,23 @@ def table(calibration: Calibration) -> list[list[str]]:
             counts = (f"{row.false_match.count:,}", f"{row.true_match.count:,}")
             wanted = f"{100 * row.rate:g}"
             lines.append([data_set.name, wanted, f"{row.threshold:.4f}", *map(_percent, shares), *counts])
+    return lines
+
+
+def strangers_table(calibration: Calibration) -> list[list[str]]:
+    """A row a size of gallery and data set, for :func:`reid.texts.align`: the distance within which an entry is called
+    near, and the share of strangers that find one, wanted and met.
+    """
+    lines = [["entries", "data set", "near within", "strangers, wanted at most, %", "met, %"]]
+    for entries in SIZES:
+        judge = Judge(calibration, entries)
+        wanted = f"{100 * judge.share:g}"
+        for met in judge.met:
+            shares = _percent(Share(met.share, met.low, met.high, 0))
+            lines.append([f"{entries:,}", met.where, f"{judge.near:.4f}", wanted, shares])
+        if not judge.met:
+            least = f"resolved: from {percent(judge.least_share)}"
+            lines.append([f"{entries:,}", f"{calibration.source}, fitted half", "not resolved", wanted, least])
     return lines
 
 

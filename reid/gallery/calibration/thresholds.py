@@ -14,6 +14,7 @@ from pydantic.dataclasses import dataclass
 from reid.errors import InputError
 from reid.gallery.calibration.probability import STRICT, Count, Likelihood, fit_likelihood, short
 from reid.gallery.calibration.rates import Curve, Measured, Rates, countable, curve_of, measure_at, pairs, subset
+from reid.gallery.calibration.unlike import Unlike, fit_unlike
 from reid.networks import Origin
 from reid.retrieval.features import Features
 
@@ -70,6 +71,7 @@ class Calibration:
             other, pairs of people of different halves unused.
         likelihood: of one person to two, by distance.
         held: its rates are the thresholds, by rising rate.
+        unlike: what shows no person; None where the network was not there to look at pictures of nothing.
         unresolved: rates asked for that have no threshold.
         targets: measured on other data sets.
     """
@@ -83,6 +85,7 @@ class Calibration:
     fitted: Fitted
     likelihood: Likelihood
     held: Measured
+    unlike: Unlike | None = None
     unresolved: tuple[Unresolved, ...] = ()
     targets: tuple[Measured, ...] = ()
 
@@ -172,9 +175,18 @@ class Calibration:
 
 
 def calibrate(
-    query: Features, gallery: Features, origin: Origin, source: str, rates: Sequence[float] = RATES, seed: int = 0
+    query: Features,
+    gallery: Features,
+    origin: Origin,
+    source: str,
+    rates: Sequence[float] = RATES,
+    seed: int = 0,
+    nothing: np.ndarray | None = None,
 ) -> Calibration:
     """Thresholds at chosen false-match rates, curve and likelihood, of one half of the people; rates met, of the other.
+
+    Args:
+        nothing: (M, D) features of :func:`reid.sites.drawn.nothing.pictures`, which show no person.
 
     Raises:
         InputError: a rate that is none, or twice; too few people or pairs; not one rate that can be resolved.
@@ -209,6 +221,7 @@ def calibrate(
         fitted=Fitted(int((people > 0).sum()), int(true.sum()), int(false.sum()), curve),
         likelihood=likelihood,
         held=measure_at(thresholds, points, likelihood, *held, f"{source}, held half", seed),
+        unlike=None if nothing is None else fit_unlike(fit, held, nothing),
         unresolved=tuple(unresolved),
     )
 

@@ -27,16 +27,11 @@ from reid.networks import Origin
 
 @dataclass(frozen=True)
 class Adding:
-    """Ids that were given to a writer, and the pack for its thumbnails from byte ``start`` on."""
+    """Ids (N,), rising, that were given to a writer, and the pack for its thumbnails from byte ``start`` on."""
 
-    first: int
-    last: int
+    ids: np.ndarray
     pack: int
     start: int
-
-    @property
-    def ids(self) -> np.ndarray:
-        return np.arange(self.first, self.last + 1)
 
 
 @dataclass(frozen=True)
@@ -79,11 +74,25 @@ class Catalogue(CatalogueReader):
 
     def record(self, who: str, action: str, entries: Sequence[int], numbers: Mapping[str, float]) -> int:
         """A line in the audit log; its number."""
+        return self.record_all([(time.time(), who, action, entries, numbers)])
+
+    def record_all(self, lines: Sequence[tuple[float, str, str, Sequence[int], Mapping[str, float]]]) -> int:
+        """Lines of times, who acted, what they did, with which entries, and numbers; the number of the first."""
         with self.db.transaction():
-            number = self._reserve("audit", 1)
-            texts = json.dumps([int(id) for id in entries]), json.dumps(dict(numbers), allow_nan=False)
-            self.db.run("INSERT INTO audit VALUES (?, ?, ?, ?, ?, ?)", number, time.time(), who, action, *texts)
-        return number
+            first = self._reserve("audit", len(lines))
+            rows = [
+                (
+                    number,
+                    moment,
+                    who,
+                    action,
+                    json.dumps([int(id) for id in ids]),
+                    json.dumps(dict(more), allow_nan=False),
+                )
+                for number, (moment, who, action, ids, more) in enumerate(lines, first)
+            ]
+            self.db.many("INSERT INTO audit VALUES (?, ?, ?, ?, ?, ?)", rows)
+        return first
 
     def log(self, after: int = 0, limit: int = 1000) -> list[dict[str, Any]]:
         """Lines of the audit log with a number above ``after``, oldest first."""
@@ -103,20 +112,27 @@ class Catalogue(CatalogueReader):
             if same is not None:
                 self.db.run("INSERT INTO decisions VALUES (?, ?, ?, ?)", *pair, int(same), time.time())
 
-    def begin_adding(self, count: int, day: int) -> Adding:
-        """Give ids to ``count`` entries and name the pack for their thumbnails."""
+    def begin_adding(self, count: int, day: int, kept: Sequence[int] = ()) -> Adding:
+        """Give ids to ``count`` entries, or those ``kept``, and name the pack for their thumbnails.
+
+        Raises:
+            InputError: the ids to be kept do not rise, or not from above those that are there.
+        """
         with self.db.transaction():
-            first = self._reserve("entry", count)
+            first = self._reserve("entry", 0 if kept else count)
+            ids = np.array(kept, np.int64) if kept else np.arange(first, first + count)
+            if kept:
+                self._check_kept(ids)
+                self._reserve("entry", max(int(ids[-1]) + 1 - first, 0))
             mine = "SELECT id, size FROM packs WHERE day = ? AND writer = ? AND size < ? ORDER BY id DESC LIMIT 1"
             packs = self.db.run(mine, day, self._writer, LARGE)
             pack, start = packs[0] if packs else (self._reserve("pack", 1), 0)
             if not packs:
                 self.db.run("INSERT INTO packs VALUES (?, ?, ?, 0)", pack, day, self._writer)
-            adding = Adding(first, first + count - 1, pack, start)
-            values = (self._writer, adding.first, adding.last, pack, start)
-            self.db.run("INSERT INTO pending VALUES ('add', ?, ?, ?, ?, ?, 0)", *values)
-            self.db.make_room(adding.last)
-        return adding
+            bounds = int(ids[0]), int(ids[-1])
+            self.db.run("INSERT INTO pending VALUES ('add', ?, ?, ?, ?, ?, 0)", self._writer, *bounds, pack, start)
+            self.db.make_room(*bounds)
+        return Adding(ids, pack, start)
 
     def finish_adding(
         self,
@@ -133,7 +149,7 @@ class Catalogue(CatalogueReader):
         """
         mine = "DELETE FROM pending WHERE kind = 'add' AND writer = ? AND first = ? RETURNING first"
         with self.db.transaction():
-            if not self.db.run(mine, self._writer, adding.first):
+            if not self.db.run(mine, self._writer, int(adding.ids[0])):
                 raise InputError(f"{self.db.location}: the connection was lost while these were added: add them again")
             self._keep_names(entries, rows)
             folders = self._named("folder", [parted(entry.source)[0] for entry in entries])
@@ -270,6 +286,13 @@ class Catalogue(CatalogueReader):
         """The first of so many numbers; within a transaction."""
         sql = "UPDATE counters SET next = next + ? WHERE name = ? RETURNING next"
         return int(self.db.run(sql, count, counter)[0][0]) - count
+
+    def _check_kept(self, ids: np.ndarray) -> None:
+        """Within a transaction. Where writing them is cut off, all from the first to the last are taken back."""
+        tops = self.db.run("SELECT max(id) FROM entries UNION ALL SELECT max(last) FROM pending")
+        top = max(top or 0 for (top,) in tops)
+        if ids[0] <= top or (np.diff(ids) <= 0).any():
+            raise InputError(f"{self.db.location}: entry {ids[0]} cannot keep its id: there is an entry {top}")
 
     def _keep_names(self, entries: Sequence[Entry], rows: np.ndarray) -> None:
         """Within a transaction: the names that got these numbers before are there, and stay until it ends. Another

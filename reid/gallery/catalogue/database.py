@@ -42,8 +42,8 @@ class Database(ABC):
         that ``ids`` lie in, and ``names`` where some went."""
 
     @abstractmethod
-    def make_room(self, last: int) -> None:
-        """Be ready for entries up to this id; called within a transaction that gave it."""
+    def make_room(self, first: int, last: int) -> None:
+        """Be ready for entries with ids from ``first`` to ``last``; called within a transaction that gave them."""
 
     @abstractmethod
     def died(self, writers: Sequence[int]) -> list[int]:

@@ -68,13 +68,12 @@ class PostgreSQL(Database):
         if names:
             self.run("VACUUM FULL names")
 
-    def make_room(self, last: int) -> None:
-        part = last // PART
-        while part >= 0 and not self.run("SELECT to_regclass(?)", _part(part))[0][0]:
-            bounds = f"FROM ({part * PART}) TO ({(part + 1) * PART})"
-            self.run(f"CREATE TABLE {_part(part)} PARTITION OF entries FOR VALUES {bounds}")
-            self.run(f"ALTER TABLE {_part(part)} ALTER COLUMN name SET STATISTICS 0")
-            part -= 1
+    def make_room(self, first: int, last: int) -> None:
+        for part in range(first // PART, last // PART + 1):
+            if not self.run("SELECT to_regclass(?)", _part(part))[0][0]:
+                bounds = f"FROM ({part * PART}) TO ({(part + 1) * PART})"
+                self.run(f"CREATE TABLE {_part(part)} PARTITION OF entries FOR VALUES {bounds}")
+                self.run(f"ALTER TABLE {_part(part)} ALTER COLUMN name SET STATISTICS 0")
 
     def died(self, writers: Sequence[int]) -> list[int]:
         dead = []

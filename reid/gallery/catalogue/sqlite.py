@@ -84,7 +84,7 @@ class SQLite(Database):
                 "erased may still lie in the file until the gallery is next written to"
             )
 
-    def make_room(self, last: int) -> None:
+    def make_room(self, first: int, last: int) -> None:
         pass
 
     def died(self, writers: Sequence[int]) -> list[int]:

@@ -9,12 +9,16 @@ import numpy as np
 
 from reid.errors import InputError
 from reid.gallery.catalogue.thumbnails import thumbnail
-from reid.gallery.entries import Entry, Store
-from reid.gallery.ingest.images import AT_ONCE, Added, There, read_crop, told_fields
+from reid.gallery.entries import Entry
+from reid.gallery.ingest.adding import Added, new_rows, told_fields, unseen_rows
+from reid.gallery.ingest.images import AT_ONCE, read_crop
+from reid.gallery.store import Gallery
 from reid.networks import Origin
 from reid.networks.features_file import WHOLE, FeaturesFile, read_features_file
 from reid.progress import track
 from reid.retrieval.unit import usable
+
+MADE = 2048  # images with thumbnails that are committed together
 
 
 def features_entries(file: FeaturesFile, camera: str | None, where: str) -> list[Entry]:
@@ -67,7 +71,7 @@ def read_given(path: Path, camera: str | None, model: Origin | None) -> tuple[Fe
     entries = features_entries(file, camera, str(path))
     assert file.origin is not None  # else features_entries refuses
     if model is not None:
-        model.check(file.origin, str(path))
+        file.origin.check(model, str(path))
     good = usable(file.features.features)
     if not good.all():
         first = entries[good.argmin()].source
@@ -76,33 +80,35 @@ def read_given(path: Path, camera: str | None, model: Origin | None) -> tuple[Fe
 
 
 def add_features(
-    store: Store,
+    gallery: Gallery,
     entries: Sequence[Entry],
     features: np.ndarray,
     thumbnails: Sequence[bytes] | None = None,
-    there: There | None = None,
+    again: bool = False,
+    added: Added | None = None,
     progress: bool = True,
 ) -> Added:
-    """As :func:`add_images`, with features (N, D) that were made before.
+    """As :func:`reid.gallery.ingest.adding.add_images`, with features (N, D) that were made before.
 
     Args:
         thumbnails: N JPEGs; None: they are made, for which the images are read.
-        there: what the store holds, for several calls; its differences are theirs together.
+        added: gets what became of these, too; for several calls.
     """
-    there, fields = there or There(store), told_fields(entries)
-    new = [row for row, entry in enumerate(entries) if there.is_new(entry, fields)]
-    ids: list[int] = []
-    problems: list[str] = []
+    added, fields = added or Added(), told_fields(entries)
+    new = new_rows(gallery, entries, fields, added, again)
+    size = AT_ONCE if thumbnails is None else MADE
     with track(name="images", unit="image", total=len(new), shown=progress) as bar:
-        for low in range(0, len(new), AT_ONCE):
-            rows, pictures = [], []
-            for row in new[low : low + AT_ONCE]:
+        for low in range(0, len(new), size):
+            pictures: dict[int, bytes] = {}
+            for row in new[low : low + size]:
                 try:
-                    pictures.append(thumbnail(read_crop(entries[row])) if thumbnails is None else thumbnails[row])
-                    rows.append(row)
+                    pictures[row] = thumbnail(read_crop(entries[row])) if thumbnails is None else thumbnails[row]
                 except InputError as error:
-                    problems.append(str(error))
+                    added.problems.append(str(error))
+            rows, images = list(pictures), list(pictures.values())
+            kept = unseen_rows(gallery, [entries[row] for row in rows], images, fields, added)
+            rows, images = [rows[place] for place in kept], [images[place] for place in kept]
             if rows:
-                ids += store.add([entries[row] for row in rows], features[rows], pictures)
-            bar.update(len(new[low : low + AT_ONCE]))
-    return Added(ids, len(entries) - len(new), problems, there.differences)
+                added.ids += gallery.add([entries[row] for row in rows], features[rows], images)
+            bar.update(len(new[low : low + size]))
+    return added

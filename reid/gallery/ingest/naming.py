@@ -9,12 +9,13 @@ from pathlib import Path
 from reid.data.samples import Samples
 from reid.errors import InputError
 from reid.gallery.catalogue.thumbnails import thumbnail
-from reid.gallery.entries import Entry, Store
+from reid.gallery.entries import Entry, Filter
 from reid.gallery.ingest.images import read_crop
+from reid.gallery.store import Gallery
 
 
 def under_name(
-    store: Store, name: str, root: Path, entries: Sequence[Entry], splits: Callable[[], Iterable[Samples]]
+    gallery: Gallery, name: str, root: Path, entries: Sequence[Entry], splits: Callable[[], Iterable[Samples]]
 ) -> list[Entry]:
     """The ``entries`` of a data set that is called ``name``, where the gallery holds no other data set of that name.
 
@@ -30,10 +31,10 @@ def under_name(
             numbers, and those of two data sets mean different ones. Or naming an image, where its number has changed.
     """
     given = {entry.source for entry in entries}
-    held = [entry for entry in store.find() if name in _labels(entry)]
+    held = _held(gallery, name)
     strangers = [entry for entry in held if entry.source not in given]
     if not strangers:
-        _check_numbers(store, name, entries, held)
+        _check_numbers(gallery, name, entries, held)
         return list(entries)
     sources = {str(path.resolve()) for samples in splits() for path in samples.paths} | given
     strangers = [entry for entry in strangers if not (entry.source in sources or _gone(entry, root))]
@@ -43,23 +44,23 @@ def under_name(
     moved = {}
     for entry in strangers:
         place = _nearest(entry.source, by_name.get(Path(entry.source).name, []))
-        if place is None or not _same_picture(store, entry, place):
+        if place is None or not _same_picture(gallery, entry, place):
             raise InputError(
-                f"{store.location}: holds {len(strangers):,} entries of another data set that is called {name!r} too, "
-                f"such as {entry.source}, which is no image of {root}: its people and cameras would be mixed up with "
-                "these; --name NAME gives the data set another name in the gallery"
+                f"{gallery.location}: holds {len(strangers):,} entries of another data set that is called {name!r} "
+                f"too, such as {entry.source}, which is no image of {root}: its people and cameras would be mixed up "
+                "with these; --name NAME gives the data set another name in the gallery"
             )
         moved[place] = entry.source
     again = [replace(entry, source=moved.get(entry.source, entry.source)) for entry in entries]
-    _check_numbers(store, name, again, held)
+    _check_numbers(gallery, name, again, held)
     return again
 
 
-def _check_numbers(store: Store, name: str, entries: Sequence[Entry], held: Sequence[Entry]) -> None:
+def _check_numbers(gallery: Gallery, name: str, entries: Sequence[Entry], held: Sequence[Entry]) -> None:
     """InputError where new images would come under a number that has been another person's, or camera's: names are
     numbered in their order, so that a folder of a new person shifts all after it.
 
-    One image of several may have another number by :meth:`Store.update`; it takes all of a number to tell.
+    One image of several may have another number by :meth:`Gallery.update`; it takes all of a number to tell.
     """
     given, there = {entry.source: entry for entry in entries}, {entry.source for entry in held}
     new = [entry for entry in entries if entry.source not in there]
@@ -75,15 +76,21 @@ def _check_numbers(store: Store, name: str, entries: Sequence[Entry], held: Sequ
             if before not in others and added & {before, *others}:
                 after, source = min(others.items())
                 raise InputError(
-                    f"{store.location}: {source} has {field} {before!r} there, and {after!r} now: its data set numbers "
-                    "them otherwise since it has others, and new images would be mixed up with these; forget its "
-                    "entries and add it again, or name people and cameras by numbers, which stay"
+                    f"{gallery.location}: {source} has {field} {before!r} there, and {after!r} now: its data set "
+                    "numbers them otherwise since it has others, and new images would be mixed up with these; forget "
+                    "its entries and add it again, or name people and cameras by numbers, which stay"
                 )
 
 
-def _labels(entry: Entry) -> set[str]:
-    """What stands before the numbers of person and camera."""
-    return {text.rpartition("/")[0] for text in (entry.identity, entry.camera) if text}
+def _held(gallery: Gallery, name: str) -> list[Entry]:
+    """The entries whose person or camera is called so, before the number."""
+    cameras, people = (
+        tuple(text for text in texts if text.rpartition("/")[0] == name)
+        for texts in (gallery.summary().cameras, gallery.names())
+    )
+    found = {entry.id: entry for entry in (gallery.find(Filter(cameras=cameras)) if cameras else [])}
+    found |= {entry.id: entry for entry in (gallery.find(Filter(identities=people)) if people else [])}
+    return [entry for _, entry in sorted(found.items())]
 
 
 def _gone(entry: Entry, root: Path) -> bool:
@@ -106,8 +113,8 @@ def _shared(a: str, b: str) -> int:
     return next((count for count, (one, other) in enumerate(parts) if one != other), min(a.count("/"), b.count("/")))
 
 
-def _same_picture(store: Store, entry: Entry, source: str) -> bool:
+def _same_picture(gallery: Gallery, entry: Entry, source: str) -> bool:
     try:
-        return thumbnail(read_crop(replace(entry, source=source))) == store.thumbnail(entry.id)
+        return thumbnail(read_crop(replace(entry, source=source))) == gallery.thumbnails([entry.id])[0]
     except InputError:  # it cannot be read, so nothing says that it is the same
         return False

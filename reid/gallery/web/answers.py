@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 from reid.data.times import span
 from reid.gallery import service
@@ -26,9 +27,18 @@ First = Annotated[float, BeforeValidator(lambda text: span(str(text), "time")[0]
 Last = Annotated[float, BeforeValidator(lambda text: span(str(text), "time")[1]), WithJsonSchema(TIME)]
 
 
-def edges(text: object) -> object:
+def edges(text: str) -> list[int]:
     """ "left,top,right,bottom" as numbers."""
-    return [int(edge) for edge in text.split(",")] if isinstance(text, str) else text
+    if not re.fullmatch("[0-9]{1,6}(,[0-9]{1,6}){3}", text):
+        raise ValueError(f"{text[:40]!r} is not of the form left,top,right,bottom in whole pixels")
+    return [int(edge) for edge in text.split(",")]
+
+
+def visible(name: str) -> str:
+    """A name without what cannot be shown."""
+    if not name.isprintable():
+        raise ValueError("holds a character that cannot be shown")
+    return name
 
 
 Box = Annotated[
@@ -214,7 +224,9 @@ class Forget(BaseModel):
 class Rename(BaseModel):
     model_config = ConfigDict(extra="forbid")
     ids: list[Id] = Field(min_length=1, max_length=10_000)
-    identity: Name | None = Field(description="the person's name; null for not known")
+    identity: Annotated[Name, AfterValidator(visible)] | None = Field(
+        description="the person's name; null for not known"
+    )
 
 
 class Decide(BaseModel):

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import signal
 import socket
+import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
@@ -17,7 +18,8 @@ from reid.gallery.web.uploads import Limits
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
-    from reid.gallery.ingest.video.detect import Detector
+    from reid.gallery.web.routes import Desk
+    from reid.video.detect import Detector
 
 log = logging.getLogger(__name__)
 HOUR, MINUTE = 3600.0, 60.0  # seconds
@@ -59,16 +61,17 @@ def create_app(
     if token is not None and len(token) < SHORTEST:
         raise InputError(f"token: has {len(token)} characters, needs {SHORTEST} or more")
     limits, sessions = limits or Limits(), Sessions(token)
-    desk = Desk(service, detector, sessions, limits)
+    desk, ending = Desk(service, detector, sessions, limits), threading.Event()
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         works: dict[str, tuple[Callable[[], object], float]] = {
             "retention": (service.drop_expired, HOUR),
-            "index": (service.gallery.tend, MINUTE),
+            "index": (lambda: service.gallery.tend(until=ending.is_set), MINUTE),
         }
-        tasks = [asyncio.create_task(keep_doing(name, *work, desk.problems)) for name, work in works.items()]
+        tasks = [asyncio.create_task(keep_doing(name, *work, desk)) for name, work in works.items()]
         yield
+        ending.set()  # what is under way in a thread is waited for
         for task in tasks:
             task.cancel()
             with suppress(asyncio.CancelledError):
@@ -80,17 +83,19 @@ def create_app(
     return app
 
 
-async def keep_doing(name: str, work: Callable[[], object], every: float, problems: dict[str, str]) -> None:
-    """Work again and again, ``every`` so many seconds, whatever happens: what went wrong stands in the log and in
-    ``problems``, by its name, until it has gone well."""
+async def keep_doing(name: str, work: Callable[[], object], every: float, desk: Desk) -> None:
+    """Work again and again, ``every`` so many seconds, whatever happens: what went wrong stands in the log and in the
+    desk's ``problems``, by its name, until it has gone well."""
     while True:
         try:
             await asyncio.to_thread(work)
-            problems.pop(name, None)
+            desk.problems.pop(name, None)
         except Exception as error:
             log.warning("%s: %s", name, error, exc_info=not isinstance(error, InputError))
-            told = str(error) if isinstance(error, InputError) else "something is wrong, the server's log says what"
-            problems[name] = f"{name} failed, and is tried again every {every:g} s: {told}"
+            told = (
+                desk.told(error) if isinstance(error, InputError) else "something is wrong, the server's log says what"
+            )
+            desk.problems[name] = f"{name} failed, and is tried again every {every:g} s: {told}"
         await asyncio.sleep(every)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import zip_longest
 from typing import Any, TypeVar
 
 import numpy as np
@@ -61,15 +62,21 @@ def crops(images: list[bytes], boxes: list[tuple[int, int, int, int]], limits: L
     """The pictures, (h, w, 3) uint8 RGB each, or what lies in their boxes, of which there is none or one a picture.
 
     Raises:
-        Refused: a picture that cannot be decoded; another number of boxes, or one that lies outside.
+        Refused: a picture that cannot be decoded, too many pixels in all; another number of boxes, or one that lies
+            outside.
     """
     if boxes and len(boxes) != len(images):
         raise Refused(422, f"box: {len(boxes)} for {len(images)} images, expected one for each, or none")
-    pictures = [decode(content, limits) for content in images]
-    for picture, (left, top, right, bottom) in zip(pictures, boxes, strict=False):
-        height, width = picture.shape[:2]
-        if not (0 <= left < right <= width and 0 <= top < bottom <= height):
-            raise Refused(
-                422, f"box: {left},{top},{right},{bottom} lies outside of {width} x {height} pixels, or is empty"
-            )
-    return [crop(picture, box) for picture, box in zip(pictures, boxes, strict=True)] if boxes else pictures
+    kept: list[np.ndarray] = []
+    for content, box in zip_longest(images, boxes):
+        picture = decode(content, limits)
+        if box is not None:
+            (height, width), (left, top, right, bottom) = picture.shape[:2], box
+            if not (0 <= left < right <= width and 0 <= top < bottom <= height):
+                told = ",".join(map(str, box))
+                raise Refused(422, f"box: {told} lies outside of {width} x {height} pixels, or is empty")
+            picture = crop(picture, box).copy()  # the rest of the picture is let go
+        kept.append(picture)
+        if sum(picture.size for picture in kept) > 3 * limits.pixels:
+            raise Refused(413, f"the pictures have more than {limits.pixels:,} pixels together")
+    return kept

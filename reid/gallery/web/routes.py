@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import mimetypes
+import re
 from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
@@ -20,13 +21,13 @@ from reid.errors import InputError
 from reid.gallery.answers.answer import Answer as Found
 from reid.gallery.answers.zipped import zipped
 from reid.gallery.entries import Filter, NotThere, Unfit
-from reid.gallery.ingest.video.detect import Detector
 from reid.gallery.service import Service
 from reid.gallery.web import answers
 from reid.gallery.web.forms import crops, multipart, received, sentence
 from reid.gallery.web.guard import HEADERS, SESSION, Sessions, cookie_name
 from reid.gallery.web.sources import source_picture
 from reid.gallery.web.uploads import FORMATS, Limits, Refused, decode
+from reid.video.detect import Detector
 
 Answer = TypeVar("Answer")
 FOLDER = files("reid.gallery.web")
@@ -63,6 +64,11 @@ class Desk:
         self.service, self.detector, self.sessions, self.limits = service, detector, sessions, limits
         self.decoding = anyio.CapacityLimiter(limits.decoding)
         self.problems: dict[str, str] = {}
+
+    def told(self, error: InputError) -> str:
+        """The error, without the folders that lead to the gallery."""
+        folder = re.escape(str(self.service.gallery.folder))
+        return re.sub(rf"(?<!\S){folder}(?=[/:])", "gallery", str(error))
 
     async def at_work(self, work: Callable[[], Answer]) -> Answer:
         """In a thread, a few at once: decoding, embedding and searching cost memory and cores."""
@@ -133,9 +139,9 @@ def names(at: At) -> answers.Names:
 
 @router.get("/api/entries", summary="Entries by rising id, a page at a time", tags=["gallery"], responses=ASKED)
 def entries(asked: Annotated[answers.Browse, Query()], at: At) -> answers.Page:
-    some = at.service.browse(filter_of(asked, tuple(asked.identity)), asked.limit + 1, asked.after)
-    shown = [answers.EntryAnswer.of(entry) for entry in some[: asked.limit]]
-    return answers.Page(entries=shown, next=shown[-1].id if len(some) > asked.limit else None)
+    some, more = at.service.browse(filter_of(asked, tuple(asked.identity)), asked.limit, asked.after)
+    shown = [answers.EntryAnswer.of(entry) for entry in some]
+    return answers.Page(entries=shown, next=shown[-1].id if more else None)
 
 
 @router.get("/api/entries/{id}", summary="One entry", tags=["gallery"], responses=ASKED)
@@ -164,12 +170,9 @@ async def source(id: answers.Id, at: At) -> Response:
 async def found(request: Request, at: Desk) -> Found:
     """The answer to a form of pictures and entries that show one person."""
     images, asked = await received(request, answers.Search, at.limits)
-    if not images and not asked.entry:
-        raise Refused(422, "expected images or entries of a person, got none")
     wanted = filter_of(asked)
 
     def work() -> Found:
-        at.service.gallery.get(asked.entry)
         features = at.service.features(crops(images, asked.box, at.limits))
         return at.service.search(features, asked.entry, asked.k, wanted, asked.elsewhere, asked.share)
 
@@ -265,10 +268,6 @@ def install(app: FastAPI, desk: Desk) -> None:
     """Routes and error answers, which are always {"error": "..."} and never hold a trace."""
     app.state.desk = desk
     app.include_router(router)
-    gallery = desk.service.gallery
-
-    def told(error: InputError) -> str:
-        return str(error).replace(str(gallery.folder), "gallery").replace(gallery.location, "gallery")
 
     @app.exception_handler(Refused)
     async def refused(_: Request, error: Refused) -> Response:
@@ -277,7 +276,7 @@ def install(app: FastAPI, desk: Desk) -> None:
     @app.exception_handler(InputError)
     async def unable(_: Request, error: InputError) -> Response:
         status = 404 if isinstance(error, NotThere) else 422 if isinstance(error, Unfit) else 503
-        return JSONResponse({"error": told(error)}, status)
+        return JSONResponse({"error": desk.told(error)}, status)
 
     @app.exception_handler(RequestValidationError)
     async def invalid(_: Request, error: RequestValidationError) -> Response:

@@ -43,6 +43,6 @@ def source_picture(entry: Entry) -> bytes:
 def _read(path: Path, frame: int | None) -> np.ndarray:
     if frame is None:
         return read_image(path)
-    from reid.gallery.ingest.video.frames import read_frame
+    from reid.video.frames import read_frame
 
     return read_frame(path, frame)

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from reid.gallery.calibration.reliability import HEADER, reliability_picture, table
+from reid.gallery.calibration.judgement import Judge
+from reid.gallery.calibration.reliability import HEADER, reliability_picture, strangers_table, table
 from reid.gallery.calibration.thresholds import Calibration, calibrate, measure
 from reid.networks import Origin
 from reid.retrieval.features import Features
@@ -42,6 +43,18 @@ def test_table(calibration):
     assert lines[5][2] == f"{row.threshold:.4f}" and lines[5][7] == f"{share.count:,}"
     assert lines[5][3] == f"{100 * share.value:.3g} ({100 * share.low:.3g}-{100 * share.high:.3g})"
     assert align(lines).count("\n") == 6
+
+
+def test_strangers_table(calibration):
+    own = calibrate(*draw(120, 0, 0.5), Origin("x", 8, "n", "p"), "plaza", (0.01,))
+    header, *lines = strangers_table(replace(own, targets=(measure(own, *draw(12, 1, 0.8), "street"),)))
+    assert {len(line) for line in lines} == {len(header)} and [line[1] for line in lines[:2]] == [
+        "plaza, held half", "street"
+    ]  # fmt: skip
+    (met,) = Judge(own, 30).met
+    assert lines[0][0] == "30" and lines[0][2:4] == [f"{Judge(own, 30).near:.4f}", "5"]
+    assert lines[0][4].startswith(f"{100 * met.share:.3g} ({100 * met.low:.3g}-")
+    assert lines[-1] == ["100,000", "plaza, fitted half", "not resolved", "5", "resolved: from over 99 %"]
 
 
 def test_picture(calibration):

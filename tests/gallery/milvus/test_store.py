@@ -22,9 +22,6 @@ from hypothesis import strategies as st
 from memory_store import MemoryStore
 from milvus_server import missing, serving
 from reid.gallery.location import open_store
-
-from reid.errors import InputError
-from reid.gallery.entries import Entry, Filter
 from reid.gallery.milvus import client as milvus
 from reid.gallery.milvus import search as milvus_search
 from reid.gallery.milvus import texts as milvus_texts
@@ -32,6 +29,9 @@ from reid.gallery.milvus.client import Connection
 from reid.gallery.milvus.rows import NO_TIME, expression
 from reid.gallery.milvus.store import THUMBNAIL, MilvusStore, _condemned
 from reid.gallery.milvus.texts import Texts, turn
+
+from reid.errors import InputError
+from reid.gallery.entries import Entry, Filter
 from reid.networks import Origin
 from reid.retrieval.unit import unit_rows
 

@@ -12,7 +12,7 @@ import pytest
 pytest.importorskip("fastapi")
 from fastapi.testclient import TestClient
 from PIL import Image
-from small_gallery import application, encoded
+from small_gallery import application, encoded, lines
 
 from reid.data.images import read_image
 from reid.gallery.web.uploads import SCANS, Limits, Refused, decode
@@ -166,7 +166,7 @@ def test_hostile_uploads_are_answered(tmp_path):
     tracemalloc.stop()
     assert answered["png bomb"] == answered["bmp bomb"] == answered["jpeg bomb"] == 413
     assert answered["png of a line"] == 413 and answered["gif"] == answered["pdf"] == 415
-    assert len(app.state.log) == 1 + list(answered.values()).count(200)
+    assert len(lines(app.state.desk.service.gallery)) == 1 + list(answered.values()).count(200)
 
 
 def resident():

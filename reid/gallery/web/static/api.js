@@ -1,25 +1,16 @@
 // Requests to the gallery's own server.
 
-export class Problem extends Error {
-  constructor(status, message) {
-    super(message);
-    this.status = status;
-  }
-}
+export const problem = (message, status = 0) => Object.assign(new Error(message), { status });
 
 async function ask(path, options = {}) {
-  let answer;
-  try {
-    answer = await fetch(path, { ...options, headers: { "X-Requested-With": "gallery", ...options.headers } });
-  } catch (error) {
-    if (error.name === "AbortError") throw error;
-    throw new Problem(0, "The server does not answer. Is it still running?");
-  }
+  const answer = await fetch(path, { ...options, headers: { "X-Requested-With": "gallery", ...options.headers } }).catch((error) => {
+    throw error.name === "AbortError" ? error : problem("The server does not answer. Is it still running?");
+  });
   if (answer.ok) return answer;
   const body = await answer.json().catch(() => ({}));
   if (answer.status === 401 && path !== "/login") document.dispatchEvent(new Event("signed-out"));
   const text = body.error ?? `the server answers with status ${answer.status}`;
-  throw new Problem(answer.status, `${text[0].toUpperCase()}${text.slice(1)}.`);
+  throw problem(`${text[0].toUpperCase()}${text.slice(1)}.`, answer.status);
 }
 
 const json = async (path, options) => (await ask(path, options)).json();
@@ -27,19 +18,32 @@ const send = (path, body) =>
   json(path, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
 
 export const summary = () => json("/api/summary");
+export const names = async () => (await json("/api/names")).names;
 export const entries = (asked) => json(`/api/entries?${new URLSearchParams(asked)}`);
 export const signIn = (token) => send("/login", { token });
 export const signOut = () => json("/logout", { method: "POST" });
 export const forget = (wanted) => send("/api/forget", wanted);
+export const name = (ids, identity) => send("/api/name", { ids, identity });
+export const decide = (first, second, same) => send("/api/decide", { first, second, same });
 export const source = async (id) => (await ask(`/api/entries/${id}/source`)).blob();
+export const search = (query, fields, signal) => json("/api/search", form(query, fields, signal));
+export const compare = (query) => json("/api/compare", form(query));
+export const people = (file) => json("/api/people", form([{ file }]));
 
-/** `queries` are {file} or {entry}; `fields` pairs of name and text. `path`: search, timeline or compare. */
-export function search(path, queries, fields, signal) {
-  const form = new FormData();
-  for (const query of queries) {
-    if (query.file) form.append("image", query.file);
-    else form.append("entry", query.entry.id);
+/** The answer as a file: its name and content. */
+export async function save(query, fields) {
+  const answer = await ask("/api/answer", form(query, fields));
+  return [/"(.+)"/.exec(answer.headers.get("Content-Disposition"))[1], await answer.blob()];
+}
+
+/** `query` holds {file, box, size} and {entry}; `fields` pairs of name and text. */
+function form(query, fields = [], signal) {
+  const body = new FormData(), pictures = query.filter(({ file }) => file), boxed = pictures.some(({ box }) => box);
+  for (const { entry } of query.filter((item) => item.entry)) body.append("entry", entry.id);
+  for (const { file, box, size } of pictures) {
+    body.append("image", file);
+    if (boxed) body.append("box", box ?? [0, 0, ...size]); // for each, or for none
   }
-  for (const [name, value] of fields) form.append(name, value);
-  return json(`/api/${path}`, { method: "POST", body: form, signal });
+  for (const [name, value] of fields) body.append(name, value);
+  return { method: "POST", body, signal };
 }

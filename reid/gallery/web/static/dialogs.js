@@ -1,97 +1,106 @@
-// The dialogs: an entry and its source, two side by side, and what is to be forgotten. Escape closes each.
+// The dialogs: an image and its source, a sighting, two side by side, what is forgotten or named. Escape closes each.
 
 import * as api from "./api.js";
-import { $, count, make, number, oneIn, percent, person, thumbnail, when } from "./dom.js";
+import { button, count, kindOf, list, make, named, notice, number, person, signed, thumbnail } from "./dom.js";
+import { grid, imageCard, judged } from "./results.js";
+import { drawSelection } from "./selection.js";
+import { when, zoneOf } from "./times.js";
 
-function show(dialog, id, title, ...content) {
-  const close = make("button", { type: "button", "aria-label": "Close", onclick: () => dialog.close() }, "✕");
-  dialog.replaceChildren(make("div", { class: "head" }, make("h2", { id }, title), close), ...content);
-  if (!dialog.open) dialog.showModal();
+export function show(id, title, ...content) {
+  const close = button("✕", "", () => dialog.close(), { "aria-label": "Close" });
+  const head = make("div", { class: "head" }, make("h2", { id: `${id}-title` }, title), close);
+  const dialog = make("dialog", { id, "aria-labelledby": `${id}-title`, onclose: () => dialog.remove() }, head, content);
+  document.body.append(dialog);
+  dialog.showModal();
+  return dialog;
 }
 
-function list(pairs) {
-  return make("dl", {}, ...pairs.flatMap(([name, value]) => [make("dt", {}, name), make("dd", {}, value)]));
+/** Buttons that close the dialog first; `actions` are [label, class, what to do]. */
+function deeds(actions) {
+  return make("div", { class: "actions" }, actions.map(([label, kind, act]) => button(label, kind, (event) => { event.target.closest("dialog").close(); act(); })));
 }
 
-/** An entry with its source; `actions` are [label, class, what to do]. */
+/** An image with its source. */
 export async function entry(hit, actions) {
-  const dialog = $("entry-dialog");
   const frame = make("div", { class: "frame" }, make("p", { class: "faint" }, "Loading the source …"));
-  const facts = [["Person", person(hit)], ["Camera", hit.camera], ["Time, UTC", when(hit)]];
-  facts.push(["Source", hit.frame === null ? hit.source : `${hit.source}, frame ${hit.frame}`], ["Entry", String(hit.id)]);
+  const file = hit.frame === null ? hit.source : `${hit.source}, frame ${hit.frame}`;
+  const facts = [["Person", person(hit)], ["Camera", hit.camera], ["Time", `${when(hit)}, ${zoneOf(hit.camera)}`], ["Source", file], ["Entry", String(hit.id)]];
+  if (hit.word) facts.unshift(["It is", judged(hit)], ["", hit.sentence]);
   if (hit.distance !== undefined) facts.push(["Distance", number(hit.distance)]);
-  const buttons = actions.map(([label, kind, act]) =>
-    make("button", { type: "button", class: kind, onclick: () => { dialog.close(); act(); } }, label),
-  );
-  show(dialog, "entry-title", `${person(hit)} at ${hit.camera}`, frame, list(facts), make("div", { class: "actions" }, ...buttons));
+  const title = [named("Person", person(hit)), " · ", named("Camera", hit.camera)];
+  const dialog = show("entry-dialog", title, frame, list(facts), deeds(actions));
   try {
     const address = URL.createObjectURL(await api.source(hit.id));
-    dialog.addEventListener("close", () => URL.revokeObjectURL(address), { once: true });
-    const alt = hit.box === null ? "The source image" : "The source image, the person in a yellow box";
-    frame.replaceChildren(make("img", { src: address, alt }));
+    dialog.addEventListener("close", () => URL.revokeObjectURL(address));
+    frame.replaceChildren(make("img", { src: address, alt: hit.box === null ? "The source image" : "The source image, the person in a yellow box" }));
   } catch (problem) {
-    const crop = make("img", { src: thumbnail(hit.id), alt: "The crop" });
-    frame.replaceChildren(make("div", {}, make("p", { class: "notice bad", role: "alert" }, problem.message), crop));
+    frame.before(make("p", { class: "notice bad", role: "alert" }, problem.message));
+    frame.replaceChildren(make("img", { src: thumbnail(hit.id), alt: "The crop" }));
   }
 }
 
-/** Two side by side; each is {name, picture, query}. */
-export async function compare(first, second, fields) {
+/** A sighting's images as a strip, in order of time. */
+export function sighting(seen, open, actions) {
+  const hits = seen.hits.toSorted((a, b) => a.time - b.time);
+  const order = make("p", { class: "small" }, `${count(hits.length, "image")}, in order of time; the number is the rank.`);
+  const strip = grid("Images of this sighting", hits.map((hit) => imageCard(hit, open)), "strip");
+  show("sighting-dialog", [named("Camera", seen.camera), ` · ${when(seen.whole)}`], order, strip, deeds(actions));
+  drawSelection();
+}
+
+/** Two side by side, {name, picture} and what a query holds; where both are entries, a person says whether they are one. */
+export async function compare(pair, decided) {
   const side = (each) => make("figure", {}, make("img", { src: each.picture, alt: "" }), make("figcaption", {}, each.name));
-  const words = make("div", { role: "status" }, make("p", { class: "faint" }, "Comparing …"));
-  show($("compare-dialog"), "compare-title", "Side by side", make("div", { class: "sides" }, side(first), side(second)), words);
+  const note = make("div", { class: "notice" }, "Comparing …"), more = make("div"), ids = pair.flatMap((each) => each.entry?.id ?? []);
+  const says = (label, same) => [label, "", () => decided(() => api.decide(...ids, same))];
+  const asked = [says("Same person", true), says("Different people", false), says("Take back", null)];
+  show("compare-dialog", "Side by side", make("div", { class: "sides" }, pair.map(side)), make("div", { role: "status" }, note, more), ids.length === 2 ? deeds(asked) : null);
   try {
-    const answer = await api.search("compare", [first.query, second.query], fields);
-    words.replaceChildren(...verdict(answer));
+    const { word, distance, sentences } = await api.compare(pair);
+    const none = "This gallery has no calibration, so the distance alone does not say whether it is the same person.";
+    notice(note, kindOf(word), word === null ? [none] : [signed(word), ...sentences]);
+    more.append(list([["Distance", number(distance)]]));
   } catch (problem) {
-    words.replaceChildren(make("p", { class: "notice bad", role: "alert" }, problem.message));
+    notice(note, "bad", [problem.message]);
   }
 }
 
-function verdict(answer) {
-  const distance = ["Distance", number(answer.distance)];
-  if (answer.same === null) {
-    const why = "This gallery has no calibration, so the distance alone does not say whether it is the same person.";
-    return [make("div", { class: "notice" }, make("p", {}, why)), list([distance])];
-  }
-  const text = answer.same ? "✓ Probably the same person" : "✕ Not shown to be the same person";
-  const rates =
-    `At this threshold ${percent(answer.false_match_rate)} of the pairs of two people passed, and ` +
-    `${percent(answer.true_match_rate)} of those of one person, as measured on ${answer.source}.`;
-  return [
-    make("div", { class: answer.same ? "notice good" : "notice" }, make("p", {}, make("strong", {}, text)), make("p", {}, rates)),
-    list([
-      distance, ["Threshold", `${number(answer.threshold)}, chosen for ${oneIn(answer.rate)}`],
-      ["Probability at even odds", percent(answer.probability)],
-    ]),
-  ];
-}
-
-/** Asks before erasing `wanted`, {ids} or {identity}, which is `what` in words; `done` is told how many are gone. */
-export function forget(wanted, what, done) {
-  const dialog = $("forget-dialog");
-  const problem = make("p", { class: "notice bad", role: "alert", hidden: true });
-  const keep = make("button", { type: "button", onclick: () => dialog.close() }, "Keep");
-  const erase = make("button", { type: "button", class: "danger" }, "Erase for good");
-  erase.addEventListener("click", async () => {
-    erase.disabled = keep.disabled = true;
-    erase.textContent = "Erasing …";
+/** Asks before `work` is done; its problems are told here. */
+function asking(id, title, content, [yes, kind, meanwhile, no], work) {
+  const problem = make("div", { hidden: true }), keep = button(no, "", () => dialog.close());
+  const act = make("button", { type: "submit", class: kind }, yes);
+  const form = make("form", { onsubmit: submit }, content, problem, make("div", { class: "actions" }, act, keep));
+  async function submit(event) {
+    event.preventDefault();
+    [act.disabled, keep.disabled, act.textContent] = [true, true, meanwhile];
     try {
-      const answer = await api.forget(wanted);
+      await work();
       dialog.close();
-      done(count(answer.ids.length, "entry", "entries"));
     } catch (error) {
-      problem.textContent = error.message;
-      problem.hidden = false;
-      erase.textContent = "Erase for good";
-      erase.disabled = keep.disabled = false;
+      notice(problem, "bad", [error.message]);
+      [act.disabled, keep.disabled, act.textContent] = [false, false, yes];
     }
-  });
-  show(
-    dialog, "forget-title", `Forget ${what}?`,
+  }
+  const dialog = show(id, title, form);
+  (form.querySelector("input") ?? keep).focus();
+}
+
+/** Erases `wanted`, {ids} or {identity}, which is `what` in words; `done` is told the ids. */
+export function forget(wanted, what, done) {
+  const words = [
     make("p", {}, "Features, thumbnails and all that the gallery notes about them are erased from its files. This cannot be undone."),
     make("p", {}, "The source images and videos are not touched. The audit log keeps the numbers of the entries."),
-    problem, make("div", { class: "actions" }, erase, keep),
-  );
-  keep.focus();
+  ];
+  asking("forget-dialog", `Forget ${what}?`, words, ["Erase for good", "danger", "Erasing …", "Keep"], async () => done((await api.forget(wanted)).ids));
+}
+
+/** Says who entries show; `done` is told the ids and the name, null where it is not known. */
+export function name(entries, done) {
+  const given = new Set(entries.map((each) => each.identity));
+  const input = make("input", { value: given.size === 1 ? (entries[0].identity ?? "") : "", maxLength: 500, autocomplete: "off", spellcheck: false, list: "names" });
+  const label = make("label", {}, "Name; empty where it is not known", input);
+  asking("name-dialog", `Who is it, on ${count(entries.length, "image")}?`, label, ["Name", "primary", "Naming …", "Cancel"], async () => {
+    const who = input.value.trim() || null;
+    done((await api.name(entries.map((each) => each.id), who)).ids, who);
+  });
 }

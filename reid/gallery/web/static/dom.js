@@ -8,64 +8,55 @@ export function make(tag, values = {}, ...children) {
   for (const [name, value] of Object.entries(values)) {
     if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
     else if (name === "class") element.className = value;
-    else if (name.includes("-") || name === "role") element.setAttribute(name, value);
+    else if (name.includes("-") || name === "role" || name === "list") element.setAttribute(name, value);
     else element[name] = value;
   }
-  element.append(...children.filter((child) => child !== null && child !== undefined));
+  element.append(...children.flat(2).filter((child) => child !== null && child !== undefined));
   return element;
 }
 
-/** A note above the results; hidden without lines. */
-export function notice(element, kind, ...lines) {
-  element.className = `notice ${kind}`;
-  element.replaceChildren(...lines.map((line) => make("p", {}, line)));
-  element.hidden = lines.length === 0;
-  if (kind === "bad") element.setAttribute("role", "alert");
-  else element.removeAttribute("role");
-}
-
-export const number = (value, digits = 3) => Math.max(0, value).toFixed(digits);
-export const percent = (share) => `${(100 * share).toFixed(share < 0.01 ? 2 : share < 0.1 ? 1 : 0)} %`;
-export const count = (value, one, many) => `${value.toLocaleString("en")} ${value === 1 ? one : many}`;
-export const oneIn = (rate) => (rate > 0 ? `1 of ${Math.round(1 / rate).toLocaleString("en")} comparisons` : "no comparison");
-export const person = (entry) => entry.identity ?? "unknown person";
-
-/** "2023-11-14 22:13:20", UTC. */
-export function moment(seconds) {
-  const date = new Date(seconds * 1000);
-  if (Number.isNaN(date.getTime())) return `${seconds} s`;
-  return date.toISOString().slice(0, 19).replace("T", " ");
-}
-
-export function when(entry) {
-  if (entry.time === null) return "time not known";
-  const start = moment(entry.time);
-  if (entry.until === null || entry.until === entry.time) return start;
-  const end = moment(entry.until);
-  return `${start} – ${end.slice(0, 10) === start.slice(0, 10) ? end.slice(11) : end}`;
-}
-
-export function track(share, label) {
-  const inner = make("span");
-  inner.style.width = `${100 * Math.min(1, Math.max(0, share))}%`;
-  return make("div", { class: "track", role: "img", "aria-label": label }, inner);
-}
-
+export const button = (label, kind, act, more) => make("button", { type: "button", class: kind, onclick: act, ...more }, label);
+export const list = (pairs) => make("dl", {}, pairs.map(([name, value]) => [make("dt", {}, name), make("dd", {}, value)]));
 export const thumbnail = (id) => `/api/entries/${id}/thumbnail`;
+export const number = (value) => Math.max(0, value).toFixed(3);
+export const count = (value, what) => `${value.toLocaleString("en")} ${what}${value === 1 ? "" : "s"}`;
+export const person = (entry) => entry.identity ?? "not known";
 
-/** Arrow keys, Home and End go from picture to picture of a grid, rows by what is drawn above each other. */
-export function arrows(grid) {
-  grid.addEventListener("keydown", (event) => {
-    const all = [...grid.querySelectorAll(".picture")];
-    const at = all.indexOf(document.activeElement);
-    if (at < 0 || event.ctrlKey || event.altKey || event.metaKey) return;
-    const top = all[0].getBoundingClientRect().top;
-    const columns = all.filter((each) => Math.abs(each.getBoundingClientRect().top - top) < 2).length;
-    const to = {
-      ArrowLeft: at - 1, ArrowRight: at + 1, ArrowUp: at - columns, ArrowDown: at + columns, Home: 0, End: all.length - 1,
-    }[event.key];
-    if (to === undefined) return;
-    event.preventDefault();
-    all[to]?.focus();
-  });
+/** A share as the server's sentences have it. */
+export function percent(share) {
+  if (share >= 0.995 && share < 1) return "over 99 %";
+  return `${share >= 0.1 ? Math.round(100 * share) : Number((100 * share).toPrecision(2))} %`;
+}
+
+/** A note above what it is about: `lines`, and `more` one click deeper; hidden without lines. */
+export function notice(element, kind, lines = [], more = []) {
+  const written = (each) => each.map((line) => make("p", {}, line));
+  element.className = `notice ${kind}`;
+  element.replaceChildren(...written(lines));
+  if (more.length > 0) element.append(make("details", {}, make("summary", {}, "What this means"), written(more)));
+  element.hidden = lines.length === 0;
+  element.role = kind === "bad" ? "alert" : null;
+}
+
+/** "Person plaza/17": what it is and its name, which breaks behind a slash rather than within a number. */
+export function named(what, name) {
+  const parts = name.split(/(?<=[/_.-])/).map((part) => [part, make("wbr")]);
+  return make("span", { class: what.toLowerCase() }, make("small", {}, what), " ", make("b", {}, parts));
+}
+
+const WORDS = { near: ["near", "●"], "cannot tell": ["unsure", "?"], far: ["far", "○"] };
+export const kindOf = (word) => WORDS[word]?.[0] ?? "";
+export const signed = (word) => `${WORDS[word][1]} ${word}`;
+
+/** Arrow keys, Home and End go from picture to picture, rows by what is drawn above each other. */
+export function arrows(event) {
+  const all = [...(event.target.closest?.(".grid")?.querySelectorAll(".picture") ?? [])];
+  const at = all.indexOf(event.target);
+  if (at < 0 || event.ctrlKey || event.altKey || event.metaKey) return;
+  const top = all[0].getBoundingClientRect().top;
+  const row = all.filter((each) => Math.abs(each.getBoundingClientRect().top - top) < 2).length;
+  const to = { ArrowLeft: at - 1, ArrowRight: at + 1, ArrowUp: at - row, ArrowDown: at + row, Home: 0, End: all.length - 1 }[event.key];
+  if (to === undefined) return;
+  event.preventDefault();
+  all[to]?.focus();
 }

@@ -1,200 +1,213 @@
-// The page: what is searched, what is selected, and which view is shown.
+// The page: what is searched, how the answer is shown, what becomes of the selected, and which view is open.
 
 import * as api from "./api.js";
 import * as dialogs from "./dialogs.js";
-import { $, arrows, count, make, notice, person, thumbnail } from "./dom.js";
-import { card, verdict } from "./results.js";
-import { browse, clearBrowse, fillBrowse } from "./browse.js";
-import { camerasOf, figures, rates } from "./statistics.js";
-import { seen, timeline } from "./timeline.js";
+import { browse, figures, renewBrowse } from "./browse.js";
+import { $, arrows, button, count, make, notice, percent, person, thumbnail } from "./dom.js";
+import { choosePerson } from "./photograph.js";
+import { grid, headline, imageCard, sightingCard, sightingsOf, where } from "./results.js";
+import { choose, drawSelection, selected } from "./selection.js";
+import { HERE, moment, setZones } from "./times.js";
 
-const MOST = Number(document.body.dataset.bytes);
-const state = { query: null, preview: null, mode: "search", selected: new Map(), running: null, summary: null };
+const BYTES = Number(document.body.dataset.bytes);
+const WIDE = 0.8; // of its height: a wider picture is no crop of a person
+const PICTURES = 8; // of one person
+const SMALL = 320; // pixels a side of a query's picture here
+const NARROW = window.matchMedia("(max-width: 52rem)");
+const state = { query: [], answer: null, mode: "sightings", running: null };
 
-// What is searched.
+// What is searched: {file, name, picture, size, box} and {entry, name, picture}, all of one person.
 
-function setQuery(query, name, picture) {
-  if (state.preview?.startsWith("blob:")) URL.revokeObjectURL(state.preview);
-  state.query = { ...query, name };
-  state.preview = picture;
-  const image = make("img", { src: picture, alt: "", onerror: () => image.remove() });
-  $("preview").replaceChildren(image);
-  $("query-name").textContent = name;
-  select([]);
+const queried = (entry) => ({ entry, name: `Person ${person(entry)}, entry ${entry.id}`, picture: thumbnail(entry.id) });
+
+async function setQuery(items) {
+  for (const { picture } of state.query.filter((item) => item.file && !items.includes(item))) URL.revokeObjectURL(picture);
+  state.query = items;
+  $("chips").replaceChildren(...items.map((item) => {
+    const pick = item.size && button("Choose a person in it…", "quiet", () => take([item.file], (others) => items.map((each) => (each === item ? others[0] : each)), true));
+    const remove = button("✕", "quiet", () => setQuery(items.filter((each) => each !== item)), { "aria-label": `Remove ${item.name}` });
+    return make("li", {}, make("img", { src: item.picture ?? "/static/icon.svg", alt: "" }), make("span", {}, item.name, pick), remove);
+  }));
+  $("add").parentElement.hidden = items.length === 0 || items.length >= PICTURES;
+  $("elsewhere").disabled = !items.some((item) => item.entry);
+  $("start-here").hidden = items.length > 0;
+  drawSelection(items.length);
   view("search");
-  run();
+  await run();
+  if (NARROW.matches && items.length > 0) $("modes").scrollIntoView();
 }
 
-function searchFile(file) {
-  if (!file) return;
-  view("search");
-  if (file.size > MOST) {
-    clearResults();
-    notice($("message"), "bad", "This file is too large.", `It has ${(file.size / 1e6).toFixed(1)} MB; allowed are ${MOST / 1e6} MB.`);
-    return;
+/** Searches pictures; `into` makes a query of them. Of a photograph, or where `asked` for, the person is chosen first. */
+async function take(files, into = (items) => items, asked = false) {
+  try {
+    const items = [];
+    for (const file of files) {
+      if (file.size > BYTES) throw api.problem(`This file is too large. It has ${(file.size / 1e6).toFixed(1)} MB; allowed are ${BYTES / 1e6} MB.`);
+      items.push(await read(file, asked));
+      if (items.at(-1) === undefined) return;
+    }
+    if (items.length > 0) await setQuery(into(items));
+  } catch (problem) {
+    fail(problem);
   }
-  setQuery({ file }, file.name || "Pasted picture", URL.createObjectURL(file));
 }
 
-const searchEntry = (entry) => setQuery({ entry }, `${person(entry)}, entry ${entry.id}`, thumbnail(entry.id));
+async function read(file, asked) {
+  const name = file.name || "Pasted picture", whole = await createImageBitmap(file).catch(() => null);
+  if (whole === null) return { file, name }; // the server says what is wrong with it
+  const { width, height } = whole;
+  let box = null;
+  if (asked || width > WIDE * height) {
+    const address = URL.createObjectURL(file);
+    box = await choosePerson(address, await api.people(file));
+    URL.revokeObjectURL(address);
+    if (box === undefined) return undefined;
+  }
+  const [left, top, right, bottom] = box ?? [0, 0, width, height], scale = Math.min(1, SMALL / Math.max(right - left, bottom - top));
+  const canvas = new OffscreenCanvas(Math.max(1, scale * (right - left)), Math.max(1, scale * (bottom - top)));
+  canvas.getContext("2d").drawImage(whole, left, top, right - left, bottom - top, 0, 0, canvas.width, canvas.height);
+  return { file, name, box, size: [width, height], picture: URL.createObjectURL(await canvas.convertToBlob()) };
+}
 
-function fields(all = true) {
-  const pairs = [];
-  if ($("rate").value) pairs.push(["rate", $("rate").value]);
-  if (!all) return pairs;
-  const boxes = [...$("cameras").querySelectorAll("input")];
-  const chosen = boxes.filter((box) => box.checked);
-  if (chosen.length < boxes.length) pairs.push(...chosen.map((box) => ["camera", box.value]));
+function fields() {
+  const chosen = [...$("cameras").querySelectorAll("input:checked")].map((box) => [$("which").value, box.value]);
+  if ($("which").value === "camera" && chosen.length === 0) throw api.problem("Choose at least one camera.");
+  const pairs = [["k", $("k").value], ...($("which").value ? chosen : [])];
+  if ($("share").value) pairs.push(["share", $("share").value]);
+  if ($("elsewhere").checked && !$("elsewhere").disabled) pairs.push(["elsewhere", "true"]);
   for (const name of ["start", "end"]) {
-    if ($(name).value) pairs.push([name, `${$(name).value}Z`]);
+    const [day, clock] = [$(`${name}-day`).value, $(`${name}-clock`).value];
+    if (clock && !day) throw api.problem("Choose a day for the time.");
+    if (day) pairs.push([name, moment(day, clock, name === "end")]);
   }
-  pairs.push(["k", $("k").value]);
   return pairs;
 }
 
+// The answer.
+
 function clearResults() {
+  state.answer = null;
   $("hits").replaceChildren();
-  $("timeline").replaceChildren();
-  $("start-here").hidden = true;
   $("status").textContent = "";
+  $("save").hidden = true;
   notice($("message"), "");
 }
 
+function fail(problem) {
+  if (problem.name === "AbortError" || problem.status === 401) return; // another search runs; the page asks for the token
+  view("search");
+  clearResults();
+  notice($("message"), "bad", [problem.message]);
+}
+
 async function run() {
-  if (state.query === null) return;
   state.running?.abort();
+  if (state.query.length === 0) return clearResults();
   const mine = (state.running = new AbortController());
-  $("start-here").hidden = true;
   $("status").textContent = "Searching …";
-  $("hits").classList.add("busy");
   $("hits").setAttribute("aria-busy", "true");
   try {
-    const pairs = fields();
-    const boxes = $("cameras").querySelectorAll("input");
-    if (boxes.length > 0 && ![...boxes].some((box) => box.checked)) throw new api.Problem(0, "Choose at least one camera.");
-    const answer = await api.search(state.mode, [state.query], pairs, mine.signal);
-    clearResults();
-    (state.mode === "search" ? showHits : showTimeline)(answer);
+    const answer = await api.search(state.query, fields(), mine.signal);
+    state.answer = { ...answer, sightings: sightingsOf(answer) };
+    draw();
   } catch (problem) {
-    if (problem.name === "AbortError") return;
-    clearResults();
-    notice($("message"), "bad", problem.message);
+    fail(problem);
   } finally {
-    if (state.running === mine) {
-      $("hits").classList.remove("busy");
-      $("hits").removeAttribute("aria-busy");
-    }
+    if (state.running === mine) $("hits").removeAttribute("aria-busy");
   }
 }
 
-function showHits(answer) {
-  notice($("message"), ...verdict(answer));
-  $("status").textContent = `${count(answer.hits.length, "image", "images")}, nearest first`;
-  $("hits").replaceChildren(...answer.hits.map((hit, at) => card(hit, at + 1, state.selected.has(hit.id), open, choose)));
-}
-
-function showTimeline(answer) {
-  notice($("message"), ...seen(answer));
-  $("timeline").replaceChildren(...timeline(answer, open, (hit) => card(hit, null, state.selected.has(hit.id), open, choose)));
-  $("timeline").querySelectorAll(".grid").forEach(arrows);
-}
-
-function mode(name) {
-  state.mode = name;
-  $("show-ranked").setAttribute("aria-pressed", String(name === "search"));
-  $("show-timeline").setAttribute("aria-pressed", String(name === "timeline"));
-  $("hits").hidden = name !== "search";
-  $("timeline").hidden = name !== "timeline";
-  run();
-}
-
-// What is selected, opened, compared and forgotten.
-
-function choose(entry, chosen) {
-  if (chosen) state.selected.set(entry.id, entry);
-  else state.selected.delete(entry.id);
+function draw() {
+  for (const each of $("modes").children) each.setAttribute("aria-pressed", String(each.dataset.mode === state.mode));
+  if (state.answer === null) return;
+  const { hits, sightings, number } = state.answer, order = state.mode === "where" ? "by time" : "nearest first";
+  notice($("message"), ...headline(state.answer));
+  $("status").textContent = `${count(hits.length, "image")} in ${count(sightings.length, "sighting")}, ${order} · audit no. ${number}`;
+  $("save").hidden = hits.length === 0;
+  const shown = {
+    sightings: () => [grid("Sightings", sightings.map((each) => sightingCard(each, open)), "sightings")],
+    images: () => [grid("Images", hits.map((hit) => imageCard(hit, open)))],
+    where: () => where(sightings, open),
+  };
+  $("hits").replaceChildren(...shown[state.mode]());
   drawSelection();
 }
 
-function select(entries) {
-  state.selected = new Map(entries.map((entry) => [entry.id, entry]));
-  drawSelection();
-}
-
-function drawSelection() {
-  const many = state.selected.size;
-  for (const each of document.querySelectorAll(".hit")) {
-    const selected = state.selected.has(Number(each.dataset.id));
-    each.classList.toggle("selected", selected);
-    each.querySelector("input").checked = selected;
+async function save() {
+  $("status").textContent = "Saving …";
+  try {
+    const [name, content] = await api.save(state.query, fields());
+    const link = make("a", { href: URL.createObjectURL(content), download: name });
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 60_000); // it is read meanwhile
+    $("status").textContent = `Saved as ${name} · audit no. ${name.replace(/\D/g, "")}`;
+  } catch (problem) {
+    fail(problem);
   }
-  $("tray").hidden = many === 0;
-  $("tray-text").textContent = `${count(many, "image", "images")} selected`;
-  $("tray-compare").disabled = !(many === 2 || (many === 1 && state.query !== null));
-  $("tray-compare").textContent = many === 1 ? "Compare with the query" : "Compare the two";
 }
 
-const sideOf = (entry) => ({ name: `${person(entry)}, ${entry.camera}`, picture: thumbnail(entry.id), query: { entry } });
-const querySide = () => ({ name: `Query: ${state.query.name}`, picture: state.preview, query: state.query });
+// What is opened, compared, named and forgotten.
 
-function compareSelected() {
-  const sides = [...state.selected.values()].map(sideOf);
-  dialogs.compare(...(sides.length === 1 ? [querySide(), sides[0]] : sides), fields(false));
+const compare = (...pair) => dialogs.compare(pair, (decide) => decide().then(run).catch(fail));
+const sideOf = (entry) => ({ ...queried(entry), name: `Person ${person(entry)} · Camera ${entry.camera}` });
+const querySides = () => state.query.map((item) => ({ ...item, name: `Query: ${item.name}` }));
+const forget = (wanted, what) => dialogs.forget(wanted, what, (ids) => changed(ids, "erased", () => null));
+
+function nameAll(entries) {
+  fillNames();
+  dialogs.name(entries, (ids, identity) => changed(ids, `named ${identity ?? "not known"}`, (entry) => ({ ...entry, identity })));
 }
 
-function open(entry) {
-  const actions = [["Search for this person", "primary", () => searchEntry(entry)]];
-  if (state.query !== null) actions.push(["Compare with the query", "", () => dialogs.compare(querySide(), sideOf(entry), fields(false))]);
-  actions.push(["Forget this image…", "danger", () => dialogs.forget({ ids: [entry.id] }, `entry ${entry.id}`, forgotten)]);
-  if (entry.identity !== null) {
-    actions.push(["Forget this person…", "danger", () => forgetPerson(entry.identity)]);
-  }
-  dialogs.entry(entry, actions);
+const fillNames = () => api.names().then((all) => $("names").replaceChildren(...all.map((value) => make("option", { value })))).catch(fail);
+
+function open(thing) {
+  const all = thing.hits ?? [thing], ids = all.map((entry) => entry.id), many = state.query.length;
+  const search = ["Search for this person", "primary", () => setQuery(all.slice(0, PICTURES).map(queried))];
+  const naming = ["Name…", "", () => nameAll(all)], forgetting = () => forget({ ids }, thing.hits ? count(ids.length, "image") : `entry ${thing.id}`);
+  if (thing.hits) return dialogs.sighting(thing, open, [search, naming, ["Forget these images…", "danger", forgetting]]);
+  const actions = [search];
+  if (many > 0 && many < PICTURES) actions.push(["Add to the query", "", () => setQuery([...state.query, queried(thing)])]);
+  if (many === 1) actions.push(["Compare with the query", "", () => compare(...querySides(), sideOf(thing))]);
+  actions.push(naming, ["Forget this image…", "danger", forgetting]);
+  if (thing.identity !== null) actions.push(["Forget this person…", "danger", () => forgetPerson(thing.identity).catch(fail)]);
+  return dialogs.entry(thing, actions);
 }
 
 async function forgetPerson(identity) {
-  let what = identity;
-  try {
-    const page = await api.entries({ identity, limit: 200 });
-    const many = count(page.entries.length, "image", "images");
-    what = `${identity}, ${page.next === null ? many : `${many} and more`}`;
-  } finally {
-    dialogs.forget({ identity }, what, forgotten);
-  }
+  const { entries, next } = await api.entries({ identity, limit: 200 });
+  forget({ identity }, `${identity}, ${count(entries.length, "image")}${next === null ? "" : " and more"}`);
 }
 
-async function forgotten(what) {
-  select([]);
+/** Shows what became of entries: `renew` gives one as it is now, null where it is erased; `how` in words. */
+async function changed(ids, how, renew) {
+  const renewed = (entry) => (ids.includes(entry.id) ? renew(entry) : entry), shown = document.querySelector("[data-view][aria-current]").dataset.view;
+  const left = state.query.map((item) => (item.entry ? renewed(item.entry) && queried(renewed(item.entry)) : item)).filter(Boolean);
+  document.querySelectorAll("dialog[open]").forEach((dialog) => dialog.close());
+  selected.clear();
+  renewBrowse(open, renewed);
   await load();
-  clearBrowse();
-  if (!$("browse").hidden) await browse(open, choose);
-  if (state.query?.entry) {
-    state.query = state.preview = null;
-    $("preview").replaceChildren();
-    $("query-name").textContent = "Choose a crop of a person";
-    clearResults();
-  } else {
-    await run();
-  }
-  $("status").textContent = $("browse-status").textContent = `${what} erased.`;
+  const answered = setQuery(left);
+  view(shown);
+  await answered;
+  $("status").textContent = $("browse-status").textContent = `${count(ids.length, "image")} ${how}.`;
 }
 
 // Views.
 
 function view(name) {
-  for (const button of $("views").querySelectorAll("[data-view]")) {
-    const shown = button.dataset.view === name;
-    $(button.dataset.view).hidden = !shown;
-    if (shown) button.setAttribute("aria-current", "page");
-    else button.removeAttribute("aria-current");
+  for (const each of $("views").querySelectorAll("[data-view]")) {
+    each.ariaCurrent = each.dataset.view === name ? "page" : null;
+    $(each.dataset.view).hidden = each.dataset.view !== name;
   }
-  if (name === "browse" && $("browse-grid").childElementCount === 0) browse(open, choose);
+  if (name === "browse" && $("browse-grid").childElementCount === 0) browse(open, true);
   if (name === "statistics") load();
 }
 
 function signedOut() {
-  select([]);
-  clearResults();
+  document.querySelectorAll("dialog[open]").forEach((dialog) => dialog.close());
+  selected.clear();
+  setQuery([]);
+  renewBrowse(open, () => null);
   for (const name of ["search", "browse", "statistics", "views"]) $(name).hidden = true;
   $("about").textContent = "";
   $("sign-in").hidden = false;
@@ -203,64 +216,65 @@ function signedOut() {
 
 async function load() {
   try {
-    const held = (state.summary = await api.summary());
-    $("about").textContent = `${held.name} · ${count(held.entries, "image", "images")} · ${held.model}`;
-    const chosen = new Set([...$("cameras").querySelectorAll("input")].filter((box) => !box.checked).map((box) => box.value));
-    $("cameras").replaceChildren(...camerasOf(held, chosen));
-    fillBrowse(held);
-    if ($("rate").childElementCount === 0) $("rate").replaceChildren(...rates(held));
-    $("rate-field").hidden = held.calibration === null;
-    $("figures").replaceChildren(...figures(held));
-    if (held.entries === 0) {
-      notice($("message"), "", "This gallery is empty.", "Put images in with: reid search add");
-      $("start-here").hidden = true;
+    const held = await api.summary(), cameras = Object.entries(held.cameras), usual = held.calibration?.share;
+    setZones(held.zones);
+    $("about").textContent = `${held.name} · ${count(held.entries, "image")} · ${held.model}`;
+    notice($("problems"), "bad", held.problems);
+    const chosen = [...$("cameras").querySelectorAll("input:checked")].map((box) => box.value), shown = $("browse-camera").value;
+    $("cameras").replaceChildren(...cameras.map(([value, images]) => make(
+      "label", {}, make("input", { type: "checkbox", value, checked: chosen.includes(value) }), make("span", {}, value), make("small", {}, images.toLocaleString("en")),
+    )));
+    $("browse-camera").replaceChildren(make("option", { value: "" }, "all"), ...cameras.map(([value]) => make("option", { value }, value)));
+    $("browse-camera").value = shown in held.cameras ? shown : "";
+    $("share").parentElement.hidden = usual === undefined;
+    if (usual !== undefined && $("share").childElementCount === 0) {
+      const shares = [...new Set([0.01, 0.02, 0.05, 0.1, 0.2, usual])].sort((a, b) => a - b);
+      $("share").append(...shares.map((value) => make("option", { value, defaultSelected: value === usual, selected: value === usual }, percent(value))));
     }
+    $("figures").replaceChildren(...figures(held));
+    if (held.entries > 0) return;
+    notice($("message"), "", ["This gallery is empty.", "Put images in with: reid search add"]);
+    $("start-here").hidden = true;
   } catch (problem) {
-    if (problem.status !== 401) notice($("message"), "bad", problem.message);
+    fail(problem);
   }
 }
 
 function listen() {
-  const drop = $("drop"), file = $("file");
-  file.addEventListener("change", () => { searchFile(file.files[0]); file.value = ""; });
+  const on = (id, kind, act) => $(id)?.addEventListener(kind, act);
+  const given = (event, into) => { take([...event.target.files], into); event.target.value = ""; };
+  on("file", "change", (event) => given(event));
+  on("add", "change", (event) => given(event, (items) => [...state.query, ...items]));
   for (const kind of ["dragover", "drop"]) document.addEventListener(kind, (event) => event.preventDefault());
-  drop.addEventListener("dragover", () => drop.classList.add("over"));
-  for (const kind of ["dragleave", "drop"]) drop.addEventListener(kind, () => drop.classList.remove("over"));
-  document.addEventListener("drop", (event) => searchFile(event.dataTransfer.files[0]));
-  document.addEventListener("paste", (event) => searchFile([...event.clipboardData.files][0]));
-  $("query").addEventListener("submit", (event) => event.preventDefault());
-  $("filters").addEventListener("change", run);
-  $("query").addEventListener("reset", () => setTimeout(run));
-  $("pick").addEventListener("click", () => { view("browse"); $("main").focus(); });
-  $("show-ranked").addEventListener("click", () => mode("search"));
-  $("show-timeline").addEventListener("click", () => mode("timeline"));
-  $("views").addEventListener("click", (event) => event.target.dataset.view && view(event.target.dataset.view));
-  $("browse-form").addEventListener("submit", (event) => { event.preventDefault(); clearBrowse(); browse(open, choose); });
-  $("more").addEventListener("click", () => browse(open, choose));
-  $("tray-compare").addEventListener("click", compareSelected);
-  $("tray-clear").addEventListener("click", () => select([]));
-  $("tray-forget").addEventListener("click", () =>
-    dialogs.forget({ ids: [...state.selected.keys()] }, count(state.selected.size, "image", "images"), forgotten),
-  );
-  $("sign-out")?.addEventListener("click", async () => { await api.signOut(); location.reload(); });
-  $("sign-in-form").addEventListener("submit", async (event) => {
-    event.preventDefault();
-    try {
-      await api.signIn($("token").value);
-      location.reload();
-    } catch (problem) {
-      $("sign-in-problem").textContent = problem.message;
-      $("sign-in-problem").hidden = false;
-    }
-  });
+  for (const kind of ["dragover", "dragleave", "drop"]) on("drop", kind, () => $("drop").classList.toggle("over", kind === "dragover"));
+  document.addEventListener("drop", (event) => take([...event.dataTransfer.files]));
+  document.addEventListener("paste", (event) => take([...event.clipboardData.files]));
+  document.addEventListener("keydown", arrows);
   document.addEventListener("signed-out", signedOut);
-  for (const grid of ["hits", "browse-grid"]) arrows($(grid));
+  on("query", "submit", (event) => event.preventDefault());
+  on("filters", "change", () => { $("cameras").hidden = $("which").value === ""; run(); });
+  on("query", "reset", () => setTimeout(() => $("filters").dispatchEvent(new Event("change"))));
+  on("pick", "click", () => { view("browse"); $("main").focus(); });
+  on("modes", "click", (event) => { state.mode = event.target.dataset.mode ?? state.mode; draw(); });
+  on("save", "click", save);
+  on("views", "click", (event) => event.target.dataset.view && view(event.target.dataset.view));
+  on("browse-form", "submit", (event) => { event.preventDefault(); browse(open, true); });
+  on("browse-identity", "focus", fillNames);
+  on("more", "click", () => browse(open, false));
+  on("tray-search", "click", () => setQuery([...selected.values()].map(queried)));
+  on("tray-compare", "click", () => compare(...(selected.size === 1 ? querySides() : []), ...[...selected.values()].map(sideOf)));
+  on("tray-name", "click", () => nameAll([...selected.values()]));
+  on("tray-forget", "click", () => forget({ ids: [...selected.keys()] }, count(selected.size, "image")));
+  on("tray-clear", "click", () => choose([...selected.values()], false));
+  on("sign-out", "click", () => api.signOut().then(() => location.reload()));
+  on("sign-in-form", "submit", (event) => {
+    event.preventDefault();
+    api.signIn($("token").value).then(() => location.reload(), (problem) => notice($("sign-in-problem"), "bad", [problem.message]));
+  });
 }
 
 listen();
-if ($("sign-in").hidden) {
-  if (window.matchMedia("(max-width: 52rem)").matches) $("filters").open = false;
-  load();
-} else {
-  $("token").focus();
-}
+$("zone").textContent = `Time, ${HERE}`;
+$("filters").open = !NARROW.matches;
+if ($("sign-in").hidden) load();
+else $("token").focus();

@@ -1,63 +1,109 @@
-// Cards of people, and the sentence above them.
+// An answer: as sightings, as images, or where and when; and the sentences above it.
 
-import { count, make, number, oneIn, percent, thumbnail, track, when } from "./dom.js";
+import { count, kindOf, make, named, number, percent, person, signed, thumbnail } from "./dom.js";
+import { choose } from "./selection.js";
+import { HERE, lasting, ticks, when } from "./times.js";
 
-/** A card; `rank` is null where nothing is ranked. `open` and `choose` are told the entry. */
-export function card(entry, rank, selected, open, choose) {
-  const title = entry.identity ?? entry.source; // a folder of unnamed people has nothing else that tells them apart
-  const name = `${title}, ${entry.camera}, ${when(entry)}`;
-  const ranked = rank === null ? name : `Rank ${rank}: ${name}`;
-  const searched = entry.distance !== undefined;
-  const spoken = searched ? `${ranked}, distance ${number(entry.distance)}` : ranked;
-  const image = make("img", { src: thumbnail(entry.id), alt: "", loading: "lazy" });
-  const box = make("input", { type: "checkbox", checked: selected, "aria-label": `Select ${name}` });
-  box.addEventListener("change", () => choose(entry, box.checked));
-  const words = make("div", { class: "words" }, make("span", { class: entry.identity === null ? "person file" : "person" }, title));
-  if (searched) words.append(...likeness(entry));
-  words.append(make("span", {}, entry.camera), make("span", { class: "faint number" }, when(entry)));
-  const classes = ["hit", entry.match ? "match" : "", selected ? "selected" : ""].join(" ");
+/** What the calibration says of a hit, and what a person said, or its distance alone. */
+export function judged(hit) {
+  const word = hit.word && make("span", { class: `word ${kindOf(hit.word)}`, title: hit.sentence }, signed(hit.word));
+  const share = hit.probability === null ? null : make("span", { title: "Probability that it is the person" }, percent(hit.probability));
+  const said = hit.decided === null ? null : make("b", {}, hit.decided ? "same person, somebody said" : "another person, somebody said");
+  return make("span", { class: "said" }, word ?? `distance ${number(hit.distance)}`, share, said);
+}
+
+const spoken = (hit) => [...judged(hit).childNodes].map((each) => each.textContent.replace(/^\W /, "")).join(", ");
+
+function card(entries, kind, text, open, badge, words) {
+  const box = make("input", { type: "checkbox", "aria-label": `Select ${text}`, onchange: () => choose(entries, box.checked) });
+  const image = make("img", { src: thumbnail(entries[0].id), alt: "", loading: "lazy", draggable: false });
   return make(
-    "li", { class: classes, "data-id": entry.id },
-    make("button", { type: "button", class: "picture", "aria-label": spoken, onclick: () => open(entry) }, image),
-    rank === null ? null : make("span", { class: "rank", "aria-hidden": "true" }, String(rank)),
-    make("label", { class: "choose" }, box), words,
+    "li", { class: `hit ${kind}`, "data-ids": entries.map((entry) => entry.id) },
+    make("button", { type: "button", class: "picture", "aria-label": text, onclick: open }, image),
+    badge && make("span", { class: "badge", "aria-hidden": "true" }, badge),
+    make("label", { class: "choose" }, box), make("div", { class: "words" }, words),
   );
 }
 
-function likeness(hit) {
-  const distance = make("span", { class: "number" }, `distance ${number(hit.distance)}`);
-  if (hit.match === null) return [distance];
-  const mark = hit.match ? ["mark yes", "✓ match"] : ["mark no", "✕ no match"];
-  return [
-    make("span", { class: mark[0] }, mark[1]),
-    make(
-      "span", { class: "likely", title: "Probability of the same person, at even odds" },
-      track(hit.probability, `probability ${percent(hit.probability)}`),
-      make("span", { class: "number" }, percent(hit.probability)),
-    ),
-    distance,
-  ];
+/** A card of one image: of an answer, or of the gallery, where nothing is ranked. */
+export function imageCard(entry, open) {
+  const found = entry.rank !== undefined, time = make("span", { class: "faint" }, when(entry));
+  const who = entry.identity === null ? ["File", entry.source] : ["Person", entry.identity]; // of unnamed people all that tells them apart
+  const text = `${who.join(" ")}, camera ${entry.camera}, ${when(entry)}`;
+  const words = [found ? judged(entry) : null, named(...who), named("Camera", entry.camera), time];
+  return card([entry], kindOf(entry.word), found ? `${entry.rank}: ${text}, ${spoken(entry)}` : text, () => open(entry), entry.rank?.toString(), words);
 }
 
-/** [kind, ...lines] for the notice above a search's hits. */
-export function verdict(answer) {
-  const shown = answer.hits.length;
-  if (shown === 0) return ["", "No entry passes these filters.", "Choose other cameras or another time."];
-  if (answer.threshold === null) {
-    return [
-      "", "Distances only.",
-      "This gallery has no calibration, so nothing here says who is the same person. The command “reid search calibrate” makes one.",
-    ];
+/** The answer's sightings: `hits` are all of one, `alike` those of its nearest's word, of which `time` and `until` are. */
+export function sightingsOf({ hits, sightings }) {
+  return sightings.map((whole) => {
+    const all = whole.hits.map((at) => hits[at]), alike = all.filter((hit) => hit.word === all[0].word);
+    const ends = whole.time === null ? [null] : alike.flatMap((hit) => [hit.time, hit.until ?? hit.time]).sort((a, b) => a - b);
+    return { camera: whole.camera, time: ends[0], until: ends.at(-1), hits: all, alike, whole };
+  });
+}
+
+/** A sighting in words, and what opens it: its only image, or all. */
+function seen(sighting, open) {
+  const { hits, alike, camera } = sighting, [nearest] = hits, people = [...new Set(alike.map(person))];
+  const who = people.length > 1 ? `${people[0]} and ${people.length - 1} more` : people[0];
+  const rest = hits.length > alike.length ? `, beside ${hits.length - alike.length} farther` : "";
+  const images = `${[count(alike.length, "image"), lasting(sighting)].filter(Boolean).join(" in ")}${rest}`;
+  const text = `Camera ${camera}, ${when(sighting)}, ${spoken(nearest)}, person ${who}, ${images}`;
+  return { nearest, who, images, text, act: () => open(hits.length === 1 ? nearest : sighting) };
+}
+
+/** A card of what one camera saw without a pause: the nearest image, and how many there are. */
+export function sightingCard(sighting, open) {
+  const { nearest, who, images, text, act } = seen(sighting, open);
+  return card(sighting.hits, kindOf(nearest.word), text, act, null, [
+    judged(nearest), named("Camera", sighting.camera), make("span", {}, when(sighting)), named("Person", who),
+    make("span", { class: "faint" }, images), make("small", {}, nearest.sentence),
+  ]);
+}
+
+export const grid = (label, cards, kind = "") => make("ol", { class: `grid ${kind}`, "aria-label": label }, cards);
+
+/** Lanes a camera with a dot for each sighting, and the same in order of time below. */
+export function where(sightings, open) {
+  const timed = sightings.filter((each) => each.time !== null).sort((a, b) => a.time - b.time);
+  const parts = [["In order of time", timed], ["Time not known", sightings.filter((each) => each.time === null)]];
+  const cards = (title, some) => [make("h3", {}, title), grid(title, some.map((each) => sightingCard(each, open)), "sightings")];
+  return [...(timed.length > 0 ? [lanes(timed, open)] : []), ...parts.filter(([, some]) => some.length > 0).flatMap((part) => cards(...part))];
+}
+
+function lanes(timed, open) {
+  const first = timed[0].time, last = Math.max(...timed.map((each) => each.until), first + 1);
+  const share = (seconds) => `${(100 * seconds) / (last - first)}%`;
+  const axis = ticks(first, last, window.innerWidth < 700 ? 3 : 6);
+  function at(time, element) {
+    element.style.left = share(time - first);
+    return element;
   }
-  const edge = `distance ${number(answer.threshold)} or less, which strangers reach in ${oneIn(answer.rate)}`;
-  if (answer.nobody) {
-    return [
-      "nobody", "Nobody: no one in this gallery is similar enough.",
-      `A match has a ${edge}. Those below are the nearest, and probably other people.`,
-    ];
+  function dot(sighting) {
+    const { nearest, text, act } = seen(sighting, open), shade = nearest.shade ?? 1;
+    const sign = nearest.word ? signed(nearest.word)[0] : "";
+    const point = make("button", { type: "button", class: `point ${kindOf(nearest.word)}`, title: text, "aria-label": text, onclick: act }, sign);
+    point.style.setProperty("--shade", `${Math.round(50 * shade)}%`);
+    point.style.zIndex = Math.round(100 * shade); // the nearest lie above others of their time
+    point.style.width = `calc(${share(sighting.until - sighting.time)} + 1.5rem)`;
+    return at(sighting.time, point);
   }
-  const matches = answer.hits.filter((hit) => hit.match);
-  const cameras = new Set(matches.map((hit) => hit.camera)).size;
-  const matched = `${count(matches.length, "match", "matches")} on ${count(cameras, "camera", "cameras")}`;
-  return ["good", `${matched}, of the nearest ${shown}.`, `A match has a ${edge}.`];
+  const rows = [...new Set(timed.map((each) => each.camera))].sort().map((camera) => {
+    const dots = timed.filter((each) => each.camera === camera).map(dot), guides = axis.map(({ time }) => at(time, make("span", { class: "guide" })));
+    const label = `Camera ${camera}, ${count(dots.length, "sighting")}`;
+    return make("div", { class: "lane", role: "group", "aria-label": label }, named("Camera", camera), make("div", { class: "rail" }, guides, dots));
+  });
+  const labels = axis.map(({ time, clock, day }) => at(time, make("span", { class: "tick" }, clock, make("br"), day)));
+  const scale = make("div", { class: "lane axis", "aria-hidden": "true" }, make("span", {}, HERE), make("div", { class: "rail" }, labels));
+  return make("div", { class: "lanes" }, rows, scale);
+}
+
+const NONE = "This gallery has no calibration, so nothing here says who is the same person. The command “reid search calibrate” makes one.";
+
+/** [kind, lines, more] for the notice above an answer. */
+export function headline({ hits, found, sentences: [first, ...more] }) {
+  if (hits.length === 0) return ["", ["No image passes these filters.", "Choose other cameras or another time."]];
+  if (found === null) return ["", ["Distances only.", NONE]];
+  return [kindOf(found), [first], more];
 }

@@ -1,0 +1,168 @@
+"""Putting images and fragments of videos into a gallery: once each, and not what was erased."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from reid.data.times import shown
+from reid.gallery.catalogue.records import content_of, place_of
+from reid.gallery.entries import Entry
+from reid.gallery.ingest.images import embed_entries, named, nothing_in
+from reid.gallery.store import BATCH, Gallery
+from reid.networks import Network
+from reid.retrieval.unit import usable
+
+TOLD = ("camera", "identity", "time")  # what a person says of an image
+TOGETHER = 32  # fragments that are committed together
+
+Fragment = tuple[Entry, np.ndarray, bytes]  # entry, feature (D,), thumbnail
+
+
+@dataclass
+class Added:
+    """What became of the images.
+
+    Attributes:
+        ids: of the new entries.
+        known: images that were there already.
+        problems: a line for each image that was left out: it cannot be read, or the network finds nothing in it.
+        differences: a line for each value that was given for an image and is not the stored one, which stays.
+        repeated: a line for each image that is the same picture as another one.
+        erased: images that were erased, and therefore left out.
+        notes: sentences about what else was not taken over.
+    """
+
+    ids: list[int] = field(default_factory=list)
+    known: int = 0
+    problems: list[str] = field(default_factory=list)
+    differences: list[str] = field(default_factory=list)
+    repeated: list[str] = field(default_factory=list)
+    erased: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def add_images(
+    gallery: Gallery, entries: Sequence[Entry], model: Network, again: bool = False, progress: bool = True
+) -> Added:
+    """Put images in, a batch a commit: after an interruption the same call goes on where it was.
+
+    An image is known by its source and box; one that is there already is passed over, and what is given for it now and
+    is not what is stored is told. A field that no entry has, such as the person of a folder's images, says nothing.
+    So is one that is the same picture as another (:func:`unseen_rows`), before it is embedded.
+
+    Args:
+        again: also those that were erased.
+    """
+    added, fields = Added(), told_fields(entries)
+    new = [entries[row] for row in new_rows(gallery, entries, fields, added, again)]
+
+    def choose(some: list[Entry], images: list[bytes]) -> list[int]:
+        return unseen_rows(gallery, some, images, fields, added)
+
+    for some in embed_entries(new, model, added.problems, progress, choose):
+        added.ids += gallery.add(some.entries, some.features, some.thumbnails)
+    return added
+
+
+def add_fragments(gallery: Gallery, fragments: Iterable[Fragment], again: bool = False) -> Added:
+    """Put fragments of tracks in as they end, some at a time; those that have ended when it is interrupted are put in
+    too. One that is there already is passed over as an image is, one without a feature is left out."""
+    added, waiting = Added(), list[Fragment]()
+    try:
+        for fragment in fragments:
+            waiting.append(fragment)
+            if len(waiting) == TOGETHER:
+                _add_some(gallery, waiting, added, again)
+                waiting.clear()
+    finally:
+        _add_some(gallery, waiting, added, again)
+    return added
+
+
+def _add_some(gallery: Gallery, fragments: Sequence[Fragment], added: Added, again: bool) -> None:
+    fields = ("camera", "time")  # nobody has said who it is
+    new = [fragments[row] for row in new_rows(gallery, [entry for entry, *_ in fragments], fields, added, again)]
+    good = [fragment for fragment in new if usable(fragment[1][None])[0]]
+    added.problems += [nothing_in(entry) for entry, feature, _ in new if not usable(feature[None])[0]]
+    entries, images = [entry for entry, *_ in good], [image for *_, image in good]
+    rows = unseen_rows(gallery, entries, images, fields, added)
+    if rows:
+        features = np.array([good[row][1] for row in rows])
+        added.ids += gallery.add([entries[row] for row in rows], features, [images[row] for row in rows])
+
+
+def told_fields(entries: Sequence[Entry]) -> list[str]:
+    """Those of TOLD that some entry has."""
+    return [name for name in TOLD if any(getattr(entry, name) is not None for entry in entries)]
+
+
+def new_rows(gallery: Gallery, entries: Sequence[Entry], fields: Sequence[str], added: Added, again: bool) -> list[int]:
+    """The places in the list of images that the gallery has not, by source, frame and box, each once. Of the others the
+    ``fields`` are compared; those that were erased are left out, unless ``again``."""
+    rows, given = [], dict[int, Entry]()
+    for low in range(0, len(entries), BATCH):
+        some = entries[low : low + BATCH]
+        places = [place_of(entry) for entry in some]
+        known = {place: ids[0] for place, ids in gallery.known("place", places).items()}
+        stored = gallery.present(list(known.values()))
+        erased = set() if again else gallery.erased(places)
+        for row, (place, entry) in enumerate(zip(places, some, strict=True), low):
+            there = stored.get(known.get(place, 0)) or given.get(place)
+            if there is not None:
+                added.known += 1
+                added.differences += _differences(there, entry, fields)
+            elif place in erased:
+                added.erased.append(named(entry))
+            else:
+                given[place] = entry
+                rows.append(row)
+    return rows
+
+
+def unseen_rows(
+    gallery: Gallery, entries: Sequence[Entry], images: Sequence[bytes], fields: Sequence[str], added: Added
+) -> list[int]:
+    """The places in the list of entries whose thumbnail, of ``images``, shows what no other does that is there or comes
+    before.
+
+    Copies of a file are one sighting. The same picture by another camera, or at another time, is another one, such as
+    of who stands still before a camera without noise; where one of two times is not known, nothing says so.
+    """
+    contents = [content_of(image) for image in images]
+    known = gallery.known("content", [content for content in contents if content is not None])
+    stored = gallery.present([id for ids in known.values() for id in ids])
+    seen = {content: [stored[id] for id in ids if id in stored] for content, ids in known.items()}
+    rows = []
+    for row, (entry, content) in enumerate(zip(entries, contents, strict=True)):
+        others = [] if content is None else seen.setdefault(content, [])
+        same = next((other for other in others if _is_same_moment(other, entry)), None)
+        if same is None:
+            others.append(entry)
+            rows.append(row)
+            continue
+        number = f"entry {same.id}, " if same.id else ""
+        added.repeated.append(f"{named(entry)}: the same picture as {number}{named(same)}")
+        added.differences += _differences(same, entry, fields)
+    return rows
+
+
+def _is_same_moment(a: Entry, b: Entry) -> bool:
+    return a.camera == b.camera and (a.time is None or b.time is None or a.time == b.time)
+
+
+def _differences(stored: Entry, entry: Entry, fields: Sequence[str]) -> list[str]:
+    number = f"entry {stored.id}" if stored.id else "given twice"
+    return [
+        f"{named(entry)} ({number}): {name}: {_told(old)} is stored, {_told(given)} was given"
+        for name in fields
+        if (old := getattr(stored, name)) != (given := getattr(entry, name))
+    ]
+
+
+def _told(value: str | float | None) -> str:
+    if isinstance(value, float):
+        return shown(value)
+    return "nothing" if value is None else repr(value)

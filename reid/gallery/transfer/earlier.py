@@ -1,0 +1,195 @@
+"""Galleries of the version before the catalogue and the vectors were parted: read, and converted."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from reid.errors import InputError
+from reid.files import in_use
+from reid.gallery.catalogue.records import place_of
+from reid.gallery.catalogue.sqlite import APPLICATION
+from reid.gallery.entries import Entry
+from reid.gallery.ingest.adding import Added
+from reid.gallery.ingest.images import named
+from reid.gallery.store import Gallery
+from reid.gallery.transfer.parquet import Block, usable_settings
+from reid.networks import Origin
+
+TOKEN = "REID_MILVUS_TOKEN"  # environment variable: user:password or a key, for a Milvus server that wants one
+CONVERTING = "converting"  # the setting that says, as long as it lasts, from where
+PAGE = 2048  # entries
+SPAN = 2**20  # ids that a page reaches over at most
+COLUMNS = "source, camera, identity, time, until, frame, x0, y0, x1, y1, id, added, slot, jpeg"
+
+Line = tuple[float, str, str, list[int], dict[str, float]]  # of an audit log, as Gallery.record_all takes it
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """An earlier gallery, opened for reading.
+
+    Attributes:
+        audit: its audit log, a file.
+        pages: gives its entries, by rising id, with features and thumbnails; without what an erasure that was cut off
+            had still to erase.
+    """
+
+    location: str
+    origin: Origin
+    settings: Mapping[str, str]
+    audit: Path
+    pages: Callable[[], Iterator[Block]]
+
+
+@contextmanager
+def opened(location: str) -> Iterator[Earlier]:
+    """A folder, ``milvus://HOST:PORT/COLLECTION``, or ``PATH.db`` of Milvus Lite.
+
+    Raises:
+        InputError: naming the location: it is none of an earlier version, is damaged, or another process writes to it.
+    """
+    if location.startswith("milvus:") or location.endswith(".db"):
+        from reid.gallery.transfer.earlier_milvus import collections
+
+        with collections(location, os.environ.get(TOKEN, "")) as earlier:
+            yield earlier
+    elif location.endswith(".parquet"):
+        raise InputError(f"{location}: is a file that export wrote: search.py import reads it")
+    else:
+        with _folder(Path(location).absolute()) as earlier:
+            yield earlier
+
+
+def convert(old: Earlier, gallery: Gallery) -> Added:
+    """Put all of an earlier gallery into a new one, which must be empty: entries keep ids and times of adding, since
+    audit logs and people's notes name them. Where it was cut off, the same call goes on.
+
+    Raises:
+        InputError: the new gallery holds other entries, or is of another network.
+    """
+    old.origin.check(gallery.origin, old.location)
+    begun = gallery.setting(CONVERTING)
+    if begun != old.location and (begun is not None or len(gallery)):
+        what = "holds entries already" if begun is None else f"is being converted from {begun}"
+        raise InputError(
+            f"{gallery.location}: {what}: {old.location} needs a new gallery (--store names another place)"
+        )
+    gallery.set(CONVERTING, old.location)
+    added, now = Added(), time.time()
+    for entries, features, images in old.pages():
+        there = gallery.present([entry.id for entry in entries])
+        erased = gallery.erased([place_of(entry) for entry in entries])
+        gone = [entry for entry in entries if entry.id not in there and place_of(entry) in erased]
+        rows = [row for row, entry in enumerate(entries) if entry.id not in there and place_of(entry) not in erased]
+        given = [_with_time(entries[row], now) for row in rows]
+        added.ids += gallery.add(given, features[rows], [images[row] for row in rows], keep_ids=True)
+        added.known += len(there)
+        added.erased += [named(entry) for entry in gone]
+    for name, value in usable_settings(old.settings, old.origin, old.location, added.notes).items():
+        try:
+            gallery.set(name, value)
+        except InputError as error:  # an index that the vectors do not know where they lie now
+            added.notes.append(f"the setting {name} was not taken over: {error}")
+    lines, torn = _audit(old.audit)
+    held = {(line["time"], line["who"], line["action"]) for line in _log(gallery)}
+    gallery.record_all([line for line in lines if line[:3] not in held])
+    if torn:
+        added.notes.append(f"{old.audit}: {torn:,} lines are no records, and were not taken over")
+    gallery.set(CONVERTING, None)
+    return added
+
+
+def _with_time(entry: Entry, now: float) -> Entry:
+    """Whose time of adding has not come yet would never expire."""
+    return replace(entry, added=min(entry.added, now))
+
+
+def _log(gallery: Gallery) -> Iterator[dict[str, Any]]:
+    after = 0
+    while lines := gallery.log(after):
+        yield from lines
+        after = int(lines[-1]["number"])
+
+
+def _audit(path: Path) -> tuple[list[Line], int]:
+    """The records of a file of JSON lines, and how many lines are none: a writer was killed there, or a person wrote
+    by hand."""
+    lines, torn = list[Line](), 0
+    try:
+        with path.open("rb") as file:
+            for text in file:
+                try:
+                    values = json.loads(text)
+                    moment = datetime.fromisoformat(values.pop("time")).timestamp()
+                    who, action = str(values.pop("who")), str(values.pop("action"))
+                    entries = [int(id) for id in values.pop("entries")]
+                    lines.append((moment, who, action, entries, {name: float(value) for name, value in values.items()}))
+                except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+                    torn += bool(text.strip())
+    except FileNotFoundError:
+        pass
+    return lines, torn
+
+
+# --- a folder ---------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _folder(folder: Path) -> Iterator[Earlier]:
+    """entries.db (SQLite) and vectors-N.f32, rows of float32 without a header."""
+    path = folder / "entries.db"
+    if not path.is_file():
+        raise InputError(f"{folder}: is no gallery of an earlier version: it has no entries.db")
+    if in_use(folder):
+        raise InputError(f"{folder}: another process is writing to it; wait until it has ended")
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)) as db:
+            db.execute("PRAGMA trusted_schema = OFF")
+            marks = [db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version")]
+            if marks != [APPLICATION, 1]:
+                raise InputError(f"{path}: is not the database of a gallery of an earlier version")
+            db.execute("BEGIN")
+            origin = Origin(*db.execute("SELECT name, width, network, preprocessing FROM origin").fetchone())
+            generation, slots = db.execute("SELECT generation, slots FROM state").fetchone()
+            vectors = _vectors(folder / f"vectors-{generation}.f32", slots, origin.width)
+            settings = dict(db.execute("SELECT name, value FROM settings"))
+            yield Earlier(str(folder), origin, settings, folder / "audit.jsonl", lambda: _pages(db, vectors, path))
+    except sqlite3.DatabaseError as error:
+        raise InputError(f"{path}: {error}") from None
+
+
+def _vectors(path: Path, slots: int, width: int) -> np.ndarray:
+    """(slots, width) float32, mapped."""
+    needed = slots * width * 4
+    if not path.is_file() or path.stat().st_size < needed:
+        raise InputError(f"{path}: is missing, or shorter than the {needed:,} bytes that were written: damaged")
+    return np.memmap(path, "<f4", "r", shape=(slots, width)) if slots else np.empty((0, width), np.float32)
+
+
+def _pages(db: sqlite3.Connection, vectors: np.ndarray, path: Path) -> Iterator[Block]:
+    query = f"SELECT {COLUMNS} FROM entries LEFT JOIN thumbnails USING (id) WHERE id > ? ORDER BY id LIMIT {PAGE}"
+    after = 0
+    while rows := db.execute(query, [after]).fetchall():
+        rows = [row for row in rows if row[10] < rows[0][10] + SPAN]
+        slots = [row[12] for row in rows]
+        if not all(0 <= slot < len(vectors) for slot in slots):
+            raise InputError(f"{path}: entries behind {after} have no features: damaged")
+        entries = [_entry(*row[:12]) for row in rows]
+        yield entries, np.array(vectors[slots]), [row[13] or b"" for row in rows]
+        after = entries[-1].id
+
+
+def _entry(source: str, camera: str, identity: str | None, time: float | None, until: float | None,
+           frame: int | None, x0: int | None, y0: int, x1: int, y1: int, id: int, added: float) -> Entry:  # fmt: skip
+    return Entry(source, camera, identity, time, until, frame, None if x0 is None else (x0, y0, x1, y1), id, added)
