@@ -9,7 +9,7 @@ from pathlib import Path
 
 from reid.commands.command import Command
 from reid.commands.models import add_model, check_there
-from reid.commands.search.shared import add_judging, add_store, opened
+from reid.commands.search.shared import add_calibration, add_store, opened
 from reid.errors import InputError
 from reid.networks import EMBEDDER, PEOPLE
 
@@ -19,7 +19,7 @@ TOKEN = "REID_GALLERY_TOKEN"
 def arguments(parser: argparse.ArgumentParser) -> None:
     add_store(parser)
     add_model(parser, EMBEDDER, default=PEOPLE)
-    add_judging(parser)
+    add_calibration(parser)
     parser.add_argument(
         "--detector",
         metavar="WHAT",

@@ -44,7 +44,7 @@ def drop_expired(gallery: Gallery, now: float) -> list[int]:
     if days is None:
         return dropped
     oldest = now - float(check_days(days, gallery.location)) * DAY
-    while ids := gallery.expired(oldest, PORTION):
+    while ids := gallery.catalogue.expired(oldest, PORTION):
         gallery.record("retention", "forget", ids)
         with suppress(NotThere):  # another process erased some meanwhile; what is left is found anew
             gallery.remove(ids)

@@ -88,6 +88,7 @@ class Service:
         wanted: Filter = EVERYTHING,
         elsewhere: bool = False,
         share: float | None = None,
+        rate: float | None = None,
     ) -> Answer:
         """Who is this? All of (N, D) ``features`` and the ``entries``, by id, show one person: their mean is looked
         for, and the entries are left out of the answer.
@@ -95,9 +96,10 @@ class Service:
         Args:
             elsewhere: leave the cameras of ``entries`` out.
             share: of strangers that may see a confident answer; None: the usual one.
+            rate: in its place a false-match rate that was calibrated, whose threshold is taken.
 
         Raises:
-            InputError: neither of both, an entry that is not there, a share that is none.
+            InputError: neither features nor entries, an entry that is not there, a share or rate that is none.
         """
         rows = np.concatenate([features, self.gallery.features(entries)])
         if not len(rows):
@@ -106,9 +108,9 @@ class Service:
             cameras = {entry.camera for entry in self.gallery.get(entries)}
             wanted = replace(wanted, without=(*wanted.without, *sorted(cameras)))
         mean = unit_rows(rows, rows.shape[1], "queries").mean(axis=0, keepdims=True)
-        (answer,) = self._answers(mean, k, wanted, share, entries)
+        (answer,) = self._answers(mean, k, wanted, share, rate, entries)
         if len(entries) == 1:
-            said = self.gallery.decisions(entries[0])
+            said = self.gallery.catalogue.decisions(entries[0])
             pairs = [(min(hit.entry.id, *entries), max(hit.entry.id, *entries)) for hit in answer.hits]
             hits = [replace(hit, decided=said.get(pair)) for hit, pair in zip(answer.hits, pairs, strict=True)]
             answer = replace(answer, hits=tuple(hits))
@@ -119,22 +121,27 @@ class Service:
         return replace(answer, number=number)
 
     def answers(
-        self, features: np.ndarray, k: int = K, wanted: Filter = EVERYTHING, share: float | None = None
+        self,
+        features: np.ndarray,
+        k: int = K,
+        wanted: Filter = EVERYTHING,
+        share: float | None = None,
+        rate: float | None = None,
     ) -> list[Answer]:
         """An answer for each of (Q, D) ``features``, in one line of the audit log."""
-        answers = self._answers(features, k, wanted, share)
+        answers = self._answers(features, k, wanted, share, rate)
         ids = sorted({hit.entry.id for answer in answers for hit in answer.hits})
         number = self.gallery.record(self.who, "search", ids, queries=len(features))
         return [replace(answer, number=number) for answer in answers]
 
     def compare(
-        self, first: np.ndarray, second: np.ndarray, entries: Sequence[int] = ()
+        self, first: np.ndarray, second: np.ndarray, entries: Sequence[int] = (), rate: float | None = None
     ) -> tuple[float, Compared | None]:
         """Are two (D,) features of one person? Their distance, and what the calibration says, where there is one.
         ``entries`` are those of them that are in the gallery."""
         calibration, apart = self.calibration, distance(first, second)
         self.gallery.record(self.who, "compare", entries)
-        return apart, None if calibration is None else compare(calibration, apart)
+        return apart, None if calibration is None else compare(calibration, apart, rate=rate)
 
     def entry(self, id: int) -> Entry:
         """Raises InputError where it is not there."""
@@ -183,7 +190,7 @@ class Service:
     def decided(self) -> dict[Word, tuple[int, int]]:
         """Of the pairs of entries that people decided on, by the word that is said of two given images: how many there
         are, and how many of them are one person. Empty without a calibration."""
-        calibration, pairs = self.calibration, self.gallery.decisions()
+        calibration, pairs = self.calibration, self.gallery.catalogue.decisions()
         counts: dict[Word, tuple[int, int]] = {}
         if calibration is None or not pairs:
             return counts
@@ -246,16 +253,17 @@ class Service:
     # --- parts of these
 
     def _answers(
-        self, features: np.ndarray, k: int, wanted: Filter, share: float | None, without: Sequence[int] = ()
-    ) -> list[Answer]:
+        self, features: np.ndarray, k: int, wanted: Filter, share: float | None, rate: float | None,
+        without: Sequence[int] = (),
+    ) -> list[Answer]:  # fmt: skip
         """To each of (Q, D) queries, the entries ``without`` left out; where nobody is found by an index that may have
         missed somebody, all are compared."""
         calibration, judge = self.calibration, None
         if calibration is not None:
-            entries, people = self.gallery.counts(wanted)
-            judge = Judge(calibration, entries, people, SHARE if share is None else share)
-        elif share is not None:
-            raise Unfit(f"{self.gallery.location}: has no calibration, so that no share of strangers can be chosen")
+            entries, people = self.gallery.catalogue.counts(wanted)
+            judge = Judge(calibration, entries, people, SHARE if share is None else share, rate)
+        elif share is not None or rate is not None:
+            raise Unfit(f"{self.gallery.location}: has no calibration, so that no share or rate can be chosen")
         strange = np.zeros(len(features), bool)
         if calibration is not None and calibration.unlike is not None:
             strange = calibration.unlike.says(features)

@@ -17,7 +17,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext, supp
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 
@@ -45,6 +45,7 @@ class Gallery:
     Attributes:
         location: as a person names it: the folder.
         origin: what made its features.
+        catalogue: knows the entries; what is only asked of it is asked there.
     """
 
     def __init__(self, folder: Path, layout: Layout, origin: Origin | None = None) -> None:
@@ -54,8 +55,8 @@ class Gallery:
         writer = 0 if layout.catalogue == "sqlite" else secrets.randbelow(SECRETS) + 1
         db = open_database(folder, layout, writer, make=origin is not None)
         try:
-            self._catalogue = Catalogue(db, writer) if origin is None else Catalogue.make(db, origin, writer)
-            self.origin = self._catalogue.origin
+            self.catalogue = Catalogue(db, writer) if origin is None else Catalogue.make(db, origin, writer)
+            self.origin = self.catalogue.origin
             self._vectors = open_vectors(folder, layout, self.origin, self._turn, make=origin is not None)
         except BaseException:
             db.close()
@@ -101,35 +102,27 @@ class Gallery:
     # --- reading
 
     def __len__(self) -> int:
-        return len(self._catalogue)
+        return len(self.catalogue)
 
     def get(self, ids: Sequence[int]) -> list[Entry]:
         """In the order asked for. Raises InputError naming an id that is not there."""
-        return self._catalogue.get(ids)
+        return self.catalogue.get(ids)
 
     def present(self, ids: Sequence[int]) -> dict[int, Entry]:
         """Those of the ids that are there, others may have been erased meanwhile."""
-        return self._catalogue.present(ids)
+        return self.catalogue.present(ids)
 
     def find(self, wanted: Filter = EVERYTHING, limit: int | None = None, after: int = 0) -> list[Entry]:
         """Entries that pass with an id above ``after``, by rising id, the first ``limit``."""
-        return self._catalogue.find(wanted, limit, after)
-
-    def counts(self, wanted: Filter = EVERYTHING) -> tuple[int, int | None]:
-        """Entries that pass, and of how many people they are: None unless each has a name."""
-        return self._catalogue.counts(wanted)
-
-    def of_source(self, source: str) -> list[Entry]:
-        """The entries of an image or a video, by its absolute path."""
-        return self._catalogue.of_source(source)
+        return self.catalogue.find(wanted, limit, after)
 
     def thumbnails(self, ids: Sequence[int]) -> list[bytes]:
         """JPEGs; empty where an entry has none. Raises InputError for an id that is not there."""
-        return self._packs.read(self._catalogue.places(ids))
+        return self._packs.read(self.catalogue.places(ids))
 
     def features(self, ids: Sequence[int]) -> np.ndarray:
         """(N, D) float32 of length 1, in the order asked for. Raises InputError for an id that is not there."""
-        self._catalogue.places(ids)
+        self.catalogue.places(ids)
         try:
             return self._vectors.fetch(np.array(ids, np.int64).reshape(-1))
         except KeyError as error:
@@ -141,13 +134,13 @@ class Gallery:
         Args:
             exact: compare every entry, also where there is an index.
         """
-        queries, narrow = unit_rows(queries, self.origin.width, "queries"), self._catalogue.narrow(wanted)
+        queries, narrow = unit_rows(queries, self.origin.width, "queries"), self.catalogue.narrow(wanted)
         if not (len(queries) and k):
             return Hits(np.empty((len(queries), k), np.int64), np.empty((len(queries), k)))
         more = k
         while True:
             hits = self._vectors.search(queries, more, narrow, exact)
-            counts = ~self._catalogue.is_pending(hits.ids)
+            counts = ~self.catalogue.is_pending(hits.ids)
             if counts.all():
                 return Hits(hits.ids[:, :k], hits.distances[:, :k], hits.exhaustive)
             lacking = int((~counts).sum(axis=1).max())
@@ -157,36 +150,12 @@ class Gallery:
                 return Hits(ids, distances, hits.exhaustive)
             more += 2 * lacking
 
-    def known(self, column: str, values: Sequence[int]) -> dict[int, list[int]]:
-        """Ids by place or content: see :meth:`reid.gallery.catalogue.catalogue.Catalogue.known`."""
-        return self._catalogue.known(column, values)
-
-    def erased(self, places: Sequence[int]) -> set[int]:
-        """Places of images that were erased, and not put in again since."""
-        return self._catalogue.erased(places)
-
-    def expired(self, oldest: float, limit: int) -> list[int]:
-        """Ids put in before ``oldest``, the first by it."""
-        return self._catalogue.expired(oldest, limit)
-
     def summary(self) -> Summary:
-        return self._catalogue.summary()
-
-    def names(self) -> list[str]:
-        """Of the people."""
-        return self._catalogue.names("identity")
-
-    def decisions(self, of: int | None = None) -> dict[tuple[int, int], bool]:
-        """What people said of pairs of entries, of all or of those with one: whether they are one person."""
-        return self._catalogue.decisions(of)
+        return self.catalogue.summary()
 
     def setting(self, name: str) -> str | None:
         """A text kept with the gallery (a calibration, the retention time), or None."""
-        return self._catalogue.setting(name)
-
-    def log(self, after: int = 0, limit: int = 1000) -> list[dict[str, Any]]:
-        """Lines of the audit log with a number above ``after``, oldest first."""
-        return self._catalogue.log(after, limit)
+        return self.catalogue.setting(name)
 
     def index_state(self) -> IndexReport:
         """How a search is done now."""
@@ -216,16 +185,16 @@ class Gallery:
         now = time.time()
         with self._writing():
             kept = [entry.id for entry in entries] if keep_ids else []
-            adding = self._catalogue.begin_adding(len(entries), int((entries[0].added or now) // DAY), kept)
+            adding = self.catalogue.begin_adding(len(entries), int((entries[0].added or now) // DAY), kept)
             given = [
                 replace(entry, id=id, added=entry.added or now)
                 for id, entry in zip(adding.ids.tolist(), entries, strict=True)
             ]
             places = self._packs.append(adding.pack, adding.start, thumbnails)
-            rows = self._catalogue.number(given)
+            rows = self.catalogue.number(given)
             self._vectors.add(rows, vectors)
             contents = [content_of(image) for image in thumbnails]
-            self._catalogue.finish_adding(adding, given, rows, contents, places)
+            self.catalogue.finish_adding(adding, given, rows, contents, places)
         return adding.ids.tolist()
 
     def update(self, ids: Sequence[int], changes: Mapping[Change, object]) -> None:
@@ -241,39 +210,39 @@ class Gallery:
         """As :meth:`update`, of each entry what is given for it."""
         ids = list(changes)
         with self._writing(urgent=True):
-            dirty = self._catalogue.begin_changing(changes)
+            dirty = self.catalogue.begin_changing(changes)
             self._change(ids)
             if dirty:
-                self._catalogue.scrub(ids)
-            self._catalogue.settle("change", ids)
+                self.catalogue.scrub(ids)
+            self.catalogue.settle("change", ids)
 
     def remove(self, ids: Sequence[int]) -> None:
         """Erase entries, features and thumbnails: gone from every file here. Raises InputError for an id not there."""
         ids = sorted(set(ids))
         with self._writing(urgent=True):
-            self._erase(ids, self._catalogue.begin_removing(ids), ids)
-            self._catalogue.settle("remove", ids)
+            self._erase(ids, self.catalogue.begin_removing(ids), ids)
+            self.catalogue.settle("remove", ids)
 
     def set(self, name: str, value: str | None) -> None:
         """Raises InputError for "index" with a value that it cannot have."""
         with self._writing():
             if name == INDEX:
                 self._vectors.report(value)
-            self._catalogue.set(name, value)
+            self.catalogue.set(name, value)
 
     def decide(self, first: int, second: int, same: bool | None) -> None:
         """Keep what a person says of two entries; None takes it back. Raises NotThere for an id that is not there."""
         with self._writing():
-            self._catalogue.decide(first, second, same)
+            self.catalogue.decide(first, second, same)
 
     def record(self, who: str, action: str, entries: Sequence[int] = (), **numbers: float) -> int:
         """A line in the audit log: the part that acted ("page", "command line"), what it did, to or with which entries;
         its number. No names and no paths."""
-        return self._catalogue.record(who, action, entries, numbers)
+        return self.catalogue.record(who, action, entries, numbers)
 
     def record_all(self, lines: Sequence[tuple[float, str, str, Sequence[int], Mapping[str, float]]]) -> None:
         """Lines of another audit log, all or none: their times, and as :meth:`record` takes them."""
-        self._catalogue.record_all(lines)
+        self.catalogue.record_all(lines)
 
     def tend(self, progress: bool = False, until: Callable[[], bool] = lambda: False) -> bool:
         """Build the indexes that the setting "index" asks for and that are missing or behind, a part at a time, as long
@@ -288,7 +257,7 @@ class Gallery:
     def verify(self) -> list[str]:
         """What is wrong with the files, one sentence a problem; while a writer is at work, what it has not finished."""
         sentences: list[str] = []
-        parts = (self._catalogue.db.problems, self._vectors.problems, self._unmatched, self._catalogue.unfinished)
+        parts = (self.catalogue.db.problems, self._vectors.problems, self._unmatched, self.catalogue.unfinished)
         for part in (*parts, self._pictures):
             try:
                 sentences += part()
@@ -297,7 +266,7 @@ class Gallery:
         return list(dict.fromkeys(sentences))
 
     def _unmatched(self) -> list[str]:
-        ids, there = self._catalogue.ids(), self._vectors.ids()
+        ids, there = self.catalogue.ids(), self._vectors.ids()
         found = (
             ("entries have no feature", np.setdiff1d(ids, there)),
             ("features belong to no entry", np.setdiff1d(there, ids)),
@@ -306,14 +275,14 @@ class Gallery:
 
     def _pictures(self) -> list[str]:
         sentences, after = [], 0
-        while places := self._catalogue.places_after(after, BATCH):
+        while places := self.catalogue.places_after(after, BATCH):
             sentences += self._packs.problems(places)
             after = max(places)
         return sentences
 
     def close(self) -> None:
         self._vectors.close()
-        self._catalogue.db.close()
+        self.catalogue.db.close()
 
     def __enter__(self) -> Self:
         return self
@@ -339,12 +308,12 @@ class Gallery:
                 raise
 
     def _turn(self, urgent: bool = False) -> AbstractContextManager[None]:
-        if self._catalogue.db.shared and self._vectors.shared:
+        if self.catalogue.db.shared and self._vectors.shared:
             return nullcontext()
         return turn(self.folder, urgent)
 
     def _recover(self) -> None:
-        left = self._catalogue.left()
+        left = self.catalogue.left()
         if left is None:
             return
         self._change(left.changed)
@@ -352,15 +321,15 @@ class Gallery:
             self._packs.cut(pack, size)
         removed = left.removed.tolist()
         self._erase(removed, left.places, [*removed, *left.changed], undone=True)
-        self._catalogue.settle_all(left.writers)
+        self.catalogue.settle_all(left.writers)
 
     def _change(self, ids: Sequence[int]) -> None:
         """Bring the vectors' rows to what the catalogue says. Where several write at once, another may change an entry
         meanwhile, or erase it, whose vector must not come back."""
-        put, rows = None, self._catalogue.rows(ids)
+        put, rows = None, self.catalogue.rows(ids)
         while put != rows.tobytes():
             self._vectors.change(rows)
-            put, rows = rows.tobytes(), self._catalogue.rows(ids)
+            put, rows = rows.tobytes(), self.catalogue.rows(ids)
         self._vectors.remove(np.setdiff1d(np.array(ids, np.int64), rows["id"]))
 
     def _erase(
@@ -369,5 +338,5 @@ class Gallery:
         """What is left to do when entries are gone from the catalogue."""
         self._vectors.remove(np.array(ids, np.int64))
         self._packs.blank(places)
-        self._catalogue.drop_packs(self._packs.drop)
-        self._catalogue.scrub(scrubbed, undone)
+        self.catalogue.drop_packs(self._packs.drop)
+        self.catalogue.scrub(scrubbed, undone)

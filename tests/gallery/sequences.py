@@ -138,12 +138,12 @@ class Sequences(RuleBasedStateMachine):
     def find(self, wanted, limit, after):
         for gallery in self.both:
             assert gallery.find(wanted, limit, after) == self.reference.find(wanted, limit, after)
-            assert gallery.counts(wanted) == self.reference.counts(wanted)
-            assert gallery.names() == self.reference.names()
+            assert gallery.catalogue.counts(wanted) == self.reference.counts(wanted)
+            assert gallery.catalogue.names("identity") == self.reference.names()
             for source in SOURCES:
-                assert gallery.of_source(source) == self.reference.of_source(source)
+                assert gallery.catalogue.of_source(source) == self.reference.of_source(source)
             contents = [content_of(image) for image in IMAGES if image]
-            assert gallery.known("content", contents) == self.reference.known("content", contents)
+            assert gallery.catalogue.known("content", contents) == self.reference.known("content", contents)
 
     @rule(wanted=filters, k=st.integers(0, 12), count=st.sampled_from([0, 1, len(ROWS)]), exact=st.booleans())
     def search(self, wanted, k, count, exact):
@@ -158,7 +158,7 @@ class Sequences(RuleBasedStateMachine):
     def expired(self, oldest, limit):
         expected = self.reference.expired(oldest, limit)
         for gallery in self.both:
-            ids = gallery.expired(oldest, limit)
+            ids = gallery.catalogue.expired(oldest, limit)
             added = [self.reference.entries[id].added for id in ids]
             assert added == [self.reference.entries[id].added for id in expected]
             assert len(set(ids)) == len(ids)
@@ -174,7 +174,7 @@ class Sequences(RuleBasedStateMachine):
         line = "page", "forget", self.some_ids(data)
         assert self.both[which].record(*line, stranger=0.25) == self.reference.record(*line, stranger=0.25)
         for gallery in self.both:
-            assert [{**line, "time": 1.0} for line in gallery.log()] == self.reference.lines
+            assert [{**line, "time": 1.0} for line in gallery.catalogue.log()] == self.reference.lines
 
     @invariant()
     def same(self):
@@ -189,8 +189,8 @@ class Sequences(RuleBasedStateMachine):
             assert gallery.present([*ids, 999]) == reference.entries
             assert gallery.thumbnails(ids) == reference.thumbnails(ids)
             np.testing.assert_array_equal(gallery.features(ids[::-1]), reference.features(ids[::-1]))
-            assert gallery.known("place", places) == reference.known("place", places)
-            assert gallery.erased(places) == reference.gone
+            assert gallery.catalogue.known("place", places) == reference.known("place", places)
+            assert gallery.catalogue.erased(places) == reference.gone
 
     def teardown(self):
         if hasattr(self, "both"):

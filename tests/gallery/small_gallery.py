@@ -102,5 +102,7 @@ def lines(gallery):
     """The audit log without times and numbers of lines: [(who, action, entries, the rest)]."""
     return [
         (line.pop("who"), line.pop("action"), line.pop("entries"), line)
-        for line in ({key: line[key] for key in line if key not in ("time", "number")} for line in gallery.log())
+        for line in (
+            {key: line[key] for key in line if key not in ("time", "number")} for line in gallery.catalogue.log()
+        )
     ]

@@ -291,7 +291,7 @@ def test_killed_with_an_index(worker, operation):
         def check():
             paths = list(galleries.folder.rglob("*.faiss"))
             done = check_whole(galleries, before, after, gone)
-            there = [Gallery.open(galleries.folder)._catalogue.ids().tolist()]
+            there = [Gallery.open(galleries.folder).catalogue.ids().tolist()]
             for path in paths:
                 assert set(codes_of(path)) <= {id - 1 for id in there[0]}
             assert not list(galleries.folder.rglob(".*partial*")) or operation == "tend"

@@ -31,7 +31,7 @@ def test_entries_expire_by_when_they_were_put_in_and_it_is_recorded(gallery):
     assert drop_expired(gallery, ADDED + 3 * DAY + 1) == [1, 2] and left(gallery) == [3, 4, 5]
     set_retention(gallery, "none")
     assert drop_expired(gallery, ADDED + 100 * DAY) == [] and left(gallery) == [3, 4, 5]
-    assert [(line["who"], line["action"], line["entries"]) for line in gallery.log()] == [
+    assert [(line["who"], line["action"], line["entries"]) for line in gallery.catalogue.log()] == [
         ("retention", "forget", [1, 2])
     ]
 
@@ -42,7 +42,7 @@ def test_others_have_their_turn_between_portions(gallery, monkeypatch):
     monkeypatch.setattr(gallery, "remove", lambda ids: turns.append(list(ids)) or real(ids))
     set_retention(gallery, "0.5")
     assert drop_expired(gallery, ADDED + 100 * DAY) == [1, 2, 3, 4, 5]
-    assert turns == [[1, 2], [3, 4], [5]] and len(gallery.log()) == 3
+    assert turns == [[1, 2], [3, 4], [5]] and len(gallery.catalogue.log()) == 3
 
 
 def test_what_another_erases_meanwhile_stops_nothing(gallery, monkeypatch):

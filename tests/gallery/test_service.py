@@ -307,9 +307,9 @@ def test_each_thing_that_is_done_leaves_exactly_its_line(service, tmp_path, monk
         with pytest.raises(InputError):
             line(refused)
         line(lambda: None)
-    numbers = [line["number"] for line in gallery.log()]
+    numbers = [line["number"] for line in gallery.catalogue.log()]
     assert numbers == list(range(1, len(numbers) + 1))
-    assert all(abs(line["time"] - time.time()) < 600 for line in gallery.log())
+    assert all(abs(line["time"] - time.time()) < 600 for line in gallery.catalogue.log())
 
 
 def test_the_log_lies_in_the_gallery_wherever_one_works(tmp_path, monkeypatch):
@@ -435,5 +435,5 @@ def test_several_threads_ask_and_change(service):
         answers = list(pool.map(work, range(32)))
     assert answers == [answers[0]] * 32 and answers[0][:2] == [1, 2]
     assert {entry.identity for entry in service.gallery.get([3, 4])} < {f"N{number}" for number in range(32)}
-    assert [line["number"] for line in service.gallery.log()] == list(range(1, 32 + 8 + 8 + 1))
+    assert [line["number"] for line in service.gallery.catalogue.log()] == list(range(1, 32 + 8 + 8 + 1))
     assert service.gallery.verify() == [] and json.loads(json.dumps(service.zones())) == {"hall/0": "UTC"}

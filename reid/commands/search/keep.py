@@ -174,7 +174,7 @@ def audit(arguments: argparse.Namespace) -> None:
     service = opened(arguments)
     with service.gallery as gallery:
         after = arguments.after
-        while lines := gallery.log(after):
+        while lines := gallery.catalogue.log(after):
             for line in lines:
                 print(json.dumps({**line, "time": shown(line["time"])}))
             after = lines[-1]["number"]

@@ -100,10 +100,10 @@ def run(arguments: argparse.Namespace) -> None:
         if arguments.zip and len(entries) > 1 and not arguments.one_person:
             raise InputError(f"--zip {arguments.zip}: takes one answer, not {len(entries)}: --one-person gives one")
         if arguments.one_person:
-            answers = [service.search(features, (), arguments.k, wanted, share=arguments.share)]
+            answers = [service.search(features, (), arguments.k, wanted, share=arguments.share, rate=arguments.rate)]
             entries = entries[:1]
         else:
-            answers = service.answers(features, arguments.k, wanted, arguments.share)
+            answers = service.answers(features, arguments.k, wanted, arguments.share, arguments.rate)
         print(answer_table([entry.source for entry in entries], answers))
         if service.calibration is None:
             print("no calibration, so nothing here says who is the same person: search.py calibrate makes one")
@@ -229,11 +229,11 @@ def compare(arguments: argparse.Namespace) -> None:
         apart, calibration = distance(rows[0], rows[1]), calibration_of(arguments)
         if calibration is not None:
             calibration.check(model.origin, str(arguments.calibration))
-        said = None if calibration is None else judgement.compare(calibration, apart)
+        said = None if calibration is None else judgement.compare(calibration, apart, rate=arguments.rate)
     else:
         service = opened(arguments, model)
         with service.gallery:
-            apart, said = service.compare(rows[0], rows[1])
+            apart, said = service.compare(rows[0], rows[1], rate=arguments.rate)
     print(f"distance {apart:.4f} (1 - cosine, 0 to 2)")
     if said is None:
         print(f"no calibration: give --calibration FILE, or --store FOLDER (such as {STORE}) that was calibrated")

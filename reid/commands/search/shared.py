@@ -46,9 +46,19 @@ def add_checking_model(parser: argparse.ArgumentParser) -> None:
     add_model(parser, EMBEDDER, required=False, note="; here only to check that the gallery is of it")
 
 
-def add_judging(parser: argparse.ArgumentParser) -> None:
+def add_calibration(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--calibration", type=Path, metavar="JSON", help="what distances mean (default: what is kept with the gallery)"
+    )
+
+
+def add_judging(parser: argparse.ArgumentParser) -> None:
+    add_calibration(parser)
+    parser.add_argument(
+        "--rate",
+        type=float,
+        metavar="R",
+        help="near is what lies within the threshold of this false-match rate, one of those calibrated",
     )
 
 
@@ -196,7 +206,7 @@ def chosen(arguments: argparse.Namespace, gallery: Gallery) -> list[Entry]:
         entries, what = gallery.find(Filter(identities=(arguments.of_person,))), f"person {arguments.of_person!r}"
     else:
         place = str(arguments.image.resolve())
-        entries, what = gallery.of_source(place), f"image or video {place}"
+        entries, what = gallery.catalogue.of_source(place), f"image or video {place}"
     if not entries:
         raise InputError(f"{gallery.location}: no entry of {what}")
     return entries

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass as plain
 from itertools import pairwise
 from typing import Annotated, Literal, Self
 
@@ -18,7 +17,7 @@ from reid.gallery.calibration.unlike import Unlike, fit_unlike
 from reid.networks import Origin
 from reid.retrieval.features import Features
 
-RATES, RATE = (1e-4, 1e-3, 1e-2), 1e-3
+RATES = (1e-4, 1e-3, 1e-2)
 SETTING = "calibration"  # of a store that keeps one
 EXPECTED = 10  # false matches that a rate must stand for among the pairs that it is chosen on
 ROUNDING = 1e-6  # a threshold stays as far below the next false pair: other stores round in float32
@@ -46,19 +45,6 @@ class Fitted:
     true: Count
     false: Count
     curve: Curve
-
-
-@plain(frozen=True)
-class Verdict:
-    """On two images: same person or not by the threshold, the probability at even odds, and the rates that the
-    threshold met on the source's held half.
-    """
-
-    same: bool
-    probability: float
-    threshold: float
-    false_match_rate: float
-    true_match_rate: float
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -131,12 +117,6 @@ class Calibration:
                 f"{origin.name!r} ({origin.fingerprint[:12]}): calibrate that model"
             )
 
-    @property
-    def usual(self) -> float:
-        """The rate that decides unless another is asked for: 0.001, or the smallest there is."""
-        rates = [row.rate for row in self.held.rates]
-        return RATE if RATE in rates else rates[0]
-
     def at(self, rate: float) -> Rates:
         """The threshold chosen for a false-match rate, with what it met on the source's held half.
 
@@ -161,17 +141,6 @@ class Calibration:
         if not np.isfinite(distance):
             raise InputError(f"distance {distance!r}: wanted a number")
         return float(self.likelihood.probability(np.array(distance), prior))
-
-    def verdict(self, distance: float, rate: float) -> Verdict:
-        """
-        Raises:
-            InputError: a rate that has no threshold, or a distance that is none.
-        """
-        row = self.at(rate)
-        probability = self.probability(distance)
-        return Verdict(
-            distance <= row.threshold, probability, row.threshold, row.false_match.value, row.true_match.value
-        )
 
 
 def calibrate(

@@ -106,9 +106,9 @@ def new_rows(gallery: Gallery, entries: Sequence[Entry], fields: Sequence[str], 
     for low in range(0, len(entries), BATCH):
         some = entries[low : low + BATCH]
         places = [place_of(entry) for entry in some]
-        known = {place: ids[0] for place, ids in gallery.known("place", places).items()}
+        known = {place: ids[0] for place, ids in gallery.catalogue.known("place", places).items()}
         stored = gallery.present(list(known.values()))
-        erased = set() if again else gallery.erased(places)
+        erased = set() if again else gallery.catalogue.erased(places)
         for row, (place, entry) in enumerate(zip(places, some, strict=True), low):
             there = stored.get(known.get(place, 0)) or given.get(place)
             if there is not None:
@@ -132,7 +132,7 @@ def unseen_rows(
     of who stands still before a camera without noise; where one of two times is not known, nothing says so.
     """
     contents = [content_of(image) for image in images]
-    known = gallery.known("content", [content for content in contents if content is not None])
+    known = gallery.catalogue.known("content", [content for content in contents if content is not None])
     stored = gallery.present([id for ids in known.values() for id in ids])
     seen = {content: [stored[id] for id in ids if id in stored] for content, ids in known.items()}
     rows = []

@@ -86,7 +86,7 @@ def _held(gallery: Gallery, name: str) -> list[Entry]:
     """The entries whose person or camera is called so, before the number."""
     cameras, people = (
         tuple(text for text in texts if text.rpartition("/")[0] == name)
-        for texts in (gallery.summary().cameras, gallery.names())
+        for texts in (gallery.summary().cameras, gallery.catalogue.names("identity"))
     )
     found = {entry.id: entry for entry in (gallery.find(Filter(cameras=cameras)) if cameras else [])}
     found |= {entry.id: entry for entry in (gallery.find(Filter(identities=people)) if people else [])}

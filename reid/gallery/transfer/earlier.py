@@ -90,7 +90,7 @@ def convert(old: Earlier, gallery: Gallery) -> Added:
     added, now = Added(), time.time()
     for entries, features, images in old.pages():
         there = gallery.present([entry.id for entry in entries])
-        erased = gallery.erased([place_of(entry) for entry in entries])
+        erased = gallery.catalogue.erased([place_of(entry) for entry in entries])
         gone = [entry for entry in entries if entry.id not in there and place_of(entry) in erased]
         rows = [row for row, entry in enumerate(entries) if entry.id not in there and place_of(entry) not in erased]
         given = [_with_time(entries[row], now) for row in rows]
@@ -118,7 +118,7 @@ def _with_time(entry: Entry, now: float) -> Entry:
 
 def _log(gallery: Gallery) -> Iterator[dict[str, Any]]:
     after = 0
-    while lines := gallery.log(after):
+    while lines := gallery.catalogue.log(after):
         yield from lines
         after = int(lines[-1]["number"])
 

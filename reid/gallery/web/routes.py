@@ -135,7 +135,7 @@ def summary(at: At) -> answers.SummaryAnswer:
 
 @router.get("/api/names", summary="The people that have a name", tags=["gallery"], responses=ASKED)
 def names(at: At) -> answers.Names:
-    return answers.Names(names=at.service.gallery.names())
+    return answers.Names(names=at.service.gallery.catalogue.names("identity"))
 
 
 @router.get("/api/entries", summary="Entries by rising id, a page at a time", tags=["gallery"], responses=ASKED)

@@ -67,17 +67,15 @@ def test_rates_that_pairs_do_not_resolve(calibration):
         calibrate(*draw(6), ORIGIN, "plaza", (1e-6,))
 
 
-def test_verdict(calibration):
-    row = calibration.at(0.1)
-    near, far = calibration.verdict(row.threshold, 0.1), calibration.verdict(row.threshold + 1e-9, 0.1)
-    assert near.same and not far.same and near.threshold == row.threshold
-    assert (near.false_match_rate, near.true_match_rate) == (row.false_match.value, row.true_match.value)
-    assert near.probability == calibration.probability(row.threshold)
-    assert near.probability == calibration.likelihood.probability(np.array([row.threshold]))[0]
-    assert calibration.probability(row.threshold, 0.01) < near.probability
+def test_probability(calibration):
+    threshold = calibration.at(0.1).threshold
+    even = calibration.probability(threshold)
+    assert even == calibration.likelihood.probability(np.array([threshold]))[0]
+    assert calibration.probability(threshold, 0.01) < even
     for bad in (np.nan, np.inf):
         with pytest.raises(InputError, match="distance"):
-            calibration.verdict(bad, 0.1)
+            calibration.probability(bad)
+
 
 
 def test_json_comes_back_the_same(calibration):

@@ -69,7 +69,7 @@ def test_a_folder_keeps_ids_times_of_adding_settings_and_its_audit_log(old, gall
     assert (gallery.setting("retention_days"), gallery.setting("index")) == ("365", "flat")
     assert gallery.setting("calibration") is None and "another version of reid: calibrate again" in added.notes[0]
     assert gallery.setting(earlier.CONVERTING) is None
-    lines = gallery.log()
+    lines = gallery.catalogue.log()
     stored = [json.loads(line) for line in before["audit.jsonl"].splitlines()[:3]]
     assert [(line["who"], line["action"], line["entries"]) for line in lines] == [
         ("local", "search", [1, 2, 5]), ("retention", "forget", [5]), ("local", "compare", []),
@@ -108,7 +108,7 @@ def test_one_that_was_cut_off_goes_on_and_what_was_erased_meanwhile_stays_erased
         converted(other, gallery)
     added = converted(old, gallery)
     assert (added.ids, added.known, len(added.erased)) == ([7], 3, 1)
-    assert [entry.id for entry in gallery.find()] == [1, 2, 3, 7] and len(gallery.log()) == 3
+    assert [entry.id for entry in gallery.find()] == [1, 2, 3, 7] and len(gallery.catalogue.log()) == 3
     with pytest.raises(InputError, match="new: holds entries already: .*old needs a new gallery"):
         converted(old, gallery)
 
@@ -150,7 +150,7 @@ def test_without_its_write_ahead_log_merged(old, gallery):
     for name in ("entries.db", "entries.db-wal", "vectors-1.f32"):
         shutil.move(old.parent / name, killed / name)
     converted(killed, gallery)
-    assert gallery.get([7])[0].camera == "stairs" and gallery.log() == []
+    assert gallery.get([7])[0].camera == "stairs" and gallery.catalogue.log() == []
 
 
 def test_a_time_of_adding_that_has_not_come_is_now(old, gallery):
@@ -215,7 +215,7 @@ def test_other_things_are_refused(old, tmp_path):
 )
 def test_lines_that_are_no_records_are_counted(old, gallery, line):
     (old / "audit.jsonl").write_text(f"\n{line}\n", errors="surrogateescape")
-    assert "audit.jsonl: 1 lines are no records" in converted(old, gallery).notes[1] and gallery.log() == []
+    assert "audit.jsonl: 1 lines are no records" in converted(old, gallery).notes[1] and gallery.catalogue.log() == []
 
 
 def test_the_folder_itself_says_what_to_do(old):
@@ -255,7 +255,7 @@ def test_collections_keep_the_same(lite, gallery, monkeypatch):
     monkeypatch.setattr("reid.gallery.transfer.earlier_milvus.SPAN", 3)
     added = converted(lite, gallery)
     check(gallery)
-    assert gallery.setting("retention_days") == "30" and len(added.notes) == 2 and len(gallery.log()) == 3
+    assert gallery.setting("retention_days") == "30" and len(added.notes) == 2 and len(gallery.catalogue.log()) == 3
 
 
 def test_what_is_no_collection_of_an_earlier_gallery(tmp_path):

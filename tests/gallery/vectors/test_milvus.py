@@ -427,7 +427,7 @@ def test_two_machines_of_which_one_is_killed_while_adding(quick, postgresql, tmp
             there += map(int, steady.stdout.readline().split())
             assert [entry.id for entry in gallery.find()] == there
             assert gallery.verify() == []
-            assert gallery.counts(Filter(identities=("steady",))) == (12, 1)
+            assert gallery.catalogue.counts(Filter(identities=("steady",))) == (12, 1)
         finally:
             for each in machines:
                 each.kill()
