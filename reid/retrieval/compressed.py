@@ -270,7 +270,7 @@ def _measure(index: Any, vectors: np.ndarray, rows: np.ndarray, rng: np.random.G
     """For all rows, half of them, a quarter, down to few, by some that are held against the others."""
     held = np.sort(rng.choice(rows, min(HELD, len(rows) // 10), replace=False))
     others = np.setdiff1d(rows, held)
-    probes = sorted({min(round(2 ** (n / 2)), index.nlist) for n in range(4, 64)})
+    probes = sorted({min(round(2 ** (n / 4)), index.nlist) for n in range(8, 128)})
     centres = index.quantizer.reconstruct_n()
     most = np.linalg.svd(centres - centres.mean(axis=0), full_matrices=False)[2][0]  # along this rows differ most
     alike = others[np.argsort((vectors @ most)[others], kind="stable")]

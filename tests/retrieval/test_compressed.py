@@ -32,6 +32,7 @@ def _always_used():
     monkeypatch = pytest.MonkeyPatch()
     monkeypatch.setattr(compressed, "FEW_ROWS", 50)
     monkeypatch.setattr(compressed, "FEW_SHARE", 0.0)
+    monkeypatch.setattr(compressed, "HELD", 120)
     yield
     monkeypatch.undo()
 
