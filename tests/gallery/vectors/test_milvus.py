@@ -151,7 +151,7 @@ def test_equal_rows_come_by_id_however_many(quick, monkeypatch):
     for these in (vectors, near):
         with made(quick) as store:
             store.add(some, these)
-            for k in (0, 1, 5, 30, 70, 200):  # widened, then read whole; k above what Milvus proposes
+            for k in (0, 5, 30, 70, 200):  # widened, then read whole; k above what Milvus proposes
                 assert_nearest(store, np.r_[these[:1], these[-3:]], k, some, these)
                 assert_nearest(store, these[:1], k, some, these, Narrow(cameras=(1, 2, 3)))
 
@@ -243,12 +243,13 @@ def people(count, seed):
 
 def test_an_approximate_index(usual, tmp_path, monkeypatch):
     monkeypatch.setattr(milvus, "FEW", 100)
-    layout, total = Layout(vectors=f"{usual[0]}/approximate"), 6000
+    monkeypatch.setattr(milvus, "HELD", 50)
+    layout, total = Layout(vectors=f"{usual[0]}/approximate"), 3000
     vectors = people(total, 0)
-    queries = people(total, 0)[::200] + 0.01
+    queries = people(total, 0)[::100] + 0.01
     queries = unit_rows(queries, 512, "")
     with Gallery.create(tmp_path / "g", Origin("r", 512, "n", "p"), layout) as gallery:
-        entries = [Entry(f"/{n}.jpg", f"c{n % 10}", added=1.0 + 86_400 * (n // 3000)) for n in range(total)]
+        entries = [Entry(f"/{n}.jpg", f"c{n % 10}", added=1.0 + 86_400 * (n // 1500)) for n in range(total)]
         ids = np.array(gallery.add(entries, vectors, [b""] * total))
         for kind in ("rabitq", "sq8"):
             with pytest.raises(InputError, match=f"index '{kind}' is not one of auto, flat, hnsw, ivf_flat"):
@@ -258,25 +259,24 @@ def test_an_approximate_index(usual, tmp_path, monkeypatch):
         assert before.exhaustive
         np.testing.assert_array_equal(before.ids, ids[nearest(queries, vectors, 10)[0]])
         with Gallery.open(tmp_path / "g") as other, searching(other, queries, before.ids):
-            for kind in ("ivf_flat",):
-                gallery.set("index", kind)
-                assert other.index_state().stale and str(other.index_state()).endswith("is built")
-                assert gallery.tend() and not other.tend()
-                state = other.index_state()
-                assert (state.kind, state.wanted, state.size, state.behind) == (kind, kind, total, 0)
-                assert f"{kind}, recall@10 {state.recall:.3f} against exact search" in str(state)
-                assert state.recall > 0.98
-                for wanted in (Filter(), Filter(cameras=("c1", "c2", "c3", "c4", "c5")), Filter(cameras=("c7",))):
-                    numbers = [int(camera[1:]) for camera in wanted.cameras]
-                    mask = np.isin(np.arange(total) % 10, numbers) if numbers else None
-                    truth = nearest(queries, vectors, 10, mask)
-                    hits = other.search(queries, 10, wanted)
-                    assert np.mean([np.isin(*pair).mean() for pair in zip(ids[truth[0]], hits.ids, strict=True)]) > 0.97
-                    assert not hits.exhaustive
-                    hits = other.search(queries, 10, wanted, exact=True)
-                    np.testing.assert_array_equal(hits.ids, ids[truth[0]])
-                    np.testing.assert_array_equal(hits.distances, truth[1])
-                    assert hits.exhaustive
+            gallery.set("index", "ivf_flat")
+            assert other.index_state().stale and str(other.index_state()).endswith("is built")
+            assert gallery.tend() and not other.tend()
+            state = other.index_state()
+            assert (state.kind, state.wanted, state.size, state.behind) == ("ivf_flat", "ivf_flat", total, 0)
+            assert f"ivf_flat, recall@10 {state.recall:.3f} against exact search" in str(state)
+            assert state.recall > 0.98
+            for wanted in (Filter(), Filter(cameras=("c1", "c2", "c3", "c4", "c5")), Filter(cameras=("c7",))):
+                numbers = [int(camera[1:]) for camera in wanted.cameras]
+                mask = np.isin(np.arange(total) % 10, numbers) if numbers else None
+                truth = nearest(queries, vectors, 10, mask)
+                hits = other.search(queries, 10, wanted)
+                assert np.mean([np.isin(*pair).mean() for pair in zip(ids[truth[0]], hits.ids, strict=True)]) > 0.97
+                assert not hits.exhaustive
+                hits = other.search(queries, 10, wanted, exact=True)
+                np.testing.assert_array_equal(hits.ids, ids[truth[0]])
+                np.testing.assert_array_equal(hits.distances, truth[1])
+                assert hits.exhaustive
             gone = other.search(vectors[:1], 3).ids[0].tolist()
             hits = other.search(queries, 10, Filter(start=0.0))  # of unknown time: none passes
             assert hits.exhaustive and (hits.ids == -1).all()
@@ -319,24 +319,23 @@ def test_an_index_whose_replacing_was_cut_short(quick, monkeypatch):
     with made(quick) as store:
         store.add(some, vectors)
         ask = collection.Collection.__call__
-        for last in ("release_collection", "drop_index"):
 
-            def dying(self, method, last=last, **options):
-                answer = ask(self, method, **options)
-                if method == last:
-                    raise InputError("died")
-                return answer
+        def dying(self, method, **options):
+            answer = ask(self, method, **options)
+            if method == "drop_index":
+                raise InputError("died")
+            return answer
 
-            with monkeypatch.context() as patch, pytest.raises(InputError, match="died"):
-                patch.setattr(collection.Collection, "__call__", dying)
-                list(store.tend("hnsw"))
-            again = Milvus(store._collection.location, WIDTH)
-            with pytest.raises(InputError, match="its index is half replaced: build the index again"):
-                again.search(vectors[:3], 5)
-            assert again.report("flat").stale
-            list(again.tend("flat"))
-            assert_nearest(store, vectors[:3], 5, some, vectors)
-            assert not store.report("flat").stale
+        with monkeypatch.context() as patch, pytest.raises(InputError, match="died"):
+            patch.setattr(collection.Collection, "__call__", dying)
+            list(store.tend("hnsw"))
+        again = Milvus(store._collection.location, WIDTH)
+        with pytest.raises(InputError, match="its index is half replaced: build the index again"):
+            again.search(vectors[:3], 5)
+        assert again.report("flat").stale
+        list(again.tend("flat"))
+        assert_nearest(store, vectors[:3], 5, some, vectors)
+        assert not store.report("flat").stale
 
 
 # --- what was erased
