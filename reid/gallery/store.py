@@ -29,6 +29,7 @@ from reid.gallery.entries import EVERYTHING, Change, Entry, Filter, Hits, NotThe
 from reid.gallery.files import LOCKS, make_folder, open_private, turn
 from reid.gallery.parts import HERE, MARK, Layout, open_database, open_vectors, read_layout, write_layout
 from reid.gallery.vectors.rows import IndexReport
+from reid.gallery.verify import problems
 from reid.networks import Origin
 from reid.retrieval.unit import unit_rows
 
@@ -287,29 +288,7 @@ class Gallery:
 
     def verify(self) -> list[str]:
         """What is wrong with the files, one sentence a problem; while a writer is at work, what it has not finished."""
-        sentences: list[str] = []
-        parts = (self._catalogue.db.problems, self._vectors.problems, self._unmatched, self._catalogue.unfinished)
-        for part in (*parts, self._pictures):
-            try:
-                sentences += part()
-            except InputError as error:  # damaged so that it cannot be read
-                sentences.append(str(error))
-        return list(dict.fromkeys(sentences))
-
-    def _unmatched(self) -> list[str]:
-        ids, there = self._catalogue.ids(), self._vectors.ids()
-        found = (
-            ("entries have no feature", np.setdiff1d(ids, there)),
-            ("features belong to no entry", np.setdiff1d(there, ids)),
-        )
-        return [f"{self.folder}: {len(some):,} {what}, the first {some[0]}" for what, some in found if len(some)]
-
-    def _pictures(self) -> list[str]:
-        sentences, after = [], 0
-        while places := self._catalogue.places_after(after, BATCH):
-            sentences += self._packs.problems(places)
-            after = max(places)
-        return sentences
+        return problems(self._catalogue, self._vectors, self._packs)
 
     def close(self) -> None:
         self._vectors.close()
