@@ -29,6 +29,7 @@ from reid.gallery.entries import EVERYTHING, Change, Entry, Filter, Hits, NotThe
 from reid.gallery.files import LOCKS, make_folder, open_private, turn
 from reid.gallery.parts import HERE, MARK, Layout, open_database, open_vectors, read_layout, write_layout
 from reid.gallery.vectors.rows import IndexReport
+from reid.gallery.verify import problems
 from reid.networks import Origin
 from reid.retrieval.unit import unit_rows
 
@@ -256,6 +257,7 @@ class Gallery:
 
     def verify(self) -> list[str]:
         """What is wrong with the files, one sentence a problem; while a writer is at work, what it has not finished."""
+<<<<<<< HEAD
         sentences: list[str] = []
         parts = (self.catalogue.db.problems, self._vectors.problems, self._unmatched, self.catalogue.unfinished)
         for part in (*parts, self._pictures):
@@ -279,6 +281,9 @@ class Gallery:
             sentences += self._packs.problems(places)
             after = max(places)
         return sentences
+=======
+        return problems(self._catalogue, self._vectors, self._packs)
+>>>>>>> coretests
 
     def close(self) -> None:
         self._vectors.close()

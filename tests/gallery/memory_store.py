@@ -20,7 +20,7 @@ class MemoryStore:
     def __init__(self, origin, folder=Path()):
         self.location, self.origin, self.folder = "memory", origin, Path(folder)
         self.entries, self.rows, self.images, self.settings = {}, {}, {}, {}
-        self.gone, self.lines = set(), []
+        self.gone, self.lines, self.pairs = set(), [], {}
         self.next_id = 1
 
     def __len__(self):
@@ -93,6 +93,9 @@ class MemoryStore:
     def names(self):
         return sorted({entry.identity for entry in self.entries.values()} - {None})
 
+    def decisions(self, of=None):
+        return {pair: same for pair, same in self.pairs.items() if of is None or of in pair}
+
     def setting(self, name):
         return self.settings.get(name)
 
@@ -127,9 +130,16 @@ class MemoryStore:
         for id in set(ids):
             self.gone.add(place_of(self.entries[id]))
             del self.entries[id], self.rows[id], self.images[id]
+            self.pairs = {pair: same for pair, same in self.pairs.items() if id not in pair}
 
     def set(self, name, value):
         self.settings[name] = value
+
+    def decide(self, first, second, same):
+        self.get([first, second])
+        self.pairs.pop(pair := (min(first, second), max(first, second)), None)
+        if same is not None:
+            self.pairs[pair] = same
 
     def record(self, who, action, entries=(), **numbers):
         number = len(self.lines) + 1

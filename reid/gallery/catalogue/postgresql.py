@@ -5,6 +5,7 @@ The table of entries is parted by ranges of ids: a part is written anew where so
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -18,6 +19,8 @@ PART = 2**17  # ids of a part
 TYPES = {"int": "BIGINT", "real": "DOUBLE PRECISION", "text": "TEXT"}
 PARTED = " PARTITION BY RANGE (id)"
 CONNECTING = 10  # seconds
+PATIENCE = 5.0  # seconds that another transaction may hold an erasure up
+PAUSE = 0.01
 WRONG = (psycopg.OperationalError, psycopg.errors.InsufficientPrivilege, psycopg.errors.UndefinedTable)
 
 
@@ -62,11 +65,29 @@ class PostgreSQL(Database):
         return f"{column} = ANY(?)", [value if isinstance(value, str) else int(value) for value in values]
 
     def scrub(self, ids: Sequence[int], names: bool) -> None:
-        for part in sorted({id // PART for id in ids}):
-            if self.run("SELECT to_regclass(?)", _part(part))[0][0]:
-                self.run(f"VACUUM FULL {_part(part)}")
-        if names:
-            self.run("VACUUM FULL names")
+        """A table written anew keeps what an older transaction may still read: those are waited for."""
+        self._wait_for_readers()
+        parts = [_part(part) for part in sorted({id // PART for id in ids})]
+        there = [part for part in parts if self.run("SELECT to_regclass(?)", part)[0][0]]
+        self.run(f"SET lock_timeout = {1000 * PATIENCE:.0f}")  # milliseconds
+        try:
+            for table in there + ["names"] * names:
+                self.run(f"VACUUM FULL {table}")
+        finally:
+            self.run("RESET lock_timeout")
+
+    def _wait_for_readers(self) -> None:
+        """Until no transaction in this database is older than this moment."""
+        now = self.run("SELECT pg_current_xact_id()::xid")[0][0]
+        older = (
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() "
+            "AND greatest(age(backend_xid), age(backend_xmin)) > age(CAST(? AS xid))"
+        )
+        end = time.monotonic() + PATIENCE
+        while self.run(older, now)[0][0]:
+            if time.monotonic() > end:
+                raise self._held_up()
+            time.sleep(PAUSE)
 
     def make_room(self, first: int, last: int) -> None:
         for part in range(first // PART, last // PART + 1):
@@ -106,15 +127,26 @@ class PostgreSQL(Database):
 
     def _connected(self) -> psycopg.Connection:
         with self._explained():
-            db = psycopg.connect(self.location, autocommit=True, connect_timeout=CONNECTING)
+            try:
+                db = psycopg.connect(self.location, autocommit=True, connect_timeout=CONNECTING)
+            except psycopg.ProgrammingError as error:
+                raise InputError(f"{self.location}: is no location of a database: {str(error).strip()}") from None
             db.execute("SELECT pg_advisory_lock(%s)", [self._writer])
             return db
+
+    def _held_up(self) -> InputError:
+        return InputError(
+            f"{self.location}: another program has been reading for more than {PATIENCE:g} seconds; what was erased "
+            "may still lie in the tables until the gallery is next written to"
+        )
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
         """What a person or the server's keeper can mend as InputError; other complaints are bugs."""
         try:
             yield
+        except psycopg.errors.LockNotAvailable:
+            raise self._held_up() from None
         except WRONG as error:
             raise InputError(f"{self.location}: {str(error).strip()}") from None
 

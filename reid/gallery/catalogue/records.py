@@ -30,8 +30,8 @@ def check(entry: Entry) -> None:
         InputError: for what cannot be kept: text that is no Unicode, times outside the years 1 to 9999.
     """
     for name in ("source", "camera", "identity"):
-        text = getattr(entry, name) or ""
-        if NO_TEXT.search(text):
+        text = getattr(entry, name)
+        if NO_TEXT.search(text or "") or (text is None and name != "identity"):
             raise InputError(f"entry: {name} {text!r} is not valid text")
     for name in ("time", "until", "added"):
         value = getattr(entry, name)
