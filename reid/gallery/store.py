@@ -257,33 +257,7 @@ class Gallery:
 
     def verify(self) -> list[str]:
         """What is wrong with the files, one sentence a problem; while a writer is at work, what it has not finished."""
-<<<<<<< HEAD
-        sentences: list[str] = []
-        parts = (self.catalogue.db.problems, self._vectors.problems, self._unmatched, self.catalogue.unfinished)
-        for part in (*parts, self._pictures):
-            try:
-                sentences += part()
-            except InputError as error:  # damaged so that it cannot be read
-                sentences.append(str(error))
-        return list(dict.fromkeys(sentences))
-
-    def _unmatched(self) -> list[str]:
-        ids, there = self.catalogue.ids(), self._vectors.ids()
-        found = (
-            ("entries have no feature", np.setdiff1d(ids, there)),
-            ("features belong to no entry", np.setdiff1d(there, ids)),
-        )
-        return [f"{self.folder}: {len(some):,} {what}, the first {some[0]}" for what, some in found if len(some)]
-
-    def _pictures(self) -> list[str]:
-        sentences, after = [], 0
-        while places := self.catalogue.places_after(after, BATCH):
-            sentences += self._packs.problems(places)
-            after = max(places)
-        return sentences
-=======
-        return problems(self._catalogue, self._vectors, self._packs)
->>>>>>> coretests
+        return problems(self.catalogue, self._vectors, self._packs)
 
     def close(self) -> None:
         self._vectors.close()

@@ -197,14 +197,9 @@ class Sequences(RuleBasedStateMachine):
             assert gallery.present([*ids, 999]) == reference.entries
             assert gallery.thumbnails(ids) == reference.thumbnails(ids)
             np.testing.assert_array_equal(gallery.features(ids[::-1]), reference.features(ids[::-1]))
-<<<<<<< HEAD
             assert gallery.catalogue.known("place", places) == reference.known("place", places)
             assert gallery.catalogue.erased(places) == reference.gone
-=======
-            assert gallery.known("place", places) == reference.known("place", places)
-            assert gallery.erased(places) == reference.gone
-            assert gallery.decisions() == reference.decisions()
->>>>>>> coretests
+            assert gallery.catalogue.decisions() == reference.decisions()
 
     def teardown(self):
         if hasattr(self, "both"):

@@ -3,10 +3,7 @@ memory."""
 
 from __future__ import annotations
 
-<<<<<<< HEAD
 import itertools
-
-=======
 import os
 import stat
 import subprocess
@@ -14,7 +11,6 @@ import sys
 import threading
 
 import numpy as np
->>>>>>> coretests
 import pytest
 import sequences
 from faiss.contrib.inspect_tools import get_invlist
@@ -32,23 +28,6 @@ from reid.retrieval.compressed import CompressedIndex
 
 SQLITE = pytest.mark.parametrize("layout", ["sqlite"], indirect=True)
 
-<<<<<<< HEAD
-CATALOGUES, VECTORS = ("sqlite", "postgresql"), ("segments", "milvus")
-NUMBERS = itertools.count()
-
-
-@pytest.mark.parametrize(("catalogue", "vectors"), [*itertools.product(CATALOGUES, VECTORS)])
-def test_any_order_of_operations(request, monkeypatch, catalogue, vectors):
-    monkeypatch.setattr(segments, "ROWS", 7)
-    tables = None if catalogue == "sqlite" else request.getfixturevalue("postgresql")
-    server = None if vectors == "segments" else request.getfixturevalue("quick")
-
-    def layout():
-        where = "segments" if server is None else f"{server}/sequences{next(NUMBERS)}"
-        return Layout("sqlite" if tables is None else tables.location(), where)
-
-    sequences.run(layout, **({} if server is None else {"examples": 4, "steps": 12}))
-=======
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def layout(request):
@@ -75,9 +54,21 @@ def all_bytes(folder):
     return subprocess.run(["cat", *paths], check=True, capture_output=True).stdout
 
 
-def test_any_order_of_operations(layout, monkeypatch):
+CATALOGUES, VECTORS = ("sqlite", "postgresql"), ("segments", "milvus")
+NUMBERS = itertools.count()
+
+
+@pytest.mark.parametrize(("catalogue", "vectors"), [*itertools.product(CATALOGUES, VECTORS)])
+def test_any_order_of_operations(request, monkeypatch, catalogue, vectors):
     monkeypatch.setattr(segments, "ROWS", 7)
-    sequences.run(layout)
+    tables = None if catalogue == "sqlite" else request.getfixturevalue("postgresql")
+    server = None if vectors == "segments" else request.getfixturevalue("quick")
+
+    def layout():
+        where = "segments" if server is None else f"{server}/sequences{next(NUMBERS)}"
+        return Layout("sqlite" if tables is None else tables.location(), where)
+
+    sequences.run(layout, **({} if server is None else {"examples": 4, "steps": 12}))
 
 
 # --- making and opening
@@ -332,7 +323,7 @@ def test_old_names_are_in_no_file(tmp_path, layout, request, seed):
             gallery.update_each({id: {"identity": name()} for id in some})
             data = all_bytes(folder) + (server.tables() if server else b"")
             left = {text for text in old if text.encode() in data}
-            assert left <= {name[:13] for name in gallery.names()}
+            assert left <= {name[:13] for name in gallery.catalogue.names("identity")}
 
 
 def test_what_was_being_added_is_in_no_file(tmp_path, layout, request, monkeypatch):
@@ -343,7 +334,7 @@ def test_what_was_being_added_is_in_no_file(tmp_path, layout, request, monkeypat
         def fail(*_):
             raise InputError("disk full")
 
-        monkeypatch.setattr(gallery._catalogue, "finish_adding", fail)
+        monkeypatch.setattr(gallery.catalogue, "finish_adding", fail)
         with pytest.raises(InputError, match="disk full"):
             gallery.add([Entry("/secret/source", "Kamera", "Person-1")], ROWS[3:4] + 0.25, [JPEG + b"thumbnail"])
         data = all_bytes(tmp_path) + (server.tables() if server else b"")
@@ -437,7 +428,7 @@ def feeding(folder):
 
 
 def batches(gallery):
-    return gallery.counts(Filter(cameras=("feed",)))[0] // 20
+    return gallery.catalogue.counts(Filter(cameras=("feed",)))[0] // 20
 
 
 def test_erasing_while_another_process_adds(tmp_path, layout):
@@ -482,7 +473,7 @@ def test_the_other_is_killed_and_this_one_goes_on(tmp_path, layout):
             gallery.remove([id])
             hits = gallery.search(ROWS[1:2], len(gallery) + 5)
             assert sorted(hits.ids[0].tolist())[5:] == [entry.id for entry in gallery.find()]
-            assert gallery.counts(Filter(cameras=("feed",)))[0] % 20 == 0
+            assert gallery.catalogue.counts(Filter(cameras=("feed",)))[0] % 20 == 0
 
 
 def test_threads_search_while_one_adds_and_erases(tmp_path, layout):
@@ -531,7 +522,7 @@ def test_ids_that_are_under_way_are_not_answered(tmp_path, monkeypatch):
             return done
 
         with monkeypatch.context() as patch:
-            patch.setattr(gallery._catalogue, "finish_adding", look(gallery._catalogue.finish_adding))
+            patch.setattr(gallery.catalogue, "finish_adding", look(gallery.catalogue.finish_adding))
             gallery.add([Entry("/a", "c")] * 30, np.repeat(ROWS[:1], 30, axis=0), [b""] * 30)
         nearest = reader.search(ROWS, 1, Filter(cameras=("hall/0", "hall/1"))).ids[0].tolist()
         assert seen == [nearest, [1, 2, 3, 4, 5, 6], [-1] * 44 + [1, 2, 3, 4, 5, 6]]
@@ -542,4 +533,3 @@ def test_ids_that_are_under_way_are_not_answered(tmp_path, monkeypatch):
         assert seen == [nearest, [1, 2, 3, 4, 5, 6], [-1] * 44 + [1, 2, 3, 4, 5, 6]]
         with pytest.raises(NotThere, match="no entry 7"):
             reader.features([7])
->>>>>>> coretests

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from reid.errors import InputError
-from reid.gallery.vectors.rows import ROW, Narrow
+from reid.gallery.vectors.rows import ALL, ROW, Narrow
 from reid.retrieval.search import nearest
 
 if TYPE_CHECKING:
@@ -88,13 +88,13 @@ class Segment:
         """Ids and distances (Q, k), and whether all that pass were compared."""
         rows, vectors, index = self.rows, self.vectors, self.index
         allowed = narrow.passing(rows)
-        mask = None if allowed.all() else allowed
         if exact or index is None or index.is_exact(int(np.count_nonzero(allowed[: index.size])), k):
-            places, distances = nearest(queries, vectors, k, mask)
+            places, distances = nearest(queries, vectors, k, None if allowed.all() else allowed)
             return _ids(rows, places), distances, True
-        size = index.size
-        first, rest = (None, None) if mask is None else (mask[:size], mask[size:])
-        places, distances = index.search(queries, k, vectors[:size], first)
+        size, rest = index.size, allowed[index.size :]
+        # A filter that leaves a whole segment is one still: who is looked for may be in another, and the nearest here
+        # are strangers then, for whom an index looks further. Erased rows are not in it.
+        places, distances = index.search(queries, k, vectors[:size], None if narrow == ALL else allowed[:size])
         if size < len(rows):
             more, farther = nearest(queries, vectors[size:], k, rest)
             places = np.hstack([places, np.where(more >= 0, more + size, -1)])

@@ -77,7 +77,6 @@ def test_probability(calibration):
             calibration.probability(bad)
 
 
-
 def test_json_comes_back_the_same(calibration):
     text = calibration.to_json()
     assert Calibration.from_json(text, "c.json") == calibration
