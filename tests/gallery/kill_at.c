@@ -3,6 +3,7 @@
  * KILL_FOLDER  the folder
  * KILL_AT      number, from 1, of the call before which SIGKILL comes
  * KILL_TORN    1: a write has put down half of its bytes before
+ * KILL_SENDING True: calls that send to a server count too
  *
  * The environment is read at each call, so that a process forked from a warm one can set it for itself. */
 #define _GNU_SOURCE
@@ -44,6 +45,11 @@ static int torn(void) {
     return value && value[0] == '1';
 }
 
+static int sending(void) {
+    const char *value = getenv("KILL_SENDING");
+    return value && value[0] == 'T';
+}
+
 static void die(void) { raise(SIGKILL); }
 
 ssize_t write(int fd, const void *data, size_t size) {
@@ -81,7 +87,7 @@ PWRITEV(pwritev64, off64_t)
         if (due(counts)) die();                      \
         return REAL(name) passed;                    \
     }
-CALL(ssize_t, send, (int fd, const void *data, size_t size, int flags), (fd, data, size, flags), getenv("KILL_AT") != NULL)
+CALL(ssize_t, send, (int fd, const void *data, size_t size, int flags), (fd, data, size, flags), sending())
 CALL(int, fsync, (int fd), (fd), inside_fd(fd))
 CALL(int, fdatasync, (int fd), (fd), inside_fd(fd))
 CALL(int, ftruncate, (int fd, off_t size), (fd, size), inside_fd(fd))

@@ -34,6 +34,7 @@ class Server:
 
     def __init__(self, folder: Path, address: str) -> None:
         self.folder, self._address, self._numbers = folder, address, itertools.count()
+        self._db = psycopg.connect(address, autocommit=True)
 
     def location(self) -> str:
         """Of an empty place for a gallery."""
@@ -43,9 +44,8 @@ class Server:
 
     def run(self, *statements: str) -> list[tuple[object, ...]]:
         """Rows of the last statement."""
-        with psycopg.connect(self._address, autocommit=True) as db:
-            cursors = [db.execute(statement) for statement in statements]
-            return cursors[-1].fetchall() if cursors and cursors[-1].description else []
+        cursors = [self._db.execute(statement) for statement in statements]
+        return cursors[-1].fetchall() if cursors and cursors[-1].description else []
 
     def clear(self) -> None:
         """Drop all places."""

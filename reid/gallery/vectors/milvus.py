@@ -275,10 +275,8 @@ class Milvus:
         for name in self._collection("list_partitions"):
             if total < MEASURED:
                 names, total = [*names, name], total + self._collection.count(partition_names=[name])
-        options: dict[str, Any] = {
-            "partition_names": names,
-            "consistency_level": "Eventually",
-        }  # all of it has been waited for
+        # All of it has been waited for.
+        options: dict[str, Any] = {"partition_names": names, "consistency_level": "Eventually"}
         ids = np.concatenate(list(self._collection.ids(**options)))
         held = np.sort(np.random.default_rng(0).choice(ids, min(HELD, len(ids)), replace=False))
         queries = self._collection.vectors(held)[1]
