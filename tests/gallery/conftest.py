@@ -26,5 +26,6 @@ def _has_milvus():
 @pytest.fixture(scope="session")
 def quick(tmp_path_factory, _has_milvus):
     """Address of a Milvus server for these tests alone that has 10 ms between its time stamps."""
-    with milvus_server.serving(tmp_path_factory.mktemp("milvus"), {"proxy.timeTickInterval": 10}) as (address, _):
+    ticking = milvus_server.SOON | {"proxy.timeTickInterval": 10}
+    with milvus_server.serving(tmp_path_factory.mktemp("milvus"), ticking) as (address, _):
         yield address

@@ -23,6 +23,13 @@ listen-client-urls: http://127.0.0.1:{client}
 advertise-client-urls: http://127.0.0.1:{client}
 """
 
+# How often it looks for segments to search in place of others: seconds, milliseconds.
+SOON = {
+    "queryCoord.updateNextTargetInterval": 1,
+    "queryCoord.checkIndexInterval": 300,
+    "queryCoord.checkSegmentInterval": 300,
+}
+
 
 def missing() -> str | None:
     """Why there can be no server here, or None."""

@@ -216,7 +216,7 @@ class Milvus:
             answers = self._collection(
                 "search", data=list(queries[low : low + step]), limit=limit, filter=wanted, output_fields=["vector"],
                 search_params={"metric_type": "IP", "params": parameters if value else {}},
-                consistency_level="Strong", **options,
+                **{"consistency_level": "Strong"} | options,
             )  # fmt: skip
             for number, rows in enumerate(answers, low):
                 for place, row in enumerate(rows):
@@ -275,16 +275,19 @@ class Milvus:
         for name in self._collection("list_partitions"):
             if total < MEASURED:
                 names, total = [*names, name], total + self._collection.count(partition_names=[name])
-        ids = np.concatenate(list(self._collection.ids(partition_names=names)))
+        # All of it has been waited for.
+        options: dict[str, Any] = {"partition_names": names, "consistency_level": "Eventually"}
+        ids = np.concatenate(list(self._collection.ids(**options)))
         held = np.sort(np.random.default_rng(0).choice(ids, min(HELD, len(ids)), replace=False))
-        chosen = [self._chosen(kind, self.fetch(held), f"id % {one_in} == 0", names) for one_in in SHARES]
+        queries = self._collection.vectors(held)[1]
+        chosen = [self._chosen(kind, queries, f"id % {one_in} == 0", options) for one_in in SHARES]
         return Setting(kind, tuple(value for value, _ in chosen), min(recall for _, recall in chosen))
 
-    def _chosen(self, kind: str, queries: np.ndarray, wanted: str, names: list[str]) -> tuple[int, float]:
-        exact = self._read(queries, K + 1, wanted, partition_names=names).distances
+    def _chosen(self, kind: str, queries: np.ndarray, wanted: str, options: dict[str, Any]) -> tuple[int, float]:
+        exact = self._read(queries, K + 1, wanted, **options).distances
         value, recall = 0, 0.0
         for value in KINDS[kind].values:
-            found, vectors, _ = self._propose(queries, K + 1 + SPARE, wanted, kind, value, partition_names=names)
+            found, vectors, _ = self._propose(queries, K + 1 + SPARE, wanted, kind, value, **options)
             near = _decide(queries, found, vectors, K + 1)[1]
             recall = float((near <= exact[:, -1:]).sum() / max(np.isfinite(exact).sum(), 1))
             if recall >= WANTED or np.isnan(exact).all():

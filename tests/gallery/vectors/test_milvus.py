@@ -11,11 +11,11 @@ from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 
+import milvus_server
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from milvus_server import serving
 
 from reid.errors import InputError
 from reid.gallery.entries import Entry, Filter
@@ -48,8 +48,22 @@ ERASING = {
 def usual(tmp_path_factory, _has_milvus):
     """Address and folder of a server with the usual 0.2 s between its time stamps, which erases soon."""
     folder = tmp_path_factory.mktemp("usual")
-    with serving(folder, ERASING) as (address, _):
+    with milvus_server.serving(folder, ERASING | milvus_server.SOON) as (address, _):
         yield address, folder
+
+
+@pytest.fixture(scope="module")
+def removed(usual):
+    """The folder of a server that a row was removed from, the row's bytes, those of one that was not."""
+    vectors = unit_rows(np.random.default_rng(7).standard_normal((2000, 32)), 32, "")
+    with made(usual[0], 32) as store:
+        store.add(rows(np.arange(1, 2001), day=20_000), vectors)
+        list(store._waiting(indexed=False))  # for what the server does by itself, after a while
+        erased, kept = vectors[6].tobytes(), vectors[7].tobytes()
+        assert holding(usual[1], erased)
+        store.remove(np.array([7]))
+        yield usual[1], erased, kept
+        np.testing.assert_array_equal(store.fetch(np.array([8])), vectors[7:8])
 
 
 @contextmanager
@@ -241,6 +255,7 @@ def people(count, seed):
     return unit_rows(centres[np.arange(count) // 20] + 0.8 * rng.standard_normal((count, 512)), 512, "")
 
 
+@pytest.mark.usefixtures("removed")  # whose bytes go meanwhile
 def test_an_approximate_index(usual, tmp_path, monkeypatch):
     monkeypatch.setattr(milvus, "FEW", 100)
     monkeypatch.setattr(milvus, "HELD", 50)
@@ -341,24 +356,8 @@ def test_an_index_whose_replacing_was_cut_short(quick, monkeypatch):
 # --- what was erased
 
 
-def test_no_file_of_the_server_holds_what_was_removed(usual):
-    address, folder = usual
-    vectors = unit_rows(np.random.default_rng(7).standard_normal((2000, 32)), 32, "")
-    erased, kept = vectors[6].tobytes(), vectors[7].tobytes()
-
-    def holding(content):
-        return [path for path in (folder / "data").rglob("*") if path.is_file() and content in bytes_of(path)]
-
-    with made(address, 32) as store:
-        store.add(rows(np.arange(1, 2001), day=20_000), vectors)
-        store._collection("flush")  # as the server does by itself, after a while
-        assert holding(erased)
-        store.remove(np.array([7]))
-        end = time.monotonic() + 240
-        while (left := holding(erased)) and time.monotonic() < end:
-            time.sleep(0.5)
-        assert not left and holding(kept)
-        np.testing.assert_array_equal(store.fetch(np.array([8])), vectors[7:8])
+def holding(folder, content):
+    return [path for path in (folder / "data").rglob("*") if path.is_file() and content in bytes_of(path)]
 
 
 def bytes_of(path: Path) -> bytes:
@@ -366,6 +365,15 @@ def bytes_of(path: Path) -> bytes:
         return path.read_bytes()
     except FileNotFoundError:  # gone meanwhile
         return b""
+
+
+def test_no_file_of_the_server_holds_what_was_removed(removed):
+    folder, erased, kept = removed
+    end = time.monotonic() + 240
+    while (left := holding(folder, erased)) and time.monotonic() < end:
+        time.sleep(0.5)
+    assert not left
+    assert holding(folder, kept)
 
 
 # --- several machines
