@@ -1,10 +1,16 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
+from pathlib import Path
 
 import milvus_server
 import pytest
+from crash_worker import Worker
 from postgresql_server import programs, serving
+
+HERE = Path(__file__).parent
 
 
 @pytest.fixture(scope="session")
@@ -29,3 +35,17 @@ def quick(tmp_path_factory, _has_milvus):
     ticking = milvus_server.SOON | {"proxy.timeTickInterval": 10}
     with milvus_server.serving(tmp_path_factory.mktemp("milvus"), ticking) as (address, _):
         yield address
+
+
+@pytest.fixture(scope="session")
+def worker(tmp_path_factory):
+    """A process that works on galleries, and may be killed at any call."""
+    compiler = shutil.which("gcc") or shutil.which("cc")
+    if compiler is None:
+        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)("no C compiler for what kills at a call")
+    library = tmp_path_factory.mktemp("library") / "kill_at.so"
+    subprocess.run([compiler, "-shared", "-fPIC", "-O1", "-o", library, HERE / "kill_at.c", "-ldl"], check=True)
+    worker = Worker(library)
+    yield worker
+    worker.process.stdin.close()
+    assert worker.process.wait(20) == 0

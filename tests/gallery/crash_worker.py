@@ -9,9 +9,13 @@ from __future__ import annotations
 import gc
 import json
 import os
+import signal
+import subprocess
 import sys
 import tempfile
 import traceback
+from dataclasses import asdict
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -28,8 +32,6 @@ from reid.networks import Origin
 WIDTH = 8
 ORIGIN = Origin("run", WIDTH, "0" * 64, "none")
 DAY = 1.5e9  # on which all were added
-segments.FEWEST = 100
-segments.ROWS = 130
 
 
 def item(number):
@@ -68,6 +70,15 @@ def loop(gallery, seed):
             say(end="remove", ids=some)
 
 
+def feed(gallery):
+    """Add batches of 20 until killed, telling the first id of each."""
+    say(pid=os.getpid())
+    for number in count():
+        rows = np.random.default_rng(number).standard_normal((20, gallery.origin.width))
+        entries = [Entry(f"/fed/{number}", "feed", f"F{number}")] * 20
+        say(first=gallery.add(entries, rows, [b"\xff\xd8\xff" * 99] * 20)[0])
+
+
 OPERATIONS = {
     "create": lambda gallery: None,
     "add": lambda gallery: add(gallery, [1001, 1002, 1003]),
@@ -75,11 +86,53 @@ OPERATIONS = {
     "update": lambda gallery: gallery.update([3, 4], {"identity": "Renamed", "camera": "plaza/2"}),
     "recover": lambda gallery: gallery.set("any", "thing"),
     "tend": lambda gallery: gallery.tend(),
+    "feed": feed,
     "loop": lambda gallery: loop(gallery, int(os.environ["LOOP_SEED"])),
 }
 
 
+class Worker:
+    """The parent's side."""
+
+    def __init__(self, library):
+        environment = {**os.environ, "LD_PRELOAD": str(library), "OMP_NUM_THREADS": "1"}
+        root = str(Path(__file__).parents[2])
+        environment["PYTHONPATH"] = os.pathsep.join([root, os.environ.get("PYTHONPATH", "")])
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "bufsize": 0}
+        self.process = subprocess.Popen([sys.executable, __file__], env=environment, **pipes)
+
+    def begin(self, operation, folder, layout, **environment):
+        task = {"operation": operation, "folder": str(folder), "layout": asdict(layout), "environment": environment}
+        self.process.stdin.write(json.dumps(task).encode() + b"\n")
+
+    def line(self):
+        return json.loads(self.process.stdout.readline())
+
+    def killed(self, operation, folder, layout, at, torn, within="."):
+        """Whether the operation was killed at that call, rather than done before it came.
+
+        Args:
+            torn: "1": where the call writes, half of that is written.
+            within: the part of the gallery whose calls count; with all of it those that send to a server do.
+        """
+        environment = {"KILL_FOLDER": str(folder / within), "KILL_SENDING": str(within == ".")}
+        self.begin(operation, folder, layout, KILL_AT=str(at), KILL_TORN=torn, **environment)
+        status = self.line()["status"]
+        assert status in (0, signal.SIGKILL)
+        return status == signal.SIGKILL
+
+    def kill(self, pid):
+        """End what is at work; what it printed that was not read."""
+        os.kill(pid, signal.SIGKILL)
+        lines = []
+        while "status" not in (line := self.line()):
+            lines.append(line)
+        assert line["status"] == signal.SIGKILL
+        return lines
+
+
 def main():
+    segments.FEWEST = 100
     with tempfile.TemporaryDirectory() as folder, Gallery.create(Path(folder) / "warm", ORIGIN) as gallery:
         add(gallery, range(12))
         OPERATIONS["remove"](gallery)

@@ -210,7 +210,8 @@ class Sequences(RuleBasedStateMachine):
 
 
 def run(layout, examples=20, steps=20):
-    """``layout()``: of an empty gallery, as often as asked for. What fails is not made shorter: it takes minutes."""
+    """``layout()``: of an empty gallery, as often as it is asked for. What fails is not made shorter: that would take
+    minutes."""
     checks = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
     run_state_machine_as_test(
         lambda: Sequences(layout),

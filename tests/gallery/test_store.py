@@ -286,10 +286,14 @@ def test_removed_is_in_no_file(tmp_path, layout, request, monkeypatch, seed):
         gallery.remove(gone)
         reader.record("page", "forget", gone)
 
-        def traces():
-            for id, unit, code in zip(gone, units, codes, strict=True):
-                entry, image = people[id - 1], images[id - 1]
+        def texts():
+            for entry in (people[id - 1] for id in gone):
                 yield from (entry.source[:13].encode(), entry.source[13:].encode(), entry.identity[:12].encode())
+
+        def traces():
+            yield from texts()
+            for id, unit, code in zip(gone, units, codes, strict=True):
+                image = images[id - 1]
                 yield from (image[low : low + 16] for low in range(3, len(image) - 16, 50))
                 yield from (unit.tobytes(), unit.tobytes()[100:132], code)
 
@@ -299,7 +303,7 @@ def test_removed_is_in_no_file(tmp_path, layout, request, monkeypatch, seed):
         if server:
             server.forget()
             log = server.bytes()
-            assert not [trace for trace in traces() if trace in log]
+            assert not [trace for trace in texts() if trace in log]
         assert gallery.verify() == []
         assert set(gone).isdisjoint(reader.search(rows, 160).ids.ravel().tolist())
         np.testing.assert_array_equal(reader.features([1, 159]), gallery.features([1, 159]))
@@ -402,73 +406,50 @@ def test_verify_tells_damage(tmp_path, damage, message):
 # --- several at once
 
 
-OTHER = """
-import sys
-import numpy as np
-from reid.gallery.entries import Entry
-from reid.gallery.store import Gallery
-
-number = 0
-with Gallery.open(sys.argv[1]) as gallery:
-    print("open", flush=True)
-    while True:
-        number += 1
-        rows = np.random.default_rng(number).standard_normal((20, 4))
-        ids = gallery.add([Entry(f"/fed/{number}", "feed", f"F{number}")] * 20, rows, [b"\\xff\\xd8\\xff" * 99] * 20)
-        print(ids[0], flush=True)
-"""
-
-
-def feeding(folder):
-    """Another process that adds batches of 20, one after the other, and prints the first id of each."""
-    command = [sys.executable, "-c", OTHER, folder]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, bufsize=1)
-    assert process.stdout.readline() == "open\n"
-    return process
-
-
 def batches(gallery):
     return gallery.catalogue.counts(Filter(cameras=("feed",)))[0] // 20
 
 
-def test_erasing_while_another_process_adds(tmp_path, layout):
-    """Who erases comes after the batch that is being added, and at most one that had its turn already; then, the other
+def feeding(worker, gallery):
+    """Another process begins to add batches of 20; its number."""
+    worker.begin("feed", gallery.folder, gallery.layout)
+    return worker.line()["pid"]
+
+
+def test_erasing_while_another_process_adds(tmp_path, layout, worker):
+    """Who erases comes after the batch that is being added, and at most one that had its turn already; then the other
     is killed, and nothing of its last batch is there by half."""
-    with make(tmp_path / "g", layout, count=40) as gallery, feeding(tmp_path / "g") as process:
-        try:
-            for _ in range(3):
-                process.stdout.readline()
-            for id in range(1, 13):
-                before = batches(gallery)
-                gallery.remove([id])
-                assert batches(gallery) - before <= 3
-                gallery.update([id + 20], {"camera": f"garden/{id}"})
-            assert process.poll() is None
-        finally:
-            process.kill()
-        told = [int(line) for line in process.stdout.read().split()]
-        assert told == sorted(told)
-    with Gallery.open(tmp_path / "g") as gallery:
+    with make(tmp_path / "g", layout, count=40) as gallery:
+        pid = feeding(worker, gallery)
+        told = [worker.line() for _ in range(3)]
+        for id in range(1, 13):
+            before = batches(gallery)
+            gallery.remove([id])
+            assert batches(gallery) - before <= 3
+            gallery.update([id + 20], {"camera": f"garden/{id}"})
+            told.append(worker.line())
+        told += worker.kill(pid)
         gallery.remove([13])
+        while any(text.startswith("unfinished") for text in gallery.verify()):  # the server is at the dead one's last
+            gallery.set("any", "thing")
         entries = gallery.find(Filter(cameras=("feed",)))
         assert len(entries) % 20 == 0
         ids = {entry.id for entry in entries}
-        assert all(first + place in ids for first in told for place in range(20))
+        assert all(line["first"] + place in ids for line in told for place in range(20))
         assert len(gallery) == len(entries) + 27
-        assert sorted(gallery.search(ROWS, len(gallery) + 1).ids[0].tolist())[1:] == [e.id for e in gallery.find()]
-        while any(text.startswith("unfinished") for text in gallery.verify()):  # the server is at the dead one's last
-            gallery.set("any", "thing")
+        hits = gallery.search(ROWS, len(gallery) + 1)
+        assert sorted(hits.ids[0].tolist())[1:] == [entry.id for entry in gallery.find()]
         assert gallery.verify() == []
 
 
-def test_the_other_is_killed_and_this_one_goes_on(tmp_path, layout):
+def test_the_other_is_killed_and_this_one_goes_on(tmp_path, layout, worker):
     rng = np.random.default_rng(2)
     with make(tmp_path / "g", layout) as gallery:
-        for _ in range(3):
-            with feeding(tmp_path / "g") as process:
-                for _ in range(rng.integers(1, 6)):
-                    process.stdout.readline()
-                process.kill()
+        for _ in range(8):
+            pid = feeding(worker, gallery)
+            for _ in range(rng.integers(1, 6)):
+                worker.line()
+            worker.kill(pid)
             (id,) = gallery.add([Entry("/mine", "hall/0")], ROWS[:1], [JPEG])
             gallery.remove([id])
             hits = gallery.search(ROWS[1:2], len(gallery) + 5)
