@@ -125,6 +125,8 @@ def test_create_needs_a_new_folder_and_an_empty_database(tmp_path, layout):
         ('{"format": 2, "catalogue": "sqlite"}', "is not one of this version"),
         ('{"format": 2, "catalogue": "sqlite", "vectors": 7}', "vectors 7 is neither segments nor milvus://"),
         ('{"format": 2, "catalogue": "mysql://a", "vectors": "segments"}', "'mysql://a' is neither sqlite nor post"),
+        ('{"format": 2, "catalogue": "postgresql://u:secret@h/d", "vectors": "segments"}', "belongs in PGPASSWORD"),
+        ('{"format": 2, "catalogue": "postgresql://h/d?password=secret", "vectors": "segments"}', "belongs in PGPASS"),
         ('{"format": 2, "catalogue": null, "vectors": "segments"}', "catalogue None is neither sqlite nor post"),
     ],
 )
