@@ -10,7 +10,7 @@ from reid.gallery.entries import NotThere
 from reid.gallery.store import Gallery
 
 SETTING = "retention_days"
-DAY, PORTION = 86_400.0, 10_000  # seconds; entries erased in one turn
+DAY, PORTION = 86_400.0, 5_000  # seconds; entries erased in one turn
 
 
 def set_retention(gallery: Gallery, days: str) -> None:
