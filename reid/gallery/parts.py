@@ -80,9 +80,11 @@ def open_database(folder: Path, layout: Layout, writer: int, make: bool) -> Data
 
 
 def open_vectors(
-    folder: Path, layout: Layout, origin: Origin, turn_: Callable[[], AbstractContextManager[None]]
+    folder: Path, layout: Layout, origin: Origin, turn_: Callable[[], AbstractContextManager[None]], make: bool
 ) -> Vectors:
-    """Raises InputError for another kind, damaged files, or a server that does not answer."""
+    """``make``: those of a new gallery.
+
+    Raises InputError for another kind, damaged files, or a server that does not answer."""
     if layout.vectors == "segments":
         from reid.gallery.vectors.segments import Segments
 
@@ -92,4 +94,4 @@ def open_vectors(
         raise InputError(f"{folder}: vectors {layout.vectors!r} is neither {choices}")
     from reid.gallery.vectors.milvus import Milvus
 
-    return Milvus(layout.vectors, origin.width)
+    return Milvus(layout.vectors, origin.width, make)

@@ -16,7 +16,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
@@ -57,7 +56,7 @@ class Gallery:
         try:
             self._catalogue = Catalogue(db, writer) if origin is None else Catalogue.make(db, origin, writer)
             self.origin = self._catalogue.origin
-            self._vectors = open_vectors(folder, layout, self.origin, self._turn)
+            self._vectors = open_vectors(folder, layout, self.origin, self._turn, make=origin is not None)
         except BaseException:
             db.close()
             raise
@@ -243,7 +242,7 @@ class Gallery:
         ids = list(changes)
         with self._writing(urgent=True):
             dirty = self._catalogue.begin_changing(changes)
-            self._vectors.change(self._catalogue.rows(ids))
+            self._change(ids)
             if dirty:
                 self._catalogue.scrub(ids)
             self._catalogue.settle("change", ids)
@@ -297,9 +296,7 @@ class Gallery:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     # --- parts of these
@@ -326,12 +323,21 @@ class Gallery:
         left = self._catalogue.left()
         if left is None:
             return
-        self._vectors.change(self._catalogue.rows(left.changed))
+        self._change(left.changed)
         for pack, size in left.cuts:
             self._packs.cut(pack, size)
         removed = left.removed.tolist()
         self._erase(removed, left.places, [*removed, *left.changed], undone=True)
         self._catalogue.settle_all(left.writers)
+
+    def _change(self, ids: Sequence[int]) -> None:
+        """Bring the vectors' rows to what the catalogue says. Where several write at once, another may change an entry
+        meanwhile, or erase it, whose vector must not come back."""
+        put, rows = None, self._catalogue.rows(ids)
+        while put != rows.tobytes():
+            self._vectors.change(rows)
+            put, rows = rows.tobytes(), self._catalogue.rows(ids)
+        self._vectors.remove(np.setdiff1d(np.array(ids, np.int64), rows["id"]))
 
     def _erase(
         self, ids: Sequence[int], places: Sequence[Place], scrubbed: Sequence[int], undone: bool = False

@@ -60,7 +60,8 @@ class Setting:
         nprobe: lists looked at.
         factor: rows proposed for each of the k.
         recall: share of the exact ten nearest that it found, with just so many rows allowed: the least of three, of
-            rows drawn at random, of rows added one after another as on a day, and of rows alike as a camera's can be.
+            rows drawn at random, of rows added one after another as on a day, asked for what was added on others, and
+            of rows alike as a camera's can be.
     """
 
     rows: int
@@ -199,6 +200,8 @@ class CompressedIndex:
 
         Args:
             vectors: (N, D), the rows that the index was built from.
+            allowed: (N,) bool, rows that count; None where no filter is set. One that lets all of these rows pass may
+                leave out what is nearest elsewhere, so what is left is farther and harder to find.
         """
         vectors = np.asarray(vectors)
         total, mask = self._index.ntotal, self.present if allowed is None else allowed & self.present
@@ -206,11 +209,12 @@ class CompressedIndex:
         if self.is_exact(count, k):
             return nearest(queries, vectors, k, mask)
         like = _like(count, k)
-        setting = next(one for one in self.settings if one.rows <= like)
-        if count == total and like >= ALIKE * self.settings[0].rows:
-            setting = self.settings[0]
+        whole = allowed is None and like >= ALIKE * self.settings[0].rows
+        setting = self.settings[0] if whole else next(one for one in self.settings[1:] if one.rows <= like)
         queries, within = np.ascontiguousarray(queries, np.float32), mask if count < total else None
-        proposed = _propose(self._index, queries, setting.factor * max(k, K), setting.nprobe, within)
+        denser = 1 if whole else like / setting.rows  # than where it was measured: as many more come in between
+        proposing = math.ceil(setting.factor * max(k, K) * denser)
+        proposed = _propose(self._index, queries, proposing, setting.nprobe, within)
         rows, distances = decide(queries, proposed, vectors.__getitem__, k)
         short = np.flatnonzero((rows < 0).sum(axis=1) > max(k - count, 0))
         if len(short):  # the lists hold too few for so large a k
@@ -265,7 +269,7 @@ def _propose(index: Any, queries: np.ndarray, count: int, nprobe: int, allowed: 
 def _measure(index: Any, vectors: np.ndarray, rows: np.ndarray, rng: np.random.Generator) -> Iterator[Setting]:
     """For all rows, half of them, a quarter, down to few, by some that are held against the others."""
     held = np.sort(rng.choice(rows, min(HELD, len(rows) // 10), replace=False))
-    queries, others = np.ascontiguousarray(vectors[held]), np.setdiff1d(rows, held)
+    others = np.setdiff1d(rows, held)
     probes = sorted({min(round(2 ** (n / 2)), index.nlist) for n in range(4, 64)})
     centres = index.quantizer.reconstruct_n()
     most = np.linalg.svd(centres - centres.mean(axis=0), full_matrices=False)[2][0]  # along this rows differ most
@@ -274,18 +278,22 @@ def _measure(index: Any, vectors: np.ndarray, rows: np.ndarray, rng: np.random.G
     while True:
         some = math.ceil(count / len(rows) * len(others))
         start = rng.integers(len(others) - some + 1)
-        kinds = [others[start : start + some], rng.permutation(others)[:some], alike[:some]]
-        kinds = kinds[: 1 if count == len(rows) else 3]
-        masks = [np.isin(np.arange(len(vectors)), kind) for kind in kinds]
-        lasts = [nearest(queries, vectors, K, mask)[1][:, -1:] for mask in masks]
+        run = others[start : start + some]
+        away = held[(held < run[0]) | (held > run[-1])]  # their people are not in it
+        kinds = [(run, away), (rng.permutation(others)[:some], held), (alike[:some], held)]
+        kinds = kinds if count < len(rows) else [(others, held)]
+        asked = [np.ascontiguousarray(vectors[ask]) for _, ask in kinds]
+        masks = [np.isin(np.arange(len(vectors)), kind) for kind, _ in kinds]
+        lasts = [nearest(of, vectors, K, mask)[1][:, -1:] for of, mask in zip(asked, masks, strict=True)]
         tried: list[Setting] = []
         cost = partial(_cost, total=len(rows), nlist=index.nlist)
         for nprobe in probes:
             if any(one.recall >= WANTED and cost(one) < cost(Setting(count, nprobe, 0, 0)) for one in tried):
                 break
-            proposed = [_propose(index, queries, FACTORS[-1] * K, nprobe, mask) for mask in masks]
-            found = [distances_to(queries, of, vectors.__getitem__) for of in proposed]
-            near = [of <= last for of, last in zip(found, lasts, strict=True)]  # ties count
+            near = []
+            for queries, mask, last in zip(asked, masks, lasts, strict=True):
+                proposed = _propose(index, queries, FACTORS[-1] * K, nprobe, mask)
+                near.append(distances_to(queries, proposed, vectors.__getitem__) <= last)  # ties count
             for factor in FACTORS:
                 hits = [np.minimum(of[:, : factor * K].sum(axis=1), K).mean() for of in near]
                 tried.append(Setting(count, nprobe, factor, float(min(hits)) / K))

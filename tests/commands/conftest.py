@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 from small_gallery import Colours, small_gallery
 
+import reid.api  # noqa: F401  # now: it would keep what stands in for the networks
 from reid.cli import main
 
 

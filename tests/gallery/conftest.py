@@ -5,6 +5,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import milvus_server
 import pytest
 from crash_worker import Worker
 from postgresql_server import programs, serving
@@ -33,3 +34,17 @@ def worker(tmp_path_factory):
     yield worker
     worker.process.stdin.close()
     assert worker.process.wait(20) == 0
+
+
+@pytest.fixture(scope="session")
+def _has_milvus():
+    reason = milvus_server.missing()
+    if reason:
+        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(reason)
+
+
+@pytest.fixture(scope="session")
+def quick(tmp_path_factory, _has_milvus):
+    """Address of a Milvus server for these tests alone that has 10 ms between its time stamps."""
+    with milvus_server.serving(tmp_path_factory.mktemp("milvus"), {"proxy.timeTickInterval": 10}) as (address, _):
+        yield address

@@ -1,7 +1,9 @@
-"""The gallery, with its catalogue in SQLite or PostgreSQL, against the reference in memory; what only it promises."""
+"""The gallery, its catalogue in SQLite or PostgreSQL, its vectors in segments or on Milvus, against the reference in
+memory; and what it promises besides, with segments."""
 
 from __future__ import annotations
 
+import itertools
 import os
 import stat
 import subprocess
@@ -24,10 +26,12 @@ from reid.gallery.vectors import segments
 from reid.networks import Origin
 from reid.retrieval.compressed import CompressedIndex
 
+CATALOGUES, VECTORS = ("sqlite", "postgresql"), ("segments", "milvus")
+NUMBERS = itertools.count()
 SQLITE = pytest.mark.parametrize("layout", ["sqlite"], indirect=True)
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=CATALOGUES)
 def layout(request):
     """Gives the layout of an empty gallery, as often as it is called."""
     if request.param == "sqlite":
@@ -52,9 +56,17 @@ def all_bytes(folder):
     return subprocess.run(["cat", *paths], check=True, capture_output=True).stdout
 
 
-def test_any_order_of_operations(layout, monkeypatch):
+@pytest.mark.parametrize(("catalogue", "vectors"), [*itertools.product(CATALOGUES, VECTORS)])
+def test_any_order_of_operations(request, monkeypatch, catalogue, vectors):
     monkeypatch.setattr(segments, "ROWS", 7)
-    sequences.run(layout)
+    tables = None if catalogue == "sqlite" else request.getfixturevalue("postgresql")
+    server = None if vectors == "segments" else request.getfixturevalue("quick")
+
+    def layout():
+        where = "segments" if server is None else f"{server}/sequences{next(NUMBERS)}"
+        return Layout("sqlite" if tables is None else tables.location(), where)
+
+    sequences.run(layout, **({} if server is None else {"examples": 4, "steps": 12}))
 
 
 # --- making and opening

@@ -55,7 +55,7 @@ def test_distances_and_order_are_the_exact_ones(index):
     """All lists looked at and every row proposed: the very answer of the exact search, ties and all."""
     vectors = VECTORS.copy()
     vectors[500:520] = vectors[3]
-    thorough = replace(CompressedIndex.build(vectors, index.kind), settings=(Setting(0, 10**6, 1000, 1.0),))
+    thorough = replace(CompressedIndex.build(vectors, index.kind), settings=2 * (Setting(1_000, 10**6, 240, 1.0),))
     queries = np.concatenate([QUERIES, vectors[3:4]])
     allowed = np.arange(len(vectors)) % 3 != 0
     for some in (None, allowed):
@@ -101,6 +101,14 @@ def test_a_list_is_full_however_long(index):
 def test_no_queries(index):
     rows, distances = index.search(QUERIES[:0], 4, VECTORS)
     assert rows.shape == distances.shape == (0, 4)
+
+
+def test_a_filter_that_lets_all_pass(index):
+    """The query's person may be what it leaves out, in another index: the nearest strangers are found as well."""
+    first = CompressedIndex.build(VECTORS[:1200], index.kind)
+    queries, everything = VECTORS[1200::12], np.ones(1200, bool)
+    found = first.search(queries, 10, VECTORS[:1200], everything)
+    assert recall(found, nearest(queries, VECTORS[:1200], 10)) >= 0.97
 
 
 def test_a_filter_by_cameras_that_see_differently(monkeypatch):

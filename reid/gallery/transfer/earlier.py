@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import sqlite3
 import time
@@ -134,8 +135,10 @@ def _audit(path: Path) -> tuple[list[Line], int]:
                     moment = datetime.fromisoformat(values.pop("time")).timestamp()
                     who, action = str(values.pop("who")), str(values.pop("action"))
                     entries = [int(id) for id in values.pop("entries")]
-                    lines.append((moment, who, action, entries, {name: float(value) for name, value in values.items()}))
-                except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+                    if not all(math.isfinite(value) for value in values.values()):
+                        raise ValueError("not a number")
+                    lines.append((moment, who, action, entries, values))
+                except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
                     torn += bool(text.strip())
     except FileNotFoundError:
         pass

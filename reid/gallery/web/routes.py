@@ -66,9 +66,10 @@ class Desk:
         self.problems: dict[str, str] = {}
 
     def told(self, error: InputError) -> str:
-        """The error, without the folders that lead to the gallery."""
-        folder = re.escape(str(self.service.gallery.folder))
-        return re.sub(rf"(?<!\S){folder}(?=[/:])", "gallery", str(error))
+        """The error, without the folders and servers that lead to the gallery."""
+        gallery = self.service.gallery
+        places = (str(gallery.folder), gallery.layout.catalogue, gallery.layout.vectors)
+        return re.sub(rf"(?<!\S)({'|'.join(map(re.escape, places))})(?=[/:])", "gallery", str(error))
 
     async def at_work(self, work: Callable[[], Answer]) -> Answer:
         """In a thread, a few at once: decoding, embedding and searching cost memory and cores."""

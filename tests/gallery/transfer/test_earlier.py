@@ -74,7 +74,7 @@ def test_a_folder_keeps_ids_times_of_adding_settings_and_its_audit_log(old, gall
     assert [(line["who"], line["action"], line["entries"]) for line in lines] == [
         ("local", "search", [1, 2, 5]), ("retention", "forget", [5]), ("local", "compare", []),
     ]  # fmt: skip
-    assert lines[0]["k"] == 24 and stored[0]["time"] == shown(lines[0]["time"])
+    assert json.dumps(lines[0]["k"]) == "24" and stored[0]["time"] == shown(lines[0]["time"])
     assert "audit.jsonl: 1 lines are no records" in added.notes[1]
     assert gallery.add([Entry("/x", "hall")], np.ones((1, 8)), [b""]) == [8]
     assert {path.name: path.read_bytes() for path in old.iterdir() if path.name in before} == before
@@ -199,6 +199,23 @@ def test_other_things_are_refused(old, tmp_path):
         pytest.raises(InputError, match="old: holds features of 'a run'"),
     ):
         converted(old, another)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"time": "2026-03-01T00:00:00", "who": "a", "action": "b", "entries": [1], "k": NaN}',
+        '{"time": "2026-03-01T00:00:00", "who": "a", "action": "b", "entries": [1], "k": "x"}',
+        '{"time": "yesterday", "who": "a", "action": "b", "entries": []}',
+        '{"time": "2026-03-01T00:00:00", "who": "a", "entries": []}',
+        "[1]",
+        "[" * 100_000,
+        "\udcff",
+    ],
+)
+def test_lines_that_are_no_records_are_counted(old, gallery, line):
+    (old / "audit.jsonl").write_text(f"\n{line}\n", errors="surrogateescape")
+    assert "audit.jsonl: 1 lines are no records" in converted(old, gallery).notes[1] and gallery.log() == []
 
 
 def test_the_folder_itself_says_what_to_do(old):

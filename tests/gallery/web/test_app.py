@@ -28,6 +28,7 @@ import reid.gallery.web.app as module
 from reid.errors import InputError
 from reid.gallery.calibration.judgement import SHARE
 from reid.gallery.entries import Entry, Filter
+from reid.gallery.parts import Layout
 from reid.gallery.service import Service
 from reid.gallery.store import Gallery
 from reid.gallery.web.app import create_app, listening
@@ -631,6 +632,15 @@ def test_folders_are_left_out_of_what_is_told(tmp_path, monkeypatch, folder):
         with pytest.raises(InputError) as missing:
             gallery.get([7])
         assert at.told(missing.value) == f"{'' if folder == '.' else 'gallery/'}catalogue.db: no entry 7"
+
+
+def test_servers_are_left_out_of_what_is_told(client, monkeypatch):
+    gallery = gallery_of(client)
+    servers = Layout("postgresql://me:secret@host/people", "milvus://host:1/people")
+    monkeypatch.setattr(gallery, "layout", servers)
+    for server in (servers.catalogue, servers.vectors):
+        told = client.app.state.desk.told(InputError(f"{server}: connection refused"))
+        assert told == "gallery: connection refused"
 
 
 def test_a_hit_that_is_erased_meanwhile_is_left_out(client, monkeypatch):

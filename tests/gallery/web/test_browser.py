@@ -277,6 +277,7 @@ def test_a_box_by_mouse_and_by_keyboard(browser, tmp_path):
         page.mouse.down()
         page.mouse.move(at["x"] + 292 * scale, at["y"] + 124 * scale, steps=4)
         page.mouse.up()
+        assert page.locator(".photo").bounding_box() == at  # it stays under the finger
         page.get_by_text("Search with this box").click()
         until(page, "document.querySelector('#hits .person b')?.textContent === 'P1'")
         assert np.abs(np.array(asked[-1]) - (64, 32)).max() <= 1

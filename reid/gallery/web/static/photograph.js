@@ -14,7 +14,7 @@ export function choosePerson(address, { width, height, people }) {
   const found = (people ?? []).map(({ box: [left, top, right, bottom] }) => [left, top, right - left, bottom - top]).sort((a, b) => a[0] - b[0]);
   const said = make("p", { role: "status" }), frame = make("div", { class: "photo" }, make("img", { src: address, alt: "The photograph", draggable: false }));
   const drawn = button("", "box drawn", () => end(box), { hidden: true, "aria-describedby": "photo-help" });
-  const use = button("Search with this box", "primary", () => end(box), { hidden: true });
+  const use = button("Search with this box", "primary", () => end(box), { disabled: true });
   let box = [0.4 * width, 0.2 * height, 0.2 * width, 0.6 * height].map(Math.round), chosen, start = null, dragged = false;
 
   function end(edges) {
@@ -28,7 +28,7 @@ export function choosePerson(address, { width, height, people }) {
   }
   function draw(edges) {
     box = edges;
-    drawn.hidden = use.hidden = false;
+    drawn.hidden = use.disabled = false;
     const [left, top, wide, high] = shares(box).map(Math.round);
     said.textContent = `Box: ${left} % from the left, ${top} % from the top, ${wide} % wide, ${high} % high.`;
     place(drawn, box).setAttribute("aria-label", said.textContent);
@@ -47,12 +47,12 @@ export function choosePerson(address, { width, height, people }) {
     else edges[side] = between(box[side] + by, 0, sides[side] - box[side + 2]);
     draw(edges);
   });
-  frame.addEventListener("pointerdown", (event) => ([start, dragged] = [event, false]));
+  frame.addEventListener("pointerdown", (event) => ([start, dragged] = [{ x: event.clientX, y: event.clientY, at: pixels(event) }, false]));
   frame.addEventListener("pointermove", (event) => {
-    if (start === null || (!dragged && Math.hypot(event.clientX - start.clientX, event.clientY - start.clientY) < SLIP)) return;
+    if (start === null || (!dragged && Math.hypot(event.clientX - start.x, event.clientY - start.y) < SLIP)) return;
     dragged = true;
     frame.setPointerCapture(event.pointerId);
-    const [[left, top], [right, bottom]] = [pixels(start), pixels(event)];
+    const [[left, top], [right, bottom]] = [start.at, pixels(event)];
     if (left !== right && top !== bottom) draw([Math.min(left, right), Math.min(top, bottom), Math.abs(right - left), Math.abs(bottom - top)]);
   });
   for (const kind of ["pointerup", "pointercancel"]) {

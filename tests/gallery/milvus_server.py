@@ -7,10 +7,11 @@ process that started it is killed.
 from __future__ import annotations
 
 import importlib.util
+import os
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -31,14 +32,18 @@ def missing() -> str | None:
 
 
 @contextmanager
-def serving(folder: Path, tick: int = 200) -> Iterator[tuple[str, int]]:
+def serving(folder: Path, settings: Mapping[str, object] | None = None) -> Iterator[tuple[str, int]]:
     """Address ("milvus://HOST:PORT") of a server that keeps its data in ``folder``, and its process' id.
 
     Args:
-        tick: milliseconds between the server's time stamps, for one of which a consistent read waits.
+        settings: of milvus.yaml, such as "proxy.timeTickInterval": milliseconds between the server's time stamps, for
+            one of which a consistent read waits, by default 200.
     """
-    command = [sys.executable, __file__, str(folder), str(tick)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+    changed = {name.replace(".", "_").upper(): str(value) for name, value in (settings or {}).items()}
+    command, environment = [sys.executable, __file__, str(folder.absolute())], os.environ | changed
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+    ) as process:
         try:
             answer = process.stdout.readline().split()
             if len(answer) != 2:
@@ -57,7 +62,7 @@ def free_ports(count: int) -> list[int]:
         return [each.getsockname()[1] for each in sockets]
 
 
-def main(folder: Path, tick: int) -> None:
+def main(folder: Path) -> None:
     from milvus import MilvusServer, MilvusServerConfig
 
     config = MilvusServerConfig(data_dir=str(folder))
@@ -67,10 +72,10 @@ def main(folder: Path, tick: int) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     etcd = folder / "etcd.yaml"
     etcd.write_text(ETCD.format(peer=peer, client=dict(zip(names, ports, strict=True))["etcd_port"]))
-    # Its own settings know neither etcd's port for peers, at which a second server would fail, nor the tick.
+    # Its own settings do not know etcd's port for peers, at which a second server would fail.
     config.template_text = config.template_text.replace(
         "  use:\n    embed: true", f"  config:\n    path: {etcd}\n  use:\n    embed: true"
-    ).replace("timeTickInterval: 200", f"timeTickInterval: {tick}")
+    )
     server = MilvusServer(config)
     server.webservice_port = metrics
     try:
@@ -82,4 +87,4 @@ def main(folder: Path, tick: int) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]))
+    main(Path(sys.argv[1]))

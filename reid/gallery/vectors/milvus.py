@@ -1,0 +1,316 @@
+"""Vectors on a Milvus server or cluster. Milvus proposes, with the filter inside; distances computed here from the
+vectors themselves decide.
+
+Rows lie in partitions by their day of adding, so that what is erased by age goes by whole segments. How an approximate
+index is searched, and the recall that was measured so, stands in the collection's properties, for all processes alike.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+
+import numpy as np
+
+from reid.errors import InputError
+from reid.gallery.entries import Hits
+from reid.gallery.vectors.collection import TIMEOUT, Collection, among, expression, partition
+from reid.gallery.vectors.indexes import FLAT, KINDS, SHARES, Setting
+from reid.gallery.vectors.rows import ALL, IndexReport, Narrow
+from reid.progress import track
+from reid.retrieval.search import decide, nearest
+
+ANSWER = 32 * 2**20  # bytes of vectors in an answer to a search
+MOST = 16_384  # that Milvus proposes to a query, and ids in an expression
+SPARE = 22  # asked for beside the k nearest, so that rounding and a few ties leave the list certain
+MARGIN = 1e-5  # above what float32 products of unit vectors are off by
+FEW = 4096  # rows that pass which are sooner read than searched by an approximate index
+INDEXED = 1024  # rows from which Milvus builds an index for a segment
+LARGE = 200_000  # rows from which "auto" means an approximate index
+BEHIND = 5  # what has no index is sealed and given one when it is more than one row in so many
+PATIENCE = 900.0  # seconds without any progress until an index is given up
+K, WANTED, HELD = 10, 0.985, 200  # recall@10 that is looked for, by rows held against all others
+MEASURED = 100_000  # rows among which, at least where there are so many, in whole partitions
+PROPERTY = "reid.search"
+T = TypeVar("T")
+
+
+class Milvus:
+    """See :class:`reid.gallery.vectors.rows.Vectors`."""
+
+    shared = True
+
+    def __init__(self, location: str, width: int, make: bool = False) -> None:
+        """
+        Args:
+            location: ``milvus://HOST:PORT/COLLECTION``; ``milvus+tls://`` encrypts.
+            make: the collection, of a new gallery.
+
+        Raises:
+            InputError: nothing answers there; there is no such collection, or one of another width; the one to be made
+                holds rows already.
+        """
+        self._collection = Collection(location, width)
+        if make and not self._collection("has_collection"):
+            self._collection.create()
+        self._collection.check()
+        if not self._setting().replacing:
+            if not self._collection("list_indexes"):  # a new one
+                self._collection.index("flat", KINDS["flat"].build)
+            self._collection("load_collection")
+        if make and self._collection.count():
+            raise InputError(f"{location}: the collection holds rows already; a new gallery needs another name")
+        self._partitions = set(self._collection("list_partitions"))
+
+    def add(self, rows: np.ndarray, vectors: np.ndarray) -> None:
+        for name in sorted({partition(day) for day in rows["day"].tolist()} - self._partitions):
+            self._make(name)
+        self._collection.write("insert", rows, vectors)
+
+    def change(self, rows: np.ndarray) -> None:
+        rows = rows[np.unique(rows["id"], return_index=True)[1]]
+        there, vectors = self._steadily(lambda _: self._collection.vectors(rows["id"]))
+        self._collection.write("upsert", rows[np.isin(rows["id"], there)], vectors)
+
+    def remove(self, ids: np.ndarray) -> None:
+        """Gone from every answer; from Milvus' files when it compacts and collects, see docs/scale.md."""
+        for low in range(0, len(ids), MOST):
+            self._collection("delete", filter=among("id", ids[low : low + MOST].tolist()))
+        if len(ids):
+            self._collection("flush", _async=True)
+            self._collection("compact")
+
+    def fetch(self, ids: np.ndarray) -> np.ndarray:
+        there, vectors = self._steadily(lambda _: self._collection.vectors(np.unique(ids)))
+        missing = np.setdiff1d(ids, there)
+        if len(missing):
+            raise KeyError(int(missing[0]))
+        return vectors[np.searchsorted(there, ids)]
+
+    def search(self, queries: np.ndarray, k: int, narrow: Narrow = ALL, exact: bool = False) -> Hits:
+        wanted = expression(narrow)
+        if wanted is None or not k or not len(queries):
+            return _nothing(queries, k)
+        return self._steadily(
+            lambda setting: (
+                self._exact(queries, k, wanted)
+                if setting.kind == "flat"
+                else self._approximate(queries, k, wanted, exact, setting)
+            )
+        )
+
+    def ids(self) -> np.ndarray:
+        return self._steadily(lambda _: np.concatenate(list(self._collection.ids())))
+
+    def report(self, kind: str | None) -> IndexReport:
+        setting, segments = self._setting(), self._collection("list_loaded_segments")
+        total = self._total()
+        indexed = 0 if setting.kind == "flat" else sum(each.num_rows for each in segments if each.index_id)
+        small = sum(each.num_rows for each in segments if not each.index_id) - _unindexed(segments)
+        wanted, width = _wanted(kind, total, setting.kind), self._collection.width
+        late = not setting.recall or (total - indexed - small) * BEHIND > total
+        size = {"flat": 0, "hnsw": 4 * width + 8 * KINDS["hnsw"].build["M"], "ivf_flat": 4 * width}[setting.kind]
+        stale = setting.replacing or wanted != setting.kind or (wanted != "flat" and late)
+        behind = max(total - indexed, 0)
+        return IndexReport(setting.kind, setting.recall, indexed, indexed * size, behind, wanted, stale)
+
+    def tend(self, kind: str | None, progress: bool = False) -> Iterator[None]:
+        """Milvus builds; a search waits for the some seconds in which one index takes the place of another."""
+        report = self.report(kind)
+        if not report.stale:
+            return
+        if report.wanted != report.kind or self._setting().replacing:
+            yield from self._waiting(indexed=False)
+            self._replace(report.wanted)
+            yield
+        if report.wanted != "flat":
+            for _ in track(self._waiting(indexed=True), name="indexing", unit="check", shown=progress):
+                yield
+            measured = self._steadily(lambda _: self._measured(report.wanted))
+            self._collection.keep(PROPERTY, measured._replace(turn=self._setting().turn))
+            yield
+
+    def problems(self) -> list[str]:
+        return []  # the server looks after its files
+
+    def close(self) -> None:
+        self._collection.close()
+
+    # --- parts of these
+
+    def _setting(self) -> Setting:
+        kind, values, recall, turn = self._collection.property(PROPERTY) or FLAT
+        return Setting(kind, tuple(values), recall, turn)
+
+    def _total(self) -> int:
+        """About how many rows there are, without waiting for what was just written."""
+        return 0 if self._setting().replacing else self._collection.count(consistency_level="Eventually")
+
+    def _steadily(self, read: Callable[[Setting], T]) -> T:
+        """What is read while no index is being replaced: then a server of version 2.3 refuses, or answers with less
+        than there is. Waits for the end of it.
+
+        Raises:
+            InputError: it takes too long: who did it died.
+        """
+        until = time.monotonic() + TIMEOUT
+        while True:
+            setting = self._setting()
+            if setting.replacing and time.monotonic() > until:
+                raise InputError(f"{self._collection.location}: its index is half replaced: build the index again")
+            try:
+                answer = None if setting.replacing else read(setting)
+            except InputError:
+                if self._setting() == setting:
+                    raise
+                answer = None
+            if answer is not None and self._setting() == setting:
+                return answer
+            time.sleep(0.1)
+
+    def _make(self, name: str) -> None:
+        try:
+            if name not in self._collection("list_partitions"):
+                self._collection("create_partition", partition_name=name)
+        except InputError:
+            if name not in self._collection("list_partitions"):  # no other process was quicker
+                raise
+        self._partitions.add(name)
+
+    def _exact(self, queries: np.ndarray, k: int, wanted: str) -> Hits:
+        """By the index "flat". A list is certain where its last row is clearly nearer than the farthest that was
+        proposed, and so than all that were not. For the others more are asked for, and in the end all are read: of many
+        equal ones none is forgotten."""
+        hits, left, limit = _nothing(queries, k), np.arange(len(queries)), k + SPARE
+        while len(left) and limit <= MOST:
+            ids, vectors, farthest = self._propose(queries[left], limit, wanted)
+            hits.ids[left], hits.distances[left] = _decide(queries[left], ids, vectors, k)
+            left = left[(ids[:, -1] >= 0) & ~(hits.distances[left, -1] + MARGIN < farthest)]
+            limit = MOST if limit < MOST < 4 * limit else 4 * limit
+        if len(left):
+            rest = self._read(queries[left], k, wanted)
+            hits.ids[left], hits.distances[left] = rest.ids, rest.distances
+        return hits
+
+    def _approximate(self, queries: np.ndarray, k: int, wanted: str, exact: bool, setting: Setting) -> Hits:
+        share = 1.0
+        if wanted:
+            passing = self._collection.count(wanted, consistency_level="Eventually")
+            share = passing / max(self._total(), 1)
+            exact |= passing <= FEW
+        if exact or k + SPARE > MOST:
+            return self._read(queries, k, wanted)
+        ids, vectors, _ = self._propose(queries, k + SPARE, wanted, setting.kind, setting.value(share))
+        return Hits(*_decide(queries, ids, vectors, k), exhaustive=False)
+
+    def _propose(
+        self, queries: np.ndarray, limit: int, wanted: str, kind: str = "flat", value: int = 0, **options: Any
+    ) -> tuple[np.ndarray, dict[int, np.ndarray], np.ndarray]:
+        """Ids (Q, limit) with -1 where fewer are found, their vectors by id, and the farthest's distance (Q,)."""
+        parameters = {KINDS[kind].parameter: max(value, limit) if kind == "hnsw" else value}
+        ids, farthest = np.full((len(queries), limit), -1, np.int64), np.full(len(queries), np.inf)
+        vectors: dict[int, np.ndarray] = {}
+        step = max(ANSWER // (4 * queries.shape[1] * limit), 1)
+        for low in range(0, len(queries), step):
+            answers = self._collection(
+                "search", data=list(queries[low : low + step]), limit=limit, filter=wanted, output_fields=["vector"],
+                search_params={"metric_type": "IP", "params": parameters if value else {}},
+                consistency_level="Strong", **options,
+            )  # fmt: skip
+            for number, rows in enumerate(answers, low):
+                for place, row in enumerate(rows):
+                    ids[number, place] = row["id"]
+                    if row["id"] not in vectors:
+                        vectors[row["id"]] = np.array(row["entity"]["vector"], np.float32)
+                    farthest[number] = 1 - row["distance"]
+        return ids, vectors, farthest
+
+    def _read(self, queries: np.ndarray, k: int, wanted: str, **options: Any) -> Hits:
+        """From every row that passes, some at a time."""
+        ids, distances = np.empty((len(queries), 0), np.int64), np.empty((len(queries), 0))
+        for some in self._collection.ids(wanted, **options):
+            for low in range(0, len(some), self._collection.step):
+                there, vectors = self._collection.vectors(some[low : low + self._collection.step])
+                if not len(there):
+                    continue
+                places, more = nearest(queries, vectors, k)
+                ids, distances = np.hstack([ids, np.where(places < 0, -1, there[places])]), np.hstack([distances, more])
+                order = np.lexsort((ids, distances), axis=1)[:, :k]  # NaN last
+                ids, distances = np.take_along_axis(ids, order, axis=1), np.take_along_axis(distances, order, axis=1)
+        hits = _nothing(queries, k)
+        hits.ids[:, : ids.shape[1]], hits.distances[:, : ids.shape[1]] = ids, distances
+        return hits
+
+    def _replace(self, kind: str) -> None:
+        """Put another index in place."""
+        old, unmeasured = self._setting(), (kind, KINDS[kind].values[-1:] * len(SHARES), float(kind == "flat"))
+        turn = old.turn + 1 + old.turn % 2  # odd; one that died had begun
+        self._collection.keep(PROPERTY, old._replace(turn=turn))
+        self._collection("release_collection")
+        if self._collection("list_indexes"):
+            self._collection("drop_index", index_name="vector")
+        self._collection.index(kind, KINDS[kind].build)
+        self._collection.keep(PROPERTY, Setting(*unmeasured, turn + 1))
+
+    def _waiting(self, indexed: bool) -> Iterator[None]:
+        """Until all rows of this moment lie in sealed segments, and those large enough are searched by their index."""
+        most, until, total = -1, 0.0, self._total()
+        self._collection("flush")
+        while True:
+            segments = self._collection("list_loaded_segments")
+            sealed, missing = sum(each.num_rows for each in segments), _unindexed(segments) if indexed else 0
+            if sealed >= min(total, self._total()) and not missing:
+                return
+            if sealed - missing > most:
+                most, until = sealed - missing, time.monotonic() + PATIENCE
+            if time.monotonic() > until:
+                raise InputError(f"{self._collection.location}: Milvus builds no index: see its log")
+            yield
+            time.sleep(0.2)
+
+    def _measured(self, kind: str) -> Setting:
+        """The quickest that finds enough of the exact 10 nearest, or else the surest."""
+        names, total = list[str](), 0
+        for name in self._collection("list_partitions"):
+            if total < MEASURED:
+                names, total = [*names, name], total + self._collection.count(partition_names=[name])
+        ids = np.concatenate(list(self._collection.ids(partition_names=names)))
+        held = np.sort(np.random.default_rng(0).choice(ids, min(HELD, len(ids)), replace=False))
+        chosen = [self._chosen(kind, self.fetch(held), f"id % {one_in} == 0", names) for one_in in SHARES]
+        return Setting(kind, tuple(value for value, _ in chosen), min(recall for _, recall in chosen))
+
+    def _chosen(self, kind: str, queries: np.ndarray, wanted: str, names: list[str]) -> tuple[int, float]:
+        exact = self._read(queries, K + 1, wanted, partition_names=names).distances
+        value, recall = 0, 0.0
+        for value in KINDS[kind].values:
+            found, vectors, _ = self._propose(queries, K + 1 + SPARE, wanted, kind, value, partition_names=names)
+            near = _decide(queries, found, vectors, K + 1)[1]
+            recall = float((near <= exact[:, -1:]).sum() / max(np.isfinite(exact).sum(), 1))
+            if recall >= WANTED or np.isnan(exact).all():
+                break
+        return value, recall
+
+
+def _wanted(kind: str | None, total: int, now: str) -> str:
+    if kind in (None, "auto"):
+        approximate = now if now != "flat" else "ivf_flat"
+        return approximate if total >= (LARGE if now == "flat" else LARGE // 2) else "flat"
+    if kind not in KINDS:
+        raise InputError(f"index {kind!r} is not one of auto, {', '.join(KINDS)}")
+    return kind
+
+
+def _unindexed(segments: list[Any]) -> int:
+    """Rows of segments that are to get an index and have none yet."""
+    return sum(each.num_rows for each in segments if not each.index_id and each.num_rows >= INDEXED)
+
+
+def _nothing(queries: np.ndarray, k: int) -> Hits:
+    return Hits(np.full((len(queries), k), -1, np.int64), np.full((len(queries), k), np.nan))
+
+
+def _decide(
+    queries: np.ndarray, ids: np.ndarray, vectors: dict[int, np.ndarray], k: int
+) -> tuple[np.ndarray, np.ndarray]:
+    return decide(queries, ids, lambda some: np.array([vectors[id] for id in some.tolist()], np.float32), k)
