@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 from PIL import Image
-from reid.gallery.location import open_store
 
 from reid.cli import main
+from reid.gallery.store import Gallery
 from reid.networks import load
 from reid.networks.packed import pack
 
@@ -46,7 +46,7 @@ def test_the_first_commands_of_the_documents(crops, people, document, capsys):
     assert main(add) == 0
     said = capsys.readouterr().out
     assert "a new gallery" not in said and "0 images stored, 4 were there already" in said
-    with open_store("runs/gallery") as store:
+    with Gallery.open("runs/gallery") as store:
         assert store.origin == load("people").origin and store.origin.network == load(people).origin.network
 
 
@@ -61,7 +61,7 @@ def test_compare_and_calibrate_by_it(crops, people, market, capsys):
 def test_a_gallery_of_another_network_is_refused_by_both_names(crops, trained, capsys, more):
     folder, run = ["--folder", "path/to/crops", "--camera", "door"], str(trained[1])
     assert main(["search", "add", *folder, "--model", run]) == 0
-    with open_store("runs/gallery") as store:
+    with Gallery.open("runs/gallery") as store:
         before = (store.origin, len(store))
     for words in (["search", "add", *folder], ["search", "query", "path/to/crop.jpg"], ["gallery", "--port", "0"]):
         capsys.readouterr()
@@ -69,7 +69,7 @@ def test_a_gallery_of_another_network_is_refused_by_both_names(crops, trained, c
         told = capsys.readouterr().err.strip().splitlines()
         assert len(told) == 1 and f"features of {trained[1].name!r}" in told[0] and "those of 'people'" in told[0]
         assert told[0].endswith("(--model), or another place for a gallery of 'people' (--store)")
-    with open_store("runs/gallery") as store:
+    with Gallery.open("runs/gallery") as store:
         assert (store.origin, len(store)) == before
     assert main(["search", "query", "path/to/crop.jpg", "--model", run]) == 0
 

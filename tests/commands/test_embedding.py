@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from conftest import ROOT
 from PIL import Image
-from reid.gallery.location import open_store
 
 from reid.cli import main
+from reid.gallery.store import Gallery
 from reid.networks.features_file import read_features_file
 from reid.retrieval.features import load_features
 
@@ -78,7 +78,7 @@ def test_the_gallery_takes_the_features_as_if_it_had_made_them(folder, market, t
         run(capsys, "search", "add", "--model", folder, "--data", "market1501", "--root", market, "--store", made)[0]
         == 0
     )
-    with open_store(str(given)) as a, open_store(str(made)) as b:
+    with Gallery.open(given) as a, Gallery.open(made) as b:
         assert a.origin.fingerprint == b.origin.fingerprint and len(a) == len(b)
         order = {entry.source: entry for entry in b.find()}
         for entry in a.find():
@@ -118,7 +118,7 @@ def test_features_without_a_network_or_a_camera_are_refused(folder, tmp_path, ca
     assert code == 2 and "does not tell which network made its features" in err
     assert not (tmp_path / "people").exists()
     assert run(capsys, *add, tmp_path / "f.npz", "--camera", "door")[0] == 0
-    with open_store(str(tmp_path / "people")) as store:
+    with Gallery.open(tmp_path / "people") as store:
         assert [entry.camera for entry in store.find()] == ["door"]
 
 

@@ -15,7 +15,6 @@ import pyarrow.parquet as pq
 import pytest
 from conftest import ROOT, tiny_overrides
 from fakes import paint
-from reid.gallery.location import open_store
 from safetensors.numpy import load_file
 from tiny_onnx import describe, mean_colours
 
@@ -28,6 +27,7 @@ from reid.evaluation.entries import Failure, Run
 from reid.evaluation.parts import Report, report_file
 from reid.evaluation.tasks import Task
 from reid.files import locked
+from reid.gallery.store import Gallery
 from reid.networks.features_file import read_features_file
 
 NODE = {  # about the least that Ray takes, without the processes that watch over it
@@ -142,7 +142,7 @@ def test_shards_are_complete_and_equal_though_a_node_is_killed(cluster, network,
     assert main([*embed, "spread"]) == 2
     assert "18 features of 6 shards, 6 shards done before" in capsys.readouterr().out
     assert main(["search", "add", "--features", "spread", "--camera", "door", "--store", "g"]) == 0
-    with open_store("g") as store:
+    with Gallery.open("g") as store:
         assert len(store) == 18
 
 

@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 import torch
 from conftest import ROOT
-from reid.gallery.location import open_store
 from trees import write_image
 
 from reid.cli import main
@@ -26,6 +25,7 @@ from reid.evaluation.adapted import adapted, keep_adapted
 from reid.evaluation.evaluate import evaluate
 from reid.evaluation.results import read_results
 from reid.evaluation.subject import Subject, subject_of
+from reid.gallery.store import Gallery
 from reid.networks import Origin, load
 from reid.networks.pytorch import TorchNetwork
 from reid.retrieval.features import load_features
@@ -187,7 +187,7 @@ def test_gallery_and_divergence_take_it_as_a_network_of_its_own(trained, site, c
     add = ["search", "add", "--folder", str(site), "--camera", "door", "--store", "runs/gallery", "--model"]
     assert main([*add, "runs/kept"]) == 0 and main([*add, str(folder)]) == 2
     assert "cannot be compared with" in capsys.readouterr().err
-    with open_store("runs/gallery", load("runs/kept").origin) as store:
+    with Gallery.open("runs/gallery") as store:
         assert len(store) == 7
     assert main(["divergence", "--model", "runs/kept", str(folder), "--a", "market1501", "--b", str(site)]) == 0
 

@@ -1,5 +1,5 @@
 """The gallery, its catalogue in SQLite or PostgreSQL, its vectors in segments or on Milvus, against the reference in
-memory."""
+memory; and what it promises besides, with segments."""
 
 from __future__ import annotations
 
@@ -26,10 +26,12 @@ from reid.gallery.vectors import segments
 from reid.networks import Origin
 from reid.retrieval.compressed import CompressedIndex
 
+CATALOGUES, VECTORS = ("sqlite", "postgresql"), ("segments", "milvus")
+NUMBERS = itertools.count()
 SQLITE = pytest.mark.parametrize("layout", ["sqlite"], indirect=True)
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=CATALOGUES)
 def layout(request):
     """Gives the layout of an empty gallery, as often as it is called."""
     if request.param == "sqlite":
@@ -52,10 +54,6 @@ def all_bytes(folder):
     """Of every file, read by another process: SQLite's locks of this one end as it closes a file."""
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
     return subprocess.run(["cat", *paths], check=True, capture_output=True).stdout
-
-
-CATALOGUES, VECTORS = ("sqlite", "postgresql"), ("segments", "milvus")
-NUMBERS = itertools.count()
 
 
 @pytest.mark.parametrize(("catalogue", "vectors"), [*itertools.product(CATALOGUES, VECTORS)])

@@ -14,7 +14,7 @@ from reid.data.reading import read_dataset
 from reid.gallery.calibration.judgement import Judge
 from reid.gallery.calibration.thresholds import Calibration, calibrate, halves
 from reid.gallery.calibration.unlike import fit_unlike
-from reid.gallery.ingest import labelled
+from reid.gallery.ingest.images import labelled
 from reid.networks import load
 from reid.retrieval.features import Features
 from reid.sites.drawn.nothing import pictures

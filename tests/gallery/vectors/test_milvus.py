@@ -419,10 +419,12 @@ def test_two_machines_of_which_one_is_killed_while_adding(quick, postgresql, tmp
         steady, dying = machines
         try:
             assert [each.stdout.readline() for each in machines] == ["ready\n"] * 2
-            for each, turns in ((steady, 2), (dying, 3)):
-                each.stdin.write("go on\n" * turns)
+            for each in machines:
+                each.stdin.write("go on\n" * 2)
                 each.stdin.flush()
             kept = [line.split() for each in machines for line in (each.stdout.readline(), each.stdout.readline())]
+            dying.stdin.write("go on\n")  # alone: the other would put right at once what it leaves
+            dying.stdin.flush()
             assert dying.wait() == -9
             there = sorted(int(id) for ids in kept for id in ids)
             assert [entry.id for entry in gallery.find()] == there
