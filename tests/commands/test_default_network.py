@@ -42,7 +42,7 @@ def test_the_first_commands_of_the_documents(crops, people, document, capsys):
     assert main(query) == 0
     said = capsys.readouterr().out
     assert "crop.jpg" in said and "3.jpg" in said  # which picture it is: there are no names of people
-    assert "no thresholds, so nothing here says who is the same person: search.py calibrate" in said
+    assert "no calibration, so nothing here says who is the same person: search.py calibrate" in said
     assert main(add) == 0
     said = capsys.readouterr().out
     assert "a new gallery" not in said and "0 images stored, 4 were there already" in said

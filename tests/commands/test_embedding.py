@@ -85,7 +85,7 @@ def test_the_gallery_takes_the_features_as_if_it_had_made_them(folder, market, t
             other = order[entry.source]
             assert (entry.camera, entry.identity, entry.box) == (other.camera, other.identity, other.box)
             np.testing.assert_allclose(a.features([entry.id]), b.features([other.id]), atol=1e-6)
-            assert a.thumbnail(entry.id) == b.thumbnail(other.id)
+            assert a.thumbnails([entry.id]) == b.thumbnails([other.id])
     code, out, _ = run(capsys, "search", "add", "--features", output, "--model", folder, "--store", given)
     assert code == 0 and "0 images stored" in out and "were there already" in out
 
