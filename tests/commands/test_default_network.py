@@ -99,7 +99,7 @@ def test_without_a_gallery_the_way_to_one_is_told(people, capsys):
     for words in (["search", "query", "none.jpg"], ["gallery", "--port", "0"]):
         assert main(words) == 2
         assert (
-            "runs/gallery: is not a gallery: it has no entries.db (search.py add makes one)" in capsys.readouterr().err
+            "runs/gallery: is not a gallery: it has no gallery.json (search.py add makes one)" in capsys.readouterr().err
         )
 
 

@@ -175,7 +175,7 @@ class Sequences(RuleBasedStateMachine):
         if first[0] and second[0]:
             self.both[which].decide(first[0], second[0], same)
             self.reference.decide(first[0], second[0], same)
-            assert self.both[1 - which].decisions(second[0]) == self.reference.decisions(second[0])
+            assert self.both[1 - which].catalogue.decisions(second[0]) == self.reference.decisions(second[0])
 
     @rule(data=st.data(), which=either)
     def record(self, data, which):
