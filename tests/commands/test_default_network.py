@@ -98,9 +98,8 @@ def test_features_are_not_checked_against_it_unasked(crops, trained):
 def test_without_a_gallery_the_way_to_one_is_told(people, capsys):
     for words in (["search", "query", "none.jpg"], ["gallery", "--port", "0"]):
         assert main(words) == 2
-        assert (
-            "runs/gallery: is not a gallery: it has no gallery.json (search.py add makes one)" in capsys.readouterr().err
-        )
+        said = capsys.readouterr().err
+        assert "runs/gallery: is not a gallery: it has no gallery.json (search.py add makes one)" in said
 
 
 def test_a_package_without_its_network_is_told_before_anything_is_read(people, capsys):
