@@ -169,7 +169,8 @@ def kill_in(worker, galleries, operation, torn):
     before, after, gone = outcome(operation, 12)
     prepare, check = partial(galleries.fresh, 12), partial(check_whole, galleries, before, after, gone)
     done = kill_at_each_call(worker, galleries, operation, torn, prepare, check)
-    assert done == sorted(done)  # first as before, and from one call on as after
+    if galleries.layout.catalogue == "sqlite":  # to a server the same words may go in more calls, or in fewer
+        assert done == sorted(done)  # first as before, and from one call on as after
     assert not done[0]
     assert done[-1]
 
