@@ -24,6 +24,8 @@ bench: .venv/installed  ## loading and training against a plain loop; evaluation
 	OMP_NUM_THREADS=1 .venv/bin/python benchmarks/loader.py
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 .venv/bin/python benchmarks/retrieval.py
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 .venv/bin/python benchmarks/gallery.py
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 .venv/bin/python benchmarks/gallery_store.py
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 .venv/bin/python benchmarks/scale.py
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 .venv/bin/python benchmarks/step.py
 	OMP_NUM_THREADS=1 .venv/bin/python benchmarks/start.py
 
