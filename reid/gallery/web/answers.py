@@ -59,9 +59,7 @@ class EntryAnswer(BaseModel, from_attributes=True):
     until: float | None = Field(description="when the fragment ended; null for an image")
     frame: int | None = Field(description="number of the shown frame of a video, from 0")
     box: tuple[int, int, int, int] | None = Field(description="left, top, right, bottom in pixels; null: all of it")
-    source: Annotated[str, AfterValidator(lambda path: Path(path).name)] = Field(
-        description="name of the file; the folder is not told"
-    )
+    source: Annotated[str, AfterValidator(lambda path: Path(path).name), Field(description="the file, without folder")]
     added: float
 
 
@@ -159,9 +157,7 @@ class SummaryAnswer(BaseModel):
     index: Index = Field(description="how a search is done")
     calibration: CalibrationAnswer | None
     detects: bool = Field(description="whether people are found in whole photographs")
-    decided: dict[Word, tuple[int, int]] = Field(
-        description="pairs that people decided on, by the word for their distance: how many, how many of one person"
-    )
+    decided: dict[Word, tuple[int, int]] = Field(description="by word: pairs decided on, how many are one person")
     problems: list[str] = Field(description="what the server could not do of what it does by itself")
 
     @classmethod
@@ -191,9 +187,7 @@ class Forget(BaseModel, extra="forbid"):
 
 class Rename(BaseModel, extra="forbid"):
     ids: list[Id] = Field(min_length=1, max_length=10_000)
-    identity: Annotated[Name, AfterValidator(visible)] | None = Field(
-        description="the person's name; null for not known"
-    )
+    identity: Annotated[Name, AfterValidator(visible)] | None = Field(description="the name; null for not known")
 
 
 class Decide(BaseModel, extra="forbid"):
@@ -232,9 +226,7 @@ class Search(Filters):
     box: list[Box] = Field(default=[], max_length=8, description="of each picture, where the person is; or none")
     elsewhere: bool = Field(default=False, description="leave out the cameras of the entries")
     k: Annotated[int, Field(ge=1, le=500)] = service.K
-    share: Annotated[float, Field(gt=0, lt=1)] | None = Field(
-        default=None, description="of strangers that may see a confident answer"
-    )
+    share: Annotated[float, Field(gt=0, lt=1)] | None = Field(None, description="of strangers that may find one near")
 
 
 class Compare(BaseModel, extra="forbid"):
