@@ -35,18 +35,7 @@ PAGE = Environment(autoescape=True).from_string(FOLDER.joinpath("page.html.j2").
 SURE = 0.5  # confidence from which a person in a photograph is offered
 
 PROBLEMS: dict[int | str, dict[str, Any]] = {
-    status: {"model": answers.Problem, "description": text}
-    for status, text in {
-        400: "the host is not allowed, or the form cannot be read",
-        401: "no token",
-        403: "asked by another site's page",
-        404: "not in the gallery",
-        408: "the body took too long to arrive",
-        413: "too many bytes or pixels",
-        415: "not a picture of an allowed format",
-        422: "a value is wrong, or the picture is damaged",
-        503: "the gallery cannot do it now",
-    }.items()
+    status: {"model": answers.Problem} for status in (400, 401, 403, 404, 408, 413, 415, 422, 503)
 }
 PICTURE: dict[int | str, dict[str, Any]] = {200: {"content": {"image/jpeg": {}}}}
 
