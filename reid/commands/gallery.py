@@ -42,11 +42,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     check_there([arguments.model], takes=EMBEDDER)
-    from reid.gallery.web.app import create_app, one_thread_each, require_extra, serve
+    from reid.gallery.web.app import create_app, one_thread_each, serve
     from reid.networks import load
     from reid.video.detect import load_detector
 
-    require_extra()
     token, hosts = _token(arguments.token_file), [arguments.host, *arguments.allow_host]
     if token is None and not _loopback(arguments.host):
         raise InputError(f"--host {arguments.host}: others can reach it, so it needs --token-file FILE or ${TOKEN}")

@@ -126,13 +126,13 @@ def settings(arguments: argparse.Namespace) -> None:
 
 
 def stats(arguments: argparse.Namespace) -> None:
-    from reid.gallery import retention
     from reid.gallery.answers.listing import moment
+    from reid.gallery.service import RETENTION
     from reid.texts import align
 
     service = opened(arguments)
     with service.gallery as gallery:
-        summary, days, calibration = gallery.summary(), gallery.setting(retention.SETTING), service.calibration
+        summary, days, calibration = gallery.summary(), gallery.setting(RETENTION), service.calibration
         decided = [f"{right} of {count} {word!r} are one person" for word, (count, right) in service.decided().items()]
         times = "not known" if summary.first is None else f"{moment(summary.first)} to {moment(summary.last)}"
         files = [path for path in gallery.folder.rglob("*") if path.is_file()]

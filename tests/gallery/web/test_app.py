@@ -1,6 +1,7 @@
 """The page's HTTP API: what it answers and refuses, who may ask, and serving it."""
 
 import csv
+import importlib
 import io
 import json
 import os
@@ -31,7 +32,7 @@ from reid.gallery.entries import Entry, Filter
 from reid.gallery.parts import Layout
 from reid.gallery.service import Service
 from reid.gallery.store import Gallery
-from reid.gallery.web.app import create_app, listening
+from reid.gallery.web.app import listening
 from reid.gallery.web.routes import Desk
 from reid.gallery.web.uploads import Limits
 from reid.video.detect import Box
@@ -842,10 +843,11 @@ def test_a_short_token_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("missing", ["fastapi", "python_multipart", "uvicorn"])
-def test_a_missing_extra_is_named(tmp_path, monkeypatch, missing):
+def test_a_missing_extra_is_named(monkeypatch, missing):
     monkeypatch.setitem(sys.modules, missing, None)
+    monkeypatch.delitem(sys.modules, module.__name__)
     with pytest.raises(InputError, match=rf"{missing} is not installed: pip install 'reid-gap\[web\]'"):
-        create_app(None)
+        importlib.import_module(module.__name__)
 
 
 # What is sent along.

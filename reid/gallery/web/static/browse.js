@@ -6,7 +6,7 @@ import { imageCard } from "./results.js";
 import { drawSelection } from "./selection.js";
 import { HERE, when } from "./times.js";
 
-let entries = [], after = 0;
+let entries = [];
 
 function draw(open) {
   $("browse-grid").replaceChildren(...entries.map((entry) => imageCard(entry, open)));
@@ -16,14 +16,13 @@ function draw(open) {
 
 /** The next page of what the form asks for, or its first. */
 export async function browse(open, anew) {
-  const asked = { after: anew ? 0 : after };
+  const asked = { after: anew ? 0 : (entries.at(-1)?.id ?? 0) };
   if ($("browse-camera").value) asked.camera = $("browse-camera").value;
   if ($("browse-identity").value) asked.identity = $("browse-identity").value;
   $("browse-status").textContent = "Loading …";
   try {
     const page = await api.entries(asked);
     entries = anew ? page.entries : [...entries, ...page.entries];
-    after = page.next ?? after;
     $("more").hidden = page.next === null;
     draw(open);
   } catch (problem) {
