@@ -12,7 +12,7 @@ from reid.data.times import span
 from reid.gallery import service
 from reid.gallery.answers.answer import Answer
 from reid.gallery.answers.answer import Hit as RankedEntry
-from reid.gallery.calibration.judgement import SHARE, Compared, Word
+from reid.gallery.calibration.judgement import Compared, Judge, Word
 
 Id = Annotated[int, Field(ge=1, le=2**63 - 1)]
 Name = Annotated[str, Field(min_length=1, max_length=500)]
@@ -139,7 +139,7 @@ class Index(BaseModel, from_attributes=True):
 
 class CalibrationAnswer(BaseModel):
     source: str
-    share: float = Field(description="of strangers that may see a confident answer, where none is asked for")
+    sentence: str = Field(description="what is called near in this gallery, if anything")
 
 
 class SummaryAnswer(BaseModel):
@@ -162,16 +162,17 @@ class SummaryAnswer(BaseModel):
 
     @classmethod
     def of(cls, asked: service.Service, detects: bool, problems: list[str]) -> SummaryAnswer:
-        gallery, calibration = asked.gallery, asked.calibration
+        gallery, calibration, held = asked.gallery, asked.calibration, asked.gallery.summary()
         return cls(
-            **vars(gallery.summary()),
+            **vars(held),
             name=Path(gallery.location).resolve().name,
             zones=asked.zones(),
             model=gallery.origin.name,
             width=gallery.origin.width,
             fingerprint=gallery.origin.fingerprint,
             index=Index.model_validate(gallery.index_state()),
-            calibration=CalibrationAnswer(source=calibration.source, share=SHARE) if calibration else None,
+            calibration=calibration
+            and CalibrationAnswer(source=calibration.source, sentence=Judge(calibration, held.entries).sentences[0]),
             detects=detects,
             decided=asked.decided(),
             problems=problems,

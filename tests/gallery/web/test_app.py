@@ -27,7 +27,6 @@ from small_gallery import COLOURS, ORIGIN, START, STRANGER, Colours, application
 
 import reid.gallery.web.app as module
 from reid.errors import InputError
-from reid.gallery.calibration.judgement import SHARE
 from reid.gallery.entries import Entry, Filter
 from reid.gallery.parts import Layout
 from reid.gallery.service import Service
@@ -107,7 +106,8 @@ def test_summary(client, bare):
     assert answer["cameras"] == {"hall/0": 6, "hall/1": 6} and answer["zones"] == {"hall/0": "Europe/Berlin"}
     assert answer["first"] == START and answer["last"] == START + 3600 + 4 * 60 + 5
     assert answer["model"] == "colours" and answer["fingerprint"] == ORIGIN.fingerprint and answer["width"] == 4
-    assert answer["calibration"] == {"source": "drawn", "share": SHARE} and answer["name"] == "gallery"
+    assert answer["calibration"]["source"] == "drawn" and "among 12 images" in answer["calibration"]["sentence"]
+    assert answer["name"] == "gallery"
     assert answer["index"] == {"kind": "flat", "recall": 1.0, "size": 0, "behind": 12}
     assert answer["problems"] == [] and answer["detects"] is False
     assert bare.get("/api/summary").json()["calibration"] is None

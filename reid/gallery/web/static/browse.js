@@ -1,7 +1,7 @@
 // All entries, a page at a time, and what the gallery holds in figures.
 
 import * as api from "./api.js";
-import { $, count, list, make, percent } from "./dom.js";
+import { $, count, list, make } from "./dom.js";
 import { imageCard } from "./results.js";
 import { drawSelection } from "./selection.js";
 import { HERE, when } from "./times.js";
@@ -45,7 +45,7 @@ export function figures(held) {
   );
   const { kind, recall, size, behind } = held.index;
   const built = `${kind} over ${size.toLocaleString("en")}, finds ${(100 * recall).toFixed(1)} % of the exact 10 nearest; ${behind.toLocaleString("en")} newer ones exactly`;
-  const calibrated = held.calibration && `on ${held.calibration.source}; at most ${percent(held.calibration.share)} of strangers find an image called near`;
+  const calibrated = held.calibration && `on ${held.calibration.source}. ${held.calibration.sentence}`;
   const decided = Object.entries(held.decided).map(([word, [pairs, same]]) => `${same} of ${count(pairs, "pair")} called ${word} are one person`);
   return [
     make("h2", {}, held.name),
