@@ -22,11 +22,11 @@ def calibrate(arguments: argparse.Namespace) -> None:
     model, problems = networks.load(arguments.model), list[str]()
     names = (arguments.source, *arguments.targets)
     (source, own), *targets = {name: dataset(arguments, name, ("query", "gallery")) for name in names}.items()
-    features = labelled(own, model, problems=problems)
+    features = labelled(own, model, problems)
     nothing = None if isinstance(model, FeaturesLookup) else model.embed(pictures())
     calibration = thresholds.calibrate(*features, model.origin, source, arguments.rates, nothing=nothing)
     for name, target in targets:
-        measured = thresholds.measure(calibration, *labelled(target, model, problems=problems), name)
+        measured = thresholds.measure(calibration, *labelled(target, model, problems), name)
         calibration = replace(calibration, targets=(*calibration.targets, measured))
     output = arguments.output or Path("runs/calibration") / f"{model.origin.name}.json"
     write_atomically(output, calibration.to_json())

@@ -110,7 +110,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         help="torchvision, torchvision:WEIGHTS, or a foreign network (default: %(default)s)",
     )
     video.add_argument("--start", metavar="TIME", help="when the video begins: 2026-03-01T17:05:00")
-    video.add_argument("--fps", type=float, default=5.0, metavar="N", help="looked at a second (default: %(default)s)")
+    video.add_argument("--fps", type=float, default=5.0, metavar="N", help="frames a second (default: %(default)s)")
     video.add_argument("--min-height", type=int, default=64, metavar="PX", help="of a person (default: %(default)s)")
     video.add_argument("--min-confidence", type=float, default=0.5, metavar="P", help="of a box (default: %(default)s)")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, tzinfo
 from pathlib import Path
@@ -124,17 +124,27 @@ def split_entries(data: DataSet, split: str, name: str | None = None) -> list[En
     ]
 
 
-# --- their features ---------------------------------------------------------------------------------------------------
+# --- their pixels -----------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Embedded:
-    """Some images: their places in the list, entries, features (N, D) float32 and thumbnails (JPEG)."""
+def in_parts(rows: Sequence[int], size: int, progress: bool) -> Iterator[Sequence[int]]:
+    """Places in a list of images, ``size`` of them at a time, with a bar."""
+    with track(name="images", unit="image", total=len(rows), shown=progress) as bar:
+        for low in range(0, len(rows), size):
+            part = rows[low : low + size]
+            yield part
+            bar.update(len(part))
 
-    rows: list[int]
-    entries: list[Entry]
-    features: np.ndarray
-    thumbnails: list[bytes]
+
+def read_crops(entries: Sequence[Entry], rows: Sequence[int], problems: list[str]) -> dict[int, np.ndarray]:
+    """As :func:`read_crop`, of those of the places ``rows`` that can be read; a line to ``problems`` for each other."""
+    crops = {}
+    for row in rows:
+        try:
+            crops[row] = read_crop(entries[row])
+        except InputError as error:
+            problems.append(str(error))
+    return crops
 
 
 def read_crop(entry: Entry) -> np.ndarray:
@@ -164,40 +174,37 @@ def cut(image: np.ndarray, entry: Entry) -> np.ndarray:
     return crop(image, entry.box)
 
 
-def embed_entries(
-    entries: Sequence[Entry],
-    model: Network,
-    problems: list[str],
-    progress: bool = True,
-    choose: Callable[[list[Entry], list[bytes]], list[int]] | None = None,
-) -> Iterator[Embedded]:
-    """Read and embed, some images at a time; a line to ``problems`` for each that cannot be read, or that the network
-    finds nothing in.
+def named(entry: Entry) -> str:
+    """An image for people: its file, frame and box."""
+    frame = "" if entry.frame is None else f", frame {entry.frame}"
+    return f"{entry.source}{frame}" + ("" if entry.box is None else f", box {entry.box}")
 
-    Args:
-        choose: given some entries and their thumbnails, the places of those that are to be embedded; None: all.
-    """
-    with track(name="images", unit="image", total=len(entries), shown=progress) as bar:
-        for low in range(0, len(entries), AT_ONCE):
-            some = entries[low : low + AT_ONCE]
-            crops: dict[int, np.ndarray] = {}
-            for row, entry in enumerate(some, low):
-                try:
-                    crops[row] = read_crop(entry)
-                except InputError as error:
-                    problems.append(str(error))
-            rows, images = list(crops), [thumbnail(image) for image in crops.values()]
-            chosen = range(len(rows)) if choose is None else choose([entries[row] for row in rows], images)
-            if len(chosen):
-                features = model.embed([crops[rows[place]] for place in chosen])
-                good = usable(features)
-                problems += [nothing_in(entries[rows[place]]) for place in np.array(chosen)[~good]]
-                kept = [place for place, fine in zip(chosen, good, strict=True) if fine]
-                if kept:
-                    some_rows = [rows[place] for place in kept]
-                    given = [entries[row] for row in some_rows]
-                    yield Embedded(some_rows, given, features[good], [images[place] for place in kept])
-            bar.update(len(some))
+
+# --- their features ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """Those of a list of images that have a feature: their places in it, features (N, D) float32, thumbnails (JPEG)."""
+
+    rows: list[int]
+    features: np.ndarray
+    thumbnails: list[bytes]
+
+
+def embed_entries(entries: Sequence[Entry], model: Network, problems: list[str], progress: bool = True) -> Embedded:
+    """Read and embed, some images at a time; a line to ``problems`` for each that cannot be read, or that the network
+    finds nothing in."""
+    rows, features, thumbnails = list[int](), [np.empty((0, model.origin.width), np.float32)], list[bytes]()
+    for part in in_parts(range(len(entries)), AT_ONCE, progress):
+        if crops := read_crops(entries, part, problems):
+            found = model.embed(list(crops.values()))
+            good = usable(found)
+            problems += [nothing_in(entries[row]) for row, fine in zip(crops, good, strict=True) if not fine]
+            features.append(found[good])
+            rows += [row for row, fine in zip(crops, good, strict=True) if fine]
+            thumbnails += [thumbnail(crop) for crop, fine in zip(crops.values(), good, strict=True) if fine]
+    return Embedded(rows, np.concatenate(features), thumbnails)
 
 
 def nothing_in(entry: Entry) -> str:
@@ -205,40 +212,21 @@ def nothing_in(entry: Entry) -> str:
     return f"{named(entry)}: the network finds nothing to compare in it: its feature is all zeros, or no number"
 
 
-def named(entry: Entry) -> str:
-    """An image for people: its file, frame and box."""
-    frame = "" if entry.frame is None else f", frame {entry.frame}"
-    return f"{entry.source}{frame}" + ("" if entry.box is None else f", box {entry.box}")
-
-
-def labelled(
-    data: DataSet, model: Network, progress: bool = True, problems: list[str] | None = None
-) -> tuple[Features, Features]:
-    """Features of the query and the gallery split, with people and cameras, as thresholds are calibrated on.
-
-    Args:
-        problems: gets a line for each image that is left out, as it cannot be read or has no feature.
+def labelled(data: DataSet, model: Network, problems: list[str], progress: bool = True) -> tuple[Features, Features]:
+    """Features of the query and the gallery split, with people and cameras, as thresholds are calibrated on; a line to
+    ``problems`` for each image that is left out, as it cannot be read or has no feature.
 
     Raises:
-        InputError: naming those images, where there is no list for them; or none is left.
+        InputError: naming those images, where none is left.
     """
-    query, gallery = (_labelled(data, split, model, progress, problems) for split in ("query", "gallery"))
-    return query, gallery
-
-
-def _labelled(data: DataSet, split: str, model: Network, progress: bool, problems: list[str] | None) -> Features:
-    samples, unreadable = data.splits[split], list[str]()
-    entries = [Entry(str(path), "") for path in samples.paths]
-    parts = list(embed_entries(entries, model, unreadable, progress))
-    if unreadable and (problems is None or not parts):
-        raise InputError("\n".join(unreadable))
-    if problems is not None:
-        problems += unreadable
-    kept = [row for part in parts for row in part.rows]
-    return Features(
-        np.concatenate([part.features for part in parts]),
-        samples.pids[kept],
-        samples.camids[kept],
-        tuple(samples.names[row] for row in kept),
-        f"{data.label}/{split}",
-    )
+    sides = []
+    for split in ("query", "gallery"):
+        samples, left_out = data.splits[split], list[str]()
+        found = embed_entries([Entry(str(path), "") for path in samples.paths], model, left_out, progress)
+        if not found.rows:
+            raise InputError("\n".join(left_out))
+        problems += left_out
+        people, cameras = samples.pids[found.rows], samples.camids[found.rows]
+        names = tuple(samples.names[row] for row in found.rows)
+        sides.append(Features(found.features, people, cameras, names, f"{data.label}/{split}"))
+    return sides[0], sides[1]
