@@ -60,7 +60,7 @@ def test_an_answer_ranks_and_judges(service):
     assert ids(answer)[:2] == [1, 2] and answer.found == "near" and answer.nobody is False and answer.exhaustive
     judge = Judge(calibration(), 12)
     assert [hit.judged for hit in answer.hits] == [judge.judge(hit.distance) for hit in answer.hits]
-    assert answer.sentences == judge.summary([hit.distance for hit in answer.hits]).sentences
+    assert answer.sentences == judge.sentences_of([hit.judged.word for hit in answer.hits])
     assert answer.sentences[0] == "2 near, 0 cannot be told, 3 far."
 
 

@@ -10,10 +10,7 @@ from reid.data.times import shown
 from reid.gallery.answers.answer import Answer, Hit
 from reid.gallery.store import Gallery
 
-COLUMNS = (
-    "rank", "entry", "person", "camera", "time", "until", "image", "distance", "word", "probability", "strangers",
-    "audit",
-)  # fmt: skip
+COLUMNS = "rank entry person camera time until image distance word probability strangers audit".split()
 FORMULA = tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")  # how a cell begins that a spreadsheet would compute
 
 

@@ -135,17 +135,13 @@ class Reliability:
         """
         each = 0.5 / self.counts.sum(axis=1, keepdims=True)
         weight, predicted, met = (
-            (self.counts * each).sum(axis=0),
-            (self.sums * each).sum(axis=0),
-            self.counts[1] * each[1],
+            (each * self.counts).sum(axis=0),
+            (each * self.sums).sum(axis=0),
+            each[1] * self.counts[1],
         )
         bins = tuple(
-            Bin(
-                min(1.0, float(predicted[n] / weight[n])),
-                min(1.0, float(met[n] / weight[n])),
-                int(self.counts[1, n]),
-                int(self.counts[0, n]),
-            )
-            for n in np.flatnonzero(weight)
+            Bin(min(1.0, float(predicted[n] / weight[n])), min(1.0, float(met[n] / weight[n])), int(true), int(false))
+            for n, (false, true) in enumerate(self.counts.T)
+            if weight[n]
         )
         return bins, float(np.abs(predicted - met).sum())

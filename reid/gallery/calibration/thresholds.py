@@ -12,7 +12,7 @@ from pydantic.dataclasses import dataclass
 
 from reid.errors import InputError
 from reid.gallery.calibration.probability import STRICT, Count, Likelihood, fit_likelihood, short
-from reid.gallery.calibration.rates import Curve, Measured, Rates, countable, curve_of, measure_at, pairs, subset
+from reid.gallery.calibration.rates import Curve, Measured, Rates, countable, measure_at, pairs, subset
 from reid.gallery.calibration.unlike import Unlike, fit_unlike
 from reid.networks import Origin
 from reid.retrieval.features import Features
@@ -178,8 +178,7 @@ def calibrate(
     seen = np.flatnonzero(true + false)
     likelihood = fit_likelihood((seen + 0.5) * 2 / CELLS, true[seen], false[seen])
     points = _points(true, false, strangers)
-    people = np.union1d(fit[0].pids, fit[1].pids)
-    curve = curve_of(points, *fit, seed)
+    fitted = measure_at(thresholds, points, likelihood, *fit, f"{source}, fitted half", seed)
     return Calibration(
         version=2,
         model=origin.name,
@@ -187,7 +186,7 @@ def calibrate(
         source=source,
         seed=seed,
         distance="1 - cosine of the features",
-        fitted=Fitted(int((people > 0).sum()), int(true.sum()), int(false.sum()), curve),
+        fitted=Fitted(fitted.people, int(true.sum()), int(false.sum()), fitted.curve),
         likelihood=likelihood,
         held=measure_at(thresholds, points, likelihood, *held, f"{source}, held half", seed),
         unlike=None if nothing is None else fit_unlike(fit, held, nothing),
@@ -233,13 +232,13 @@ def _histograms(query: Features, gallery: Features, rate: float) -> tuple[np.nda
     """
     true, false, nearest, strangers = np.zeros(CELLS), np.zeros(CELLS), np.empty(0), np.empty(len(query))
     most = int(rate * len(query) * len(gallery)) + 1
-    for block in pairs(query, gallery):
-        for counts, kind in ((true, block.true), (false, block.false)):
-            counts += np.bincount(_cells(block.distances[kind]), minlength=CELLS)
-        nearest = np.concatenate([nearest, block.distances[block.false]])
+    for rows, distances, of_one, of_two in pairs(query, gallery):
+        true += np.bincount(_cells(distances[of_one]), minlength=CELLS)
+        false += np.bincount(_cells(distances[of_two]), minlength=CELLS)
+        nearest = np.concatenate([nearest, distances[of_two]])
         if len(nearest) > most:
             nearest = np.partition(nearest, most - 1)[:most]
-        strangers[block.rows] = np.where(block.false, block.distances, np.inf).min(axis=1)
+        strangers[rows] = np.where(of_two, distances, np.inf).min(axis=1)
     return true, false, np.sort(nearest), strangers
 
 
