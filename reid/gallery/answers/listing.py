@@ -16,14 +16,14 @@ from reid.gallery.answers.answer import Answer, Hit
 from reid.gallery.calibration.judgement import percent
 from reid.texts import align
 
-HEADER = "query|rank|id|image|person|camera|time (UTC)|distance||probability|of strangers".split("|")
+HEAD = ["query", "rank", "id", "image", "person", "camera", "time (UTC)", "distance", "", "probability", "of strangers"]
 DRAWN, ACROSS, LISTED = 20, 10, 10  # queries drawn, entries of each; up to so many queries a table shows whole lists
 WIDTH, TEXT = 96, 4 * LINE + 10  # pixels: a column, the text below a thumbnail
 
 
 def answer_table(names: Sequence[str], answers: Sequence[Answer]) -> str:
     """A line an entry; of many queries only the nearest entry each."""
-    few, lines = len(answers) <= LISTED, [HEADER]
+    few, lines = len(answers) <= LISTED, [HEAD]
     for name, answer in zip(names, answers, strict=True):
         file = Path(name).name
         lines += [[file, *_cells(hit)] for hit in (answer.hits if few else answer.hits[:1])]

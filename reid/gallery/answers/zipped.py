@@ -10,7 +10,10 @@ from reid.data.times import shown
 from reid.gallery.answers.answer import Answer, Hit
 from reid.gallery.store import Gallery
 
-COLUMNS = "rank entry person camera time until image distance word probability strangers audit".split()
+COLUMNS = (
+    "rank", "entry", "person", "camera", "time", "until", "image", "distance", "word", "probability", "strangers",
+    "audit",
+)  # fmt: skip
 FORMULA = tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")  # how a cell begins that a spreadsheet would compute
 
 
