@@ -217,10 +217,7 @@ def convert(parser: argparse.ArgumentParser) -> None:
 
 
 def tell_left_out(problems: Sequence[str], what: str, done: str) -> None:
-    """
-    Raises:
-        InputError: how many of ``what`` were left out, and the first of them with the reasons; where there are some.
-    """
+    """Raises InputError where some of ``what`` were left out: how many, and the first of them with the reasons."""
     if problems:
         raise InputError(f"{what} left out: {len(problems):,}; all others are {done}:\n{first_few(problems)}")
 

@@ -150,10 +150,7 @@ class Judge:
         return tuple(met)
 
     def word(self, distance: float) -> Word:
-        """
-        Raises:
-            InputError: a distance that is none.
-        """
+        """Raises InputError for a distance that is none."""
         if not np.isfinite(distance):
             raise InputError(f"distance {distance!r}: wanted a number")
         if self.near is not None and distance <= self.near:
@@ -161,10 +158,7 @@ class Judge:
         return "far" if distance > self.far else "cannot tell"
 
     def judge(self, distance: float) -> Judgement:
-        """
-        Raises:
-            InputError: a distance that is none.
-        """
+        """Raises InputError for a distance that is none."""
         false = _at(self._curve, self._curve.false_match, distance)
         unseen = min(1.0, NONE_SEEN / self.calibration.fitted.false)
         strangers = self.entries * max(false, unseen)
