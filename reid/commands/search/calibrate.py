@@ -31,7 +31,7 @@ def calibrate(arguments: argparse.Namespace) -> None:
     output = arguments.output or Path("runs/calibration") / f"{model.origin.name}.json"
     write_atomically(output, calibration.to_json())
     picture = output.with_suffix(".png")
-    write_atomically(picture, reliability_picture(calibration).content)
+    write_atomically(picture, reliability_picture(calibration))
     print(align(table(calibration)), align(strangers_table(calibration)), sep="\n")
     if (cut := calibration.unlike) is not None:
         met = f"{100 * cut.met:.2g} % met on the held half"

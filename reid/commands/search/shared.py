@@ -28,10 +28,7 @@ from reid.networks import Network, Origin
 
 @contextmanager
 def opened(
-    arguments: argparse.Namespace,
-    network: Network | None = None,
-    who: str = "command line",
-    new: Origin | None = None,
+    arguments: argparse.Namespace, network: Network | None = None, who: str = "command line", new: Origin | None = None
 ) -> Iterator[Service]:
     """The gallery that ``--store`` names, with the network, where there is one; ``who`` asks.
 

@@ -226,16 +226,14 @@ def carried(curve: Curve, shares: np.ndarray, fpir: np.ndarray, false: np.ndarra
     return shares * np.minimum(1, alone)
 
 
-def compare(
-    calibration: Calibration, distance: float, share: float = PAIR_SHARE, rate: float | None = None
-) -> Compared:
-    """Of two given images, each of which is as good as a gallery of one: near where no more than ``share`` of the pairs
-    of two people lie, or within the threshold of ``rate``.
+def compare(calibration: Calibration, distance: float, rate: float | None = None) -> Compared:
+    """Of two given images, each of which is as good as a gallery of one: near where no more than ``PAIR_SHARE`` of the
+    pairs of two people lie, or within the threshold of ``rate``.
 
     Raises:
-        InputError: a distance that is none, a share out of its range, a rate that has no threshold.
+        InputError: a distance that is none, a rate that has no threshold.
     """
-    judge = Judge(calibration, 1, share=share, rate=rate)
+    judge = Judge(calibration, 1, share=PAIR_SHARE, rate=rate)
     word, probability, held = judge.word(distance), calibration.probability(distance), calibration.held
     false, true = (percent(_at(held.curve, each, distance)) for each in (held.curve.false_match, held.curve.true_match))
     sentences = (

@@ -7,7 +7,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from reid.drawing import Picture, Style, png, styles
+from reid.drawing import Style, png, styles
 from reid.gallery.calibration.judgement import Judge, percent
 from reid.gallery.calibration.rates import Measured
 from reid.gallery.calibration.thresholds import Calibration
@@ -51,8 +51,10 @@ def strangers_table(calibration: Calibration) -> list[list[str]]:
     return lines
 
 
-def reliability_picture(calibration: Calibration) -> Picture:
-    """Reliability curves with the pairs behind each point, and false-match rates met against those wanted."""
+def reliability_picture(calibration: Calibration) -> bytes:
+    """A PNG. Left: the share of pairs that are of one person, against the probability stated, at even odds; below, the
+    pairs behind each point. Right: false-match rates met at the thresholds, with 95 % intervals over people; an open
+    marker: none met. On the dashed lines both hold."""
     data_sets = (calibration.held, *calibration.targets)
     look = styles([data_set.name for data_set in data_sets])
     figure = Figure(figsize=(9.5, 5.2 + 0.25 * len(data_sets)), layout="constrained")
@@ -67,14 +69,7 @@ def reliability_picture(calibration: Calibration) -> Picture:
     figure.suptitle(f"{calibration.model}, calibrated on half of the people of {calibration.source}", fontsize=11)
     handles, labels = curves.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", fontsize=9, frameon=False)
-    errors = ", ".join(f"{data_set.name} {100 * data_set.calibration_error:.1f}" for data_set in data_sets)
-    caption = (
-        "Left: share of pairs that are of one person, against the probability stated, at even odds; below, the pairs "
-        f"behind each point. Expected calibration error, points: {errors}. Right: false-match rates met at the "
-        "thresholds, with 95 % intervals over people; an open marker: none met. On the dashed lines both hold."
-    )
-    alt = f"Reliability curves and false-match rates of {', '.join(look)}; the table beside it holds the rates."
-    return Picture("reliability", png(figure), caption, alt)
+    return png(figure)
 
 
 def _curve(curves: Axes, counts: Axes, data_set: Measured, style: Style) -> None:

@@ -100,22 +100,21 @@ def add_fragments(gallery: Gallery, fragments: Iterable[Fragment], again: bool =
     """Put fragments of tracks in as they end, some at a time; those that have ended when it is interrupted are put in
     too. One that is there already is passed over as an image is, one without a feature is left out."""
     added, waiting = Added(), list[Fragment]()
+
+    def put() -> None:
+        entries, images = [entry for entry, *_ in waiting], [image for *_, image in waiting]
+        features = np.array([feature for _, feature, _ in waiting])
+        add_features(gallery, entries, features, images, again, added, progress=False)
+        waiting.clear()
+
     try:
         for fragment in fragments:
             waiting.append(fragment)
             if len(waiting) == TOGETHER:
-                _add_some(gallery, waiting, added, again)
-                waiting.clear()
+                put()
     finally:
-        _add_some(gallery, waiting, added, again)
+        put()
     return added
-
-
-def _add_some(gallery: Gallery, fragments: Sequence[Fragment], added: Added, again: bool) -> None:
-    fields = ("camera", "time")  # nobody has said who it is
-    entries, features = [entry for entry, *_ in fragments], np.array([feature for _, feature, _ in fragments])
-    images = {row: fragments[row][2] for row in new_rows(gallery, entries, fields, added, again)}
-    _put_in(gallery, entries, images, features.__getitem__, fields, added)
 
 
 def _put_in(

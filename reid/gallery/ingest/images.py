@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from reid.data.images import read_image
-from reid.data.names import DECIMAL, refuse_missing, whole
+from reid.data.names import DECIMAL, refuse_missing, refuse_unwritable, whole
 from reid.data.samples import DataSet
 from reid.data.times import seconds, taken
 from reid.data.unlabelled import read_unlabelled
@@ -113,12 +113,7 @@ def split_entries(data: DataSet, split: str, name: str | None = None) -> list[En
     samples, label = data.splits[split], name or data.label
     numbers = (samples.pids.tolist(), samples.camids.tolist(), taken(data, split))
     return [
-        Entry(
-            source=str(path.resolve()),
-            camera=f"{label}/{camera}",
-            identity=f"{label}/{person}" if person > 0 else None,
-            time=time,
-        )
+        Entry(str(path.resolve()), f"{label}/{camera}", f"{label}/{person}" if person > 0 else None, time)
         for path, person, camera, time in zip(samples.paths, *numbers, strict=True)
         if person >= 0
     ]
@@ -153,10 +148,7 @@ def read_crop(entry: Entry) -> np.ndarray:
     Raises:
         InputError: naming the file, when it cannot be read or the box lies outside it.
     """
-    try:
-        entry.source.encode()
-    except UnicodeEncodeError:
-        raise InputError(f"{entry.source!r}: a name that is not UTF-8 cannot be kept") from None
+    refuse_unwritable(entry.source)
     return cut(read_image(Path(entry.source)), entry)
 
 
