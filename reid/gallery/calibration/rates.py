@@ -185,12 +185,12 @@ def measure_at(
 
     weights = np.ones((RESAMPLES, people + 1))  # how often each person is drawn; distractors stay as they are
     weights[:, :-1] = np.random.default_rng(seed).multinomial(people, np.full(people, 1 / people), RESAMPLES)
-    images = [np.bincount(places, minlength=people + 1).astype(np.float64) for places in (asking, asked)]
+    queries, entries = (np.bincount(places, minlength=people + 1).astype(float) for places in (asking, asked))
     rates = tuple(
         Rates(
             rate,
             threshold,
-            _false_share(wrong[n], *images, weights),
+            _false_share(wrong[n], queries, entries, weights),
             _share(accepted[n], matches, asking, weights),
             _share(stranger <= threshold, np.ones(len(query)), asking, weights),
             _share(first <= threshold, matches > 0, asking, weights),
@@ -212,9 +212,9 @@ def _curve(
     within, of = found.cumsum(axis=1)[:, :-1], found.sum(axis=1)
     weights = weights[weights @ of > 0]  # the others drew no query
     low, high = np.quantile((weights @ within) / (weights @ of)[:, None], QUANTILES, axis=0)
-    shares = (true_match, false_match, within.sum(axis=0) / of.sum(), low, high)
+    true, false, fpir = short(true_match), short(false_match), short(within.sum(axis=0) / of.sum())
     entries = float(f"{pairs[0].sum() / len(asking):.6g}")
-    return Curve(tuple(points), *map(short, shares), len(asking), entries)
+    return Curve(tuple(points), true, false, fpir, short(low), short(high), len(asking), entries)
 
 
 def _share(hits: np.ndarray, of: np.ndarray, asking: np.ndarray, weights: np.ndarray) -> Share:
