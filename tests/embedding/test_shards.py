@@ -21,7 +21,7 @@ from reid.embedding.shards import attempt, embed_shard, embed_shards, outputs_of
 from reid.errors import InputError
 from reid.gallery.catalogue.thumbnails import thumbnail
 from reid.gallery.ingest.adding import add_features
-from reid.gallery.ingest.features import features_files, read_given
+from reid.gallery.ingest.images import features_files, read_given
 from reid.gallery.store import Gallery
 from reid.networks import Origin
 from reid.networks.features_file import read_features_file

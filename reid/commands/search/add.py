@@ -15,8 +15,7 @@ from reid.data.unlabelled import passed_over
 from reid.errors import InputError
 from reid.gallery.entries import Entry
 from reid.gallery.ingest.adding import Added, Fragment, add_features, add_fragments, add_images
-from reid.gallery.ingest.features import features_files, read_given
-from reid.gallery.ingest.images import csv_entries, folder_entries, split_entries
+from reid.gallery.ingest.images import csv_entries, features_files, folder_entries, read_given, split_entries
 from reid.gallery.ingest.naming import under_name
 from reid.gallery.ingest.video import fragments
 from reid.gallery.store import Gallery

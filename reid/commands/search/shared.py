@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from reid import networks
@@ -77,10 +77,8 @@ def all_samples(arguments: argparse.Namespace) -> list[Samples]:
     """The images of the splits that ``--data`` has on disk."""
     samples: list[Samples] = []
     for split in SPLITS:
-        try:
+        with suppress(InputError):  # the card has none, or it was not fetched: no image of the gallery is of it
             samples += dataset(arguments, arguments.data, [split]).splits.values()
-        except InputError:  # the card has none, or it was not fetched: no image of the gallery is of it
-            continue
     return samples
 
 

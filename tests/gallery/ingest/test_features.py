@@ -10,8 +10,7 @@ from reid.errors import InputError
 from reid.gallery.entries import Entry
 from reid.gallery.ingest import adding
 from reid.gallery.ingest.adding import Added, add_features
-from reid.gallery.ingest.features import read_given
-from reid.gallery.ingest.images import folder_entries
+from reid.gallery.ingest.images import folder_entries, read_given
 from reid.networks.features_file import read_features_file
 
 
