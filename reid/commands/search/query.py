@@ -44,10 +44,10 @@ def query(arguments: argparse.Namespace) -> None:
         wanted = filter_of(arguments, gallery)
         if data is not None:
             under_name(gallery, arguments.name or data.label, data.root, asked, lambda: all_samples(arguments))
-        found = embed_entries(asked, model, problems, progress=len(asked) > 1)
-        if not found.rows:
+        rows, features, crops = embed_entries(asked, model, problems, progress=len(asked) > 1)
+        if not rows:
             raise InputError(first_few(problems))
-        entries, features = [asked[row] for row in found.rows], found.features
+        entries = [asked[row] for row in rows]
         if arguments.zip and len(entries) > 1 and not arguments.one_person:
             raise InputError(f"--zip {arguments.zip}: takes one answer, not {len(entries)}: --one-person gives one")
         share, rate = arguments.share, arguments.rate
@@ -73,7 +73,7 @@ def query(arguments: argparse.Namespace) -> None:
             given = [_as_json(*each) for each in zip(entries, answers, strict=True)]
             write_atomically(arguments.json, json.dumps(given, indent=1) + "\n")
         if arguments.picture:
-            draw_answers(found.thumbnails, answers, lambda id: gallery.thumbnails([id])[0], arguments.picture)
+            draw_answers(crops, answers, lambda id: gallery.thumbnails([id])[0], arguments.picture)
         if arguments.zip:
             write_atomically(arguments.zip, zipped(answers[0], gallery))
     for written in filter(None, (arguments.json, arguments.picture, arguments.zip)):
@@ -132,10 +132,10 @@ def _as_json(query: Entry, answer: Answer) -> dict[str, object]:
 def compare(arguments: argparse.Namespace) -> None:
     model, problems = networks.load(arguments.model), list[str]()
     asked = [Entry(str(path), "") for path in arguments.images]
-    found = embed_entries(asked, model, problems, progress=False)
+    _, features, _ = embed_entries(asked, model, problems, progress=False)
     if problems:
         raise InputError("\n".join(problems))
-    first, second = unit_rows(found.features, model.origin.width, "features")
+    first, second = unit_rows(features, model.origin.width, "features")
     if arguments.store is not None:
         with opened(arguments, model) as service:
             apart, said = service.compare(first, second, rate=arguments.rate)

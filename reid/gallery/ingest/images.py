@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from datetime import UTC, tzinfo
 from pathlib import Path
 
@@ -224,18 +223,11 @@ def named(entry: Entry) -> str:
 # --- their features ---------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Embedded:
-    """Those of a list of images that have a feature: their places in it, features (N, D) float32, thumbnails (JPEG)."""
-
-    rows: list[int]
-    features: np.ndarray
-    thumbnails: list[bytes]
-
-
-def embed_entries(entries: Sequence[Entry], model: Network, problems: list[str], progress: bool = True) -> Embedded:
-    """Read and embed, some images at a time; a line to ``problems`` for each that cannot be read, or that the network
-    finds nothing in."""
+def embed_entries(
+    entries: Sequence[Entry], model: Network, problems: list[str], progress: bool = True
+) -> tuple[list[int], np.ndarray, list[bytes]]:
+    """Read and embed, some images at a time: the places of those that have a feature, these (N, D) float32, and N
+    thumbnails (JPEG); a line to ``problems`` for each that cannot be read, or that the network finds nothing in."""
     rows, features, thumbnails = list[int](), [np.empty((0, model.origin.width), np.float32)], list[bytes]()
     for part in in_parts(range(len(entries)), AT_ONCE, progress):
         if crops := read_crops(entries, part, problems):
@@ -245,7 +237,7 @@ def embed_entries(entries: Sequence[Entry], model: Network, problems: list[str],
             features.append(found[good])
             rows += [row for row, fine in zip(crops, good, strict=True) if fine]
             thumbnails += [thumbnail(crop) for crop, fine in zip(crops.values(), good, strict=True) if fine]
-    return Embedded(rows, np.concatenate(features), thumbnails)
+    return rows, np.concatenate(features), thumbnails
 
 
 def nothing_in(entry: Entry) -> str:
@@ -263,11 +255,10 @@ def labelled(data: DataSet, model: Network, problems: list[str], progress: bool 
     sides = []
     for split in ("query", "gallery"):
         samples, left_out = data.splits[split], list[str]()
-        found = embed_entries([Entry(str(path), "") for path in samples.paths], model, left_out, progress)
-        if not found.rows:
+        rows, features, _ = embed_entries([Entry(str(path), "") for path in samples.paths], model, left_out, progress)
+        if not rows:
             raise InputError("\n".join(left_out))
         problems += left_out
-        people, cameras = samples.pids[found.rows], samples.camids[found.rows]
-        names = tuple(samples.names[row] for row in found.rows)
-        sides.append(Features(found.features, people, cameras, names, f"{data.label}/{split}"))
+        names = tuple(samples.names[row] for row in rows)
+        sides.append(Features(features, samples.pids[rows], samples.camids[rows], names, f"{data.label}/{split}"))
     return sides[0], sides[1]
