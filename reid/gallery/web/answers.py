@@ -163,6 +163,9 @@ class SummaryAnswer(BaseModel):
     @classmethod
     def of(cls, asked: service.Service, detects: bool, problems: list[str]) -> SummaryAnswer:
         gallery, calibration, held = asked.gallery, asked.calibration, asked.gallery.summary()
+        told = None
+        if calibration is not None:
+            told = CalibrationAnswer(source=calibration.source, sentence=Judge(calibration, held.entries).sentences[0])
         return cls(
             **vars(held),
             name=Path(gallery.location).resolve().name,
@@ -171,8 +174,7 @@ class SummaryAnswer(BaseModel):
             width=gallery.origin.width,
             fingerprint=gallery.origin.fingerprint,
             index=Index.model_validate(gallery.index_state()),
-            calibration=calibration
-            and CalibrationAnswer(source=calibration.source, sentence=Judge(calibration, held.entries).sentences[0]),
+            calibration=told,
             detects=detects,
             decided=asked.decided(),
             problems=problems,
