@@ -102,11 +102,11 @@ class Service:
         rows = np.concatenate([features, self.gallery.features(entries)])
         if not len(rows):
             raise Unfit("expected images or entries of a person, got none")
+        cameras = {entry.camera for entry in self.gallery.get(entries)}
         if elsewhere:
-            cameras = {entry.camera for entry in self.gallery.get(entries)}
             wanted = replace(wanted, without=(*wanted.without, *sorted(cameras)))
         mean = unit_rows(rows, rows.shape[1], "queries").mean(axis=0, keepdims=True)
-        (answer,) = self._answers(mean, k, wanted, self._judge(wanted, share, rate), entries)
+        (answer,) = self._answers(mean, k, wanted, self._judge(wanted, share, rate), [cameras], entries)
         more = {"queries": len(rows)} if len(rows) > 1 else {}
         if len(entries) == 1:
             more["query"] = entries[0]
@@ -123,9 +123,11 @@ class Service:
         wanted: Filter = EVERYTHING,
         share: float | None = None,
         rate: float | None = None,
+        cameras: Sequence[str] = (),
     ) -> list[Answer]:
-        """An answer for each of (Q, D) ``features``, in one line of the audit log."""
-        answers = self._answers(features, k, wanted, self._judge(wanted, share, rate))
+        """An answer for each of (Q, D) ``features``, in one line of the audit log; ``cameras``: of each, if known."""
+        own = [{camera} for camera in cameras] or [set[str]()] * len(features)
+        answers = self._answers(features, k, wanted, self._judge(wanted, share, rate), own)
         ids = sorted({hit.entry.id for answer in answers for hit in answer.hits})
         number = self.gallery.record(self.who, "search", ids, queries=len(features))
         return [replace(answer, number=number) for answer in answers]
@@ -137,7 +139,10 @@ class Service:
         ``entries`` are those of them that are in the gallery."""
         calibration, apart = self.calibration, distance(first, second)
         self.gallery.record(self.who, "compare", entries)
-        return apart, None if calibration is None else compare(calibration, apart, rate=rate)
+        if calibration is None:
+            return apart, None
+        strange = bool(calibration.strange(np.stack([first, second])).any())
+        return apart, compare(calibration, apart, rate, strange)
 
     def source(self, id: int) -> Entry:
         """An entry whose source is looked at. Raises InputError where it is not there."""
@@ -260,18 +265,25 @@ class Service:
         return None
 
     def _answers(
-        self, features: np.ndarray, k: int, wanted: Filter, judge: Judge | None, without: Sequence[int] = ()
+        self,
+        features: np.ndarray,
+        k: int,
+        wanted: Filter,
+        judge: Judge | None,
+        own: Sequence[set[str]],
+        without: Sequence[int] = (),
     ) -> list[Answer]:
-        """To each of (Q, D) queries, the entries ``without`` left out; where nobody is found by an index that may have
-        missed somebody, all are compared."""
-        unlike = None if judge is None else judge.calibration.unlike
-        strange = np.zeros(len(features), bool) if unlike is None else unlike.says(features)
+        """To each of (Q, D) queries of ``own`` cameras, the entries ``without`` left out; where nobody is found by an
+        index that may have missed somebody, all are compared."""
+        strange = np.zeros(len(features), bool) if judge is None else judge.calibration.strange(features)
 
         def nearest(rows: list[int], exact: bool) -> dict[int, Answer]:
             hits = self.gallery.search(features[rows], k + len(without), wanted, exact)
             ids = np.setdiff1d(hits.ids, [-1, *without])
             there = self.gallery.present(ids.tolist())  # others were erased meanwhile
-            return {row: answer_of(at, k, there, hits, judge, bool(strange[row])) for at, row in enumerate(rows)}
+            return {
+                row: answer_of(at, k, there, hits, judge, bool(strange[row]), own[row]) for at, row in enumerate(rows)
+            }
 
         answers = nearest(list(range(len(features))), exact=False)
         doubtful = [row for row, answer in answers.items() if answer.found == "far" and not answer.exhaustive]

@@ -11,7 +11,7 @@ from small_gallery import COLOURS, ORIGIN, START, STRANGER, Colours, calibration
 
 import reid.gallery.service as module
 from reid.errors import InputError
-from reid.gallery.answers.answer import MISSED
+from reid.gallery.answers.answer import MISSED, OWN
 from reid.gallery.calibration.judgement import Judge, compare
 from reid.gallery.calibration.unlike import SENTENCE, Unlike
 from reid.gallery.entries import EVERYTHING, Entry, Filter, Hits, NotThere, Unfit
@@ -246,6 +246,31 @@ def test_a_query_that_shows_no_person_is_told_and_none_is_called_found(service, 
     assert strange.sentences[0] == SENTENCE and strange.sentences[1] == "2 near, 0 cannot be told, 1 far."
     assert strange.found == "cannot tell" and strange.nobody is False
     assert usual.found == "near" and SENTENCE not in usual.sentences
+    said = service.compare(blue, blue)[1]
+    assert said.word == "cannot tell" and said.sentences == (SENTENCE, *compare(calibration(), 0.0).sentences)
+    assert (
+        service.compare(other, other)[1] == compare(calibration(), 0.0)
+        and service.compare(blue, other)[1].word == "far"
+    )
+
+
+def test_images_of_the_querys_own_camera_get_no_percentage(service):
+    """Calibrated are pairs of two cameras, and what a camera sees behind people is alike."""
+    named = Filter(identities=tuple(name for name in COLOURS if name))
+
+    def told(answer):
+        return {hit.entry.camera: hit.judged.probability is not None for hit in answer.hits}
+
+    answer = service.search(service.features([]), [1], wanted=named)
+    assert told(answer) == {"hall/0": False, "hall/1": True} and answer.sentences[-1] == OWN
+    uploaded = service.search(red(service), wanted=named)
+    assert told(uploaded) == {"hall/0": True, "hall/1": True} and OWN not in uploaded.sentences
+    of_camera, unknown = service.answers(np.repeat(red(service), 2, axis=0), wanted=named, cameras=["hall/1", ""])
+    assert told(of_camera) == {"hall/0": True, "hall/1": False} and of_camera.sentences[-1] == OWN
+    assert unknown == replace(uploaded, number=unknown.number)
+    assert [hit.judged.word for hit in of_camera.hits] == [hit.judged.word for hit in uploaded.hits]
+    everywhere = service.search(service.features([]), [1], elsewhere=True, wanted=named)
+    assert told(everywhere) == {"hall/1": True} and OWN not in everywhere.sentences
 
 
 def test_what_people_decide_is_kept_shown_and_counted(service):

@@ -45,9 +45,9 @@ def add(arguments: argparse.Namespace) -> None:
             label = arguments.name or data.label
             entries = under_name(gallery, label, data.root, entries, lambda: all_samples(arguments))
         if found is not None:
-            _report(gallery, add_fragments(gallery, found, arguments.again), "fragments of tracks")
+            _report(gallery, add_fragments(gallery, found, arguments.again, service.who), "fragments of tracks")
         else:
-            _report(gallery, add_images(gallery, entries, model, arguments.again), "images")
+            _report(gallery, add_images(gallery, entries, model, arguments.again, who=service.who), "images")
 
 
 def _add_features(arguments: argparse.Namespace) -> None:
@@ -57,7 +57,8 @@ def _add_features(arguments: argparse.Namespace) -> None:
         for path in files:
             if path != files[0]:
                 file, _, entries = read_given(path, arguments.camera, origin)
-            add_features(service.gallery, entries, file.features.features, file.thumbnails, arguments.again, added)
+            features = file.features.features
+            add_features(service.gallery, entries, features, file.thumbnails, arguments.again, added, who=service.who)
         _report(service.gallery, added, "images")
 
 
@@ -94,6 +95,5 @@ def _fragments(arguments: argparse.Namespace, model: Network) -> Iterator[Fragme
 
 
 def _report(gallery: Gallery, added: Added, what: str) -> None:
-    gallery.record("command line", "add", added.ids)
     tell_added(gallery, added, what)
     tell_left_out(added.problems, what, "stored")

@@ -55,7 +55,7 @@ def query(arguments: argparse.Namespace) -> None:
             answers = [service.search(features, (), arguments.k, wanted, share=share, rate=rate)]
             entries = entries[:1]
         else:
-            answers = service.answers(features, arguments.k, wanted, share, rate)
+            answers = service.answers(features, arguments.k, wanted, share, rate, [entry.camera for entry in entries])
         print(answer_table([entry.source for entry in entries], answers))
         if service.calibration is None:
             print("no calibration, so nothing here says who is the same person: search.py calibrate makes one")
@@ -143,7 +143,8 @@ def compare(arguments: argparse.Namespace) -> None:
         apart, said, calibration = distance(first, second), None, calibration_of(arguments)
         if calibration is not None:
             calibration.check(model.origin, str(arguments.calibration))
-            said = judgement.compare(calibration, apart, rate=arguments.rate)
+            strange = bool(calibration.strange(np.stack([first, second])).any())
+            said = judgement.compare(calibration, apart, arguments.rate, strange)
     print(f"distance {apart:.4f} (1 - cosine, 0 to 2)")
     if said is None:
         print(f"no calibration: give --calibration FILE, or --store FOLDER (such as {STORE}) that was calibrated")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from reid.gallery.calibration.judgement import Judge, Judgement, Word
 from reid.gallery.calibration.unlike import SENTENCE
@@ -11,6 +11,9 @@ from reid.gallery.catalogue.records import last_of
 from reid.gallery.entries import Entry, Hits
 
 APART = 60.0  # seconds without an image of an answer after which another sighting begins
+OWN = (
+    "No percentages for images of the query's own camera: calibrated are pairs of two, and the same place looks alike."
+)
 MISSED = "None of those found is nearer than far; not all were compared, so that a nearer one may have been missed."
 
 
@@ -81,9 +84,11 @@ class Answer:
         return tuple(_sighting(run) for run in ranked)
 
 
-def answer_of(row: int, k: int, there: Mapping[int, Entry], found: Hits, judge: Judge | None, strange: bool) -> Answer:
+def answer_of(
+    row: int, k: int, there: Mapping[int, Entry], found: Hits, judge: Judge | None, strange: bool, own: Collection[str]
+) -> Answer:
     """Of one query, to its first ``k`` entries of those that are ``there``; ``strange``: it is unlike all that was
-    calibrated."""
+    calibrated; ``own``: the cameras that it is known to be from."""
     nearest = zip(found.ids[row].tolist(), found.distances[row].tolist(), strict=True)
     pairs = [(there[id], distance) for id, distance in nearest if id in there][:k]
     hits = tuple(
@@ -98,7 +103,14 @@ def answer_of(row: int, k: int, there: Mapping[int, Entry], found: Hits, judge: 
         sentences = (MISSED, *sentences[1:])
     if strange:
         sentences = (SENTENCE, *sentences)
+    if judge.people is not None and any(hit.entry.camera in own for hit in hits):
+        hits = tuple(_without_percentage(hit) if hit.entry.camera in own else hit for hit in hits)
+        sentences = (*sentences, OWN)
     return Answer(hits, best, found.exhaustive, sentences)
+
+
+def _without_percentage(hit: Hit) -> Hit:
+    return replace(hit, judged=hit.judged and replace(hit.judged, probability=None))
 
 
 def _lane(hit: Hit) -> tuple[str, bool, str]:

@@ -20,6 +20,7 @@ from reid.errors import InputError
 from reid.gallery.calibration.probability import NONE_SEEN
 from reid.gallery.calibration.rates import Curve
 from reid.gallery.calibration.thresholds import EXPECTED, Calibration
+from reid.gallery.calibration.unlike import SENTENCE
 
 Word = Literal["near", "cannot tell", "far"]
 SHARE = 0.05  # of strangers that may find an entry that is called near
@@ -226,9 +227,9 @@ def carried(curve: Curve, shares: np.ndarray, fpir: np.ndarray, false: np.ndarra
     return shares * np.minimum(1, alone)
 
 
-def compare(calibration: Calibration, distance: float, rate: float | None = None) -> Compared:
+def compare(calibration: Calibration, distance: float, rate: float | None = None, strange: bool = False) -> Compared:
     """Of two given images, each of which is as good as a gallery of one: near where no more than ``PAIR_SHARE`` of the
-    pairs of two people lie, or within the threshold of ``rate``.
+    pairs of two people lie, or within the threshold of ``rate``; ``strange``: one is said to show no person.
 
     Raises:
         InputError: a distance that is none, a rate that has no threshold.
@@ -236,11 +237,13 @@ def compare(calibration: Calibration, distance: float, rate: float | None = None
     judge = Judge(calibration, 1, share=PAIR_SHARE, rate=rate)
     word, probability, held = judge.word(distance), calibration.probability(distance), calibration.held
     false, true = (percent(_at(held.curve, each, distance)) for each in (held.curve.false_match, held.curve.true_match))
-    sentences = (
+    sentences: tuple[str, ...] = (
         f"Probability of one person {percent(probability)}, if as likely as not before looking.",
         f"{false} of the pairs of two people lie as near and {true} of the pairs of one, on {held.name}; other places "
         "have other rates.",
     )
+    if strange:
+        word, sentences = "far" if word == "far" else "cannot tell", (SENTENCE, *sentences)
     return Compared(word, probability, sentences)
 
 

@@ -125,6 +125,10 @@ class Calibration:
             f"false-match rate {rate:g}: {self.source} gave no threshold for it, but for {there}{''.join(few)}"
         )
 
+    def strange(self, features: np.ndarray) -> np.ndarray:
+        """(Q,) bool: which of (Q, D) features are said to show no person; none where that was not calibrated."""
+        return np.zeros(len(features), bool) if self.unlike is None else self.unlike.says(features)
+
     def probability(self, distance: float, prior: float = 0.5) -> float:
         """That two images at ``distance`` show one person, where a share ``prior`` of the pairs in question do.
 

@@ -47,9 +47,15 @@ class Added:
 
 
 def add_images(
-    gallery: Gallery, entries: Sequence[Entry], model: Network, again: bool = False, progress: bool = True
+    gallery: Gallery,
+    entries: Sequence[Entry],
+    model: Network,
+    again: bool = False,
+    progress: bool = True,
+    who: str = "python",
 ) -> Added:
-    """Put images in, a batch a commit: after an interruption the same call goes on where it was.
+    """Put images in, a batch a commit, each with a line in the audit log: after an interruption the same call goes on
+    where it was.
 
     An image is known by its source and box; one that is there already is passed over, and what is given for it now and
     is not what is stored is told. A field that no entry has, such as the person of a folder's images, says nothing.
@@ -57,12 +63,13 @@ def add_images(
 
     Args:
         again: also those that were erased.
+        who: puts them in, for the audit log.
     """
     added, fields = Added(), _told_fields(entries)
     for rows in in_parts(new_rows(gallery, entries, fields, added, again), AT_ONCE, progress):
         crops = read_crops(entries, rows, added.problems)
         images = {row: thumbnail(crop) for row, crop in crops.items()}
-        _put_in(gallery, entries, images, partial(_embedded, model, crops), fields, added)
+        _put_in(gallery, entries, images, partial(_embedded, model, crops), fields, added, who)
     return added
 
 
@@ -78,6 +85,7 @@ def add_features(
     again: bool = False,
     added: Added | None = None,
     progress: bool = True,
+    who: str = "python",
 ) -> Added:
     """As :func:`add_images`, with features (N, D) that were made before.
 
@@ -92,11 +100,11 @@ def add_features(
             images = {row: thumbnail(crop) for row, crop in read_crops(entries, rows, added.problems).items()}
         else:
             images = {row: thumbnails[row] for row in rows}
-        _put_in(gallery, entries, images, features.__getitem__, fields, added)
+        _put_in(gallery, entries, images, features.__getitem__, fields, added, who)
     return added
 
 
-def add_fragments(gallery: Gallery, fragments: Iterable[Fragment], again: bool = False) -> Added:
+def add_fragments(gallery: Gallery, fragments: Iterable[Fragment], again: bool = False, who: str = "python") -> Added:
     """Put fragments of tracks in as they end, some at a time; those that have ended when it is interrupted are put in
     too. One that is there already is passed over as an image is, one without a feature is left out."""
     added, waiting = Added(), list[Fragment]()
@@ -104,7 +112,7 @@ def add_fragments(gallery: Gallery, fragments: Iterable[Fragment], again: bool =
     def put() -> None:
         entries, images = [entry for entry, *_ in waiting], [image for *_, image in waiting]
         features = np.array([feature for _, feature, _ in waiting])
-        add_features(gallery, entries, features, images, again, added, progress=False)
+        add_features(gallery, entries, features, images, again, added, False, who)
         waiting.clear()
 
     try:
@@ -124,6 +132,7 @@ def _put_in(
     features_of: Callable[[list[int]], np.ndarray],
     fields: Sequence[str],
     added: Added,
+    who: str,
 ) -> None:
     """Put entries in, in one commit: those at the places whose thumbnails are given, but no picture that is there
     (:func:`_unseen_rows`) and nothing without a feature; ``features_of`` gives (N, D) of N places."""
@@ -134,7 +143,10 @@ def _put_in(
     good = usable(features)
     added.problems += [nothing_in(entries[row]) for row, fine in zip(rows, good, strict=True) if not fine]
     rows = [row for row, fine in zip(rows, good, strict=True) if fine]
-    added.ids += gallery.add([entries[row] for row in rows], features[good], [images[row] for row in rows])
+    if rows:
+        ids = gallery.add([entries[row] for row in rows], features[good], [images[row] for row in rows])
+        gallery.record(who, "add", ids)
+        added.ids += ids
 
 
 def _told_fields(entries: Sequence[Entry]) -> list[str]:

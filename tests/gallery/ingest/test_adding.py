@@ -53,6 +53,8 @@ def test_fragments_are_stored_as_they_come_once(gallery):
     assert len(gallery) == 1
     added = add_fragments(gallery, iter(fragments))
     assert (added.ids, added.known, len(gallery)) == ([2], 1, 2)
+    log = gallery.catalogue.log()  # of each commit, so that what an interruption leaves there is on record
+    assert [(line["who"], line["action"], line["entries"]) for line in log] == [("python", "add", [n]) for n in (1, 2)]
 
 
 @pytest.mark.parametrize("nothing", NOTHING)
