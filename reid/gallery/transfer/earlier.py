@@ -33,7 +33,7 @@ PAGE = 2048  # entries
 SPAN = 2**20  # ids that a page reaches over at most
 COLUMNS = "source, camera, identity, time, until, frame, x0, y0, x1, y1, id, added, slot, jpeg"
 
-Line = tuple[float, str, str, list[int], dict[str, float]]  # of an audit log, as Gallery.record_all takes it
+Line = tuple[float, str, str, list[int], dict[str, float]]  # of an audit log, as Catalogue.record_all takes it
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ def convert(old: Earlier, gallery: Gallery) -> Added:
             added.notes.append(f"the setting {name} was not taken over: {error}")
     lines, torn = _audit(old.audit)
     held = {(line["time"], line["who"], line["action"]) for line in _log(gallery)}
-    gallery.record_all([line for line in lines if line[:3] not in held])
+    gallery.catalogue.record_all([line for line in lines if line[:3] not in held])
     if torn:
         added.notes.append(f"{old.audit}: {torn:,} lines are no records, and were not taken over")
     gallery.set(CONVERTING, None)
