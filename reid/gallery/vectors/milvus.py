@@ -15,9 +15,9 @@ import numpy as np
 
 from reid.errors import InputError
 from reid.gallery.entries import Hits
-from reid.gallery.vectors.collection import TIMEOUT, Collection, among, expression, partition
+from reid.gallery.vectors.collection import TIMEOUT, among, expression, partition, reached
 from reid.gallery.vectors.indexes import FLAT, KINDS, SHARES, Setting
-from reid.gallery.vectors.rows import ALL, IndexReport, Narrow
+from reid.gallery.vectors.rows import ALL, IndexReport, Narrow, merged
 from reid.progress import track
 from reid.retrieval.search import decide, nearest
 
@@ -51,7 +51,7 @@ class Milvus:
             InputError: nothing answers there; there is no such collection, or one of another width; the one to be made
                 holds rows already.
         """
-        self._collection = Collection(location, width)
+        self._collection = reached(location, width)
         if make and not self._collection("has_collection"):
             self._collection.create()
         self._collection.check()
@@ -91,7 +91,7 @@ class Milvus:
     def search(self, queries: np.ndarray, k: int, narrow: Narrow = ALL, exact: bool = False) -> Hits:
         wanted = expression(narrow)
         if wanted is None or not k or not len(queries):
-            return _nothing(queries, k)
+            return merged((), len(queries), k)
         return self._steadily(
             lambda setting: (
                 self._exact(queries, k, wanted)
@@ -135,7 +135,7 @@ class Milvus:
         return []  # the server looks after its files
 
     def close(self) -> None:
-        self._collection.close()
+        self._collection.client.close()
 
     # --- parts of these
 
@@ -182,7 +182,8 @@ class Milvus:
         """By the index "flat". A list is certain where its last row is clearly nearer than the farthest that was
         proposed, and so than all that were not. For the others more are asked for, and in the end all are read: of many
         equal ones none is forgotten."""
-        hits, left, limit = _nothing(queries, k), np.arange(len(queries)), k + SPARE
+        hits = merged((), len(queries), k)
+        left, limit = np.arange(len(queries)), k + SPARE
         while len(left) and limit <= MOST:
             ids, vectors, farthest = self._propose(queries[left], limit, wanted)
             hits.ids[left], hits.distances[left] = _decide(queries[left], ids, vectors, k)
@@ -228,19 +229,15 @@ class Milvus:
 
     def _read(self, queries: np.ndarray, k: int, wanted: str, **options: Any) -> Hits:
         """From every row that passes, some at a time."""
-        ids, distances = np.empty((len(queries), 0), np.int64), np.empty((len(queries), 0))
+        return merged(self._parts(queries, k, wanted, **options), len(queries), k)
+
+    def _parts(self, queries: np.ndarray, k: int, wanted: str, **options: Any) -> Iterator[Hits]:
         for some in self._collection.ids(wanted, **options):
             for low in range(0, len(some), self._collection.step):
                 there, vectors = self._collection.vectors(some[low : low + self._collection.step])
-                if not len(there):
-                    continue
-                places, more = nearest(queries, vectors, k)
-                ids, distances = np.hstack([ids, np.where(places < 0, -1, there[places])]), np.hstack([distances, more])
-                order = np.lexsort((ids, distances), axis=1)[:, :k]  # NaN last
-                ids, distances = np.take_along_axis(ids, order, axis=1), np.take_along_axis(distances, order, axis=1)
-        hits = _nothing(queries, k)
-        hits.ids[:, : ids.shape[1]], hits.distances[:, : ids.shape[1]] = ids, distances
-        return hits
+                if len(there):
+                    places, distances = nearest(queries, vectors, k)
+                    yield Hits(np.where(places < 0, -1, there[places]), distances)
 
     def _replace(self, kind: str) -> None:
         """Put another index in place."""
@@ -307,10 +304,6 @@ def _wanted(kind: str | None, total: int, now: str) -> str:
 def _unindexed(segments: list[Any]) -> int:
     """Rows of segments that are to get an index and have none yet."""
     return sum(each.num_rows for each in segments if not each.index_id and each.num_rows >= INDEXED)
-
-
-def _nothing(queries: np.ndarray, k: int) -> Hits:
-    return Hits(np.full((len(queries), k), -1, np.int64), np.full((len(queries), k), np.nan))
 
 
 def _decide(
