@@ -172,15 +172,10 @@ def expression(narrow: Narrow) -> str | None:
     ]
     if narrow.without:
         parts.append(f"camera not in [{', '.join(map(str, narrow.without))}]")
-    if narrow.start is not None:
-        parts.append(f"last >= {_bound(narrow.start)!r}")
-    if narrow.end is not None:
-        parts.append(f"time <= {_bound(narrow.end)!r}")
+    for condition, bound in (("last >=", narrow.start), ("time <=", narrow.end)):
+        if bound is not None:
+            parts.append(f"{condition} {float(min(max(bound, -LIMIT), LIMIT))!r}")
     return " and ".join(parts)
-
-
-def _bound(value: float) -> float:
-    return float(min(max(value, -LIMIT), LIMIT))
 
 
 def _record(row: tuple[Any, ...], vector: np.ndarray) -> dict[str, Any]:

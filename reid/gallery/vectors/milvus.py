@@ -16,7 +16,7 @@ import numpy as np
 from reid.errors import InputError
 from reid.gallery.entries import Hits
 from reid.gallery.vectors.collection import TIMEOUT, among, expression, partition, reached
-from reid.gallery.vectors.indexes import FLAT, KINDS, SHARES, Setting
+from reid.gallery.vectors.indexes import KINDS, SHARES, Setting
 from reid.gallery.vectors.rows import ALL, IndexReport, Narrow, merged
 from reid.progress import track
 from reid.retrieval.search import decide, nearest
@@ -140,7 +140,7 @@ class Milvus:
     # --- parts of these
 
     def _setting(self) -> Setting:
-        kind, values, recall, turn = self._collection.property(PROPERTY) or FLAT
+        kind, values, recall, turn = self._collection.property(PROPERTY) or Setting()
         return Setting(kind, tuple(values), recall, turn)
 
     def _total(self) -> int:
@@ -157,22 +157,21 @@ class Milvus:
         until = time.monotonic() + TIMEOUT
         while True:
             setting = self._setting()
-            if setting.replacing and time.monotonic() > until:
+            if not setting.replacing:
+                try:
+                    answer = read(setting)
+                    if self._setting() == setting:
+                        return answer
+                except InputError:
+                    if self._setting() == setting:
+                        raise
+            elif time.monotonic() > until:
                 raise InputError(f"{self._collection.location}: its index is half replaced: build the index again")
-            try:
-                answer = None if setting.replacing else read(setting)
-            except InputError:
-                if self._setting() == setting:
-                    raise
-                answer = None
-            if answer is not None and self._setting() == setting:
-                return answer
             time.sleep(0.1)
 
     def _make(self, name: str) -> None:
         try:
-            if name not in self._collection("list_partitions"):
-                self._collection("create_partition", partition_name=name)
+            self._collection("create_partition", partition_name=name)
         except InputError:
             if name not in self._collection("list_partitions"):  # no other process was quicker
                 raise
@@ -185,9 +184,8 @@ class Milvus:
         hits = merged((), len(queries), k)
         left, limit = np.arange(len(queries)), k + SPARE
         while len(left) and limit <= MOST:
-            ids, vectors, farthest = self._propose(queries[left], limit, wanted)
-            hits.ids[left], hits.distances[left] = _decide(queries[left], ids, vectors, k)
-            left = left[(ids[:, -1] >= 0) & ~(hits.distances[left, -1] + MARGIN < farthest)]
+            hits.ids[left], hits.distances[left], farthest = self._propose(queries[left], k, limit, wanted)
+            left = left[hits.distances[left, -1] + MARGIN >= farthest]
             limit = MOST if limit < MOST < 4 * limit else 4 * limit
         if len(left):
             rest = self._read(queries[left], k, wanted)
@@ -202,13 +200,14 @@ class Milvus:
             exact |= passing <= FEW
         if exact or k + SPARE > MOST:
             return self._read(queries, k, wanted)
-        ids, vectors, _ = self._propose(queries, k + SPARE, wanted, setting.kind, setting.value(share))
-        return Hits(*_decide(queries, ids, vectors, k), exhaustive=False)
+        ids, distances, _ = self._propose(queries, k, k + SPARE, wanted, setting.kind, setting.value(share))
+        return Hits(ids, distances, exhaustive=False)
 
     def _propose(
-        self, queries: np.ndarray, limit: int, wanted: str, kind: str = "flat", value: int = 0, **options: Any
-    ) -> tuple[np.ndarray, dict[int, np.ndarray], np.ndarray]:
-        """Ids (Q, limit) with -1 where fewer are found, their vectors by id, and the farthest's distance (Q,)."""
+        self, queries: np.ndarray, k: int, limit: int, wanted: str, kind: str = "flat", value: int = 0, **options: Any
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Ids and distances (Q, k) of the nearest of the ``limit`` rows that Milvus finds for each query, and the
+        farthest's distance (Q,), infinite where it finds fewer."""
         parameters = {KINDS[kind].parameter: max(value, limit) if kind == "hnsw" else value}
         ids, farthest = np.full((len(queries), limit), -1, np.int64), np.full(len(queries), np.inf)
         vectors: dict[int, np.ndarray] = {}
@@ -224,8 +223,10 @@ class Milvus:
                     ids[number, place] = row["id"]
                     if row["id"] not in vectors:
                         vectors[row["id"]] = np.array(row["entity"]["vector"], np.float32)
-                    farthest[number] = 1 - row["distance"]
-        return ids, vectors, farthest
+                if len(rows) == limit:
+                    farthest[number] = 1 - rows[-1]["distance"]
+        nearest_ids, distances = decide(queries, ids, lambda some: np.array([vectors[id] for id in some.tolist()]), k)
+        return nearest_ids, distances, farthest
 
     def _read(self, queries: np.ndarray, k: int, wanted: str, **options: Any) -> Hits:
         """From every row that passes, some at a time."""
@@ -282,10 +283,8 @@ class Milvus:
 
     def _chosen(self, kind: str, queries: np.ndarray, wanted: str, options: dict[str, Any]) -> tuple[int, float]:
         exact = self._read(queries, K + 1, wanted, **options).distances
-        value, recall = 0, 0.0
         for value in KINDS[kind].values:
-            found, vectors, _ = self._propose(queries, K + 1 + SPARE, wanted, kind, value, **options)
-            near = _decide(queries, found, vectors, K + 1)[1]
+            _, near, _ = self._propose(queries, K + 1, K + 1 + SPARE, wanted, kind, value, **options)
             recall = float((near <= exact[:, -1:]).sum() / max(np.isfinite(exact).sum(), 1))
             if recall >= WANTED or np.isnan(exact).all():
                 break
@@ -304,9 +303,3 @@ def _wanted(kind: str | None, total: int, now: str) -> str:
 def _unindexed(segments: list[Any]) -> int:
     """Rows of segments that are to get an index and have none yet."""
     return sum(each.num_rows for each in segments if not each.index_id and each.num_rows >= INDEXED)
-
-
-def _decide(
-    queries: np.ndarray, ids: np.ndarray, vectors: dict[int, np.ndarray], k: int
-) -> tuple[np.ndarray, np.ndarray]:
-    return decide(queries, ids, lambda some: np.array([vectors[id] for id in some.tolist()], np.float32), k)

@@ -239,9 +239,9 @@ def test_token_and_encryption(monkeypatch):
 
     monkeypatch.setattr("pymilvus.MilvusClient", Client)
     monkeypatch.setenv("REID_MILVUS_TOKEN", "root:secret")
-    collection.Collection("milvus+tls://host:443/people", WIDTH)
+    collection.reached("milvus+tls://host:443/people", WIDTH)
     monkeypatch.delenv("REID_MILVUS_TOKEN")
-    collection.Collection("milvus://[::1]:19530/people", WIDTH)
+    collection.reached("milvus://[::1]:19530/people", WIDTH)
     assert asked == [("https://host:443", "root:secret"), ("http://[::1]:19530", "")]
 
 
