@@ -21,8 +21,8 @@ import numpy as np
 from reid.errors import InputError
 from reid.gallery.catalogue.catalogue import Catalogue
 from reid.gallery.catalogue.records import check
-from reid.gallery.catalogue.thumbnails import Packs
-from reid.gallery.entries import EVERYTHING, Change, Entry, Filter, Hits, NotThere, Summary
+from reid.gallery.catalogue.thumbnails import Packs, Place
+from reid.gallery.entries import EVERYTHING, Change, Entry, Filter, Hits, Summary
 from reid.gallery.files import LOCKS, make_folder, open_private, turn
 from reid.gallery.parts import HERE, MARK, Layout, open_database, open_vectors, read_layout, write_layout
 from reid.gallery.vectors.rows import IndexReport
@@ -119,10 +119,7 @@ class Gallery:
     def features(self, ids: Sequence[int]) -> np.ndarray:
         """(N, D) float32 of length 1, in the order asked for. Raises InputError for an id that is not there."""
         self.catalogue.places(ids)
-        try:
-            return self._vectors.fetch(np.array(ids, np.int64).reshape(-1))
-        except KeyError as error:
-            raise NotThere(f"{self.location}: no entry {error.args[0]}") from None
+        return self._vectors.fetch(np.array(ids, np.int64).reshape(-1))
 
     def search(self, queries: np.ndarray, k: int, wanted: Filter = EVERYTHING, exact: bool = False) -> Hits:
         """The k nearest of each of (Q, D) ``queries``, of any length but 0, among the entries that pass.
@@ -273,20 +270,24 @@ class Gallery:
     def _settle(self) -> None:
         """Bring vectors and thumbnails to what the catalogue says, where something is under way of this process or was
         left by one that died."""
-        left = self.catalogue.left()
-        if left is None:
+        writers, left = self.catalogue.left()
+        if not left:
             return
-        if left.changed:
-            self._change(left.changed)
-        for pack, size in left.cuts:
-            self._packs.cut(pack, size)
-        if len(left.removed):
-            self._vectors.remove(left.removed)
-            self._packs.blank(left.places)
+        added, removed = ([each for each in left if each.kind == kind] for kind in ("add", "remove"))
+        changed = [each.first for each in left if each.kind in ("change", "set")]
+        if changed:
+            self._change(changed)
+        for each in added:
+            self._packs.cut(each.pack, each.start)
+        gone = [id for each in (*added, *removed) for id in range(each.first, each.last + 1)]
+        if gone:
+            self._vectors.remove(np.array(gone, np.int64))
+            self._packs.blank(Place(each.pack, each.start, each.size) for each in removed)
             self.catalogue.drop_packs(self._packs.drop)
-        if left.scrubbed:
-            self.catalogue.scrub(left.scrubbed, undone=bool(left.cuts))
-        self.catalogue.settle(left.writers)
+        scrubbed = gone + [each.first for each in left if each.kind == "change"]
+        if scrubbed:
+            self.catalogue.scrub(scrubbed, undone=bool(added))
+        self.catalogue.settle(writers)
 
     def _change(self, ids: Sequence[int]) -> None:
         """Bring the vectors' rows to what the catalogue says. Where several write at once, another may change an entry

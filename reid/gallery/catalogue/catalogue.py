@@ -11,7 +11,7 @@ import json
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -37,18 +37,16 @@ class Adding:
     start: int
 
 
-@dataclass(frozen=True)
-class Pending:
-    """What is under way, of this writer and of those that died: ids (N,) to take back or erase, thumbnails to
-    overwrite, packs to cut to so many bytes, ids whose rows may have changed; ids of which something is to leave the
-    tables."""
+class Pending(NamedTuple):
+    """What a writer has under way: "add" of the ids from ``first`` to ``last``, with thumbnails from byte ``start`` of a
+    pack on; of one id "remove", whose thumbnail lies there, "change" of old values, or "set" where there were none."""
 
-    writers: list[int]
-    removed: np.ndarray
-    places: list[Place]
-    cuts: list[tuple[int, int]]
-    changed: list[int]
-    scrubbed: list[int]
+    kind: str
+    first: int
+    last: int
+    pack: int
+    start: int
+    size: int
 
 
 class Catalogue(CatalogueReader):
@@ -229,24 +227,13 @@ class Catalogue(CatalogueReader):
         """Strike off what was pending of these writers."""
         self.db.run("DELETE FROM pending WHERE writer AMONG ?", writers)
 
-    def left(self) -> Pending | None:
-        """What is under way of this writer and of those that died, if anything; for who has the turn."""
+    def left(self) -> tuple[list[int], list[Pending]]:
+        """This writer and those that died, and what they have under way; for who has the turn."""
         writers = {writer for (writer,) in self.db.run("SELECT DISTINCT writer FROM pending")}
         dead = [self._writer, *self.db.died(sorted(writers - {self._writer}))] if writers else []
         # All of theirs: they are dead before this is asked.
         rows = self.db.run("SELECT kind, first, last, pack, start, size FROM pending WHERE writer AMONG ?", dead)
-        if not rows:
-            return None
-        removed = [np.arange(first, last + 1) for kind, first, last, *_ in rows if kind in ("add", "remove")]
-        gone = np.concatenate([np.empty(0, np.int64), *removed])
-        return Pending(
-            dead,
-            gone,
-            [Place(*place) for kind, _, _, *place in rows if kind == "remove"],
-            [(pack, start) for kind, _, _, pack, start, _ in rows if kind == "add"],
-            [first for kind, first, *_ in rows if kind in ("change", "set")],
-            gone.tolist() + [first for kind, first, *_ in rows if kind == "change"],
-        )
+        return dead, [Pending(*row) for row in rows]
 
     # --- parts of these
 

@@ -9,7 +9,7 @@ import sqlite3
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -58,21 +58,16 @@ class Earlier:
     pages: Callable[[], Iterator[Block]]
 
 
-@contextmanager
-def opened(location: str) -> Iterator[Earlier]:
+def opened(location: str) -> AbstractContextManager[Earlier]:
     """A folder, ``milvus://HOST:PORT/COLLECTION``, or ``PATH.db`` of Milvus Lite.
 
     Raises:
         InputError: naming the location: it is none of an earlier version, is damaged, or another process writes to it.
     """
-    if location.startswith("milvus:") or location.endswith(".db"):
-        with _collections(location) as earlier:
-            yield earlier
-    elif location.endswith(".parquet"):
+    if location.endswith(".parquet"):
         raise InputError(f"{location}: is a file that export wrote: search.py import reads it")
-    else:
-        with _folder(Path(location).absolute()) as earlier:
-            yield earlier
+    on_milvus = location.startswith("milvus:") or location.endswith(".db")
+    return _collections(location) if on_milvus else _folder(Path(location).absolute())
 
 
 def convert(old: Earlier, gallery: Gallery) -> Added:

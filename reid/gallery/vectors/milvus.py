@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from reid.errors import InputError
-from reid.gallery.entries import Hits
+from reid.gallery.entries import Hits, NotThere
 from reid.gallery.vectors.collection import TIMEOUT, among, expression, partition, reached
 from reid.gallery.vectors.indexes import KINDS, SHARES, Setting
 from reid.gallery.vectors.rows import ALL, IndexReport, Narrow, merged
@@ -85,7 +85,7 @@ class Milvus:
         there, vectors = self._steadily(lambda _: self._collection.vectors(np.unique(ids)))
         missing = np.setdiff1d(ids, there)
         if len(missing):
-            raise KeyError(int(missing[0]))
+            raise NotThere(f"{self._collection.location}: no entry {missing[0]}")
         return vectors[np.searchsorted(there, ids)]
 
     def search(self, queries: np.ndarray, k: int, narrow: Narrow = ALL, exact: bool = False) -> Hits:

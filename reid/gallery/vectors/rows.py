@@ -104,7 +104,7 @@ class Vectors(Protocol):
         """Erase (N,) ids; those that are not there are passed over, so that what was begun can be done once more."""
 
     def fetch(self, ids: np.ndarray) -> np.ndarray:
-        """(N, D) float32, in the order asked for. Raises KeyError with an id that is not there."""
+        """(N, D) float32, in the order asked for. Raises NotThere with an id that is not there."""
 
     def search(self, queries: np.ndarray, k: int, narrow: Narrow = ALL, exact: bool = False) -> Hits:
         """The k nearest of (Q, D) float32 of length 1; with ``exact`` every row that passes is compared."""

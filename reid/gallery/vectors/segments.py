@@ -22,7 +22,7 @@ import numpy as np
 
 from reid.errors import InputError
 from reid.files import remove_leftover_partials
-from reid.gallery.entries import Hits
+from reid.gallery.entries import Hits, NotThere
 from reid.gallery.files import make_folder, put, sync_folder, writing
 from reid.gallery.vectors.rows import ALL, ROW, IndexReport, Narrow, merged
 from reid.gallery.vectors.segment import FLOAT, INDEX, Segment
@@ -100,7 +100,7 @@ class Segments:
             vectors[here] = segment.vectors[places[here]]
             found |= here
         if not found.all():
-            raise KeyError(int(ids[found.argmin()]))
+            raise NotThere(f"{self.folder}: no entry {ids[found.argmin()]}")
         return vectors
 
     def search(self, queries: np.ndarray, k: int, narrow: Narrow = ALL, exact: bool = False) -> Hits:
