@@ -14,6 +14,7 @@ from reid.gallery.catalogue.tables import FORMAT, tables
 from reid.gallery.files import sync_folder, writing
 
 APPLICATION = 0x52654964  # "ReId", in the file's header
+MARKS = (f"PRAGMA application_id = {APPLICATION}", f"PRAGMA user_version = {FORMAT}")
 PATIENCE = 5.0  # seconds that a reader or another process may hold us up
 TABLES = tuple(tables({"int": "INTEGER", "real": "REAL", "text": "TEXT"}, " STRICT"))
 
@@ -44,7 +45,9 @@ class SQLite(Database):
         try:
             self.run("PRAGMA trusted_schema = OFF")
             if make and not self._tables():
-                self._make()
+                with self.transaction():
+                    for statement in (*TABLES, *MARKS):
+                        self.run(statement)
             self._check()
         except BaseException:
             self.close()
@@ -66,13 +69,6 @@ class SQLite(Database):
     def _tables(self) -> set[str]:
         query = "SELECT sql FROM sqlite_schema WHERE name NOT LIKE 'sqlite!_%' ESCAPE '!'"
         return {text for (text,) in self.run(query)}
-
-    def _make(self) -> None:
-        with self.transaction():
-            for statement in TABLES:
-                self.run(statement)
-            self.run(f"PRAGMA application_id = {APPLICATION}")
-            self.run(f"PRAGMA user_version = {FORMAT}")
 
     def _check(self) -> None:
         if self.run("PRAGMA application_id") != [(APPLICATION,)]:

@@ -51,9 +51,9 @@ class Collection:
 
     def create(self) -> None:
         """An empty one, without an index."""
-        from pymilvus import DataType, MilvusClient
+        from pymilvus import DataType
 
-        schema = MilvusClient.create_schema(auto_id=False, enable_dynamic_field=False)
+        schema = self.client.create_schema(auto_id=False, enable_dynamic_field=False)
         schema.add_field("id", DataType.INT64, is_primary=True)
         schema.add_field("vector", DataType.FLOAT_VECTOR, dim=self.width)
         for name, kind in COLUMNS.items():
