@@ -38,8 +38,8 @@ class Adding:
 
 
 class Pending(NamedTuple):
-    """What a writer has under way: "add" of ids from ``first`` to ``last``, whose thumbnails lie from ``start`` of a pack
-    on; of one id "remove", whose thumbnail lies there, "change" of old values, or "set" of what had none."""
+    """What a writer has under way: "add" of ids from ``first`` to ``last``, whose thumbnails lie from ``start`` of a
+    pack on; of one id "remove", whose thumbnail lies there, "change" of old values, or "set" of what had none."""
 
     kind: str
     first: int
