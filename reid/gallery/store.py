@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import secrets
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
@@ -214,7 +215,7 @@ class Gallery:
     def record(self, who: str, action: str, entries: Sequence[int] = (), **numbers: float) -> int:
         """A line in the audit log: the part that acted ("page", "command line"), what it did, to or with which entries;
         its number. No names and no paths."""
-        return self.catalogue.record(who, action, entries, numbers)
+        return self.catalogue.record([(time.time(), who, action, entries, numbers)])
 
     def tend(self, progress: bool = False, until: Callable[[], bool] = lambda: False) -> bool:
         """Build the indexes that the setting "index" asks for and that are missing or behind, a part at a time, as long

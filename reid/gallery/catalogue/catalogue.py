@@ -75,12 +75,9 @@ class Catalogue(CatalogueReader):
             if value is not None:
                 self.db.run("INSERT INTO settings VALUES (?, ?)", name, value)
 
-    def record(self, who: str, action: str, entries: Sequence[int], numbers: Mapping[str, float]) -> int:
-        """A line in the audit log; its number."""
-        return self.record_all([(time.time(), who, action, entries, numbers)])
-
-    def record_all(self, lines: Sequence[tuple[float, str, str, Sequence[int], Mapping[str, float]]]) -> int:
-        """Lines of times, who acted, what they did, with which entries, and numbers; the number of the first."""
+    def record(self, lines: Sequence[tuple[float, str, str, Sequence[int], Mapping[str, float]]]) -> int:
+        """Lines in the audit log: times, who acted, what they did, with which entries, and numbers. The number of the
+        first."""
         with self.db.transaction():
             first = self._reserve("audit", len(lines))
             rows = [

@@ -38,7 +38,7 @@ NO_TIME = -1e300  # stands on Milvus for a time that is not known
 FIELDS = ["id", "identity", "known", "camera", "source", "time", "until", "frame", "box", "added", "vector"]
 COLUMNS = "source, camera, identity, time, until, frame, x0, y0, x1, y1, id, added, slot, jpeg"
 
-Line = tuple[float, str, str, list[int], dict[str, float]]  # of an audit log, as Catalogue.record_all takes it
+Line = tuple[float, str, str, list[int], dict[str, float]]  # of an audit log, as Catalogue.record takes it
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ def convert(old: Earlier, gallery: Gallery) -> Added:
             added.notes.append(f"the setting {name} was not taken over: {error}")
     lines, torn = _audit(old.audit)
     held = {(line["time"], line["who"], line["action"]) for line in gallery.catalogue.log(limit=sys.maxsize)}
-    gallery.catalogue.record_all([line for line in lines if line[:3] not in held])
+    gallery.catalogue.record([line for line in lines if line[:3] not in held])
     if torn:
         added.notes.append(f"{old.audit}: {torn:,} lines are no records, and were not taken over")
     gallery.set(CONVERTING, None)
