@@ -8,7 +8,7 @@ import math
 import sqlite3
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -47,15 +47,15 @@ class Earlier:
 
     Attributes:
         audit: its audit log, a file.
-        pages: gives its entries, by rising id, with features and thumbnails; without what an erasure that was cut off
-            had still to erase.
+        pages: its entries, by rising id, with features and thumbnails; without what an erasure that was cut off had
+            still to erase.
     """
 
     location: str
     origin: Origin
     settings: Mapping[str, str]
     audit: Path
-    pages: Callable[[], Iterator[Block]]
+    pages: Iterator[Block]
 
 
 def opened(location: str) -> AbstractContextManager[Earlier]:
@@ -86,16 +86,15 @@ def convert(old: Earlier, gallery: Gallery) -> Added:
         )
     gallery.set(CONVERTING, old.location)
     added, now = Added(), time.time()
-    for entries, features, images in old.pages():
+    for entries, features, images in old.pages:
         there = gallery.present([entry.id for entry in entries])
         erased = gallery.catalogue.erased([place_of(entry) for entry in entries])
-        gone = [entry for entry in entries if entry.id not in there and place_of(entry) in erased]
         rows = [row for row, entry in enumerate(entries) if entry.id not in there and place_of(entry) not in erased]
         # Whose time of adding has not come yet would never expire.
         given = [replace(entries[row], added=min(entries[row].added, now)) for row in rows]
         added.ids += gallery.add(given, features[rows], [images[row] for row in rows], keep_ids=True)
         added.known += len(there)
-        added.erased += [named(entry) for entry in gone]
+        added.erased += [named(entry) for entry in entries if entry.id not in there and place_of(entry) in erased]
     for name, value in usable_settings(old.settings, old.origin, old.location, added.notes).items():
         try:
             gallery.set(name, value)
@@ -154,7 +153,7 @@ def _folder(folder: Path) -> Iterator[Earlier]:
             generation, slots = db.execute("SELECT generation, slots FROM state").fetchone()
             vectors = _vectors(folder / f"vectors-{generation}.f32", slots, origin.width)
             settings = dict(db.execute("SELECT name, value FROM settings"))
-            yield Earlier(str(folder), origin, settings, folder / "audit.jsonl", lambda: _pages(db, vectors, path))
+            yield Earlier(str(folder), origin, settings, folder / "audit.jsonl", _pages(db, vectors, path))
     except sqlite3.DatabaseError as error:
         raise InputError(f"{path}: {error}") from None
 
@@ -209,7 +208,7 @@ def _collections(location: str) -> Iterator[Earlier]:
         settings = {key.partition(":")[2]: text for key, text in _texts(texts, 'key like "setting:%"').items()}
         name = Path(location).stem if lite else there.name
         audit = Path("runs/galleries") / name / "audit.jsonl"  # where the earlier version kept it
-        yield Earlier(location, origin, settings, audit, lambda: _pages_of(entries, texts))
+        yield Earlier(location, origin, settings, audit, _pages_of(entries, texts))
     finally:
         there.client.close()
 
