@@ -126,13 +126,13 @@ class Catalogue(CatalogueReader):
             self.db.make_room(*bounds)
         given = [replace(entry, id=id, added=entry.added or now) for id, entry in zip(ids, entries, strict=True)]
         cameras = self._named("camera", {entry.camera for entry in given})
-        known = self._named("identity", {entry.identity for entry in given if entry.identity is not None})
-        identities = {None: -1, **known}
-        rows = [
-            (each.id, cameras[each.camera], identities[each.identity], each.time, last_of(each), int(each.added // DAY))
-            for each in given
-        ]
-        return Adding(given, np.array(rows, ROW), pack, start)
+        identities = self._named("identity", {entry.identity for entry in given if entry.identity is not None})
+        rows = np.zeros(len(given), ROW)
+        rows["id"], rows["camera"] = ids, [cameras[entry.camera] for entry in given]
+        rows["identity"] = [-1 if entry.identity is None else identities[entry.identity] for entry in given]
+        rows["time"], rows["last"] = [entry.time for entry in given], [last_of(entry) for entry in given]
+        rows["day"] = [entry.added // DAY for entry in given]
+        return Adding(given, rows, pack, start)
 
     def finish_adding(self, adding: Adding, thumbnails: Sequence[bytes], places: Sequence[Place]) -> None:
         """The entries count from now on.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
@@ -20,14 +20,13 @@ class Database(ABC):
     Attributes:
         shared: several processes may write at once; else they take turns.
         begin: the statement that begins a transaction.
-        mark, among: what stands for a value and for ``AMONG ?``, whose list is ``listed``.
+        mark, among: what stands for a value, and for ``AMONG ?``.
     """
 
     shared: bool
     begin: str
     mark: str
     among: str
-    listed: Callable[[list[int | str]], object]
     _db: Any
 
     def __init__(self, location: str) -> None:
@@ -37,7 +36,7 @@ class Database(ABC):
     def run(self, sql: str, *values: Any) -> list[Row]:
         """All rows of one statement; ``column AMONG ?`` takes a sequence of numbers or of texts, however many. Raises
         InputError for what a person can mend: a full disk, a server gone."""
-        given = [value if isinstance(value, str | int | float | None) else self._list(value) for value in values]
+        given = [value if isinstance(value, str | int | float | None) else self._listed(value) for value in values]
         with self._cursor() as cursor:
             cursor.execute(self._own(sql), given)
             return cursor.fetchall() if cursor.description else []
@@ -104,8 +103,9 @@ class Database(ABC):
     def _own(self, sql: str) -> str:
         return sql.replace("AMONG ?", self.among).replace("?", self.mark)
 
-    def _list(self, values: Iterable[int | str]) -> object:
-        return self.listed([value if isinstance(value, str) else int(value) for value in values])
+    def _listed(self, values: Iterable[int | str]) -> object:
+        """The one parameter that stands for many."""
+        return [value if isinstance(value, str) else int(value) for value in values]
 
     @abstractmethod
     def _has_begun(self) -> bool:

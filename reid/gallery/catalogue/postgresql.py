@@ -29,7 +29,6 @@ class PostgreSQL(Database):
 
     shared = True
     begin, mark, among = "BEGIN", "%s", "= ANY(?)"
-    listed = staticmethod(list)
 
     def __init__(self, location: str, writer: int, make: bool = False) -> None:
         """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -24,7 +24,6 @@ class SQLite(Database):
 
     shared = False
     begin, mark, among = "BEGIN IMMEDIATE", "?", "IN (SELECT value FROM json_each(?))"
-    listed = staticmethod(json.dumps)
 
     def __init__(self, path: Path, make: bool = False) -> None:
         """
@@ -80,6 +79,9 @@ class SQLite(Database):
             raise InputError(f"{self.location}: its tables are not those of format {FORMAT}: damaged, or altered")
         for pragma in ("journal_mode = WAL", "synchronous = FULL", "secure_delete = ON", "temp_store = MEMORY"):
             self.run(f"PRAGMA {pragma}")
+
+    def _listed(self, values: Iterable[int | str]) -> str:
+        return json.dumps(super()._listed(values))
 
     def _has_begun(self) -> bool:
         return bool(self._db.in_transaction)  # a full disk ends it by itself

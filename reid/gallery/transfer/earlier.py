@@ -181,8 +181,8 @@ def _pages(db: sqlite3.Connection, vectors: np.ndarray, path: Path) -> Iterator[
 
 def _entry(row: tuple[Any, ...]) -> Entry:
     """From the first twelve of COLUMNS."""
-    *values, x0, y0, x1, y1, id, added = row
-    return Entry(*values, None if x0 is None else (x0, y0, x1, y1), id, added)
+    source, camera, identity, time, until, frame, x0, y0, x1, y1, id, added = row
+    return Entry(source, camera, identity, time, until, frame, None if x0 is None else (x0, y0, x1, y1), id, added)
 
 
 # --- Milvus, a server or a file of Milvus Lite ------------------------------------------------------------------------

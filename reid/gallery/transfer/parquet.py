@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from reprlib import repr as short
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from reid.data.times import DAY, EARLIEST, LATEST, zone
 from reid.errors import InputError
@@ -33,8 +33,7 @@ BLOCK = 2048  # entries that are stored together: between two, erasures have the
 KEY = b"reid.gallery"  # of the schema's metadata: About
 OF_ENTRY = [field.name for field in fields(Entry)]
 FAILURES = (OSError, pa.ArrowException)
-Setting = Literal["calibration", "retention_days", "zones"]
-SETTINGS: tuple[Setting, ...] = get_args(Setting)
+SETTINGS = (thresholds.SETTING, retention.SETTING, ZONES)
 WIDEST = 65_536  # numbers a feature
 LONGEST = 65_535  # characters of an entry's text
 FARTHEST = 2**31 - 1  # pixels
@@ -71,13 +70,13 @@ RULES: dict[str, Rule] = {
 
 
 class About(BaseModel):
-    """What the schema's metadata hold, as JSON. Its settings are a calibration, a retention time, time zones."""
+    """What the schema's metadata hold, as JSON."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
     format: Literal[1]
     origin: Origin
-    settings: dict[Setting, str]
+    settings: dict[Annotated[str, Field(pattern=f"^({'|'.join(SETTINGS)})$")], str]
 
 
 def columns(width: int) -> list[pa.Field]:
@@ -226,7 +225,7 @@ def _about(path: Path, schema: pa.Schema) -> tuple[Origin, dict[str, str]]:
     if not 1 <= about.origin.width <= WIDEST:
         raise InputError(f"{path}: width is {about.origin.width}, expected 1 to {WIDEST:,}")
     _check_columns(f"{path}: has other columns than format {about.format}", list(schema), columns(about.origin.width))
-    return about.origin, dict(about.settings)
+    return about.origin, about.settings
 
 
 def _check_columns(where: str, stored: Sequence[pa.Field], wanted: Sequence[pa.Field]) -> None:
