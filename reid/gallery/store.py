@@ -257,7 +257,7 @@ class Gallery:
             self._settle()
             try:
                 yield
-                self._settle()
+                self._settle(begun_now=True)
             except BaseException:
                 with suppress(InputError):  # else the next writer does it; what went wrong first is to be told
                     self._settle()
@@ -268,9 +268,9 @@ class Gallery:
             return nullcontext()
         return turn(self.folder, urgent)
 
-    def _settle(self) -> None:
+    def _settle(self, begun_now: bool = False) -> None:
         """Bring vectors and thumbnails to what the catalogue says, where something is under way of this process or was
-        left by one that died."""
+        left by one that died; ``begun_now``: what is of this process was not tried before."""
         writers, left = self.catalogue.left()
         if not left:
             return
@@ -287,7 +287,7 @@ class Gallery:
             self.catalogue.drop_packs(self._packs.drop)
         scrubbed = gone + [each.first for each in left if each.kind == "change"]
         if scrubbed:
-            self.catalogue.scrub(scrubbed, undone=bool(added))
+            self.catalogue.scrub(scrubbed, again=not begun_now or len(writers) > 1)
         self.catalogue.settle(writers)
 
     def _change(self, ids: Sequence[int]) -> None:

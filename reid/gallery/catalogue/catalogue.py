@@ -199,9 +199,9 @@ class Catalogue(CatalogueReader):
         pending = "SELECT ?, ?, id, id, 0, 0, 0 FROM entries WHERE id AMONG ?"
         self.db.run(f"INSERT INTO pending {pending}", what, self._writer, ids)
 
-    def scrub(self, ids: Sequence[int], undone: bool = False) -> None:
-        """Leave nothing of what was erased or changed in the tables' files: names that no entry has any more too, and
-        those that a transaction was to add that was ``undone``."""
+    def scrub(self, ids: Sequence[int], again: bool = False) -> None:
+        """Leave nothing of what was erased or changed in the tables' files: names that no entry has any more too, and,
+        where it was tried before and this is ``again``, those that went then, or were to be added."""
         unused = "NOT EXISTS (SELECT 1 FROM entries e WHERE e.{0} = names.id)"
         with self.db.transaction():
             self._reserve("name", 0)
@@ -209,7 +209,7 @@ class Catalogue(CatalogueReader):
                 self.db.run(f"DELETE FROM names WHERE kind = ? AND {unused.format(kind)} RETURNING id", kind)
                 for kind in ("camera", "identity", "folder")
             ]
-        self.db.scrub(ids, undone or any(gone))
+        self.db.scrub(ids, again or any(gone))
 
     def drop_packs(self, drop: Callable[[list[int]], None]) -> None:
         """Forget packs that hold no entry's thumbnail any more, and are of no one who is adding; ``drop`` deletes them,
