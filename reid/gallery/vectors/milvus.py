@@ -92,13 +92,7 @@ class Milvus:
         wanted = expression(narrow)
         if wanted is None or not k or not len(queries):
             return merged((), len(queries), k)
-        return self._steadily(
-            lambda setting: (
-                self._exact(queries, k, wanted)
-                if setting.kind == "flat"
-                else self._approximate(queries, k, wanted, exact, setting)
-            )
-        )
+        return self._steadily(lambda setting: self._nearest(queries, k, wanted, exact, setting))
 
     def ids(self) -> np.ndarray:
         return self._steadily(lambda _: np.concatenate(list(self._collection.ids())))
@@ -192,7 +186,9 @@ class Milvus:
             hits.ids[left], hits.distances[left] = rest.ids, rest.distances
         return hits
 
-    def _approximate(self, queries: np.ndarray, k: int, wanted: str, exact: bool, setting: Setting) -> Hits:
+    def _nearest(self, queries: np.ndarray, k: int, wanted: str, exact: bool, setting: Setting) -> Hits:
+        if setting.kind == "flat":
+            return self._exact(queries, k, wanted)
         share = 1.0
         if wanted:
             passing = self._collection.count(wanted, consistency_level="Eventually")

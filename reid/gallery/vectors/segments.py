@@ -149,22 +149,19 @@ class Segments:
             yield
 
     def problems(self) -> list[str]:
-        sentences = []
+        sentences = list[str]()
         for segment in self._segments():
             for path, size in self._sizes(segment):
                 if path.stat().st_size > size:
-                    sentences.append(
-                        f"{path}: has more than its rows: a writer was cut off; goes with the next erasure"
-                    )
+                    sentences += [f"{path}: has more than its rows: a writer was cut off; goes with the next erasure"]
             for low in range(0, len(segment.rows), BLOCK):
                 block = slice(low, low + BLOCK)
                 lengths = np.sqrt((segment.vectors[block].astype(np.float64) ** 2).sum(axis=1))
                 there = segment.rows["id"][block] > 0
                 wrong = np.flatnonzero(~(abs(lengths - there) <= ROUNDING))
                 if len(wrong):
-                    sentences.append(
-                        f"{segment.folder / 'features'}: row {low + wrong[0]} has length {lengths[wrong[0]]:g}"
-                    )
+                    row, length = low + wrong[0], lengths[wrong[0]]
+                    sentences += [f"{segment.folder / 'features'}: row {row} has length {length:g}"]
         return sentences
 
     def close(self) -> None:
