@@ -68,8 +68,8 @@ class Gallery:
             InputError: the folder holds a gallery, or other files, already; a server does not answer.
         """
         folder = Path(folder)
+        make_folder(folder)
         try:
-            make_folder(folder)
             # A catalogue without a mark is of one who was killed as he made it: Catalogue.make sees that it is empty.
             others = {path.name for path in folder.iterdir() if not path.name.startswith((".", "catalogue.db"))}
             if others:

@@ -11,7 +11,7 @@ from pathlib import Path
 from reid.errors import InputError
 from reid.gallery.catalogue.database import Database
 from reid.gallery.catalogue.tables import FORMAT, tables
-from reid.gallery.files import sync_folder, writing
+from reid.gallery.files import writing
 
 APPLICATION = 0x52654964  # "ReId", in the file's header
 MARKS = (f"PRAGMA application_id = {APPLICATION}", f"PRAGMA user_version = {FORMAT}")
@@ -37,7 +37,6 @@ class SQLite(Database):
         if make:
             with writing(path):
                 pass
-            sync_folder(path.parent)
         uri = f"{path.absolute().as_uri()}?mode=rw"
         with self._explained():
             self._db = sqlite3.connect(uri, uri=True, timeout=PATIENCE, isolation_level=None, check_same_thread=False)

@@ -62,16 +62,10 @@ class Packs:
 
     def append(self, pack: int, start: int, images: Sequence[bytes]) -> list[Place]:
         """Write JPEGs from byte ``start`` on. Raises InputError naming the file, when it cannot be written."""
-        try:
-            make_folder(self.folder)
-            new = not self.path(pack).exists()
-        except OSError as error:
-            raise InputError(f"{self.folder}: cannot be written: {error.strerror}") from None
+        make_folder(self.folder)
         with writing(self.path(pack)) as file:
             os.ftruncate(file, start)  # what a writer left there that was killed
             put(file, b"".join(images), start)
-        if new:
-            sync_folder(self.folder)
         sizes = [len(image) for image in images]
         return [Place(pack, at, size) for at, size in zip(accumulate(sizes, initial=start), sizes, strict=False)]
 

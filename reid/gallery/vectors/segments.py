@@ -193,15 +193,11 @@ class Segments:
 
     def _new(self, day: int, number: int) -> Segment:
         folder = self.folder / f"{day:06d}-{number:06d}"
-        try:
-            make_folder(self.folder)
-            make_folder(folder)
-        except OSError as error:
-            raise InputError(f"{folder}: cannot be written: {error.strerror}") from None
+        make_folder(self.folder)
+        make_folder(folder)
         for name in ("features", "rows"):
             with writing(folder / name):
                 pass
-        sync_folder(folder)
         return Segment(folder, self.width)
 
     def _put(self, segment: Segment, places: np.ndarray, rows: np.ndarray) -> None:
