@@ -220,7 +220,7 @@ def _about(path: Path, schema: pa.Schema) -> tuple[Origin, dict[str, str]]:
         about = About.model_validate_json((schema.metadata or {}).get(KEY, b""))
     except ValidationError as error:
         wrong = error.errors()[0]
-        what = f"{'.'.join(map(str, wrong['loc']))}: {wrong['msg']}, got {short(wrong['input'])}"
+        what = ".".join(["metadata", *map(str, wrong["loc"])]) + f": {wrong['msg']}, got {short(wrong['input'])}"
         raise InputError(f"{path}: is not the export of a gallery that this version of reid reads: {what}") from None
     if not 1 <= about.origin.width <= WIDEST:
         raise InputError(f"{path}: width is {about.origin.width}, expected 1 to {WIDEST:,}")
