@@ -20,7 +20,8 @@ from PIL import Image
 
 from reid.data.unlabelled import read_unlabelled
 from reid.embedding.shards import embed_shard
-from reid.gallery.ingest.features import add_features, read_given
+from reid.gallery.ingest.adding import add_features
+from reid.gallery.ingest.images import read_given
 from reid.gallery.store import Gallery
 from reid.networks import load
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from reid.commands.command import Command, split_overrides
 from reid.commands.models import add_model, check_there
-from reid.commands.search.shared import first_few, tell_left_out
+from reid.commands.search.options import first_few, tell_left_out
 from reid.data.names import counted
 from reid.errors import InputError
 from reid.networks import EMBEDDER

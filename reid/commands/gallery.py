@@ -9,7 +9,7 @@ from pathlib import Path
 
 from reid.commands.command import Command
 from reid.commands.models import add_model, check_there
-from reid.commands.search.shared import add_calibration, add_store, opened
+from reid.commands.search.options import add_calibration, add_store
 from reid.errors import InputError
 from reid.networks import EMBEDDER, PEOPLE
 
@@ -26,10 +26,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         help="finds people in photographs: torchvision, torchvision:WEIGHTS, or a foreign network (default: none)",
     )
     parser.add_argument(
-        "--host",
-        default="127.0.0.1",
-        metavar="ADDRESS",
-        help="another than loopback needs a token (default: %(default)s)",
+        "--host", default="127.0.0.1", metavar="ADDRESS", help="beyond loopback takes a token (default: %(default)s)"
     )
     parser.add_argument("--port", type=int, default=8000, metavar="N", help="0 takes a free one (default: %(default)s)")
     parser.add_argument(
@@ -42,31 +39,23 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     check_there([arguments.model], takes=EMBEDDER)
-    from reid.gallery.web.app import create_app, one_thread_each, require_extra, serve
+    from reid.commands.search.shared import opened
+    from reid.data.layouts import text_of
+    from reid.gallery.web.app import create_app, one_thread_each, serve
     from reid.networks import load
     from reid.video.detect import load_detector
 
-    require_extra()
-    token, hosts = _token(arguments.token_file), [arguments.host, *arguments.allow_host]
+    token, hosts = os.environ.get(TOKEN) or None, [arguments.host, *arguments.allow_host]
+    if arguments.token_file is not None:
+        token = text_of(arguments.token_file).strip()
+        if not token:
+            raise InputError(f"{arguments.token_file}: holds no token")
     if token is None and not _loopback(arguments.host):
         raise InputError(f"--host {arguments.host}: others can reach it, so it needs --token-file FILE or ${TOKEN}")
     detector = load_detector(arguments.detector) if arguments.detector else None
-    service = opened(arguments, load(arguments.model), "page" if token is None else "token")
-    one_thread_each()
-    with service.gallery:
+    with opened(arguments, load(arguments.model), "page" if token is None else "token") as service:
+        one_thread_each()
         serve(create_app(service, detector=detector, token=token, allowed_hosts=hosts), arguments.host, arguments.port)
-
-
-def _token(file: Path | None) -> str | None:
-    if file is None:
-        return os.environ.get(TOKEN) or None
-    try:
-        token = file.read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{file}: cannot be read: {error}") from None
-    if not token:
-        raise InputError(f"{file}: holds no token")
-    return token
 
 
 def _loopback(host: str) -> bool:
@@ -76,10 +65,4 @@ def _loopback(host: str) -> bool:
         return host == "localhost"
 
 
-GALLERY = Command(
-    "gallery.py",
-    "The gallery as a web page and an HTTP API.",
-    "--store runs/gallery",
-    arguments,
-    run,
-)
+GALLERY = Command("gallery.py", "The gallery as a web page and an HTTP API.", "--store runs/gallery", arguments, run)

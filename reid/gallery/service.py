@@ -4,13 +4,13 @@ audit log, and says the same."""
 from __future__ import annotations
 
 import json
-import os
+import math
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
-from threading import Semaphore
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
@@ -19,8 +19,7 @@ from reid.errors import InputError
 from reid.gallery.answers.answer import Answer, answer_of
 from reid.gallery.calibration.judgement import SHARE, Compared, Judge, Word, compare
 from reid.gallery.calibration.thresholds import SETTING, Calibration
-from reid.gallery.entries import EVERYTHING, Change, Entry, Filter, Unfit
-from reid.gallery.retention import drop_expired, set_retention
+from reid.gallery.entries import EVERYTHING, Change, Entry, Filter, NotThere, Unfit
 from reid.gallery.store import INDEX, Gallery
 from reid.networks import Network
 from reid.retrieval.kernels import pair_distances
@@ -29,6 +28,8 @@ from reid.retrieval.unit import unit_rows, usable
 K = 24
 CONFIRMED = 2_000_000  # entries up to which "nobody" is confirmed by comparing all of them
 ZONES = "zones"  # the setting: names of cameras and their time zones, as JSON
+RETENTION = "retention_days"  # the setting: a positive number of days; without it entries are kept for good
+DAY, PORTION = 86_400.0, 5_000  # seconds; entries that are dropped in one turn
 
 
 @dataclass
@@ -36,14 +37,13 @@ class Service:
     """Attributes:
     who: the part that asks, for the audit log: "page", "token", "command line", "python" or "retention".
     network: makes features of crops; None where none are given.
-    calibration: None: the one that is kept with the gallery, if any.
+    given: a calibration; None: the one that is kept with the gallery, if any.
     """
 
     gallery: Gallery
     who: str
     network: Network | None = None
     given: Calibration | None = None
-    embedding: Semaphore = field(default_factory=lambda: Semaphore(os.cpu_count() or 1))
 
     def __post_init__(self) -> None:
         if self.network is not None:
@@ -55,8 +55,7 @@ class Service:
 
     @property
     def calibration(self) -> Calibration | None:
-        text = None if self.given is not None else self.gallery.setting(SETTING)
-        if text is None:
+        if self.given is not None or (text := self.gallery.setting(SETTING)) is None:
             return self.given
         calibration = Calibration.from_json(text, f"{self.gallery.location}: {SETTING}")
         calibration.check(self.gallery.origin, self.gallery.location)
@@ -72,8 +71,7 @@ class Service:
             return np.empty((0, self.gallery.origin.width), np.float32)
         if self.network is None:
             raise Unfit(f"{self.gallery.location}: was opened without a network, which crops need")
-        with self.embedding:  # as many at once as there are cores
-            features = self.network.embed(crops)
+        features = self.network.embed(crops)
         good = usable(features)
         if not good.all():
             which = "this picture" if len(crops) == 1 else f"picture {good.argmin() + 1}"
@@ -108,15 +106,13 @@ class Service:
             cameras = {entry.camera for entry in self.gallery.get(entries)}
             wanted = replace(wanted, without=(*wanted.without, *sorted(cameras)))
         mean = unit_rows(rows, rows.shape[1], "queries").mean(axis=0, keepdims=True)
-        (answer,) = self._answers(mean, k, wanted, share, rate, entries)
+        (answer,) = self._answers(mean, k, wanted, self._judge(wanted, share, rate), entries)
+        more = {"queries": len(rows)} if len(rows) > 1 else {}
         if len(entries) == 1:
-            said = self.gallery.catalogue.decisions(entries[0])
-            pairs = [(min(hit.entry.id, *entries), max(hit.entry.id, *entries)) for hit in answer.hits]
-            hits = [replace(hit, decided=said.get(pair)) for hit, pair in zip(answer.hits, pairs, strict=True)]
-            answer = replace(answer, hits=tuple(hits))
-        more = {"query": entries[0]} if len(entries) == 1 else {}
-        if len(rows) > 1:
-            more["queries"] = len(rows)
+            more["query"] = entries[0]
+            pairs = self.gallery.catalogue.decisions(entries[0])
+            said = {first + second - entries[0]: same for (first, second), same in pairs.items()}  # by the other one
+            answer = replace(answer, hits=tuple(replace(hit, decided=said.get(hit.entry.id)) for hit in answer.hits))
         number = self.gallery.record(self.who, "search", [hit.entry.id for hit in answer.hits], k=k, **more)
         return replace(answer, number=number)
 
@@ -129,7 +125,7 @@ class Service:
         rate: float | None = None,
     ) -> list[Answer]:
         """An answer for each of (Q, D) ``features``, in one line of the audit log."""
-        answers = self._answers(features, k, wanted, share, rate)
+        answers = self._answers(features, k, wanted, self._judge(wanted, share, rate))
         ids = sorted({hit.entry.id for answer in answers for hit in answer.hits})
         number = self.gallery.record(self.who, "search", ids, queries=len(features))
         return [replace(answer, number=number) for answer in answers]
@@ -143,13 +139,9 @@ class Service:
         self.gallery.record(self.who, "compare", entries)
         return apart, None if calibration is None else compare(calibration, apart, rate=rate)
 
-    def entry(self, id: int) -> Entry:
-        """Raises InputError where it is not there."""
-        return self.gallery.get([id])[0]
-
     def source(self, id: int) -> Entry:
-        """An entry whose source is looked at."""
-        entry = self.entry(id)
+        """An entry whose source is looked at. Raises InputError where it is not there."""
+        (entry,) = self.gallery.get([id])
         self.gallery.record(self.who, "source", [id])
         return entry
 
@@ -174,12 +166,11 @@ class Service:
 
     def update(self, ids: Sequence[int], changes: Mapping[Change, object]) -> None:
         """Name a person, or set camera or time; a fragment keeps its length where its beginning changes."""
-        entries, start = self.gallery.get(ids), cast(float | None, changes.get("time"))
+        each, start = dict.fromkeys(ids, changes), changes.get("time")
+        for entry in self.gallery.get(ids):
+            if isinstance(start, (int, float)) and entry.time is not None and entry.until is not None:
+                each[entry.id] = {"until": start + entry.until - entry.time, **changes}
         self.gallery.record(self.who, "update", ids)
-        each = dict[int, Mapping[Change, object]]()
-        for entry in entries:
-            lasting = start is not None and entry.time is not None and entry.until is not None
-            each[entry.id] = {"until": start + entry.until - entry.time, **changes} if lasting else changes  # type: ignore[operator]
         self.gallery.update_each(each)
 
     def decide(self, first: int, second: int, same: bool | None) -> None:
@@ -191,26 +182,35 @@ class Service:
         """Of the pairs of entries that people decided on, by the word that is said of two given images: how many there
         are, and how many of them are one person. Empty without a calibration."""
         calibration, pairs = self.calibration, self.gallery.catalogue.decisions()
-        counts: dict[Word, tuple[int, int]] = {}
         if calibration is None or not pairs:
-            return counts
+            return {}
         first, second = (self.gallery.features([pair[side] for pair in pairs]) for side in (0, 1))
         rows = np.arange(len(pairs))
-        for distance, same in zip(pair_distances(first, rows, second, rows).tolist(), pairs.values(), strict=True):
-            word = compare(calibration, distance).word
-            count, right = counts.get(word, (0, 0))
-            counts[word] = (count + 1, right + same)
-        return counts
+        words = [compare(calibration, each).word for each in pair_distances(first, rows, second, rows).tolist()]
+        said = list(zip(words, pairs.values(), strict=True))
+        return {word: (words.count(word), said.count((word, True))) for word in dict.fromkeys(words)}
 
     def retain(self, days: str) -> list[int]:
-        """Keep entries for a number of days from now on, or "none" for good; ids of those that are dropped at once."""
-        set_retention(self.gallery, days)
-        self.gallery.record(self.who, "retention", days=float(days) if days != "none" else 0)
+        """Keep entries for a positive number of days from when they were put in, or "none" for good; ids of those that
+        are dropped at once. Raises InputError for what is neither."""
+        kept = None if days == "none" else check_days(days, self.gallery.location)
+        self.gallery.set(RETENTION, kept)
+        self.gallery.record(self.who, "retention", days=float(kept or 0))
         return self.drop_expired()
 
     def drop_expired(self) -> list[int]:
-        """Erase what is expired, recorded as of "retention"."""
-        return drop_expired(self.gallery, time.time())
+        """Erase what was put in longer ago than the retention time, a portion a turn, recorded as of "retention"; the
+        ids."""
+        days, dropped = self.gallery.setting(RETENTION), list[int]()
+        if days is None:
+            return dropped
+        oldest = time.time() - float(check_days(days, self.gallery.location)) * DAY
+        while ids := self.gallery.catalogue.expired(oldest, PORTION):
+            self.gallery.record("retention", "forget", ids)
+            with suppress(NotThere):  # another process erased some meanwhile; what is left is found anew
+                self.gallery.remove(ids)
+                dropped += ids
+        return dropped
 
     def calibrate(self, calibration: Calibration) -> None:
         """Keep a calibration with the gallery."""
@@ -235,12 +235,12 @@ class Service:
         self.gallery.set(ZONES, json.dumps(dict(sorted(zones.items()))))
         self.gallery.record(self.who, "zone")
 
-    def export(self, path: Path, thumbnails: bool = True) -> int:
+    def export(self, path: Path) -> int:
         """Write all to a Parquet file; the number of entries."""
         from reid.gallery.transfer.parquet import export
 
         self.gallery.record(self.who, "export")
-        return export(self.gallery, path, thumbnails)
+        return export(self.gallery, path)
 
     def import_(self, path: Path, again: bool = False) -> Any:
         """Add the entries of a Parquet file that :meth:`export` wrote; what became of them."""
@@ -250,40 +250,46 @@ class Service:
         self.gallery.record(self.who, "import", added.ids)
         return added
 
-    # --- parts of these
-
-    def _answers(
-        self, features: np.ndarray, k: int, wanted: Filter, share: float | None, rate: float | None,
-        without: Sequence[int] = (),
-    ) -> list[Answer]:  # fmt: skip
-        """To each of (Q, D) queries, the entries ``without`` left out; where nobody is found by an index that may have
-        missed somebody, all are compared."""
-        calibration, judge = self.calibration, None
+    def _judge(self, wanted: Filter, share: float | None, rate: float | None) -> Judge | None:
+        calibration = self.calibration
         if calibration is not None:
             entries, people = self.gallery.catalogue.counts(wanted)
-            judge = Judge(calibration, entries, people, SHARE if share is None else share, rate)
-        elif share is not None or rate is not None:
+            return Judge(calibration, entries, people, SHARE if share is None else share, rate)
+        if share is not None or rate is not None:
             raise Unfit(f"{self.gallery.location}: has no calibration, so that no share or rate can be chosen")
-        strange = np.zeros(len(features), bool)
-        if calibration is not None and calibration.unlike is not None:
-            strange = calibration.unlike.says(features)
-        answers = self._nearest(features, k, wanted, judge, without, strange)
-        doubtful = [row for row, answer in enumerate(answers) if answer.found == "far" and not answer.exhaustive]
-        if doubtful and len(self.gallery) <= CONFIRMED:
-            exact = self._nearest(features[doubtful], k, wanted, judge, without, strange[doubtful], exact=True)
-            for row, answer in zip(doubtful, exact, strict=True):
-                answers[row] = answer
-        return answers
+        return None
 
-    def _nearest(
-        self, features: np.ndarray, k: int, wanted: Filter, judge: Judge | None, without: Sequence[int],
-        strange: np.ndarray, exact: bool = False,
-    ) -> list[Answer]:  # fmt: skip
-        hits = self.gallery.search(features, k + len(without), wanted, exact)
-        there = self.gallery.present(np.unique(hits.ids[hits.ids >= 0]).tolist())  # others were erased meanwhile
-        for id in without:
-            there.pop(id, None)
-        return [answer_of(row, k, there, hits, judge, bool(strange[row])) for row in range(len(features))]
+    def _answers(
+        self, features: np.ndarray, k: int, wanted: Filter, judge: Judge | None, without: Sequence[int] = ()
+    ) -> list[Answer]:
+        """To each of (Q, D) queries, the entries ``without`` left out; where nobody is found by an index that may have
+        missed somebody, all are compared."""
+        unlike = None if judge is None else judge.calibration.unlike
+        strange = np.zeros(len(features), bool) if unlike is None else unlike.says(features)
+
+        def nearest(rows: list[int], exact: bool) -> dict[int, Answer]:
+            hits = self.gallery.search(features[rows], k + len(without), wanted, exact)
+            ids = np.setdiff1d(hits.ids, [-1, *without])
+            there = self.gallery.present(ids.tolist())  # others were erased meanwhile
+            return {row: answer_of(at, k, there, hits, judge, bool(strange[row])) for at, row in enumerate(rows)}
+
+        answers = nearest(list(range(len(features))), exact=False)
+        doubtful = [row for row, answer in answers.items() if answer.found == "far" and not answer.exhaustive]
+        if doubtful and len(self.gallery) <= CONFIRMED:
+            answers |= nearest(doubtful, exact=True)
+        return list(answers.values())
+
+
+def check_days(days: str, where: str) -> str:
+    """A retention time as it is.
+
+    Raises:
+        InputError: beginning with ``where``, when it is no positive number of days.
+    """
+    with suppress(ValueError):
+        if 0 < float(days) < math.inf:
+            return days
+    raise InputError(f"{where}: {RETENTION} {days!r} is no number above 0, nor none")
 
 
 def distance(first: np.ndarray, second: np.ndarray) -> float:

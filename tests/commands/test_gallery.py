@@ -29,7 +29,7 @@ def serve(gallery, tmp_path, monkeypatch):
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1", "127.1.2.3"])
 def test_this_machine_alone_is_answered_without_a_token(serve, host):
     code, [(app, where, port)] = serve("--host", host)
-    assert (code, where, port) == (0, host, 8000) and not app.state.desk.sessions.needed
+    assert (code, where, port) == (0, host, 8000) and app.state.desk.sessions.token is None
     assert app.state.desk.service.who == "page"
 
 

@@ -20,7 +20,8 @@ from reid.embedding.shard_contents import read_shard
 from reid.embedding.shards import attempt, embed_shard, embed_shards, outputs_of, shards_of
 from reid.errors import InputError
 from reid.gallery.catalogue.thumbnails import thumbnail
-from reid.gallery.ingest.features import add_features, features_files, read_given
+from reid.gallery.ingest.adding import add_features
+from reid.gallery.ingest.images import features_files, read_given
 from reid.gallery.store import Gallery
 from reid.networks import Origin
 from reid.networks.features_file import read_features_file

@@ -13,12 +13,11 @@ import sys
 from pathlib import Path
 sys.path[:0] = [{tests!r}]
 from small_gallery import application
-from reid.gallery.web import connections, guard
-from reid.gallery.web.app import serve
+from reid.gallery.web import app as serving, guard
 from reid.gallery.web.uploads import Limits
-connections.SECONDS, guard.LINGER = {seconds}, {linger}
+serving.HEAD, guard.LINGER = {seconds}, {linger}
 app = application(Path({folder!r}), token={token!r}, limits=Limits(seconds={seconds}))
-serve(app, "127.0.0.1", 0)
+serving.serve(app, "127.0.0.1", 0)
 app.state.desk.service.gallery.close()
 print("closed in order")
 """

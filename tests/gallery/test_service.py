@@ -15,8 +15,7 @@ from reid.gallery.answers.answer import MISSED
 from reid.gallery.calibration.judgement import Judge, compare
 from reid.gallery.calibration.unlike import SENTENCE, Unlike
 from reid.gallery.entries import EVERYTHING, Entry, Filter, Hits, NotThere, Unfit
-from reid.gallery.retention import DAY, SETTING
-from reid.gallery.service import Service
+from reid.gallery.service import DAY, RETENTION, Service, check_days
 from reid.gallery.store import Gallery
 from reid.retrieval.unit import unit_rows
 
@@ -61,7 +60,7 @@ def test_an_answer_ranks_and_judges(service):
     assert ids(answer)[:2] == [1, 2] and answer.found == "near" and answer.nobody is False and answer.exhaustive
     judge = Judge(calibration(), 12)
     assert [hit.judged for hit in answer.hits] == [judge.judge(hit.distance) for hit in answer.hits]
-    assert answer.sentences == judge.summary([hit.distance for hit in answer.hits]).sentences
+    assert answer.sentences == judge.sentences_of([hit.judged.word for hit in answer.hits])
     assert answer.sentences[0] == "2 near, 0 cannot be told, 3 far."
 
 
@@ -295,7 +294,7 @@ def test_each_thing_that_is_done_leaves_exactly_its_line(service, tmp_path, monk
     line(lambda: service.calibrate(calibration()), ("page", "calibrate", [], {}))
     line(lambda: service.retain("9"), ("page", "retention", [], {"days": 9.0}))
     line(lambda: service.retain("none"), ("page", "retention", [], {"days": 0}))
-    quiet = [lambda: service.features([crop(STRANGER)]), lambda: service.entry(1), service.zones, service.drop_expired]
+    quiet = [lambda: service.features([crop(STRANGER)]), service.zones, service.drop_expired]
     for done in (*quiet, lambda: service.browse(EVERYTHING, 5, 0)):
         line(done)
     for refused in (
@@ -350,9 +349,10 @@ def test_a_fragment_keeps_its_length_where_its_beginning_changes(service):
         None,
     )
     service.update([1], {"time": START, "until": START + 1})
-    assert service.entry(1).until == START + 1
+    assert service.gallery.get([1])[0].until == START + 1
     service.update([1], {"time": None, "camera": "door"})
-    assert (service.entry(1).time, service.entry(1).camera) == (None, "door")
+    (first,) = service.gallery.get([1])
+    assert (first.time, first.camera) == (None, "door")
     with pytest.raises(InputError, match="'frame' cannot be changed"):
         service.update([1], {"frame": 3})
 
@@ -387,7 +387,7 @@ def test_entries_expire_by_when_they_were_put_in(tmp_path):
         service = Service(gallery, "command line")
         assert service.drop_expired() == []
         assert service.retain("4") == [3] and service.retain("2") == [1]
-        assert service.retain("none") == [] and gallery.setting(SETTING) is None
+        assert service.retain("none") == [] and gallery.setting(RETENTION) is None
         assert [entry.id for entry in gallery.find()] == [2, 4]
         assert lines(gallery) == [
             ("command line", "retention", [], {"days": 4.0}), ("retention", "forget", [3], {}),
@@ -397,7 +397,7 @@ def test_entries_expire_by_when_they_were_put_in(tmp_path):
 
 
 def test_expired_entries_go_in_portions_and_whoever_else_erases_does_no_harm(tmp_path, monkeypatch):
-    monkeypatch.setattr("reid.gallery.retention.PORTION", 2)
+    monkeypatch.setattr(module, "PORTION", 2)
     with aged(tmp_path, [5, 5, 5, 5, 5, 1]) as gallery:
         remove = gallery.remove
         other = [[2]]
@@ -412,11 +412,46 @@ def test_expired_entries_go_in_portions_and_whoever_else_erases_does_no_harm(tmp
         assert [entry.id for entry in gallery.find()] == [6]
 
 
+def test_nothing_expires_before_its_time(tmp_path, monkeypatch):
+    with Gallery.create(tmp_path / "gallery", ORIGIN) as gallery:
+        entries = [Entry(f"/{n}", "c", time=5e9, added=1e9 + n * DAY) for n in range(5)]
+        gallery.add(entries, np.ones((5, 4)), [b"\xff\xd8\xff"] * 5)
+        gallery.set(RETENTION, "2")
+        for now, dropped in ((1e9 + 2 * DAY, []), (1e9 + 3 * DAY + 1, [1, 2])):
+            monkeypatch.setattr(module.time, "time", lambda now=now: now)
+            assert Service(gallery, "page").drop_expired() == dropped
+        assert [entry.id for entry in gallery.find()] == [3, 4, 5] and gallery.verify() == []
+        assert lines(gallery) == [("retention", "forget", [1, 2], {})]
+
+
+def test_others_have_their_turn_between_portions(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "PORTION", 2)
+    with aged(tmp_path, [9] * 5) as gallery:
+        turns, real = [], gallery.remove
+        monkeypatch.setattr(gallery, "remove", lambda ids: turns.append(list(ids)) or real(ids))
+        gallery.set(RETENTION, "0.5")
+        assert Service(gallery, "page").drop_expired() == [1, 2, 3, 4, 5]
+        assert turns == [[1, 2], [3, 4], [5]] and len(gallery.catalogue.log()) == 3
+
+
+def test_an_error_is_no_reason_to_try_for_ever(tmp_path, monkeypatch):
+    def full(_):
+        raise InputError("no space")
+
+    with aged(tmp_path, [9]) as gallery:
+        monkeypatch.setattr(gallery, "remove", full)
+        gallery.set(RETENTION, "1")
+        with pytest.raises(InputError, match="no space"):
+            Service(gallery, "page").drop_expired()
+
+
 @pytest.mark.parametrize("days", ["0", "-1", "inf", "nan", "a month", ""])
 def test_no_time_is_refused(service, days):
     with pytest.raises(InputError, match="retention_days .* is no number above 0"):
         service.retain(days)
-    assert service.gallery.setting(SETTING) is None
+    assert service.gallery.setting(RETENTION) is None
+    with pytest.raises(InputError, match="here: retention_days .* is no number above 0"):
+        check_days(days, "here")
 
 
 # --- several at once --------------------------------------------------------------------------------------------------

@@ -1,183 +1,95 @@
-"""What the actions on a gallery share: which gallery, network, thresholds and entries."""
+"""What the actions on a gallery share: which gallery, data set, calibration and entries, and what is told."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from reid.commands.models import add_model
+from reid import networks
+from reid.commands.search.options import first_few
+from reid.data.card import load_card
+from reid.data.layouts import text_of
+from reid.data.reading import read_dataset
+from reid.data.samples import DataSet, Samples
+from reid.data.schema import SPLITS
+from reid.data.times import span, zone
 from reid.errors import InputError
-from reid.networks import EMBEDDER
-
-if TYPE_CHECKING:
-    from reid.data.samples import DataSet, Samples
-    from reid.gallery.calibration.thresholds import Calibration
-    from reid.gallery.entries import Entry, Filter
-    from reid.gallery.ingest.adding import Added
-    from reid.gallery.service import Service
-    from reid.gallery.store import Gallery
-    from reid.networks import Network, Origin
-
-STORE = "runs/gallery"
-SHOWN = 10  # lines of a list of problems
+from reid.files import data_root
+from reid.gallery.calibration.thresholds import Calibration
+from reid.gallery.entries import Filter
+from reid.gallery.ingest.adding import Added
+from reid.gallery.parts import MARK, Layout
+from reid.gallery.service import Service
+from reid.gallery.store import Gallery
+from reid.networks import Network, Origin
 
 
-@dataclass(frozen=True)
-class Action:
-    """One thing to do with a gallery: ``search.py NAME ...``."""
+@contextmanager
+def opened(
+    arguments: argparse.Namespace, network: Network | None = None, who: str = "command line", new: Origin | None = None
+) -> Iterator[Service]:
+    """The gallery that ``--store`` names, with the network, where there is one; ``who`` asks.
 
-    help: str
-    example: str
-    arguments: Callable[[argparse.ArgumentParser], None]
-    run: Callable[[argparse.Namespace], None]
-
-
-# --- options ----------------------------------------------------------------------------------------------------------
-
-
-def add_store(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--store", default=STORE, metavar="FOLDER", help="the gallery (default: %(default)s)")
-
-
-def add_checking_model(parser: argparse.ArgumentParser) -> None:
-    add_model(parser, EMBEDDER, required=False, note="; here only to check that the gallery is of it")
-
-
-def add_calibration(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--calibration", type=Path, metavar="JSON", help="what distances mean (default: what is kept with the gallery)"
-    )
-
-
-def add_judging(parser: argparse.ArgumentParser) -> None:
-    add_calibration(parser)
-    parser.add_argument(
-        "--rate",
-        type=float,
-        metavar="R",
-        help="near is what lies within the threshold of this false-match rate, one of those calibrated",
-    )
-
-
-def add_zone(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--zone",
-        default="UTC",
-        metavar="NAME",
-        help="time zone of the times here, such as Europe/Berlin (default: UTC)",
-    )
-
-
-def add_name(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--name",
-        metavar="NAME",
-        help="with --data: what stands before the numbers of people and cameras (default: the data set's own name)",
-    )
-
-
-# --- what they name ---------------------------------------------------------------------------------------------------
-
-
-def opened(arguments: argparse.Namespace, network: Network | None = None, who: str = "command line") -> Service:
-    """The gallery that ``--store`` names, which is to be closed, with the network, where there is one; ``who`` asks.
+    Args:
+        new: make the gallery where there is none, for features of this origin, with ``--catalogue`` and ``--vectors``.
 
     Raises:
-        InputError: it cannot be opened, or is of another network than this, or than ``--model`` names.
+        InputError: it cannot be opened, or is of another network than these, or than ``--model`` names.
     """
-    from reid.gallery.service import Service
-    from reid.gallery.store import Gallery
-
-    gallery = Gallery.open(arguments.store)
-    try:
-        origin = network.origin if network else origin_of(arguments)
-        if origin is not None:
-            check_origin(gallery, origin)
-        return Service(gallery, who, network, calibration_of(arguments))
-    except BaseException:
-        gallery.close()
-        raise
-
-
-def opened_or_made(arguments: argparse.Namespace, origin: Origin) -> Gallery:
-    """The gallery that ``--store`` names, made where there is none, with ``--catalogue`` and ``--vectors``."""
-    from reid.gallery.parts import MARK, Layout
-    from reid.gallery.store import Gallery
-
-    folder = Path(arguments.store)
-    if (folder / MARK).exists() or (folder / "entries.db").exists():
+    folder, asked = Path(arguments.store), new or (network.origin if network else origin_of(arguments))
+    if new is None or any((folder / name).exists() for name in (MARK, "entries.db")):
         gallery = Gallery.open(folder)
-        check_origin(gallery, origin)
-        return gallery
-    print(f"a new gallery of {origin.name}: {folder.resolve()} (--store names another place)")
-    return Gallery.create(folder, origin, Layout(arguments.catalogue, arguments.vectors))
-
-
-def check_origin(gallery: Gallery, origin: Origin) -> None:
-    """
-    Raises:
-        InputError: the gallery's features are of another one, with what can be done.
-    """
-    try:
-        gallery.origin.check(origin, gallery.location)
-    except InputError as error:
-        gallery.close()
-        former = "the former file of that name" if gallery.origin.name == origin.name else "the network that filled it"
-        raise InputError(
-            f"{error}; name {former} (--model), or another place for a gallery of {origin.name!r} (--store)"
-        ) from None
+    else:
+        print(f"a new gallery of {new.name}: {folder.resolve()} (--store names another place)")
+        gallery = Gallery.create(folder, new, Layout(arguments.catalogue, arguments.vectors))
+    with gallery:
+        ours, origin = gallery.origin, asked or gallery.origin
+        try:
+            ours.check(origin, gallery.location)
+        except InputError as error:
+            former = "the former file of that name" if ours.name == origin.name else "the network that filled it"
+            raise InputError(
+                f"{error}; name {former} (--model), or another place for a gallery of {origin.name!r} (--store)"
+            ) from None
+        yield Service(gallery, who, network, calibration_of(arguments))
 
 
 def origin_of(arguments: argparse.Namespace) -> Origin | None:
     """Of the network that ``--model`` names, where it is given."""
-    from reid.networks import load
-
-    return load(arguments.model).origin if getattr(arguments, "model", None) else None
+    return networks.load(arguments.model).origin if getattr(arguments, "model", None) else None
 
 
 def dataset(arguments: argparse.Namespace, name: str, splits: Sequence[str]) -> DataSet:
     """Read a data set below ``--root`` or ``--sites-root``."""
-    from reid.data.card import load_card
-    from reid.data.reading import read_dataset
-    from reid.files import data_root
-
     return read_dataset(load_card(name), data_root(arguments.root), arguments.sites_root, splits)
+
+
+def named_dataset(arguments: argparse.Namespace) -> DataSet | None:
+    """That of ``--data``, its ``--split``; None where it is not given."""
+    if arguments.name is not None and not (arguments.data and arguments.name):
+        raise InputError("--name NAME goes with --data, and is not empty")
+    return dataset(arguments, arguments.data, [arguments.split]) if arguments.data else None
 
 
 def all_samples(arguments: argparse.Namespace) -> list[Samples]:
     """The images of the splits that ``--data`` has on disk."""
-    from reid.data.schema import SPLITS
-
     samples: list[Samples] = []
     for split in SPLITS:
-        try:
+        with suppress(InputError):  # the card has none, or it was not fetched: no image of the gallery is of it
             samples += dataset(arguments, arguments.data, [split]).splits.values()
-        except InputError:  # the card has none, or it was not fetched: no image of the gallery is of it
-            continue
     return samples
 
 
 def calibration_of(arguments: argparse.Namespace) -> Calibration | None:
     """That of ``--calibration``, where it is given."""
-    from reid.gallery.calibration.thresholds import Calibration
-
     file = getattr(arguments, "calibration", None)
-    if file is None:
-        return None
-    try:
-        return Calibration.from_json(file.read_text(encoding="utf-8"), str(file))
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{file}: cannot be read: {error}") from None
+    return None if file is None else Calibration.from_json(text_of(file), str(file))
 
 
 def filter_of(arguments: argparse.Namespace, gallery: Gallery) -> Filter:
     """The entries that ``--camera``, ``--without``, ``--from`` and ``--to`` name."""
-    from reid.data.times import span, zone
-    from reid.gallery.entries import Filter
-
     place = zone(arguments.zone, "--zone")
     start = span(arguments.start, "--from", place)[0] if arguments.start else None
     end = span(arguments.end, "--to", place)[1] if arguments.end else None
@@ -192,16 +104,14 @@ def filter_of(arguments: argparse.Namespace, gallery: Gallery) -> Filter:
     return Filter(tuple(arguments.camera), (), start, end, tuple(arguments.without))
 
 
-def chosen(arguments: argparse.Namespace, gallery: Gallery) -> list[Entry]:
-    """The entries that ``--person``, ``--image`` or ``--id`` name.
+def chosen(arguments: argparse.Namespace, gallery: Gallery) -> list[int]:
+    """Ids of the entries that ``--person``, ``--image`` or ``--id`` name.
 
     Raises:
         InputError: there is none.
     """
-    from reid.gallery.entries import Filter
-
     if arguments.id:
-        return gallery.get(arguments.id)
+        return [entry.id for entry in gallery.get(arguments.id)]
     if arguments.of_person is not None:
         entries, what = gallery.find(Filter(identities=(arguments.of_person,))), f"person {arguments.of_person!r}"
     else:
@@ -209,7 +119,7 @@ def chosen(arguments: argparse.Namespace, gallery: Gallery) -> list[Entry]:
         entries, what = gallery.catalogue.of_source(place), f"image or video {place}"
     if not entries:
         raise InputError(f"{gallery.location}: no entry of {what}")
-    return entries
+    return [entry.id for entry in entries]
 
 
 def tend(gallery: Gallery) -> None:
@@ -219,7 +129,7 @@ def tend(gallery: Gallery) -> None:
 
 
 def tell_added(gallery: Gallery, added: Added, what: str) -> None:
-    """Print how many of ``what`` were stored, and what became of the others."""
+    """Print how many of ``what`` were stored, and what became of the others; then :func:`tend`."""
     known = f", {added.known:,} were there already" if added.known else ""
     print(f"{gallery.location}: {len(added.ids):,} {what} stored{known}; {len(gallery):,} entries")
     for lines, told in (
@@ -231,17 +141,4 @@ def tell_added(gallery: Gallery, added: Added, what: str) -> None:
             print(f"{len(lines):,} {told}:\n{first_few(lines)}")
     for note in added.notes:
         print(note)
-
-
-def tell_left_out(problems: Sequence[str], what: str, done: str) -> None:
-    """
-    Raises:
-        InputError: how many of ``what`` were left out, and the first of them with the reasons; where there are some.
-    """
-    if problems:
-        raise InputError(f"{what} left out: {len(problems):,}; all others are {done}:\n{first_few(problems)}")
-
-
-def first_few(lines: Sequence[str]) -> str:
-    rest = f"\nand {len(lines) - SHOWN:,} more" if len(lines) > SHOWN else ""
-    return "\n".join(lines[:SHOWN]) + rest
+    tend(gallery)

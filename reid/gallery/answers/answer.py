@@ -86,14 +86,15 @@ def answer_of(row: int, k: int, there: Mapping[int, Entry], found: Hits, judge: 
     calibrated."""
     nearest = zip(found.ids[row].tolist(), found.distances[row].tolist(), strict=True)
     pairs = [(there[id], distance) for id, distance in nearest if id in there][:k]
+    hits = tuple(
+        Hit(rank, *pair, None if judge is None else judge.judge(pair[1])) for rank, pair in enumerate(pairs, 1)
+    )
     if judge is None:
-        hits = tuple(Hit(rank, *pair) for rank, pair in enumerate(pairs, 1))
         return Answer(hits, None, found.exhaustive, ())
-    hits = tuple(Hit(rank, *pair, judge.judge(pair[1])) for rank, pair in enumerate(pairs, 1))
-    said = judge.summary([distance for _, distance in pairs])
-    best: Word = "near" if said.near and not strange else "cannot tell" if said.near or said.cannot_tell else "far"
-    sentences = said.sentences
-    if said.nobody and not found.exhaustive:
+    words = [judge.word(distance) for _, distance in pairs]
+    best: Word = "near" if "near" in words and not strange else "cannot tell" if set(words) - {"far"} else "far"
+    sentences = judge.sentences_of(words)
+    if best == "far" and not found.exhaustive:
         sentences = (MISSED, *sentences[1:])
     if strange:
         sentences = (SENTENCE, *sentences)

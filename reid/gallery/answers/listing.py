@@ -16,57 +16,29 @@ from reid.gallery.answers.answer import Answer, Hit
 from reid.gallery.calibration.judgement import percent
 from reid.texts import align
 
+HEAD = ["query", "rank", "id", "image", "person", "camera", "time (UTC)", "distance", "", "probability", "of strangers"]
 DRAWN, ACROSS, LISTED = 20, 10, 10  # queries drawn, entries of each; up to so many queries a table shows whole lists
 WIDTH, TEXT = 96, 4 * LINE + 10  # pixels: a column, the text below a thumbnail
 
 
 def answer_table(names: Sequence[str], answers: Sequence[Answer]) -> str:
     """A line an entry; of many queries only the nearest entry each."""
-    few = len(answers) <= LISTED
-    lines = [
-        [
-            "query",
-            "rank",
-            "id",
-            "image",
-            "person",
-            "camera",
-            "time (UTC)",
-            "distance",
-            "",
-            "probability",
-            "of strangers",
-        ]
-    ]
+    few, lines = len(answers) <= LISTED, [HEAD]
     for name, answer in zip(names, answers, strict=True):
         file = Path(name).name
-        for hit in answer.hits if few else answer.hits[:1]:
-            lines.append([file, *_cells(hit)])
+        lines += [[file, *_cells(hit)] for hit in (answer.hits if few else answer.hits[:1])]
         if not answer.hits or answer.nobody:
             lines.append([file, *[""] * 7, "nobody" if answer.nobody else "no entry", "", ""])
     return align(lines)
 
 
 def _cells(hit: Hit) -> list[str]:
-    entry = hit.entry
-    return [
-        str(hit.rank),
-        str(entry.id),
-        Path(entry.source).name,
-        entry.identity or "?",
-        entry.camera,
-        moment(entry.time),
-        f"{hit.distance:.4f}",
-        *_said(hit),
-    ]
-
-
-def _said(hit: Hit) -> tuple[str, str, str]:
-    """The word, the probability, and how many images of strangers would come this near."""
-    if hit.judged is None:
-        return "", "", ""
-    chance, strangers = hit.judged.probability, float(f"{hit.judged.strangers:.2g}")
-    return hit.judged.word, "" if chance is None else percent(chance), f"{strangers:,.12g}"
+    entry, judged, said = hit.entry, hit.judged, ("", "", "")
+    if judged is not None:
+        chance = "" if judged.probability is None else percent(judged.probability)
+        said = (judged.word, chance, f"{float(f'{judged.strangers:.2g}'):,.12g}")
+    image = [str(hit.rank), str(entry.id), Path(entry.source).name, entry.identity or "?", entry.camera]
+    return [*image, moment(entry.time), f"{hit.distance:.4f}", *said]
 
 
 def moment(seconds: float | None) -> str:

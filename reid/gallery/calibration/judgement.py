@@ -12,20 +12,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
 from reid.errors import InputError
 from reid.gallery.calibration.probability import NONE_SEEN
-from reid.gallery.calibration.rates import Curve, Measured
+from reid.gallery.calibration.rates import Curve
 from reid.gallery.calibration.thresholds import EXPECTED, Calibration
 
 Word = Literal["near", "cannot tell", "far"]
 SHARE = 0.05  # of strangers that may find an entry that is called near
 PAIR_SHARE = 0.01  # of pairs of two people that may be called near where two images are given
 LIKELY = 0.95  # of the pairs of one person lie nearer than what is called far
-PRESENT = 0.5  # prior of the query's person being in the gallery at all
+PRESENT = 0.5  # prior of the query's person being in the gallery at all, where each of the people is as likely
 
 
 @dataclass(frozen=True)
@@ -49,37 +49,20 @@ class Judgement:
 @dataclass(frozen=True)
 class Met:
     """Share of the strangers that find an entry called near, of people to whom nothing was fitted, with the 95 %
-    interval over those people; measured among ``entries``, carried over to the gallery's number of them."""
+    interval over those people; carried over to the gallery's number of entries."""
 
     where: str
-    people: int
-    entries: int
     share: float
     low: float
     high: float
 
 
 @dataclass(frozen=True)
-class Summary:
-    """Of a list of the nearest: how many there are of each word, whether all are far (or there is none), and that and
-    what the words mean as sentences."""
-
-    near: int
-    cannot_tell: int
-    far: int
-    nobody: bool
-    sentences: tuple[str, ...]
-
-
-@dataclass(frozen=True)
 class Compared:
-    """Two given images: ``probability`` that they show one person where both are as likely beforehand; shares of the
-    pairs of two people and of one that lie as near, on the source's held half."""
+    """Two given images: ``probability`` that they show one person where both are as likely beforehand."""
 
     word: Word
     probability: float
-    false_match: float
-    true_match: float
     sentences: tuple[str, ...]
 
 
@@ -92,7 +75,6 @@ class Judge:
         people: how many people these are, if all of them have names.
         share: of strangers that may find an entry called near.
         rate: a calibrated false-match rate, whose threshold then stands for that of ``share``.
-        present: prior of the query's person being in the gallery, where each of the people is as likely.
 
     Raises:
         InputError: a number out of its range, a rate that has no threshold.
@@ -103,12 +85,10 @@ class Judge:
     people: int | None = None
     share: float = SHARE
     rate: float | None = None
-    present: float = PRESENT
 
     def __post_init__(self) -> None:
-        for name in ("share", "present"):
-            if not 0 < getattr(self, name) < 1:
-                raise InputError(f"{name} {getattr(self, name)!r}: wanted a number between 0 and 1")
+        if not 0 < self.share < 1:
+            raise InputError(f"share {self.share!r}: wanted a number between 0 and 1")
         if self.entries < 0 or (self.people is not None and not 1 <= self.people <= self.entries):
             raise InputError(
                 f"{self.people} people in {self.entries} entries: wanted one at least, one an entry at most"
@@ -161,20 +141,16 @@ class Judge:
         """On the source's held half, then on each data set that the calibration was measured on."""
         if self.near is None:
             return ()
-        return tuple(self._met(each, self.near) for each in (self.calibration.held, *self.calibration.targets))
-
-    def _met(self, measured: Measured, near: float) -> Met:
-        curve = measured.curve
-        fpir, false = (np.array(_at(curve, each, near)) for each in (curve.fpir, curve.false_match))
-        shares = np.array([_at(curve, each, near) for each in (curve.fpir, curve.low, curve.high)])
-        share, low, high = carried(curve, shares, fpir, false, self.entries).tolist()
-        return Met(measured.name, measured.people, round(curve.entries), share, low, high)
+        met = []
+        for measured in (self.calibration.held, *self.calibration.targets):
+            curve = measured.curve
+            shares = np.array([_at(curve, each, self.near) for each in (curve.fpir, curve.low, curve.high)])
+            false = np.array(_at(curve, curve.false_match, self.near))
+            met.append(Met(measured.name, *carried(curve, shares, shares[0], false, self.entries).tolist()))
+        return tuple(met)
 
     def word(self, distance: float) -> Word:
-        """
-        Raises:
-            InputError: a distance that is none.
-        """
+        """Raises InputError for a distance that is none."""
         if not np.isfinite(distance):
             raise InputError(f"distance {distance!r}: wanted a number")
         if self.near is not None and distance <= self.near:
@@ -182,37 +158,25 @@ class Judge:
         return "far" if distance > self.far else "cannot tell"
 
     def judge(self, distance: float) -> Judgement:
-        """
-        Raises:
-            InputError: a distance that is none.
-        """
-        word = self.word(distance)
+        """Raises InputError for a distance that is none."""
         false = _at(self._curve, self._curve.false_match, distance)
         unseen = min(1.0, NONE_SEEN / self.calibration.fitted.false)
         strangers = self.entries * max(false, unseen)
         probability = None
         if self.people is not None:
-            probability = self.calibration.probability(distance, self.present / self.people)
+            probability = self.calibration.probability(distance, PRESENT / self.people)
         shade = 1 - _at(self._curve, self._curve.true_match, distance)
         count = f"about {float(f'{strangers:.2g}'):,.0f}"
         if false < unseen or strangers < 0.95:
             count = f"fewer than {np.ceil(strangers):,.0f}"
         sentence = f"of {self.entries:,} images of other people {count} would come this near"
-        return Judgement(word, strangers, probability, shade, sentence)
+        return Judgement(self.word(distance), strangers, probability, shade, sentence)
 
-    def summary(self, distances: Sequence[float]) -> Summary:
-        """
-        Args:
-            distances: of all entries, or of the nearest of them.
-
-        Raises:
-            InputError: a distance that is none.
-        """
-        words = [self.word(distance) for distance in distances]
-        near, unclear, far = words.count("near"), words.count("cannot tell"), words.count("far")
-        nobody = not near and not unclear
-        first = "Nobody: none is nearer than far." if nobody else f"{near} near, {unclear} cannot be told, {far} far."
-        return Summary(near, unclear, far, nobody, (first, *self.sentences))
+    def sentences_of(self, words: Sequence[Word]) -> tuple[str, ...]:
+        """What is said of a list of the nearest entries, by the words for them, before :attr:`sentences`."""
+        near, unclear, far = (words.count(word) for word in get_args(Word))
+        first = f"{near} near, {unclear} cannot be told, {far} far."
+        return ("Nobody: none is nearer than far." if far == len(words) else first, *self.sentences)
 
     @cached_property
     def sentences(self) -> tuple[str, ...]:
@@ -229,20 +193,17 @@ class Judge:
             wanted = f"where at most {percent(self.share)} of strangers should find any of {entries}"
             if self.rate is not None:
                 wanted = f"the threshold for {percent(self.rate)} of the pairs of two people, whatever strangers find"
-            met = "; ".join(
-                f"{percent(m.share)} ({percent(m.low)} to {percent(m.high)}) on {m.where}" for m in self.met
-            )
-            near = f"Near: within {self.near:.3f}, {wanted}. Found by strangers among {entries}: {met}."
-        far = f"Far: beyond {self.far:.3f}; {percent(LIKELY)} of the pairs of one person on two cameras lie nearer."
+            met = [f"{percent(m.share)} ({percent(m.low)} to {percent(m.high)}) on {m.where}" for m in self.met]
+            near = f"Near: within {self.near:.3f}, {wanted}. Found by strangers among {entries}: {'; '.join(met)}."
         chances = "No percentages: not every image has a name, so how many people there are is not known."
         if self.people is not None:
             chances = (
-                f"Percentages hold where the person is here in {percent(self.present)} of all searches, and each of "
-                f"the {self.people:,} people as often."
+                f"Percentages hold where the person is here in {percent(PRESENT)} of all searches, and each of the "
+                f"{self.people:,} people as often."
             )
         return (
             near,
-            far,
+            f"Far: beyond {self.far:.3f}; {percent(LIKELY)} of the pairs of one person on two cameras lie nearer.",
             chances,
             f"Calibrated on {source} of {self.calibration.source}; other places have other rates.",
         )
@@ -265,24 +226,22 @@ def carried(curve: Curve, shares: np.ndarray, fpir: np.ndarray, false: np.ndarra
     return shares * np.minimum(1, alone)
 
 
-def compare(
-    calibration: Calibration, distance: float, share: float = PAIR_SHARE, rate: float | None = None
-) -> Compared:
-    """Of two given images, each of which is as good as a gallery of one: near where no more than ``share`` of the pairs
-    of two people lie, or within the threshold of ``rate``.
+def compare(calibration: Calibration, distance: float, rate: float | None = None) -> Compared:
+    """Of two given images, each of which is as good as a gallery of one: near where no more than ``PAIR_SHARE`` of the
+    pairs of two people lie, or within the threshold of ``rate``.
 
     Raises:
-        InputError: a distance that is none, a share out of its range, a rate that has no threshold.
+        InputError: a distance that is none, a rate that has no threshold.
     """
-    judge = Judge(calibration, 1, share=share, rate=rate)
+    judge = Judge(calibration, 1, share=PAIR_SHARE, rate=rate)
     word, probability, held = judge.word(distance), calibration.probability(distance), calibration.held
-    false, true = (_at(held.curve, each, distance) for each in (held.curve.false_match, held.curve.true_match))
+    false, true = (percent(_at(held.curve, each, distance)) for each in (held.curve.false_match, held.curve.true_match))
     sentences = (
         f"Probability of one person {percent(probability)}, if as likely as not before looking.",
-        f"{percent(false)} of the pairs of two people lie as near and {percent(true)} of the pairs of one, on "
-        f"{held.name}; other places have other rates.",
+        f"{false} of the pairs of two people lie as near and {true} of the pairs of one, on {held.name}; other places "
+        "have other rates.",
     )
-    return Compared(word, probability, false, true, sentences)
+    return Compared(word, probability, sentences)
 
 
 def _at(curve: Curve, shares: Sequence[float], distance: float) -> float:

@@ -134,18 +134,11 @@ class Reliability:
         kind counting half in all.
         """
         each = 0.5 / self.counts.sum(axis=1, keepdims=True)
-        weight, predicted, met = (
-            (self.counts * each).sum(axis=0),
-            (self.sums * each).sum(axis=0),
-            self.counts[1] * each[1],
-        )
+        weight, predicted = ((each * some).sum(axis=0) for some in (self.counts, self.sums))
+        met = each[1] * self.counts[1]
         bins = tuple(
-            Bin(
-                min(1.0, float(predicted[n] / weight[n])),
-                min(1.0, float(met[n] / weight[n])),
-                int(self.counts[1, n]),
-                int(self.counts[0, n]),
-            )
-            for n in np.flatnonzero(weight)
+            Bin(min(1.0, float(predicted[n] / weight[n])), min(1.0, float(met[n] / weight[n])), int(true), int(false))
+            for n, (false, true) in enumerate(self.counts.T)
+            if weight[n]
         )
         return bins, float(np.abs(predicted - met).sum())

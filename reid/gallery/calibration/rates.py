@@ -10,7 +10,6 @@ who call the latter false alarm rate.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass as plain
 from itertools import pairwise
 from typing import Annotated
 
@@ -102,18 +101,6 @@ class Measured:
     curve: Curve
 
 
-@plain(frozen=True)
-class Block:
-    """Some queries against the whole gallery: ``rows`` of the queries, and (R, N) each of distances, whether a pair is
-    of one person and counts, and whether it is of two.
-    """
-
-    rows: slice
-    distances: np.ndarray
-    true: np.ndarray
-    false: np.ndarray
-
-
 def countable(query: Features, gallery: Features) -> tuple[Features, Features]:
     """Without the images that no pair counts: junk, and queries that are nobody.
 
@@ -122,7 +109,8 @@ def countable(query: Features, gallery: Features) -> tuple[Features, Features]:
     """
     check_widths(query, gallery)
     query, gallery = subset(query, query.pids > 0), subset(gallery, gallery.pids != JUNK)
-    true = any((gallery.camids[gallery.pids == pid] != camid).any() for pid, camid in _seen(query))
+    seen = np.unique(np.stack([query.pids, query.camids], axis=1), axis=0)
+    true = any((gallery.camids[gallery.pids == pid] != camid).any() for pid, camid in seen)
     if not true or len(np.unique(gallery.pids[gallery.pids > 0])) < 2:
         where = f"{query.origin} and {gallery.origin}"
         raise InputError(f"{where}: two people are needed in the gallery, and a query of one of them in another camera")
@@ -140,13 +128,9 @@ def subset(features: Features, rows: np.ndarray) -> Features:
     return Features(features.features[rows], features.pids[rows], features.camids[rows], (), features.origin)
 
 
-def _seen(features: Features) -> np.ndarray:
-    """(K, 2) pairs of identity and camera."""
-    return np.unique(np.stack([features.pids, features.camids], axis=1), axis=0)
-
-
-def pairs(query: Features, gallery: Features) -> Iterator[Block]:
-    """All pairs of what is :func:`countable`; distances are 1 - cosine, as a store's."""
+def pairs(query: Features, gallery: Features) -> Iterator[tuple[slice, np.ndarray, np.ndarray, np.ndarray]]:
+    """All pairs of what is :func:`countable`, some queries at a time: which rows these are, and against the N entries
+    (R, N) distances, 1 - cosine as a store's, whether a pair is of one person and counts, and whether it is of two."""
     width = query.features.shape[1]
     queries = unit_rows(query.features, width, query.origin).astype(np.float64)
     entries = unit_rows(gallery.features, width, gallery.origin).astype(np.float64).T
@@ -155,33 +139,7 @@ def pairs(query: Features, gallery: Features) -> Iterator[Block]:
         rows = slice(low, min(low + step, len(query)))
         person = query.pids[rows, None] == gallery.pids
         elsewhere = query.camids[rows, None] != gallery.camids
-        yield Block(rows, 1 - queries[rows] @ entries, person & elsewhere, ~person)
-
-
-@plain(frozen=True)
-class _Counts:
-    """What the blocks add up to. P people, then one place for all distractors; T thresholds, Q queries.
-
-    Attributes:
-        asked, kept: (P + 1,) images of each among queries and entries; ``true`` of true pairs; ``accepted`` (T, P + 1)
-            of those within each threshold.
-        wrong: T matrices (P + 1, P + 1) of false matches, the query's person and the entry's.
-        person: (Q,) places of the queries' people.
-        stranger, person_first: (Q,) distances of the nearest entry of another person, and of the nearest of all entries
-            that count where that is the query's person; infinite where it is not. ``match`` (Q,): whether there is one.
-        pairs: (2, K + 1) pairs of two people and of one up to each of K points, from the one before, and beyond all.
-    """
-
-    asked: np.ndarray
-    kept: np.ndarray
-    true: np.ndarray
-    accepted: np.ndarray
-    wrong: list[sparse.csr_array]
-    person: np.ndarray
-    stranger: np.ndarray
-    person_first: np.ndarray
-    match: np.ndarray
-    pairs: np.ndarray
+        yield rows, 1 - queries[rows] @ entries, person & elsewhere, ~person
 
 
 def measure_at(
@@ -193,104 +151,75 @@ def measure_at(
     name: str,
     seed: int,
 ) -> Measured:
-    """Rates of (wanted rate, threshold) pairs, the curve at ``points`` and the reliability of ``chances`` on labelled
-    features.
+    """Rates of (wanted rate, threshold) pairs, the curve at rising ``points`` and the reliability of ``chances`` on
+    labelled features.
 
     Raises:
         InputError: see :func:`countable`.
     """
     query, gallery = countable(query, gallery)
-    reliability = Reliability(chances)
-    counts = _count([threshold for _, threshold in limits], points, query, gallery, reliability)
-    weights = _resampled(counts, seed)
-    people = len(counts.asked) - 1
+    pids = np.union1d(query.pids, gallery.pids[gallery.pids > 0])
+    people = len(pids)  # each has a place, all distractors the one behind them
+    asking = np.searchsorted(pids, query.pids)
+    asked = np.where(gallery.pids > 0, np.searchsorted(pids, gallery.pids), people)
+    reliability, up_to = Reliability(chances), np.zeros((2, len(points) + 1))
+    matches, stranger, first = np.empty((3, len(query)))  # true pairs; distances of the nearest entry of another
+    accepted = np.empty((len(limits), len(query)))  # person, and of that of all, infinite where it is no match
+    wrong = [sparse.csr_array((people + 1, people + 1)) for _ in limits]
+    for rows, distances, true, false in pairs(query, gallery):
+        matches[rows] = true.sum(axis=1)
+        stranger[rows] = np.where(false, distances, np.inf).min(axis=1)
+        compared = np.where(true | false, distances, np.inf)
+        nearest = compared.argmin(axis=1)[:, None]  # of equal ones the first, as everywhere
+        is_match = np.take_along_axis(true, nearest, axis=1)
+        first[rows] = np.where(is_match, np.take_along_axis(compared, nearest, axis=1), np.inf)[:, 0]
+        for n, (_, threshold) in enumerate(limits):
+            within = distances <= threshold
+            accepted[n, rows] = (true & within).sum(axis=1)
+            a, b = np.nonzero(false & within)
+            places = asking[rows][a], asked[b]
+            wrong[n] += sparse.coo_array((np.ones(len(a)), places), wrong[n].shape).tocsr()
+        for kind, mask in enumerate((false, true)):
+            up_to[kind] += np.bincount(np.searchsorted(points, distances[mask]), minlength=len(points) + 1)
+            reliability.add(distances[mask], true=bool(kind))
 
-    def of_queries(hit: np.ndarray, of: np.ndarray) -> Share:
-        hits, all_ = (np.bincount(counts.person, values, people + 1) for values in (hit & of, of))
-        return _share(hits, all_, weights)
-
-    everyone = np.ones(len(query), bool)
+    weights = np.ones((RESAMPLES, people + 1))  # how often each person is drawn; distractors stay as they are
+    weights[:, :-1] = np.random.default_rng(seed).multinomial(people, np.full(people, 1 / people), RESAMPLES)
+    queries, entries = (np.bincount(places, minlength=people + 1).astype(float) for places in (asking, asked))
     rates = tuple(
         Rates(
             rate,
             threshold,
-            _false_share(counts.wrong[n], counts.asked, counts.kept, weights),
-            _share(counts.accepted[n], counts.true, weights),
-            of_queries(counts.stranger <= threshold, everyone),
-            of_queries(counts.person_first <= threshold, counts.match),
+            _false_share(wrong[n], queries, entries, weights),
+            _share(accepted[n], matches, asking, weights),
+            _share(stranger <= threshold, np.ones(len(query)), asking, weights),
+            _share(first <= threshold, matches > 0, asking, weights),
         )
         for n, (rate, threshold) in enumerate(limits)
     )
-    curve = _curve(points, counts, weights)
+    curve = _curve(points, up_to, stranger, asking, weights)
     return Measured(name, people, len(query), len(gallery), rates, *reliability.bins(), curve)
 
 
-def curve_of(points: Sequence[float], query: Features, gallery: Features, seed: int) -> Curve:
-    """The curve at rising ``points`` of what is :func:`countable`."""
-    counts = _count([], points, query, gallery, None)
-    return _curve(points, counts, _resampled(counts, seed))
-
-
-def _resampled(counts: _Counts, seed: int) -> np.ndarray:
-    """(RESAMPLES, P + 1) how often each person is drawn; distractors stay as they are."""
-    people = len(counts.asked) - 1
-    weights = np.ones((RESAMPLES, people + 1))
-    weights[:, :-1] = np.random.default_rng(seed).multinomial(people, np.full(people, 1 / people), RESAMPLES)
-    return weights
-
-
-def _curve(points: Sequence[float], counts: _Counts, weights: np.ndarray) -> Curve:
-    false_match, true_match = counts.pairs.cumsum(axis=1)[:, :-1] / counts.pairs.sum(axis=1, keepdims=True)
+def _curve(
+    points: Sequence[float], pairs: np.ndarray, stranger: np.ndarray, asking: np.ndarray, weights: np.ndarray
+) -> Curve:
+    """Of (2, K + 1) pairs of two people and of one up to each point, from the one before, and beyond all; and of each
+    query's distance to the nearest stranger."""
+    false_match, true_match = pairs.cumsum(axis=1)[:, :-1] / pairs.sum(axis=1, keepdims=True)
     found = np.zeros((weights.shape[1], len(points) + 1))
-    np.add.at(found, (counts.person, np.searchsorted(points, counts.stranger)), 1)
-    within, asked = found.cumsum(axis=1)[:, :-1], found.sum(axis=1)
-    weights = weights[weights @ asked > 0]  # the others drew no query
-    low, high = np.quantile((weights @ within) / (weights @ asked)[:, None], QUANTILES, axis=0)
-    true, false, fpir = short(true_match), short(false_match), short(within.sum(axis=0) / asked.sum())
-    entries = counts.pairs[0].sum() / len(counts.person)
-    return Curve(tuple(points), true, false, fpir, short(low), short(high), len(counts.person), float(f"{entries:.6g}"))
+    np.add.at(found, (asking, np.searchsorted(points, stranger)), 1)
+    within, of = found.cumsum(axis=1)[:, :-1], found.sum(axis=1)
+    weights = weights[weights @ of > 0]  # the others drew no query
+    low, high = np.quantile((weights @ within) / (weights @ of)[:, None], QUANTILES, axis=0)
+    true, false, fpir = short(true_match), short(false_match), short(within.sum(axis=0) / of.sum())
+    entries = float(f"{pairs[0].sum() / len(asking):.6g}")
+    return Curve(tuple(points), true, false, fpir, short(low), short(high), len(asking), entries)
 
 
-def _count(
-    thresholds: Sequence[float],
-    points: Sequence[float],
-    query: Features,
-    gallery: Features,
-    reliability: Reliability | None,
-) -> _Counts:
-    pids = np.union1d(query.pids, gallery.pids[gallery.pids > 0])
-    size = len(pids) + 1
-    asked = np.searchsorted(pids, query.pids)
-    kept = np.where(gallery.pids > 0, np.searchsorted(pids, gallery.pids), len(pids))
-    true, accepted = np.zeros(size), np.zeros((len(thresholds), size))
-    wrong = [sparse.csr_array((size, size)) for _ in thresholds]
-    up_to = np.zeros((2, len(points) + 1))
-    stranger, person_first, match = np.empty(len(query)), np.empty(len(query)), np.empty(len(query), bool)
-    for block in pairs(query, gallery):
-        person = asked[block.rows]
-        true += np.bincount(person, block.true.sum(axis=1), size)
-        for n, threshold in enumerate(thresholds):
-            within = block.distances <= threshold
-            accepted[n] += np.bincount(person, (block.true & within).sum(axis=1), size)
-            rows, columns = np.nonzero(block.false & within)
-            wrong[n] += sparse.coo_array((np.ones(len(rows)), (person[rows], kept[columns])), (size, size)).tocsr()
-        stranger[block.rows] = np.where(block.false, block.distances, np.inf).min(axis=1)
-        compared = np.where(block.true | block.false, block.distances, np.inf)
-        first = compared.argmin(axis=1)[:, None]  # of equal ones the first, as everywhere
-        is_match = np.take_along_axis(block.true, first, axis=1)
-        person_first[block.rows] = np.where(is_match, np.take_along_axis(compared, first, axis=1), np.inf)[:, 0]
-        match[block.rows] = block.true.any(axis=1)
-        for kind, mask in enumerate((block.false, block.true)):
-            distances = block.distances[mask]
-            up_to[kind] += np.bincount(np.searchsorted(points, distances), minlength=len(points) + 1)
-            if reliability is not None:
-                reliability.add(distances, true=bool(kind))
-    images = [np.bincount(places, minlength=size).astype(np.float64) for places in (asked, kept)]
-    return _Counts(images[0], images[1], true, accepted, wrong, asked, stranger, person_first, match, up_to)
-
-
-def _share(hits: np.ndarray, of: np.ndarray, weights: np.ndarray) -> Share:
-    """Of counts by person."""
+def _share(hits: np.ndarray, of: np.ndarray, asking: np.ndarray, weights: np.ndarray) -> Share:
+    """Of (Q,) counts, a query each."""
+    hits, of = (np.bincount(asking, values, weights.shape[1]) for values in (hits, of))
     return _interval(hits.sum(), of.sum(), weights @ hits, weights @ of)
 
 

@@ -7,9 +7,9 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from reid.drawing import Picture, Style, png, styles
+from reid.drawing import Style, png, styles
 from reid.gallery.calibration.judgement import Judge, percent
-from reid.gallery.calibration.rates import Measured, Rates, Share
+from reid.gallery.calibration.rates import Measured
 from reid.gallery.calibration.thresholds import Calibration
 
 HEADER = ["data set", "wanted, %", "threshold", "false-match rate, %", "true-match rate, %", "FPIR, %", "DIR, %",
@@ -29,7 +29,8 @@ def table(calibration: Calibration) -> list[list[str]]:
             shares = (row.false_match, row.true_match, row.fpir, row.dir)
             counts = (f"{row.false_match.count:,}", f"{row.true_match.count:,}")
             wanted = f"{100 * row.rate:g}"
-            lines.append([data_set.name, wanted, f"{row.threshold:.4f}", *map(_percent, shares), *counts])
+            met = [_percent(each.value, each.low, each.high) for each in shares]
+            lines.append([data_set.name, wanted, f"{row.threshold:.4f}", *met, *counts])
     return lines
 
 
@@ -42,16 +43,18 @@ def strangers_table(calibration: Calibration) -> list[list[str]]:
         judge = Judge(calibration, entries)
         wanted = f"{100 * judge.share:g}"
         for met in judge.met:
-            shares = _percent(Share(met.share, met.low, met.high, 0))
-            lines.append([f"{entries:,}", met.where, f"{judge.near:.4f}", wanted, shares])
+            share = _percent(met.share, met.low, met.high)
+            lines.append([f"{entries:,}", met.where, f"{judge.near:.4f}", wanted, share])
         if not judge.met:
             least = f"resolved: from {percent(judge.least_share)}"
             lines.append([f"{entries:,}", f"{calibration.source}, fitted half", "not resolved", wanted, least])
     return lines
 
 
-def reliability_picture(calibration: Calibration) -> Picture:
-    """Reliability curves with the pairs behind each point, and false-match rates met against those wanted."""
+def reliability_picture(calibration: Calibration) -> bytes:
+    """A PNG. Left: the share of pairs that are of one person, against the probability stated, at even odds; below, the
+    pairs behind each point. Right: false-match rates met at the thresholds, with 95 % intervals over people; an open
+    marker: none met. On the dashed lines both hold."""
     data_sets = (calibration.held, *calibration.targets)
     look = styles([data_set.name for data_set in data_sets])
     figure = Figure(figsize=(9.5, 5.2 + 0.25 * len(data_sets)), layout="constrained")
@@ -66,14 +69,7 @@ def reliability_picture(calibration: Calibration) -> Picture:
     figure.suptitle(f"{calibration.model}, calibrated on half of the people of {calibration.source}", fontsize=11)
     handles, labels = curves.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", fontsize=9, frameon=False)
-    errors = ", ".join(f"{data_set.name} {100 * data_set.calibration_error:.1f}" for data_set in data_sets)
-    caption = (
-        "Left: share of pairs that are of one person, against the probability stated, at even odds; below, the pairs "
-        f"behind each point. Expected calibration error, points: {errors}. Right: false-match rates met at the "
-        "thresholds, with 95 % intervals over people; an open marker: none met. On the dashed lines both hold."
-    )
-    alt = f"Reliability curves and false-match rates of {', '.join(look)}; the table beside it holds the rates."
-    return Picture("reliability", png(figure), caption, alt)
+    return png(figure)
 
 
 def _curve(curves: Axes, counts: Axes, data_set: Measured, style: Style) -> None:
@@ -88,40 +84,30 @@ def _curve(curves: Axes, counts: Axes, data_set: Measured, style: Style) -> None
 
 def _met(axes: Axes, data_set: Measured, style: Style, shift: float) -> None:
     """Points a little apart, ``shift`` times the wanted rate, so that intervals do not hide each other."""
-    wanted = [row.rate * shift for row in data_set.rates]
-    drawn = [_drawn(row, row.false_match.value) for row in data_set.rates]
-    axes.plot(wanted, drawn, color=style.color, ls=style.dash)
-    for x, y, row in zip(wanted, drawn, data_set.rates, strict=True):
-        low, high = _drawn(row, row.false_match.low), _drawn(row, row.false_match.high)
-        axes.plot([x, x], [low, high], color=style.color, lw=1.2)
-        fill = style.color if row.false_match.value else "white"
-        axes.plot(x, y, color=style.color, marker=style.marker, ms=6, mfc=fill)
-
-
-def _drawn(row: Rates, value: float) -> float:
-    return max(value, NONE_MET / row.false_match.count)
+    wanted, rates = [row.rate * shift for row in data_set.rates], [row.false_match for row in data_set.rates]
+    drawn = [[max(each, NONE_MET / rate.count) for each in (rate.low, rate.value, rate.high)] for rate in rates]
+    low, value, high = zip(*drawn, strict=True)
+    axes.plot(wanted, value, color=style.color, ls=style.dash)
+    axes.vlines(wanted, low, high, color=style.color, lw=1.2)
+    fill = [style.color if rate.value else "white" for rate in rates]
+    axes.scatter(wanted, value, s=36, c=fill, marker=style.marker, edgecolors=style.color, zorder=3)
 
 
 def _dress(curves: Axes, counts: Axes, met: Axes) -> None:
-    curves.plot([0, 1], [0, 1], color="#777777", ls="--", lw=1)
-    curves.set_xlim(-0.02, 1.02)
-    curves.set_ylim(-0.02, 1.02)
-    curves.set_ylabel("share of one person met, at even odds", fontsize=9)
+    curves.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), ylabel="share of one person met, at even odds")
     curves.tick_params(labelbottom=False)
-    counts.set_yscale("log")
-    counts.set_ylabel("pairs", fontsize=9)
-    counts.set_xlabel("probability of one person stated, at even odds", fontsize=9)
-    met.set_xscale("log")
-    met.set_yscale("log")
-    low, high = met.get_xlim()
-    met.plot([low, high], [low, high], color="#777777", ls="--", lw=1)
-    met.set_xlim(low, high)
-    met.set_xlabel("false-match rate wanted", fontsize=9)
-    met.set_ylabel("false-match rate met", fontsize=9)
+    counts.set(yscale="log", xlabel="probability of one person stated, at even odds", ylabel="pairs")
+    met.set(xscale="log", yscale="log", xlabel="false-match rate wanted", ylabel="false-match rate met")
+    ends = met.get_xlim()
+    for axes, both in ((curves, (0, 1)), (met, ends)):
+        axes.plot(both, both, color="#777777", ls="--", lw=1)
+    met.set_xlim(ends)
     for axes in (curves, counts, met):
+        axes.xaxis.label.set_fontsize(9)
+        axes.yaxis.label.set_fontsize(9)
         axes.grid(color="#dddddd", lw=0.6)
         axes.spines[["top", "right"]].set_visible(False)
 
 
-def _percent(share: Share) -> str:
-    return f"{100 * share.value:.3g} ({100 * share.low:.3g}-{100 * share.high:.3g})"
+def _percent(value: float, low: float, high: float) -> str:
+    return f"{100 * value:.3g} ({100 * low:.3g}-{100 * high:.3g})"

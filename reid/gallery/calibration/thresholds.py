@@ -12,7 +12,7 @@ from pydantic.dataclasses import dataclass
 
 from reid.errors import InputError
 from reid.gallery.calibration.probability import STRICT, Count, Likelihood, fit_likelihood, short
-from reid.gallery.calibration.rates import Curve, Measured, Rates, countable, curve_of, measure_at, pairs, subset
+from reid.gallery.calibration.rates import Curve, Measured, Rates, countable, measure_at, pairs, subset
 from reid.gallery.calibration.unlike import Unlike, fit_unlike
 from reid.networks import Origin
 from reid.retrieval.features import Features
@@ -91,26 +91,19 @@ class Calibration:
 
     @classmethod
     def from_json(cls, text: str, where: str) -> Self:
-        """
-        Raises:
-            InputError: naming ``where`` and the key at fault.
-        """
+        """Raises InputError, naming ``where`` and the key at fault."""
         try:
             return TypeAdapter(cls).validate_json(text)
         except ValidationError as error:
             first = error.errors()[0]
             key = ".".join(str(part) for part in first["loc"])
+            what = f"not a calibration: {f'{key}: ' if key else ''}{first['msg']}"
             if first["loc"] == ("version",) and '"fingerprint"' in text:
-                raise InputError(
-                    f"{where}: made by another version of reid: calibrate again (search.py calibrate)"
-                ) from None
-            raise InputError(f"{where}: not a calibration: {f'{key}: ' if key else ''}{first['msg']}") from None
+                what = "made by another version of reid: calibrate again (search.py calibrate)"
+            raise InputError(f"{where}: {what}") from None
 
     def check(self, origin: Origin, where: str) -> None:
-        """
-        Raises:
-            InputError: naming ``where`` and both, when it was made for other features.
-        """
+        """Raises InputError, naming ``where`` and both, when it was made for other features."""
         if origin.fingerprint != self.fingerprint:
             raise InputError(
                 f"{where}: calibrated for {self.model!r} ({self.fingerprint[:12]}), whose distances are not those of "
@@ -163,7 +156,7 @@ def calibrate(
     if not rates or not all(0 < rate < 1 for rate in rates) or len(set(rates)) < len(rates):
         raise InputError(f"false-match rates {list(rates)}: wanted different numbers between 0 and 1")
     fit, held = halves(query, gallery, seed)
-    true, false, nearest, strangers = _histograms(*fit, max(rates))
+    true, false, found, nearest = _histograms(*fit, max(rates))
     thresholds, unresolved = [], []
     for rate in sorted(rates):
         if rate * false.sum() < EXPECTED:
@@ -177,9 +170,8 @@ def calibrate(
         )
     seen = np.flatnonzero(true + false)
     likelihood = fit_likelihood((seen + 0.5) * 2 / CELLS, true[seen], false[seen])
-    points = _points(true, false, strangers)
-    people = np.union1d(fit[0].pids, fit[1].pids)
-    curve = curve_of(points, *fit, seed)
+    points = _points(true, false, found)
+    fitted = measure_at(thresholds, points, likelihood, *fit, f"{source}, fitted half", seed)
     return Calibration(
         version=2,
         model=origin.name,
@@ -187,7 +179,7 @@ def calibrate(
         source=source,
         seed=seed,
         distance="1 - cosine of the features",
-        fitted=Fitted(int((people > 0).sum()), int(true.sum()), int(false.sum()), curve),
+        fitted=Fitted(fitted.people, int(true.sum()), int(false.sum()), fitted.curve),
         likelihood=likelihood,
         held=measure_at(thresholds, points, likelihood, *held, f"{source}, held half", seed),
         unlike=None if nothing is None else fit_unlike(fit, held, nothing),
@@ -228,32 +220,28 @@ def halves(query: Features, gallery: Features, seed: int) -> list[tuple[Features
 
 
 def _histograms(query: Features, gallery: Features, rate: float) -> tuple[np.ndarray, ...]:
-    """Pairs of one person and of two in each cell of distance; the least distances of the latter, sorted, one more than
-    the largest rate lets through; and (Q,) each query's distance to the nearest entry of another person.
+    """In each cell of distance the pairs of one person, those of two, and the queries whose nearest entry of another
+    person is there; and the least distances of pairs of two, sorted, one more than the largest rate lets through.
     """
-    true, false, nearest, strangers = np.zeros(CELLS), np.zeros(CELLS), np.empty(0), np.empty(len(query))
-    most = int(rate * len(query) * len(gallery)) + 1
-    for block in pairs(query, gallery):
-        for counts, kind in ((true, block.true), (false, block.false)):
-            counts += np.bincount(_cells(block.distances[kind]), minlength=CELLS)
-        nearest = np.concatenate([nearest, block.distances[block.false]])
+    true, false, found = np.zeros((3, CELLS))
+    nearest, most = np.empty(0), int(rate * len(query) * len(gallery)) + 1
+    for _, distances, of_one, of_two in pairs(query, gallery):
+        others = distances[of_two]
+        strangers = np.where(of_two, distances, np.inf).min(axis=1)
+        for counts, some in ((true, distances[of_one]), (false, others), (found, strangers)):
+            cells = np.clip(some * (CELLS / 2), 0, CELLS - 1).astype(np.int64)
+            counts += np.bincount(cells, minlength=CELLS)
+        nearest = np.concatenate([nearest, others])
         if len(nearest) > most:
             nearest = np.partition(nearest, most - 1)[:most]
-        strangers[block.rows] = np.where(block.false, block.distances, np.inf).min(axis=1)
-    return true, false, np.sort(nearest), strangers
+    return true, false, found, np.sort(nearest)
 
 
-def _cells(distances: np.ndarray) -> np.ndarray:
-    return np.clip(distances * (CELLS / 2), 0, CELLS - 1).astype(np.int64)
-
-
-def _points(true: np.ndarray, false: np.ndarray, strangers: np.ndarray) -> tuple[float, ...]:
+def _points(true: np.ndarray, false: np.ndarray, found: np.ndarray) -> tuple[float, ...]:
     """Distances at which a curve is kept: edges of cells just below chosen pairs. Of strangers' nearest entries and of
     pairs of two people each some per cent more than before, as the few nearest decide; of pairs of one in equal steps.
     """
-    found = np.bincount(_cells(strangers[np.isfinite(strangers)]), minlength=CELLS)
     places = [np.searchsorted(true.cumsum(), np.linspace(0, true.sum(), STEPS))]
     for counts in (found, false):
-        total = counts.cumsum()
-        places.append(np.searchsorted(total, np.geomspace(1, total[-1], STEPS) - 0.5))
+        places.append(np.searchsorted(counts.cumsum(), np.geomspace(1, counts.sum(), STEPS) - 0.5))
     return short(np.unique(np.clip(np.concatenate(places), 1, CELLS - 1)) * (2 / CELLS))

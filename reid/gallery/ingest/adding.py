@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 
 from reid.data.times import shown
 from reid.gallery.catalogue.records import content_of, place_of
+from reid.gallery.catalogue.thumbnails import thumbnail
 from reid.gallery.entries import Entry
-from reid.gallery.ingest.images import embed_entries, named, nothing_in
+from reid.gallery.ingest.images import AT_ONCE, in_parts, named, nothing_in, read_crops
 from reid.gallery.store import BATCH, Gallery
 from reid.networks import Network
 from reid.retrieval.unit import usable
 
 TOLD = ("camera", "identity", "time")  # what a person says of an image
-TOGETHER = 32  # fragments that are committed together
+TOGETHER, MADE = 32, 2048  # fragments, and images with features and thumbnails, that are committed together
 
 Fragment = tuple[Entry, np.ndarray, bytes]  # entry, feature (D,), thumbnail
 
@@ -51,19 +53,46 @@ def add_images(
 
     An image is known by its source and box; one that is there already is passed over, and what is given for it now and
     is not what is stored is told. A field that no entry has, such as the person of a folder's images, says nothing.
-    So is one that is the same picture as another (:func:`unseen_rows`), before it is embedded.
+    So is one that is the same picture as another (:func:`_unseen_rows`), before it is embedded.
 
     Args:
         again: also those that were erased.
     """
-    added, fields = Added(), told_fields(entries)
-    new = [entries[row] for row in new_rows(gallery, entries, fields, added, again)]
+    added, fields = Added(), _told_fields(entries)
+    for rows in in_parts(new_rows(gallery, entries, fields, added, again), AT_ONCE, progress):
+        crops = read_crops(entries, rows, added.problems)
+        images = {row: thumbnail(crop) for row, crop in crops.items()}
+        _put_in(gallery, entries, images, partial(_embedded, model, crops), fields, added)
+    return added
 
-    def choose(some: list[Entry], images: list[bytes]) -> list[int]:
-        return unseen_rows(gallery, some, images, fields, added)
 
-    for some in embed_entries(new, model, added.problems, progress, choose):
-        added.ids += gallery.add(some.entries, some.features, some.thumbnails)
+def _embedded(model: Network, crops: Mapping[int, np.ndarray], rows: Sequence[int]) -> np.ndarray:
+    return model.embed([crops[row] for row in rows])
+
+
+def add_features(
+    gallery: Gallery,
+    entries: Sequence[Entry],
+    features: np.ndarray,
+    thumbnails: Sequence[bytes] | None = None,
+    again: bool = False,
+    added: Added | None = None,
+    progress: bool = True,
+) -> Added:
+    """As :func:`add_images`, with features (N, D) that were made before.
+
+    Args:
+        thumbnails: N JPEGs; None: they are made, for which the images are read.
+        added: gets what became of these, too; for several calls.
+    """
+    added, fields = added or Added(), _told_fields(entries)
+    new = new_rows(gallery, entries, fields, added, again)
+    for rows in in_parts(new, AT_ONCE if thumbnails is None else MADE, progress):
+        if thumbnails is None:
+            images = {row: thumbnail(crop) for row, crop in read_crops(entries, rows, added.problems).items()}
+        else:
+            images = {row: thumbnails[row] for row in rows}
+        _put_in(gallery, entries, images, features.__getitem__, fields, added)
     return added
 
 
@@ -71,30 +100,44 @@ def add_fragments(gallery: Gallery, fragments: Iterable[Fragment], again: bool =
     """Put fragments of tracks in as they end, some at a time; those that have ended when it is interrupted are put in
     too. One that is there already is passed over as an image is, one without a feature is left out."""
     added, waiting = Added(), list[Fragment]()
+
+    def put() -> None:
+        entries, images = [entry for entry, *_ in waiting], [image for *_, image in waiting]
+        features = np.array([feature for _, feature, _ in waiting])
+        add_features(gallery, entries, features, images, again, added, progress=False)
+        waiting.clear()
+
     try:
         for fragment in fragments:
             waiting.append(fragment)
             if len(waiting) == TOGETHER:
-                _add_some(gallery, waiting, added, again)
-                waiting.clear()
+                put()
     finally:
-        _add_some(gallery, waiting, added, again)
+        put()
     return added
 
 
-def _add_some(gallery: Gallery, fragments: Sequence[Fragment], added: Added, again: bool) -> None:
-    fields = ("camera", "time")  # nobody has said who it is
-    new = [fragments[row] for row in new_rows(gallery, [entry for entry, *_ in fragments], fields, added, again)]
-    good = [fragment for fragment in new if usable(fragment[1][None])[0]]
-    added.problems += [nothing_in(entry) for entry, feature, _ in new if not usable(feature[None])[0]]
-    entries, images = [entry for entry, *_ in good], [image for *_, image in good]
-    rows = unseen_rows(gallery, entries, images, fields, added)
-    if rows:
-        features = np.array([good[row][1] for row in rows])
-        added.ids += gallery.add([entries[row] for row in rows], features, [images[row] for row in rows])
+def _put_in(
+    gallery: Gallery,
+    entries: Sequence[Entry],
+    images: Mapping[int, bytes],
+    features_of: Callable[[list[int]], np.ndarray],
+    fields: Sequence[str],
+    added: Added,
+) -> None:
+    """Put entries in, in one commit: those at the places whose thumbnails are given, but no picture that is there
+    (:func:`_unseen_rows`) and nothing without a feature; ``features_of`` gives (N, D) of N places."""
+    rows = _unseen_rows(gallery, entries, images, fields, added)
+    if not rows:
+        return
+    features = features_of(rows)
+    good = usable(features)
+    added.problems += [nothing_in(entries[row]) for row, fine in zip(rows, good, strict=True) if not fine]
+    rows = [row for row, fine in zip(rows, good, strict=True) if fine]
+    added.ids += gallery.add([entries[row] for row in rows], features[good], [images[row] for row in rows])
 
 
-def told_fields(entries: Sequence[Entry]) -> list[str]:
+def _told_fields(entries: Sequence[Entry]) -> list[str]:
     """Those of TOLD that some entry has."""
     return [name for name in TOLD if any(getattr(entry, name) is not None for entry in entries)]
 
@@ -122,22 +165,21 @@ def new_rows(gallery: Gallery, entries: Sequence[Entry], fields: Sequence[str], 
     return rows
 
 
-def unseen_rows(
-    gallery: Gallery, entries: Sequence[Entry], images: Sequence[bytes], fields: Sequence[str], added: Added
+def _unseen_rows(
+    gallery: Gallery, entries: Sequence[Entry], images: Mapping[int, bytes], fields: Sequence[str], added: Added
 ) -> list[int]:
-    """The places in the list of entries whose thumbnail, of ``images``, shows what no other does that is there or comes
-    before.
+    """Those of the places with a thumbnail, of ``images``, that shows what no other does that is there or comes before.
 
     Copies of a file are one sighting. The same picture by another camera, or at another time, is another one, such as
     of who stands still before a camera without noise; where one of two times is not known, nothing says so.
     """
-    contents = [content_of(image) for image in images]
-    known = gallery.catalogue.known("content", [content for content in contents if content is not None])
+    contents = {row: content_of(image) for row, image in images.items()}
+    known = gallery.catalogue.known("content", [content for content in contents.values() if content is not None])
     stored = gallery.present([id for ids in known.values() for id in ids])
     seen = {content: [stored[id] for id in ids if id in stored] for content, ids in known.items()}
     rows = []
-    for row, (entry, content) in enumerate(zip(entries, contents, strict=True)):
-        others = [] if content is None else seen.setdefault(content, [])
+    for row, content in contents.items():
+        entry, others = entries[row], [] if content is None else seen.setdefault(content, [])
         same = next((other for other in others if _is_same_moment(other, entry)), None)
         if same is None:
             others.append(entry)

@@ -1,25 +1,25 @@
-"""Which images there are (a folder, a CSV file, a data set), and their features."""
+"""Which images there are (a folder, a CSV file, a data set, files of features), and their features."""
 
 from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from datetime import UTC, tzinfo
 from pathlib import Path
 
 import numpy as np
 
 from reid.data.images import read_image
-from reid.data.names import DECIMAL, refuse_missing, whole
+from reid.data.names import DECIMAL, refuse_missing, refuse_unwritable, whole
 from reid.data.samples import DataSet
 from reid.data.times import seconds, taken
 from reid.data.unlabelled import read_unlabelled
 from reid.errors import InputError
 from reid.gallery.catalogue.thumbnails import crop, thumbnail
 from reid.gallery.entries import Entry
-from reid.networks import Network
+from reid.networks import Network, Origin
+from reid.networks.features_file import WHOLE, FeaturesFile, read_features_file
 from reid.progress import track
 from reid.retrieval.features import Features
 from reid.retrieval.unit import usable
@@ -113,28 +113,81 @@ def split_entries(data: DataSet, split: str, name: str | None = None) -> list[En
     samples, label = data.splits[split], name or data.label
     numbers = (samples.pids.tolist(), samples.camids.tolist(), taken(data, split))
     return [
-        Entry(
-            source=str(path.resolve()),
-            camera=f"{label}/{camera}",
-            identity=f"{label}/{person}" if person > 0 else None,
-            time=time,
-        )
+        Entry(str(path.resolve()), f"{label}/{camera}", f"{label}/{person}" if person > 0 else None, time)
         for path, person, camera, time in zip(samples.paths, *numbers, strict=True)
         if person >= 0
     ]
 
 
-# --- their features ---------------------------------------------------------------------------------------------------
+def features_files(paths: Sequence[Path]) -> list[Path]:
+    """The files that paths name; a folder stands for the Parquet files in it, by name.
+
+    Raises:
+        InputError: a folder without one.
+    """
+    files: list[Path] = []
+    for path in paths:
+        inside = sorted(path.glob("[!.]*.parquet")) if path.is_dir() else [path]
+        if not inside:
+            raise InputError(f"{path}: no .parquet file in it")
+        files += inside
+    return files
 
 
-@dataclass(frozen=True)
-class Embedded:
-    """Some images: their places in the list, entries, features (N, D) float32 and thumbnails (JPEG)."""
+def read_given(path: Path, camera: str | None, model: Origin | None) -> tuple[FeaturesFile, Origin, list[Entry]]:
+    """A features file whose rows can all go into a gallery, what made it, and its entries, in order; those of no known
+    camera are of ``camera``.
 
-    rows: list[int]
-    entries: list[Entry]
-    features: np.ndarray
-    thumbnails: list[bytes]
+    Raises:
+        InputError: it does not tell which network made it, or is of another one than ``model``; a row has no camera, a
+            path that is not absolute, or a feature of zeros.
+    """
+    file = read_features_file(path)
+    if file.origin is None:
+        raise InputError(f"{path}: does not tell which network made its features; reid embed writes files that do")
+    if model is not None:
+        file.origin.check(model, str(path))
+    unseen = sum(not name for name in file.cameras)
+    if unseen and not camera:
+        raise InputError(f"{path}: {unseen:,} of {len(file):,} rows have no camera: give --camera NAME for them")
+    relative = [source for source in file.features.paths if not Path(source).is_absolute()]
+    if relative:
+        raise InputError(f"{path}: path {relative[0]!r}: expected the whole path, as reid embed writes it")
+    good = usable(file.features.features)
+    if not good.all():
+        first = file.features.paths[good.argmin()]
+        raise InputError(f"{path}: {(~good).sum():,} features are all zeros, as that of {first}")
+    entries = []
+    for row, source in enumerate(file.features.paths):
+        left, top, right, bottom = map(int, file.boxes[row])
+        box = None if (left, top, right, bottom) == WHOLE else (left, top, right, bottom)
+        time = None if np.isnan(file.times[row]) else float(file.times[row])
+        person = file.identities[row] or None
+        entries.append(Entry(source, file.cameras[row] or str(camera), person, time, box=box))
+    return file, file.origin, entries
+
+
+# --- their pixels -----------------------------------------------------------------------------------------------------
+
+
+def in_parts(rows: Sequence[int], size: int, progress: bool) -> Iterator[Sequence[int]]:
+    """Places in a list of images, ``size`` of them at a time, with a bar."""
+    with track(name="images", unit="image", total=len(rows), shown=progress) as bar:
+        for low in range(0, len(rows), size):
+            part = rows[low : low + size]
+            yield part
+            bar.update(len(part))
+
+
+def read_crops(entries: Sequence[Entry], rows: Sequence[int], problems: list[str]) -> dict[int, np.ndarray]:
+    """As :func:`read_crop`, of those of the places ``rows`` that can be read; a line to ``problems`` for each other."""
+    crops = {}
+    for row in rows:
+        try:
+            crops[row] = read_crop(entries[row])
+        except InputError as error:
+            problems.append(str(error))
+    return crops
 
 
 def read_crop(entry: Entry) -> np.ndarray:
@@ -143,10 +196,7 @@ def read_crop(entry: Entry) -> np.ndarray:
     Raises:
         InputError: naming the file, when it cannot be read or the box lies outside it.
     """
-    try:
-        entry.source.encode()
-    except UnicodeEncodeError:
-        raise InputError(f"{entry.source!r}: a name that is not UTF-8 cannot be kept") from None
+    refuse_unwritable(entry.source)
     return cut(read_image(Path(entry.source)), entry)
 
 
@@ -164,40 +214,30 @@ def cut(image: np.ndarray, entry: Entry) -> np.ndarray:
     return crop(image, entry.box)
 
 
-def embed_entries(
-    entries: Sequence[Entry],
-    model: Network,
-    problems: list[str],
-    progress: bool = True,
-    choose: Callable[[list[Entry], list[bytes]], list[int]] | None = None,
-) -> Iterator[Embedded]:
-    """Read and embed, some images at a time; a line to ``problems`` for each that cannot be read, or that the network
-    finds nothing in.
+def named(entry: Entry) -> str:
+    """An image for people: its file, frame and box."""
+    frame = "" if entry.frame is None else f", frame {entry.frame}"
+    return f"{entry.source}{frame}" + ("" if entry.box is None else f", box {entry.box}")
 
-    Args:
-        choose: given some entries and their thumbnails, the places of those that are to be embedded; None: all.
-    """
-    with track(name="images", unit="image", total=len(entries), shown=progress) as bar:
-        for low in range(0, len(entries), AT_ONCE):
-            some = entries[low : low + AT_ONCE]
-            crops: dict[int, np.ndarray] = {}
-            for row, entry in enumerate(some, low):
-                try:
-                    crops[row] = read_crop(entry)
-                except InputError as error:
-                    problems.append(str(error))
-            rows, images = list(crops), [thumbnail(image) for image in crops.values()]
-            chosen = range(len(rows)) if choose is None else choose([entries[row] for row in rows], images)
-            if len(chosen):
-                features = model.embed([crops[rows[place]] for place in chosen])
-                good = usable(features)
-                problems += [nothing_in(entries[rows[place]]) for place in np.array(chosen)[~good]]
-                kept = [place for place, fine in zip(chosen, good, strict=True) if fine]
-                if kept:
-                    some_rows = [rows[place] for place in kept]
-                    given = [entries[row] for row in some_rows]
-                    yield Embedded(some_rows, given, features[good], [images[place] for place in kept])
-            bar.update(len(some))
+
+# --- their features ---------------------------------------------------------------------------------------------------
+
+
+def embed_entries(
+    entries: Sequence[Entry], model: Network, problems: list[str], progress: bool = True
+) -> tuple[list[int], np.ndarray, list[bytes]]:
+    """Read and embed, some images at a time: the places of those that have a feature, these (N, D) float32, and N
+    thumbnails (JPEG); a line to ``problems`` for each that cannot be read, or that the network finds nothing in."""
+    rows, features, thumbnails = list[int](), [np.empty((0, model.origin.width), np.float32)], list[bytes]()
+    for part in in_parts(range(len(entries)), AT_ONCE, progress):
+        if crops := read_crops(entries, part, problems):
+            found = model.embed(list(crops.values()))
+            good = usable(found)
+            problems += [nothing_in(entries[row]) for row, fine in zip(crops, good, strict=True) if not fine]
+            features.append(found[good])
+            rows += [row for row, fine in zip(crops, good, strict=True) if fine]
+            thumbnails += [thumbnail(crop) for crop, fine in zip(crops.values(), good, strict=True) if fine]
+    return rows, np.concatenate(features), thumbnails
 
 
 def nothing_in(entry: Entry) -> str:
@@ -205,40 +245,20 @@ def nothing_in(entry: Entry) -> str:
     return f"{named(entry)}: the network finds nothing to compare in it: its feature is all zeros, or no number"
 
 
-def named(entry: Entry) -> str:
-    """An image for people: its file, frame and box."""
-    frame = "" if entry.frame is None else f", frame {entry.frame}"
-    return f"{entry.source}{frame}" + ("" if entry.box is None else f", box {entry.box}")
-
-
-def labelled(
-    data: DataSet, model: Network, progress: bool = True, problems: list[str] | None = None
-) -> tuple[Features, Features]:
-    """Features of the query and the gallery split, with people and cameras, as thresholds are calibrated on.
-
-    Args:
-        problems: gets a line for each image that is left out, as it cannot be read or has no feature.
+def labelled(data: DataSet, model: Network, problems: list[str], progress: bool = True) -> tuple[Features, Features]:
+    """Features of the query and the gallery split, with people and cameras, as thresholds are calibrated on; a line to
+    ``problems`` for each image that is left out, as it cannot be read or has no feature.
 
     Raises:
-        InputError: naming those images, where there is no list for them; or none is left.
+        InputError: naming those images, where none is left.
     """
-    query, gallery = (_labelled(data, split, model, progress, problems) for split in ("query", "gallery"))
-    return query, gallery
-
-
-def _labelled(data: DataSet, split: str, model: Network, progress: bool, problems: list[str] | None) -> Features:
-    samples, unreadable = data.splits[split], list[str]()
-    entries = [Entry(str(path), "") for path in samples.paths]
-    parts = list(embed_entries(entries, model, unreadable, progress))
-    if unreadable and (problems is None or not parts):
-        raise InputError("\n".join(unreadable))
-    if problems is not None:
-        problems += unreadable
-    kept = [row for part in parts for row in part.rows]
-    return Features(
-        np.concatenate([part.features for part in parts]),
-        samples.pids[kept],
-        samples.camids[kept],
-        tuple(samples.names[row] for row in kept),
-        f"{data.label}/{split}",
-    )
+    sides = []
+    for split in ("query", "gallery"):
+        samples, left_out = data.splits[split], list[str]()
+        rows, features, _ = embed_entries([Entry(str(path), "") for path in samples.paths], model, left_out, progress)
+        if not rows:
+            raise InputError("\n".join(left_out))
+        problems += left_out
+        names = tuple(samples.names[row] for row in rows)
+        sides.append(Features(features, samples.pids[rows], samples.camids[rows], names, f"{data.label}/{split}"))
+    return sides[0], sides[1]

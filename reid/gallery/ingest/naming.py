@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from itertools import takewhile
 from pathlib import Path
 
 from reid.data.samples import Samples
@@ -30,21 +32,17 @@ def under_name(
         InputError: naming both places, where the gallery's images of that name are others: people and cameras are
             numbers, and those of two data sets mean different ones. Or naming an image, where its number has changed.
     """
-    given = {entry.source for entry in entries}
-    held = _held(gallery, name)
+    given, held = {entry.source for entry in entries}, _held(gallery, name)
     strangers = [entry for entry in held if entry.source not in given]
-    if not strangers:
-        _check_numbers(gallery, name, entries, held)
-        return list(entries)
-    sources = {str(path.resolve()) for samples in splits() for path in samples.paths} | given
-    strangers = [entry for entry in strangers if not (entry.source in sources or _gone(entry, root))]
-    by_name: dict[str, list[str]] = {}
-    for source in sources:
-        by_name.setdefault(Path(source).name, []).append(source)
-    moved = {}
+    moved, by_name = dict[str, str](), defaultdict[str, list[str]](list)
+    if strangers:
+        sources = {str(path.resolve()) for samples in splits() for path in samples.paths} | given
+        strangers = [entry for entry in strangers if not (entry.source in sources or _gone(entry, root))]
+        for source in sources:
+            by_name[Path(source).name].append(source)
     for entry in strangers:
-        place = _nearest(entry.source, by_name.get(Path(entry.source).name, []))
-        if place is None or not _same_picture(gallery, entry, place):
+        place = _found_again(gallery, entry, by_name[Path(entry.source).name])
+        if place is None:
             raise InputError(
                 f"{gallery.location}: holds {len(strangers):,} entries of another data set that is called {name!r} "
                 f"too, such as {entry.source}, which is no image of {root}: its people and cameras would be mixed up "
@@ -88,9 +86,9 @@ def _held(gallery: Gallery, name: str) -> list[Entry]:
         tuple(text for text in texts if text.rpartition("/")[0] == name)
         for texts in (gallery.summary().cameras, gallery.catalogue.names("identity"))
     )
-    found = {entry.id: entry for entry in (gallery.find(Filter(cameras=cameras)) if cameras else [])}
-    found |= {entry.id: entry for entry in (gallery.find(Filter(identities=people)) if people else [])}
-    return [entry for _, entry in sorted(found.items())]
+    found = gallery.find(Filter(cameras=cameras)) if cameras else []
+    found += gallery.find(Filter(identities=people)) if people else []
+    return sorted(set(found), key=lambda entry: entry.id)
 
 
 def _gone(entry: Entry, root: Path) -> bool:
@@ -99,22 +97,20 @@ def _gone(entry: Entry, root: Path) -> bool:
     return source.is_relative_to(root.resolve()) and not source.exists()
 
 
-def _nearest(source: str, candidates: Sequence[str]) -> str | None:
-    """Of these paths the one that ends as ``source`` does, in most folders; None where there is none, or two."""
-    best = sorted(((_shared(source, other), other) for other in candidates), reverse=True)[:2]
+def _found_again(gallery: Gallery, entry: Entry, candidates: Sequence[str]) -> str | None:
+    """Of these paths the one that ends as the entry's does, in most folders, and is the same picture; None where there
+    is none, or two."""
+    best = sorted(((_shared(entry.source, other), other) for other in candidates), reverse=True)[:2]
     if not best or (len(best) == 2 and best[0][0] == best[1][0]):
         return None
-    return best[0][1]
+    try:
+        picture = thumbnail(read_crop(replace(entry, source=best[0][1])))
+    except InputError:  # it cannot be read, so nothing says that it is the same
+        return None
+    return best[0][1] if picture == gallery.thumbnails([entry.id])[0] else None
 
 
 def _shared(a: str, b: str) -> int:
     """Names that two paths have in common at their ends."""
-    parts = zip(reversed(Path(a).parts), reversed(Path(b).parts), strict=False)
-    return next((count for count, (one, other) in enumerate(parts) if one != other), min(a.count("/"), b.count("/")))
-
-
-def _same_picture(gallery: Gallery, entry: Entry, source: str) -> bool:
-    try:
-        return thumbnail(read_crop(replace(entry, source=source))) == gallery.thumbnails([entry.id])[0]
-    except InputError:  # it cannot be read, so nothing says that it is the same
-        return False
+    pairs = zip(reversed(Path(a).parts), reversed(Path(b).parts), strict=False)
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))

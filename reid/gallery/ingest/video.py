@@ -75,14 +75,13 @@ class _Track:
         self.seen = 0  # times
         self._stride = 1
         self._crops: list[np.ndarray] = []  # those seen at multiples of the stride
-        self._first = self._last = self._best = 0.0
-        self._frame, self._box = 0, (0, 0, 0, 0)
+        self._first = self._last = 0.0
+        self._best = (-1.0, 0, (0, 0, 0, 0))  # confidence times height, frame and box
         self.shown = np.empty((0, 0, 3), np.uint8)
 
     def see(self, frame: Frame, box: Box) -> None:
         """Add the person's box in the next frame."""
-        height, width = frame.image.shape[:2]
-        pixels = box.pixels(width, height)
+        pixels = box.pixels(*frame.image.shape[1::-1])
         image = crop(frame.image, pixels).copy()  # a view would keep the whole frame
         if self.seen == 0:
             self._first = frame.seconds
@@ -91,20 +90,12 @@ class _Track:
             self._crops.append(image)
         if len(self._crops) > 2 * CROPS:
             self._crops, self._stride = self._crops[::2], 2 * self._stride
-        if self.seen == 0 or box.confidence * box.height > self._best:
-            self._best = box.confidence * box.height
-            self._frame, self._box, self.shown = frame.number, pixels, image
+        if (size := box.confidence * box.height) > self._best[0]:
+            self._best, self.shown = (size, frame.number, pixels), image
         self.seen += 1
 
     def entry(self, path: Path, camera: str, start: float) -> Entry:
-        return Entry(
-            source=str(path.resolve()),
-            camera=camera,
-            time=start + self._first,
-            until=start + self._last,
-            frame=self._frame,
-            box=self._box,
-        )
+        return Entry(str(path.resolve()), camera, None, start + self._first, start + self._last, *self._best[1:])
 
     def feature(self, model: Network) -> np.ndarray:
         """(D,) float32: the mean of the unit features of up to CROPS crops, without those that have none; zeros where

@@ -18,13 +18,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from reid.data.times import DAY, EARLIEST, LATEST, zone
 from reid.errors import InputError
 from reid.files import replacing
-from reid.gallery import retention
 from reid.gallery.calibration import thresholds
 from reid.gallery.catalogue.records import NO_TEXT
 from reid.gallery.entries import Entry
 from reid.gallery.files import sync_folder
 from reid.gallery.ingest.adding import TOLD, Added, new_rows
-from reid.gallery.service import ZONES
+from reid.gallery.service import RETENTION, ZONES, check_days
 from reid.gallery.store import Gallery
 from reid.networks import Origin
 
@@ -33,7 +32,7 @@ BLOCK = 2048  # entries that are stored together: between two, erasures have the
 KEY = b"reid.gallery"  # of the schema's metadata: About
 OF_ENTRY = [field.name for field in fields(Entry)]
 FAILURES = (OSError, pa.ArrowException)
-SETTINGS = (thresholds.SETTING, retention.SETTING, ZONES)
+SETTINGS = (thresholds.SETTING, RETENTION, ZONES)
 WIDEST = 65_536  # numbers a feature
 LONGEST = 65_535  # characters of an entry's text
 FARTHEST = 2**31 - 1  # pixels
@@ -171,8 +170,8 @@ def usable_settings(settings: Mapping[str, str], origin: Origin, where: str, not
         InputError: a retention time or a time zone that is none, beginning with ``where``.
     """
     kept = dict(settings)
-    if retention.SETTING in kept:
-        retention.check_days(kept[retention.SETTING], where)
+    if RETENTION in kept:
+        check_days(kept[RETENTION], where)
     if ZONES in kept:
         try:
             names = dict(json.loads(kept[ZONES])).values()

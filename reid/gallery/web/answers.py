@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import re
-from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, WithJsonSchema
 
 from reid.data.times import span
 from reid.gallery import service
 from reid.gallery.answers.answer import Answer
 from reid.gallery.answers.answer import Hit as RankedEntry
-from reid.gallery.calibration.judgement import Compared, Word
-from reid.gallery.entries import Entry
-from reid.gallery.store import Gallery
+from reid.gallery.calibration.judgement import Compared, Judge, Word
 
 Id = Annotated[int, Field(ge=1, le=2**63 - 1)]
 Name = Annotated[str, Field(min_length=1, max_length=500)]
@@ -52,7 +49,7 @@ class Problem(BaseModel):
     error: str = Field(description="what is wrong and, where it can be mended, how")
 
 
-class EntryAnswer(BaseModel):
+class EntryAnswer(BaseModel, from_attributes=True):
     """An image of a person, or a fragment of a track in a video."""
 
     id: int
@@ -62,12 +59,8 @@ class EntryAnswer(BaseModel):
     until: float | None = Field(description="when the fragment ended; null for an image")
     frame: int | None = Field(description="number of the shown frame of a video, from 0")
     box: tuple[int, int, int, int] | None = Field(description="left, top, right, bottom in pixels; null: all of it")
-    source: str = Field(description="name of the file; the folder is not told")
+    source: Annotated[str, AfterValidator(lambda path: Path(path).name), Field(description="the file, without folder")]
     added: float
-
-    @classmethod
-    def of(cls, entry: Entry) -> EntryAnswer:
-        return cls(**shown(entry))
 
 
 class Hit(EntryAnswer):
@@ -80,17 +73,9 @@ class Hit(EntryAnswer):
     decided: bool | None = Field(description="what a person said of it and the one entry that was looked for")
 
     @classmethod
-    def of_hit(cls, hit: RankedEntry) -> Hit:
-        judged = hit.judged
-        said: dict[str, Any] = {"word": None, "probability": None, "shade": None, "sentence": ""}
-        if judged is not None:
-            said = {name: getattr(judged, name) for name in said}
-        return cls(**shown(hit.entry), rank=hit.rank, distance=hit.distance, decided=hit.decided, **said)
-
-
-def shown(entry: Entry) -> dict[str, Any]:
-    """An entry's fields for an answer; of its source the file's name only."""
-    return {**entry.as_dict(), "source": Path(entry.source).name}
+    def of(cls, hit: RankedEntry) -> Hit:
+        said = vars(hit.judged) if hit.judged else {"word": None, "probability": None, "shade": None, "sentence": ""}
+        return cls.model_validate({**vars(hit.entry), **vars(hit), **said})
 
 
 class Page(BaseModel):
@@ -117,18 +102,9 @@ class SearchAnswer(BaseModel):
 
     @classmethod
     def of(cls, answer: Answer) -> SearchAnswer:
-        sightings = [
-            Sighting(camera=each.camera, time=each.time, until=each.until, hits=[hit.rank - 1 for hit in each.hits])
-            for each in answer.sightings()
-        ]
-        return cls(
-            hits=[Hit.of_hit(hit) for hit in answer.hits],
-            sightings=sightings,
-            found=answer.found,
-            exhaustive=answer.exhaustive,
-            sentences=list(answer.sentences),
-            number=answer.number,
-        )
+        hits = [Hit.of(hit) for hit in answer.hits]
+        sightings = [{**vars(each), "hits": [hit.rank - 1 for hit in each.hits]} for each in answer.sightings()]
+        return cls.model_validate({**vars(answer), "hits": hits, "sightings": sightings})
 
 
 class CompareAnswer(BaseModel):
@@ -139,9 +115,8 @@ class CompareAnswer(BaseModel):
 
     @classmethod
     def of(cls, distance: float, said: Compared | None) -> CompareAnswer:
-        if said is None:
-            return cls(distance=distance, word=None, probability=None, sentences=[])
-        return cls(distance=distance, word=said.word, probability=said.probability, sentences=list(said.sentences))
+        told = vars(said) if said else {"word": None, "probability": None, "sentences": []}
+        return cls.model_validate({"distance": distance, **told})
 
 
 class Person(BaseModel):
@@ -155,8 +130,7 @@ class People(BaseModel):
     people: list[Person] | None = Field(description="null where the server has no detector: draw a box")
 
 
-class Index(BaseModel):
-    model_config = ConfigDict(from_attributes=True)
+class Index(BaseModel, from_attributes=True):
     kind: str = Field(description="flat: exact")
     recall: float = Field(description="share of the exact 10 nearest that are found, measured as it was built")
     size: int = Field(description="entries that it covers")
@@ -165,7 +139,7 @@ class Index(BaseModel):
 
 class CalibrationAnswer(BaseModel):
     source: str
-    share: float = Field(description="of strangers that may see a confident answer, where none is asked for")
+    sentence: str = Field(description="what is called near in this gallery, if anything")
 
 
 class SummaryAnswer(BaseModel):
@@ -183,54 +157,43 @@ class SummaryAnswer(BaseModel):
     index: Index = Field(description="how a search is done")
     calibration: CalibrationAnswer | None
     detects: bool = Field(description="whether people are found in whole photographs")
-    decided: dict[Word, tuple[int, int]] = Field(
-        description="pairs that people decided on, by the word for their distance: how many, how many of one person"
-    )
+    decided: dict[Word, tuple[int, int]] = Field(description="by word: pairs decided on, how many are one person")
     problems: list[str] = Field(description="what the server could not do of what it does by itself")
 
     @classmethod
     def of(cls, asked: service.Service, detects: bool, problems: list[str]) -> SummaryAnswer:
-        gallery: Gallery = asked.gallery
-        calibration, calibrated = asked.calibration, None
+        gallery, calibration, held = asked.gallery, asked.calibration, asked.gallery.summary()
+        told = None
         if calibration is not None:
-            calibrated = CalibrationAnswer(source=calibration.source, share=service.SHARE)
+            told = CalibrationAnswer(source=calibration.source, sentence=Judge(calibration, held.entries).sentences[0])
         return cls(
-            **asdict(gallery.summary()),
+            **vars(held),
             name=Path(gallery.location).resolve().name,
             zones=asked.zones(),
             model=gallery.origin.name,
             width=gallery.origin.width,
             fingerprint=gallery.origin.fingerprint,
             index=Index.model_validate(gallery.index_state()),
-            calibration=calibrated,
+            calibration=told,
             detects=detects,
             decided=asked.decided(),
             problems=problems,
         )
 
 
-class Names(BaseModel):
-    names: list[str]
-
-
-class Forget(BaseModel):
+class Forget(BaseModel, extra="forbid"):
     """Give `ids` or `identity`, not both."""
 
-    model_config = ConfigDict(extra="forbid")
     ids: list[Id] = Field(default=[], max_length=10_000)
     identity: Name | None = None
 
 
-class Rename(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+class Rename(BaseModel, extra="forbid"):
     ids: list[Id] = Field(min_length=1, max_length=10_000)
-    identity: Annotated[Name, AfterValidator(visible)] | None = Field(
-        description="the person's name; null for not known"
-    )
+    identity: Annotated[Name, AfterValidator(visible)] | None = Field(description="the name; null for not known")
 
 
-class Decide(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+class Decide(BaseModel, extra="forbid"):
     first: Id
     second: Id
     same: bool | None = Field(description="whether they are one person; null takes it back")
@@ -240,15 +203,13 @@ class Changed(BaseModel):
     ids: list[int] = Field(description="entries that are erased, or named")
 
 
-class SignIn(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+class SignIn(BaseModel, extra="forbid"):
     token: Annotated[str, Field(max_length=1000)]
 
 
-class Filters(BaseModel):
+class Filters(BaseModel, extra="forbid"):
     """What narrows an answer."""
 
-    model_config = ConfigDict(extra="forbid")
     camera: list[Name] = Field(default=[], description="any of these; repeat the field")
     without: list[Name] = Field(default=[], description="cameras, none of these; repeat the field")
     start: First | None = None
@@ -268,20 +229,15 @@ class Search(Filters):
     box: list[Box] = Field(default=[], max_length=8, description="of each picture, where the person is; or none")
     elsewhere: bool = Field(default=False, description="leave out the cameras of the entries")
     k: Annotated[int, Field(ge=1, le=500)] = service.K
-    share: Annotated[float, Field(gt=0, lt=1)] | None = Field(
-        default=None, description="of strangers that may see a confident answer"
-    )
+    share: Annotated[float, Field(gt=0, lt=1)] | None = Field(None, description="of strangers that may find one near")
 
 
-class Compare(BaseModel):
+class Compare(BaseModel, extra="forbid"):
     """Fields beside the pictures."""
 
-    model_config = ConfigDict(extra="forbid")
     entry: list[Id] = Field(default=[], max_length=2)
     box: list[Box] = Field(default=[], max_length=2, description="of each picture, where the person is; or none")
 
 
-class Photograph(BaseModel):
+class Photograph(BaseModel, extra="forbid"):
     """No fields beside the picture."""
-
-    model_config = ConfigDict(extra="forbid")

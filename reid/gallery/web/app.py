@@ -9,21 +9,30 @@ import socket
 import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
-from typing import TYPE_CHECKING
+from typing import Any
 
 from reid.errors import InputError
 from reid.gallery.service import Service
-from reid.gallery.web.uploads import Limits
+from reid.video.detect import Detector
 
-if TYPE_CHECKING:
+try:
+    import anyio
+    import h11
+    import python_multipart  # noqa: F401  (forms need it, which starlette says late)
+    import uvicorn
     from fastapi import FastAPI
+    from uvicorn.protocols.http.h11_impl import H11Protocol
+except ImportError as error:
+    raise InputError(f"{error.name} is not installed: pip install 'reid-gap[web]'") from None
 
-    from reid.gallery.web.routes import Desk
-    from reid.video.detect import Detector
+from reid.gallery.web.guard import Guard, Sessions
+from reid.gallery.web.routes import Desk, install
+from reid.gallery.web.uploads import Limits
 
 log = logging.getLogger(__name__)
 HOUR, MINUTE = 3600.0, 60.0  # seconds
 SHORTEST = 16  # characters of a token
+HEAD = 30.0  # seconds for a request's head; 64 kB of it at most, as uvicorn has it
 ABOUT = """Finds people in a gallery of crops by their looks.
 
 Requests that are not GET carry the header `X-Requested-With: gallery`. Where the server was started with a token,
@@ -50,14 +59,8 @@ def create_app(
         allowed_hosts: names and addresses that the Host header may hold, beside those of loopback.
 
     Raises:
-        InputError: the extra ``web`` is not installed; a token that is too short.
+        InputError: a token that is too short.
     """
-    require_extra()
-    from fastapi import FastAPI
-
-    from reid.gallery.web.guard import Guard, Sessions
-    from reid.gallery.web.routes import Desk, install
-
     if token is not None and len(token) < SHORTEST:
         raise InputError(f"token: has {len(token)} characters, needs {SHORTEST} or more")
     limits, sessions = limits or Limits(), Sessions(token)
@@ -65,17 +68,12 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        works: dict[str, tuple[Callable[[], object], float]] = {
-            "retention": (service.drop_expired, HOUR),
-            "index": (lambda: service.gallery.tend(until=ending.is_set), MINUTE),
-        }
-        tasks = [asyncio.create_task(keep_doing(name, *work, desk)) for name, work in works.items()]
-        yield
-        ending.set()  # what is under way in a thread is waited for
-        for task in tasks:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
+        async with anyio.create_task_group() as works:
+            works.start_soon(keep_doing, "retention", service.drop_expired, HOUR, desk)
+            works.start_soon(keep_doing, "index", lambda: service.gallery.tend(until=ending.is_set), MINUTE, desk)
+            yield
+            ending.set()
+            works.cancel_scope.cancel()  # what is under way in a thread is waited for
 
     app = FastAPI(title="Gallery", description=ABOUT, version="1", docs_url=None, redoc_url=None, lifespan=lifespan)
     install(app, desk)
@@ -88,15 +86,40 @@ async def keep_doing(name: str, work: Callable[[], object], every: float, desk: 
     desk's ``problems``, by its name, until it has gone well."""
     while True:
         try:
-            await asyncio.to_thread(work)
+            await anyio.to_thread.run_sync(work)
             desk.problems.pop(name, None)
         except Exception as error:
             log.warning("%s: %s", name, error, exc_info=not isinstance(error, InputError))
-            told = (
-                desk.told(error) if isinstance(error, InputError) else "something is wrong, the server's log says what"
-            )
-            desk.problems[name] = f"{name} failed, and is tried again every {every:g} s: {told}"
-        await asyncio.sleep(every)
+            desk.problems[name] = f"{name} failed, and is tried again every {every:g} s: {desk.told(error)}"
+        await anyio.sleep(every)
+
+
+class Connection(H11Protocol):
+    """Ends where a request's head has not come whole ``HEAD`` seconds after the connection opened or the last answer
+    ended: uvicorn waits for the rest of it for ever."""
+
+    _deadline: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._expect()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        self._expect()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._expect(again=False)
+        super().connection_lost(exc)
+
+    def _expect(self, again: bool = True) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+        self._deadline = self.loop.call_later(HEAD, self._end) if again else None
+
+    def _end(self) -> None:
+        if self.conn.their_state is h11.IDLE:
+            self.transport.close()
 
 
 def serve(app: FastAPI, host: str, port: int) -> None:
@@ -106,32 +129,16 @@ def serve(app: FastAPI, host: str, port: int) -> None:
     Raises:
         InputError: the address cannot be listened at.
     """
-    require_extra()
-    import uvicorn
-
-    from reid.gallery.web.connections import Connection
-
     with listening(host, port) as listener:
         address, taken = listener.getsockname()[:2]
         print(f"gallery at http://{f'[{address}]' if ':' in address else address}:{taken} (Ctrl-C ends it)", flush=True)
-        config = uvicorn.Config(
-            app,
-            access_log=False,
-            log_level="warning",
-            server_header=False,
-            timeout_graceful_shutdown=5,
-            ws="none",
-            http=Connection,
-        )
-        previous = {signal.SIGTERM: signal.signal(signal.SIGTERM, signal.default_int_handler)}  # uvicorn raises it
+        quiet: dict[str, Any] = {"access_log": False, "log_level": "warning", "server_header": False}
+        config = uvicorn.Config(app, timeout_graceful_shutdown=5, ws="none", http=Connection, **quiet)
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # uvicorn raises anew what ended it
         if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # which uvicorn does not know
-            previous[signal.SIGHUP] = signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGTERM))
-        try:
-            with suppress(KeyboardInterrupt):
-                uvicorn.Server(config).run(sockets=[listener])
-        finally:
-            for number, handler in previous.items():
-                signal.signal(number, handler)
+            signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGTERM))
+        with suppress(KeyboardInterrupt):
+            uvicorn.Server(config).run(sockets=[listener])
 
 
 def one_thread_each() -> None:
@@ -157,17 +164,3 @@ def listening(host: str, port: int) -> socket.socket:
     # Connections inherit it; asyncio sets it on its own sockets only. Without it each answer waits 40 ms for an ACK.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listener
-
-
-def require_extra() -> None:
-    """
-    Raises:
-        InputError: a package of the extra is not installed.
-    """
-    try:
-        import fastapi
-        import python_multipart
-        import uvicorn
-    except ImportError as error:
-        raise InputError(f"{error.name} is not installed: pip install 'reid-gap[web]'") from None
-    del fastapi, python_multipart, uvicorn

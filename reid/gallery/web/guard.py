@@ -1,26 +1,34 @@
-"""What stands before every request: host, origin, token and body are checked, and headers set on every answer."""
+"""What stands before every request: host, origin, token and body are checked, and headers set on every answer.
+
+Bodies are of bounded length, number and time, counted as they arrive, before anything parses them.
+"""
 
 from __future__ import annotations
 
 import hmac
+import re
 import secrets
 import time
 from collections.abc import Sequence
-from http.cookies import CookieError, SimpleCookie
 from urllib.parse import urlsplit
 
 import anyio
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.requests import HTTPConnection
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from reid.gallery.web.bodies import Bodies, handed_on
-from reid.gallery.web.uploads import Limits, Refused
+from reid.gallery.web.uploads import Limits
 
 LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 OPEN = ("/", "/healthz", "/login", "/openapi.json")  # and /static/: nothing of the gallery is in them
+UPLOADS = ("/api/search", "/api/answer", "/api/people", "/api/compare")
+# Bytes: a token of 1,000 characters, 10,000 ids, two of them.
+SMALL = {"/login": 16_000, "/api/forget": 100_000, "/api/name": 100_000, "/api/decide": 1_000}
+PIECE = 65_536  # bytes of a body handed on at once
 LINGER = 2.0  # seconds
-SESSION = 12 * 3600.0  # seconds
+SESSION, SESSIONS = 12 * 3600.0, 100  # seconds; how many at once, the oldest end first
 HEADERS = {
     "Content-Security-Policy": (
         "default-src 'self'; img-src 'self' blob:; base-uri 'none'; form-action 'self'; object-src 'none'; "
@@ -41,53 +49,46 @@ def cookie_name(scope: Scope) -> str:
 
 
 class Sessions:
-    """Who is signed in: the token's holders, by the random value of a cookie. They end with the process."""
+    """Who is signed in: the token's holders, by the random value of a cookie; without a token, everybody. They end with
+    the process."""
 
-    def __init__(self, token: str | None, most: int = 100) -> None:
-        self._token, self._most = token, most
+    def __init__(self, token: str | None) -> None:
+        self.token = token
         self._ends: dict[str, float] = {}
 
-    @property
-    def needed(self) -> bool:
-        return self._token is not None
-
     def is_token(self, text: str) -> bool:
-        return self._token is not None and hmac.compare_digest(text.encode(), self._token.encode())
+        return self.token is not None and hmac.compare_digest(text.encode(), self.token.encode())
 
     def open(self) -> str:
-        now = time.monotonic()
+        cookie, now = secrets.token_urlsafe(32), time.monotonic()
         alive = [(value, end) for value, end in self._ends.items() if end > now]
-        self._ends = dict(alive[-self._most + 1 :])
-        value = secrets.token_urlsafe(32)
-        self._ends[value] = now + SESSION
-        return value
+        self._ends = {**dict(alive[-SESSIONS + 1 :]), cookie: now + SESSION}
+        return cookie
 
     def close(self, scope: Scope) -> None:
         self._ends.pop(_cookie(scope), None)
 
     def admits(self, scope: Scope) -> bool:
-        if self._token is None:
-            return True
         kind, _, given = Headers(scope=scope).get("authorization", "").partition(" ")
-        if kind.lower() == "bearer" and self.is_token(given.strip()):
+        if self.token is None or (kind.lower() == "bearer" and self.is_token(given.strip())):
             return True
         return self._ends.get(_cookie(scope), 0.0) > time.monotonic()
 
 
 def _cookie(scope: Scope) -> str:
-    try:
-        cookie = SimpleCookie(Headers(scope=scope).get("cookie", "")).get(cookie_name(scope))
-    except CookieError:
-        return ""
-    return "" if cookie is None else cookie.value
+    return HTTPConnection(scope).cookies.get(cookie_name(scope), "")
 
 
 class Guard:
-    """ASGI middleware around the whole application."""
+    """ASGI middleware around the whole application.
+
+    Bodies of /login, for which no token is needed, take no place from the others.
+    """
 
     def __init__(self, app: ASGIApp, sessions: Sessions, hosts: Sequence[str], limits: Limits) -> None:
-        self.app, self.sessions, self.bodies = app, sessions, Bodies(limits)
+        self.app, self.sessions, self.limits = app, sessions, limits
         self.hosts = {*LOOPBACK, *(f"[{host}]" if ":" in host else host for host in map(str.lower, hosts))}
+        self._signing_in, self._others = anyio.Semaphore(limits.uploads), anyio.Semaphore(limits.uploads)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -106,46 +107,114 @@ class Guard:
         headers = Headers(scope=scope)
         try:
             self._check(scope, headers)
-            most = self.bodies.announced(scope, headers)
+            most = self._announced(scope, headers)
             if most:
                 await self._with_body(scope, receive, send_with_headers, most)
-                return
-        except Refused as error:
+            else:
+                await self.app(scope, receive, send_with_headers)
+        except HTTPException as error:
             await _refuse(error, scope, receive, send_with_headers)
-            return
-        await self.app(scope, receive, send_with_headers)
-
-    async def _with_body(self, scope: Scope, receive: Receive, send: Send, most: int) -> None:
-        async with self.bodies.place(scope):
-            body = await self.bodies.read(receive, most)
-            if body is not None:
-                await self.app(scope, handed_on(body, receive), send)
 
     def _check(self, scope: Scope, headers: Headers) -> None:
         host = headers.get("host", "").lower()
-        if host_name(host) not in self.hosts:
-            raise Refused(400, f"host {host!r} is not one of those that are allowed: {', '.join(sorted(self.hosts))}")
+        if re.sub(r":[0-9]+\Z", "", host) not in self.hosts:
+            allowed = ", ".join(sorted(self.hosts))
+            raise HTTPException(400, f"host {host!r} is not one of those that are allowed: {allowed}")
         if scope["method"] not in ("GET", "HEAD"):
             origin = headers.get("origin")
             if origin is not None and urlsplit(origin).netloc.lower() != host:
-                raise Refused(403, f"a page of {origin!r} may not change this gallery")
+                raise HTTPException(403, f"a page of {origin!r} may not change this gallery")
             if headers.get("x-requested-with") != "gallery":
-                raise Refused(403, "the header 'X-Requested-With: gallery' is missing")
+                raise HTTPException(403, "the header 'X-Requested-With: gallery' is missing")
         path = scope["path"]
         if path in OPEN or path.startswith("/static/"):
             return
         if headers.get("sec-fetch-site") in ("cross-site", "same-site"):  # another port of this host is same-site
-            raise Refused(403, "another site's page may not read this gallery")
+            raise HTTPException(403, "another site's page may not read this gallery")
         if not self.sessions.admits(scope):
-            raise Refused(401, "sign in with the token first")
+            raise HTTPException(401, "sign in with the token first", {"WWW-Authenticate": "Bearer"})
+
+    def _announced(self, scope: Scope, headers: Headers) -> int:
+        """How many bytes the body may have; 0: there is none.
+
+        Raises:
+            HTTPException: it is longer by its own account, or this route takes none.
+        """
+        length, path = headers.get("content-length", "0"), scope["path"]
+        if length == "0" and "transfer-encoding" not in headers:
+            return 0
+        most = self.limits.bytes if path in UPLOADS else min(SMALL.get(path, 0), self.limits.bytes)
+        if scope["method"] != "POST" or most == 0:
+            raise HTTPException(413, f"{scope['method']} {path[:100]} takes no body")
+        if not re.fullmatch("[0-9]{1,18}", length) or int(length) > most:
+            raise _too_large(most)
+        return most
+
+    async def _with_body(self, scope: Scope, receive: Receive, send: Send, most: int) -> None:
+        """Answer, with the body read, at one of the places for bodies; the next that is free.
+
+        Raises:
+            HTTPException: none was in time, or as :meth:`_read`.
+        """
+        places = self._signing_in if scope["path"] == "/login" else self._others
+        try:
+            with anyio.fail_after(self.limits.seconds):
+                await places.acquire()
+        except TimeoutError:
+            raise HTTPException(503, f"{self.limits.uploads} others are being read or answered: try again") from None
+        try:
+            body = await self._read(receive, most)
+            if body is not None:
+                await self.app(scope, handed_on(body, receive), send)
+        finally:
+            places.release()
+
+    async def _read(self, receive: Receive, most: int) -> bytearray | None:
+        """The whole body; None where the client is gone.
+
+        Raises:
+            HTTPException: it is longer than ``most`` bytes, or takes too long.
+        """
+        body = bytearray()
+        try:
+            with anyio.fail_after(self.limits.seconds):
+                while True:
+                    message = await receive()
+                    if message["type"] == "http.disconnect":
+                        return None
+                    body += message.get("body", b"")
+                    if len(body) > most:
+                        raise _too_large(most)
+                    if not message.get("more_body", False):
+                        return body
+        except TimeoutError:
+            raise HTTPException(408, f"the body took longer than {self.limits.seconds:g} s to arrive") from None
 
 
-async def _refuse(error: Refused, scope: Scope, receive: Receive, send: Send) -> None:
+def handed_on(body: bytearray, receive: Receive) -> Receive:
+    """A ``receive`` that gives what was read, piece by piece, and frees it."""
+    ended = False
+
+    async def again() -> Message:
+        nonlocal ended
+        if ended:
+            return await receive()
+        piece = bytes(body[:PIECE])
+        del body[:PIECE]
+        ended = not body
+        return {"type": "http.request", "body": piece, "more_body": not ended}
+
+    return again
+
+
+def _too_large(most: int) -> HTTPException:
+    return HTTPException(413, f"the body is too large: more than {most / 1e6:g} MB")
+
+
+async def _refuse(error: HTTPException, scope: Scope, receive: Receive, send: Send) -> None:
     """Answer, and end the connection where a body was announced: what still comes is thrown away for a moment, since a
     client that is cut off while it sends may lose the answer."""
-    headers = {"WWW-Authenticate": "Bearer"} if error.status == 401 else {}
-    answer = JSONResponse({"error": error.message}, error.status, headers)
-    asked = Headers(scope=scope)
+    answer, asked = JSONResponse({"error": error.detail}, error.status_code, error.headers), Headers(scope=scope)
     if asked.get("content-length", "0") == "0" and "transfer-encoding" not in asked:
         await answer(scope, receive, send)
         return
@@ -159,9 +228,3 @@ async def _refuse(error: Refused, scope: Scope, receive: Receive, send: Send) ->
         while (await receive()).get("more_body", False):
             pass
     await send({"type": "http.response.body", "body": b"", "more_body": False})
-
-
-def host_name(host: str) -> str:
-    """The name in a Host header, without the port."""
-    name, colon, port = host.rpartition(":")
-    return name if colon and port.isdecimal() else host

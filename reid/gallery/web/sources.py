@@ -5,12 +5,12 @@ from __future__ import annotations
 import io
 from pathlib import Path
 
-import numpy as np
 from PIL import Image, ImageDraw
 
 from reid.data.images import read_image
 from reid.errors import InputError
-from reid.gallery.entries import Entry
+from reid.gallery.entries import Entry, NotThere
+from reid.video.frames import read_frame
 
 LARGEST = 1920  # pixels a side of what is sent
 
@@ -19,16 +19,19 @@ def source_picture(entry: Entry) -> bytes:
     """The source image or video frame as a JPEG, at most LARGEST a side, the entry's box drawn on it.
 
     Raises:
-        InputError: the source is not there any more, or cannot be read.
+        NotThere: the source is not there any more, or cannot be read; without its folder.
     """
     path = Path(entry.source)
     if not path.is_file():
-        raise InputError(f"{path.name}: the source of entry {entry.id} is not there any more")
-    image = Image.fromarray(_read(path, entry.frame))
-    scale = min(1.0, LARGEST / max(image.size))
-    image = image.resize((max(1, round(image.width * scale)), max(1, round(image.height * scale))))
+        raise NotThere(f"{path.name}: the source of entry {entry.id} is not there any more")
+    try:
+        image = Image.fromarray(read_image(path) if entry.frame is None else read_frame(path, entry.frame))
+    except InputError as error:
+        raise NotThere(str(error).replace(entry.source, path.name)) from None
+    whole = image.width
+    image.thumbnail((LARGEST, LARGEST))
     if entry.box is not None:
-        left, top, right, bottom = (round(side * scale) for side in entry.box)
+        left, top, right, bottom = (round(side * image.width / whole) for side in entry.box)
         width = max(2, max(image.size) // 300)
         draw = ImageDraw.Draw(image)
         # Dark around bright: seen on any ground.
@@ -38,11 +41,3 @@ def source_picture(entry: Entry) -> bytes:
     file = io.BytesIO()
     image.save(file, "JPEG", quality=85)
     return file.getvalue()
-
-
-def _read(path: Path, frame: int | None) -> np.ndarray:
-    if frame is None:
-        return read_image(path)
-    from reid.video.frames import read_frame
-
-    return read_frame(path, frame)

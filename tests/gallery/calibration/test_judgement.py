@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from labelled import draw, pairs_by_loops
 
 from reid.errors import InputError
-from reid.gallery.calibration.judgement import LIKELY, Judge, carried, compare
+from reid.gallery.calibration.judgement import LIKELY, Judge, carried, compare, percent
 from reid.gallery.calibration.rates import Curve
 from reid.gallery.calibration.thresholds import Calibration, calibrate, halves, measure
 from reid.networks import Origin
@@ -107,10 +107,10 @@ def test_numbers_of_strangers_are_entries_times_the_rate(calibration):
 def test_probability_is_bayes_and_known_people_only(calibration):
     judge = Judge(calibration, 700, 70)
     assert Judge(calibration, 700).judge(0.2).probability is None
-    for present in (0.5, 0.9):
-        even = calibration.probability(0.3)
-        odds = even / (1 - even) * (present / 70) / (1 - present / 70)
-        assert replace(judge, present=present).judge(0.3).probability == pytest.approx(odds / (1 + odds))
+    for distance in (0.1, 0.3, 0.5):
+        even = calibration.probability(distance)
+        odds = even / (1 - even) * (0.5 / 70) / (1 - 0.5 / 70)
+        assert judge.judge(distance).probability == pytest.approx(odds / (1 + odds))
 
 
 @given(st.lists(st.floats(-0.01, 2.01), min_size=2, max_size=9), st.integers(0, 2000), st.sampled_from([None, 0.01]))
@@ -153,21 +153,21 @@ def test_a_rate_that_is_asked_for(calibration):
 
 def test_a_list_and_two_images_in_words(calibration):
     judge = Judge(calibration, 300, 60, share=0.1)
-    found = judge.summary([judge.near, judge.far, 1.9, 1.95])
-    assert (found.near, found.cannot_tell, found.far, found.nobody) == (1, 1, 2, False)
-    assert found.sentences[0] == "1 near, 1 cannot be told, 2 far." and found.sentences[1:] == judge.sentences
-    assert "each of the 60 people" in found.sentences[3] and "No percentages" in Judge(calibration, 300).sentences[2]
-    none = judge.summary([1.9, 1.95])
-    assert none.nobody and none.sentences[0].startswith("Nobody") and judge.summary([]).nobody
-    two = compare(calibration, 0.1)
-    assert two.word == "near" and two.probability == calibration.probability(0.1) and two.true_match > two.false_match
+    found = judge.sentences_of([judge.word(distance) for distance in (judge.near, judge.far, 1.9, 1.95)])
+    assert found[0] == "1 near, 1 cannot be told, 2 far." and found[1:] == judge.sentences
+    assert "each of the 60 people" in found[3] and "No percentages" in Judge(calibration, 300).sentences[2]
+    assert judge.sentences_of(["far", "far"])[0].startswith("Nobody") and judge.sentences_of([])[0].startswith("Nobody")
+    two, held = compare(calibration, 0.1), calibration.held.curve
+    assert two.word == "near" and two.probability == calibration.probability(0.1)
+    false, true = (np.interp(0.1, held.distances, each) for each in (held.false_match, held.true_match))
+    assert f"{percent(false)} of the pairs of two people lie as near and {percent(true)} of" in two.sentences[1]
     assert compare(calibration, 1.9).word == "far" and "if as likely as not" in two.sentences[0]
-    for said in (found, two, judge.judge(0.2), judge.met[0]):
+    for said in (two, judge.judge(0.2), judge.met[0]):
         assert json.loads(json.dumps(asdict(said), allow_nan=False))
 
 
 def test_bad_input(calibration):
-    for change, message in (({"share": 0}, "share 0"), ({"present": 1}, "present 1"), ({"people": 0}, "0 people"),
+    for change, message in (({"share": 0}, "share 0"), ({"share": 1}, "share 1"), ({"people": 0}, "0 people"),
                             ({"people": 11}, "11 people in 10 entries"), ({"entries": -1}, "-1 entries"),
                             ({"rate": 0.5}, r"0\.5: plaza gave no threshold")):  # fmt: skip
         with pytest.raises(InputError, match=message):

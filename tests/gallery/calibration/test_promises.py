@@ -41,7 +41,8 @@ def pku_reid(tmp_path) -> tuple[Features, Features, np.ndarray]:
         pytest.skip("PKU-Reid is not beside the checkout")
     network = load("people")
     data = read_dataset(load_card("pku_reid_all"), SHARED, tmp_path)
-    return *labelled(data, network, progress=False), network.embed(pictures())
+    query, gallery = labelled(data, network, [], progress=False)
+    return query, gallery, network.embed(pictures())
 
 
 @pytest.fixture(scope="module")

@@ -8,10 +8,9 @@ from fakes import ORIGIN, MeanColours
 from reid.embedding.images import Item, embed_to_file
 from reid.errors import InputError
 from reid.gallery.entries import Entry
-from reid.gallery.ingest import features
-from reid.gallery.ingest.adding import Added
-from reid.gallery.ingest.features import add_features, features_entries, read_given
-from reid.gallery.ingest.images import folder_entries
+from reid.gallery.ingest import adding
+from reid.gallery.ingest.adding import Added, add_features
+from reid.gallery.ingest.images import folder_entries, read_given
 from reid.networks.features_file import read_features_file
 
 
@@ -24,7 +23,7 @@ def made(folder, tmp_path):
 
 
 def test_given_features_are_stored_once_with_thumbnails_of_the_images(folder, made, gallery, monkeypatch):
-    monkeypatch.setattr(features, "AT_ONCE", 2)
+    monkeypatch.setattr(adding, "AT_ONCE", 2)
     file, origin, entries = read_given(made, None, ORIGIN)
     assert origin == ORIGIN and [entry.camera for entry in entries] == ["door"] * 3
     added = add_features(gallery, entries, file.features.features, progress=False)
@@ -56,10 +55,12 @@ def test_thumbnails_that_are_given_are_kept(gallery):
 
 def test_a_file_that_cannot_go_in_is_refused(made, tmp_path):
     file = read_features_file(made)
+    replace(file, origin=None).save(tmp_path / "f.npz")
     with pytest.raises(InputError, match=r"f\.npz: does not tell which network"):
-        features_entries(replace(file, origin=None), "door", "f.npz")
+        read_given(tmp_path / "f.npz", "door", None)
+    replace(file, cameras=("", "door", "door")).save(tmp_path / "f.npz")
     with pytest.raises(InputError, match="1 of 3 rows have no camera: give --camera NAME"):
-        features_entries(replace(file, cameras=("", "door", "door")), None, "f.npz")
+        read_given(tmp_path / "f.npz", None, None)
     with pytest.raises(InputError, match="cannot be compared"):
         read_given(made, None, replace(ORIGIN, network="1" * 64))
     rows = file.features.features * np.float32([[1], [0], [1]])

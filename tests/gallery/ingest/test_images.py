@@ -137,7 +137,9 @@ def test_images_of_a_drawn_site_come_with_times_in_galleries_and_files(tmp_path)
 
 def test_labelled_splits_become_features_with_people_and_cameras(market, tmp_path):
     data = read_dataset(load_card("market1501"), market, tmp_path)
-    query, gallery = labelled(data, MeanColours(), progress=False)
+    problems = []
+    query, gallery = labelled(data, MeanColours(), problems, progress=False)
+    assert not problems
     for split, features in (("query", query), ("gallery", gallery)):
         samples = data.splits[split]
         expected = [MeanColours().embed([np.asarray(Image.open(path))])[0] for path in samples.paths]
@@ -153,10 +155,12 @@ def test_calibration_leaves_out_and_names_what_has_no_feature(market, tmp_path, 
     paint(black, "black")
     broken.write_bytes(b"no image")
     problems = []
-    query, gallery = labelled(data, Blind(nothing), progress=False, problems=problems)
+    query, gallery = labelled(data, Blind(nothing), problems, progress=False)
     assert len(query) == len(data.splits["query"]) - 1 and len(gallery) == len(data.splits["gallery"]) - 1
     assert (gallery.pids == np.delete(data.splits["gallery"].pids, 2)).all()
     assert gallery.paths == (*data.splits["gallery"].names[:2], *data.splits["gallery"].names[3:])
     assert str(broken) in problems[0] and str(black) in problems[1] and len(problems) == 2
+    for path in data.splits["query"].paths:
+        path.write_bytes(b"no image")
     with pytest.raises(InputError, match=broken.name):
-        labelled(data, Blind(nothing), progress=False)
+        labelled(data, Blind(nothing), problems, progress=False)

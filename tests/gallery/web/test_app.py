@@ -1,6 +1,7 @@
 """The page's HTTP API: what it answers and refuses, who may ask, and serving it."""
 
 import csv
+import importlib
 import io
 import json
 import os
@@ -26,12 +27,11 @@ from small_gallery import COLOURS, ORIGIN, START, STRANGER, Colours, application
 
 import reid.gallery.web.app as module
 from reid.errors import InputError
-from reid.gallery.calibration.judgement import SHARE
 from reid.gallery.entries import Entry, Filter
 from reid.gallery.parts import Layout
 from reid.gallery.service import Service
 from reid.gallery.store import Gallery
-from reid.gallery.web.app import create_app, listening
+from reid.gallery.web.app import listening
 from reid.gallery.web.routes import Desk
 from reid.gallery.web.uploads import Limits
 from reid.video.detect import Box
@@ -106,7 +106,8 @@ def test_summary(client, bare):
     assert answer["cameras"] == {"hall/0": 6, "hall/1": 6} and answer["zones"] == {"hall/0": "Europe/Berlin"}
     assert answer["first"] == START and answer["last"] == START + 3600 + 4 * 60 + 5
     assert answer["model"] == "colours" and answer["fingerprint"] == ORIGIN.fingerprint and answer["width"] == 4
-    assert answer["calibration"] == {"source": "drawn", "share": SHARE} and answer["name"] == "gallery"
+    assert answer["calibration"]["source"] == "drawn" and "among 12 images" in answer["calibration"]["sentence"]
+    assert answer["name"] == "gallery"
     assert answer["index"] == {"kind": "flat", "recall": 1.0, "size": 0, "behind": 12}
     assert answer["problems"] == [] and answer["detects"] is False
     assert bare.get("/api/summary").json()["calibration"] is None
@@ -842,10 +843,11 @@ def test_a_short_token_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("missing", ["fastapi", "python_multipart", "uvicorn"])
-def test_a_missing_extra_is_named(tmp_path, monkeypatch, missing):
+def test_a_missing_extra_is_named(monkeypatch, missing):
     monkeypatch.setitem(sys.modules, missing, None)
+    monkeypatch.delitem(sys.modules, module.__name__)
     with pytest.raises(InputError, match=rf"{missing} is not installed: pip install 'reid-gap\[web\]'"):
-        create_app(None)
+        importlib.import_module(module.__name__)
 
 
 # What is sent along.

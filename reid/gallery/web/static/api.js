@@ -8,7 +8,7 @@ async function ask(path, options = {}) {
   });
   if (answer.ok) return answer;
   const body = await answer.json().catch(() => ({}));
-  if (answer.status === 401 && path !== "/login") document.dispatchEvent(new Event("signed-out"));
+  if (answer.status === 401 && path !== "/login") location.reload(); // it asks for the token
   const text = body.error ?? `the server answers with status ${answer.status}`;
   throw problem(`${text[0].toUpperCase()}${text.slice(1)}.`, answer.status);
 }

@@ -1,12 +1,12 @@
 // All entries, a page at a time, and what the gallery holds in figures.
 
 import * as api from "./api.js";
-import { $, count, list, make, percent } from "./dom.js";
+import { $, count, list, make } from "./dom.js";
 import { imageCard } from "./results.js";
 import { drawSelection } from "./selection.js";
 import { HERE, when } from "./times.js";
 
-let entries = [], after = 0;
+let entries = [];
 
 function draw(open) {
   $("browse-grid").replaceChildren(...entries.map((entry) => imageCard(entry, open)));
@@ -16,14 +16,13 @@ function draw(open) {
 
 /** The next page of what the form asks for, or its first. */
 export async function browse(open, anew) {
-  const asked = { after: anew ? 0 : after };
+  const asked = { after: anew ? 0 : (entries.at(-1)?.id ?? 0) };
   if ($("browse-camera").value) asked.camera = $("browse-camera").value;
   if ($("browse-identity").value) asked.identity = $("browse-identity").value;
   $("browse-status").textContent = "Loading …";
   try {
     const page = await api.entries(asked);
     entries = anew ? page.entries : [...entries, ...page.entries];
-    after = page.next ?? after;
     $("more").hidden = page.next === null;
     draw(open);
   } catch (problem) {
@@ -46,7 +45,7 @@ export function figures(held) {
   );
   const { kind, recall, size, behind } = held.index;
   const built = `${kind} over ${size.toLocaleString("en")}, finds ${(100 * recall).toFixed(1)} % of the exact 10 nearest; ${behind.toLocaleString("en")} newer ones exactly`;
-  const calibrated = held.calibration && `on ${held.calibration.source}; at most ${percent(held.calibration.share)} of strangers find an image called near`;
+  const calibrated = held.calibration && `on ${held.calibration.source}. ${held.calibration.sentence}`;
   const decided = Object.entries(held.decided).map(([word, [pairs, same]]) => `${same} of ${count(pairs, "pair")} called ${word} are one person`);
   return [
     make("h2", {}, held.name),

@@ -3,15 +3,14 @@
 import * as api from "./api.js";
 import * as dialogs from "./dialogs.js";
 import { browse, figures, renewBrowse } from "./browse.js";
-import { $, arrows, button, count, make, notice, percent, person, thumbnail } from "./dom.js";
+import { $, arrows, button, count, make, notice, person, thumbnail } from "./dom.js";
 import { choosePerson } from "./photograph.js";
 import { grid, headline, imageCard, sightingCard, sightingsOf, where } from "./results.js";
-import { choose, drawSelection, selected } from "./selection.js";
+import { MOST, choose, drawSelection, selected } from "./selection.js";
 import { HERE, moment, setZones } from "./times.js";
 
 const BYTES = Number(document.body.dataset.bytes);
 const WIDE = 0.8; // of its height: a wider picture is no crop of a person
-const PICTURES = 8; // of one person
 const SMALL = 320; // pixels a side of a query's picture here
 const NARROW = window.matchMedia("(max-width: 52rem)");
 const state = { query: [], answer: null, mode: "sightings", running: null };
@@ -28,10 +27,10 @@ async function setQuery(items) {
     const remove = button("✕", "quiet", () => setQuery(items.filter((each) => each !== item)), { "aria-label": `Remove ${item.name}` });
     return make("li", {}, make("img", { src: item.picture ?? "/static/icon.svg", alt: "" }), make("span", {}, item.name, pick), remove);
   }));
-  $("add").parentElement.hidden = items.length === 0 || items.length >= PICTURES;
+  $("add").parentElement.hidden = items.length === 0 || items.length >= MOST;
   $("elsewhere").disabled = !items.some((item) => item.entry);
   $("start-here").hidden = items.length > 0;
-  drawSelection(items.length);
+  drawSelection();
   view("search");
   await run();
   if (NARROW.matches && items.length > 0) $("modes").scrollIntoView();
@@ -73,7 +72,7 @@ function fields() {
   const chosen = [...$("cameras").querySelectorAll("input:checked")].map((box) => [$("which").value, box.value]);
   if ($("which").value === "camera" && chosen.length === 0) throw api.problem("Choose at least one camera.");
   const pairs = [["k", $("k").value], ...($("which").value ? chosen : [])];
-  if ($("share").value) pairs.push(["share", $("share").value]);
+  if (!$("share").parentElement.hidden) pairs.push(["share", $("share").value]);
   if ($("elsewhere").checked && !$("elsewhere").disabled) pairs.push(["elsewhere", "true"]);
   for (const name of ["start", "end"]) {
     const [day, clock] = [$(`${name}-day`).value, $(`${name}-clock`).value];
@@ -94,7 +93,7 @@ function clearResults() {
 }
 
 function fail(problem) {
-  if (problem.name === "AbortError" || problem.status === 401) return; // another search runs; the page asks for the token
+  if (problem.name === "AbortError" || problem.status === 401) return; // another search runs; the page is loaded anew
   view("search");
   clearResults();
   notice($("message"), "bad", [problem.message]);
@@ -162,11 +161,11 @@ const fillNames = () => api.names().then((all) => $("names").replaceChildren(...
 
 function open(thing) {
   const all = thing.hits ?? [thing], ids = all.map((entry) => entry.id), many = state.query.length;
-  const search = ["Search for this person", "primary", () => setQuery(all.slice(0, PICTURES).map(queried))];
+  const search = ["Search for this person", "primary", () => setQuery(all.slice(0, MOST).map(queried))];
   const naming = ["Name…", "", () => nameAll(all)], forgetting = () => forget({ ids }, thing.hits ? count(ids.length, "image") : `entry ${thing.id}`);
   if (thing.hits) return dialogs.sighting(thing, open, [search, naming, ["Forget these images…", "danger", forgetting]]);
   const actions = [search];
-  if (many > 0 && many < PICTURES) actions.push(["Add to the query", "", () => setQuery([...state.query, queried(thing)])]);
+  if (many > 0 && many < MOST) actions.push(["Add to the query", "", () => setQuery([...state.query, queried(thing)])]);
   if (many === 1) actions.push(["Compare with the query", "", () => compare(...querySides(), sideOf(thing))]);
   actions.push(naming, ["Forget this image…", "danger", forgetting]);
   if (thing.identity !== null) actions.push(["Forget this person…", "danger", () => forgetPerson(thing.identity).catch(fail)]);
@@ -203,20 +202,9 @@ function view(name) {
   if (name === "statistics") load();
 }
 
-function signedOut() {
-  document.querySelectorAll("dialog[open]").forEach((dialog) => dialog.close());
-  selected.clear();
-  setQuery([]);
-  renewBrowse(open, () => null);
-  for (const name of ["search", "browse", "statistics", "views"]) $(name).hidden = true;
-  $("about").textContent = "";
-  $("sign-in").hidden = false;
-  $("token").focus();
-}
-
 async function load() {
   try {
-    const held = await api.summary(), cameras = Object.entries(held.cameras), usual = held.calibration?.share;
+    const held = await api.summary(), cameras = Object.entries(held.cameras);
     setZones(held.zones);
     $("about").textContent = `${held.name} · ${count(held.entries, "image")} · ${held.model}`;
     notice($("problems"), "bad", held.problems);
@@ -226,11 +214,7 @@ async function load() {
     )));
     $("browse-camera").replaceChildren(make("option", { value: "" }, "all"), ...cameras.map(([value]) => make("option", { value }, value)));
     $("browse-camera").value = shown in held.cameras ? shown : "";
-    $("share").parentElement.hidden = usual === undefined;
-    if (usual !== undefined && $("share").childElementCount === 0) {
-      const shares = [...new Set([0.01, 0.02, 0.05, 0.1, 0.2, usual])].sort((a, b) => a - b);
-      $("share").append(...shares.map((value) => make("option", { value, defaultSelected: value === usual, selected: value === usual }, percent(value))));
-    }
+    $("share").parentElement.hidden = held.calibration === null;
     $("figures").replaceChildren(...figures(held));
     if (held.entries > 0) return;
     notice($("message"), "", ["This gallery is empty.", "Put images in with: reid search add"]);
@@ -250,7 +234,6 @@ function listen() {
   document.addEventListener("drop", (event) => take([...event.dataTransfer.files]));
   document.addEventListener("paste", (event) => take([...event.clipboardData.files]));
   document.addEventListener("keydown", arrows);
-  document.addEventListener("signed-out", signedOut);
   on("query", "submit", (event) => event.preventDefault());
   on("filters", "change", () => { $("cameras").hidden = $("which").value === ""; run(); });
   on("query", "reset", () => setTimeout(() => $("filters").dispatchEvent(new Event("change"))));

@@ -103,7 +103,7 @@ const NONE = "This gallery has no calibration, so nothing here says who is the s
 
 /** [kind, lines, more] for the notice above an answer. */
 export function headline({ hits, found, sentences: [first, ...more] }) {
-  if (hits.length === 0) return ["", ["No image passes these filters.", "Choose other cameras or another time."]];
+  if (hits.length === 0) return ["", ["There is no image to show.", "The filters let none pass, or the gallery is empty."]];
   if (found === null) return ["", ["Distances only.", NONE]];
   return [kindOf(found), [first], more];
 }

@@ -2,24 +2,22 @@
 
 import { $, count } from "./dom.js";
 
-const MOST = 8; // entries of one query
+export const MOST = 8; // pictures and entries of one query
 export const selected = new Map();
-let queried = 0;
 
 export function choose(entries, chosen) {
   for (const entry of entries) chosen ? selected.set(entry.id, entry) : selected.delete(entry.id);
   drawSelection();
 }
 
-/** Marks the cards, of one entry or several, and fills the tray; `query` is how many pictures the query holds. */
-export function drawSelection(query = queried) {
-  queried = query;
+/** Marks the cards, of one entry or several, and fills the tray. */
+export function drawSelection() {
   for (const card of document.querySelectorAll("[data-ids]")) {
     const ids = card.dataset.ids.split(",").map(Number), some = ids.filter((id) => selected.has(id)).length;
     card.classList.toggle("selected", some > 0);
     Object.assign(card.querySelector("input"), { checked: some === ids.length, indeterminate: some > 0 && some < ids.length });
   }
-  const many = selected.size;
+  const many = selected.size, query = $("chips").childElementCount;
   $("tray").hidden = many === 0;
   $("tray-text").textContent = `${count(many, "image")} selected`;
   $("tray-search").disabled = many > MOST;
