@@ -68,21 +68,6 @@ class Filter:
     end: float | None = None
     without: tuple[str, ...] = ()
 
-    def passes(self, entry: Entry) -> bool:
-        """Whether the entry counts: what each store's own query must agree with."""
-        if self.cameras and entry.camera not in self.cameras:
-            return False
-        if entry.camera in self.without:
-            return False
-        if self.identities and entry.identity not in self.identities:
-            return False
-        if self.start is None and self.end is None:
-            return True
-        if entry.time is None:
-            return False
-        last = entry.time if entry.until is None else entry.until
-        return (self.start is None or last >= self.start) and (self.end is None or entry.time <= self.end)
-
 
 EVERYTHING = Filter()
 

@@ -20,18 +20,21 @@ def open_private(path: Path, flags: int) -> int:
 
 @contextmanager
 def writing(path: Path) -> Iterator[int]:
-    """A descriptor to write to; synced at the end.
+    """A descriptor to write to; synced at the end, a new file's name too.
 
     Raises:
         InputError: naming the path, when it cannot be written (a full disk).
     """
     try:
+        new = not path.exists()
         file = open_private(path, os.O_WRONLY)
         try:
             yield file
             os.fsync(file)
         finally:
             os.close(file)
+        if new:
+            sync_folder(path.parent)
     except OSError as error:
         raise InputError(f"{path}: cannot be written: {error.strerror}") from None
 
@@ -54,11 +57,18 @@ def sync_folder(folder: Path) -> None:
 
 
 def make_folder(folder: Path) -> None:
-    """A folder that only its owner may enter, where there is none yet."""
-    if not folder.is_dir():
-        folder.mkdir(parents=True, exist_ok=True)
-        folder.chmod(0o700)
-        sync_folder(folder.parent)
+    """A folder that only its owner may enter, where there is none yet.
+
+    Raises:
+        InputError: naming it, when it cannot be made.
+    """
+    try:
+        if not folder.is_dir():
+            folder.mkdir(parents=True, exist_ok=True)
+            folder.chmod(0o700)
+            sync_folder(folder.parent)
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be written: {error.strerror}") from None
 
 
 LOCKS = (".urgent", ".lock")

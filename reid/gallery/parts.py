@@ -68,8 +68,7 @@ def open_database(folder: Path, layout: Layout, writer: int, make: bool) -> Data
     if layout.catalogue == "sqlite":
         from reid.gallery.catalogue.sqlite import SQLite
 
-        path = folder / "catalogue.db"
-        return SQLite.make(path) if make and not path.exists() else SQLite(path)
+        return SQLite(folder / "catalogue.db", make)
     if not str(layout.catalogue).startswith("postgresql://"):
         choices = "sqlite nor postgresql://USER@HOST:PORT/DATABASE"
         raise InputError(f"{folder}: catalogue {layout.catalogue!r} is neither {choices}")

@@ -14,7 +14,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
@@ -22,17 +21,15 @@ import numpy as np
 
 from reid.errors import InputError
 from reid.gallery.catalogue.catalogue import Catalogue
-from reid.gallery.catalogue.records import check, content_of
+from reid.gallery.catalogue.records import check
 from reid.gallery.catalogue.thumbnails import Packs, Place
-from reid.gallery.entries import EVERYTHING, Change, Entry, Filter, Hits, NotThere, Summary
+from reid.gallery.entries import EVERYTHING, Change, Entry, Filter, Hits, Summary
 from reid.gallery.files import LOCKS, make_folder, open_private, turn
 from reid.gallery.parts import HERE, MARK, Layout, open_database, open_vectors, read_layout, write_layout
 from reid.gallery.vectors.rows import IndexReport
-from reid.gallery.verify import problems
 from reid.networks import Origin
 from reid.retrieval.unit import unit_rows
 
-DAY = 86_400
 INDEX = "index"  # the setting that says how it is searched
 BATCH = 8192  # entries that are put in at once
 SECRETS = 2**62
@@ -71,8 +68,8 @@ class Gallery:
             InputError: the folder holds a gallery, or other files, already; a server does not answer.
         """
         folder = Path(folder)
+        make_folder(folder)
         try:
-            make_folder(folder)
             # A catalogue without a mark is of one who was killed as he made it: Catalogue.make sees that it is empty.
             others = {path.name for path in folder.iterdir() if not path.name.startswith((".", "catalogue.db"))}
             if others:
@@ -123,10 +120,7 @@ class Gallery:
     def features(self, ids: Sequence[int]) -> np.ndarray:
         """(N, D) float32 of length 1, in the order asked for. Raises InputError for an id that is not there."""
         self.catalogue.places(ids)
-        try:
-            return self._vectors.fetch(np.array(ids, np.int64).reshape(-1))
-        except KeyError as error:
-            raise NotThere(f"{self.location}: no entry {error.args[0]}") from None
+        return self._vectors.fetch(np.array(ids, np.int64).reshape(-1))
 
     def search(self, queries: np.ndarray, k: int, wanted: Filter = EVERYTHING, exact: bool = False) -> Hits:
         """The k nearest of each of (Q, D) ``queries``, of any length but 0, among the entries that pass.
@@ -140,12 +134,10 @@ class Gallery:
         more = k
         while True:
             hits = self._vectors.search(queries, more, narrow, exact)
-            counts = ~self.catalogue.is_pending(hits.ids)
-            if counts.all():
-                return Hits(hits.ids[:, :k], hits.distances[:, :k], hits.exhaustive)
-            lacking = int((~counts).sum(axis=1).max())
+            pending = self.catalogue.is_pending(hits.ids)
+            lacking = int(pending.sum(axis=1).max())
             if more - lacking >= k:
-                order = np.argsort(~counts, axis=1, kind="stable")[:, :k]
+                order = np.argsort(pending, axis=1, kind="stable")[:, :k]
                 ids, distances = (np.take_along_axis(each, order, axis=1) for each in (hits.ids, hits.distances))
                 return Hits(ids, distances, hits.exhaustive)
             more += 2 * lacking
@@ -182,20 +174,12 @@ class Gallery:
             check(entry)
         if not entries:
             return []
-        now = time.time()
         with self._writing():
-            kept = [entry.id for entry in entries] if keep_ids else []
-            adding = self.catalogue.begin_adding(len(entries), int((entries[0].added or now) // DAY), kept)
-            given = [
-                replace(entry, id=id, added=entry.added or now)
-                for id, entry in zip(adding.ids.tolist(), entries, strict=True)
-            ]
+            adding = self.catalogue.begin_adding(entries, keep_ids)
             places = self._packs.append(adding.pack, adding.start, thumbnails)
-            rows = self.catalogue.number(given)
-            self._vectors.add(rows, vectors)
-            contents = [content_of(image) for image in thumbnails]
-            self.catalogue.finish_adding(adding, given, rows, contents, places)
-        return adding.ids.tolist()
+            self._vectors.add(adding.rows, vectors)
+            self.catalogue.finish_adding(adding, thumbnails, places)
+        return [entry.id for entry in adding.entries]
 
     def update(self, ids: Sequence[int], changes: Mapping[Change, object]) -> None:
         """Set identity, camera, time or until of some entries: all or none. Setting what was not known is quick; where
@@ -208,20 +192,13 @@ class Gallery:
 
     def update_each(self, changes: Mapping[int, Mapping[Change, object]]) -> None:
         """As :meth:`update`, of each entry what is given for it."""
-        ids = list(changes)
         with self._writing(urgent=True):
-            dirty = self.catalogue.begin_changing(changes)
-            self._change(ids)
-            if dirty:
-                self.catalogue.scrub(ids)
-            self.catalogue.settle("change", ids)
+            self.catalogue.begin_changing(changes)
 
     def remove(self, ids: Sequence[int]) -> None:
         """Erase entries, features and thumbnails: gone from every file here. Raises InputError for an id not there."""
-        ids = sorted(set(ids))
         with self._writing(urgent=True):
-            self._erase(ids, self.catalogue.begin_removing(ids), ids)
-            self.catalogue.settle("remove", ids)
+            self.catalogue.begin_removing(sorted(set(ids)))
 
     def set(self, name: str, value: str | None) -> None:
         """Raises InputError for "index" with a value that it cannot have."""
@@ -238,11 +215,7 @@ class Gallery:
     def record(self, who: str, action: str, entries: Sequence[int] = (), **numbers: float) -> int:
         """A line in the audit log: the part that acted ("page", "command line"), what it did, to or with which entries;
         its number. No names and no paths."""
-        return self.catalogue.record(who, action, entries, numbers)
-
-    def record_all(self, lines: Sequence[tuple[float, str, str, Sequence[int], Mapping[str, float]]]) -> None:
-        """Lines of another audit log, all or none: their times, and as :meth:`record` takes them."""
-        self.catalogue.record_all(lines)
+        return self.catalogue.record([(time.time(), who, action, entries, numbers)])
 
     def tend(self, progress: bool = False, until: Callable[[], bool] = lambda: False) -> bool:
         """Build the indexes that the setting "index" asks for and that are missing or behind, a part at a time, as long
@@ -256,7 +229,13 @@ class Gallery:
 
     def verify(self) -> list[str]:
         """What is wrong with the files, one sentence a problem; while a writer is at work, what it has not finished."""
-        return problems(self.catalogue, self._vectors, self._packs)
+        sentences, db = list[str](), self.catalogue.db
+        for part in (db.problems, self._vectors.problems, self._unmatched, self.catalogue.unfinished, self._pictures):
+            try:
+                sentences += part()
+            except InputError as error:  # damaged so that it cannot be read
+                sentences.append(str(error))
+        return list(dict.fromkeys(sentences))
 
     def close(self) -> None:
         self._vectors.close()
@@ -272,15 +251,16 @@ class Gallery:
 
     @contextmanager
     def _writing(self, urgent: bool = False) -> Iterator[None]:
-        """Be the only writer where there can be one only; what writers left that died is put right first, and what this
-        one leaves when it fails, if it can be."""
+        """Be the only writer where there can be one only. What writers left that died is put right first; what this one
+        begins is brought to its end, or undone where it fails, if it can be."""
         with self._lock, self._turn(urgent):
-            self._recover()
+            self._settle()
             try:
                 yield
+                self._settle(begun_now=True)
             except BaseException:
                 with suppress(InputError):  # else the next writer does it; what went wrong first is to be told
-                    self._recover()
+                    self._settle()
                 raise
 
     def _turn(self, urgent: bool = False) -> AbstractContextManager[None]:
@@ -288,16 +268,27 @@ class Gallery:
             return nullcontext()
         return turn(self.folder, urgent)
 
-    def _recover(self) -> None:
-        left = self.catalogue.left()
-        if left is None:
+    def _settle(self, begun_now: bool = False) -> None:
+        """Bring vectors and thumbnails to what the catalogue says, where something is under way of this process or was
+        left by one that died; ``begun_now``: what is of this process was not tried before."""
+        writers, left = self.catalogue.left()
+        if not left:
             return
-        self._change(left.changed)
-        for pack, size in left.cuts:
-            self._packs.cut(pack, size)
-        removed = left.removed.tolist()
-        self._erase(removed, left.places, [*removed, *left.changed], undone=True)
-        self.catalogue.settle_all(left.writers)
+        added, removed = ([each for each in left if each.kind == kind] for kind in ("add", "remove"))
+        changed = [each.first for each in left if each.kind in ("change", "set")]
+        if changed:
+            self._change(changed)
+        for each in added:
+            self._packs.cut(each.pack, each.start)
+        gone = [id for each in (*added, *removed) for id in range(each.first, each.last + 1)]
+        if gone:
+            self._vectors.remove(np.array(gone, np.int64))
+            self._packs.blank(Place(each.pack, each.start, each.size) for each in removed)
+            self.catalogue.drop_packs(self._packs.drop)
+        scrubbed = gone + [each.first for each in left if each.kind == "change"]
+        if scrubbed:
+            self.catalogue.scrub(scrubbed, again=not begun_now or len(writers) > 1)
+        self.catalogue.settle(writers)
 
     def _change(self, ids: Sequence[int]) -> None:
         """Bring the vectors' rows to what the catalogue says. Where several write at once, another may change an entry
@@ -308,11 +299,17 @@ class Gallery:
             put, rows = rows.tobytes(), self.catalogue.rows(ids)
         self._vectors.remove(np.setdiff1d(np.array(ids, np.int64), rows["id"]))
 
-    def _erase(
-        self, ids: Sequence[int], places: Sequence[Place], scrubbed: Sequence[int], undone: bool = False
-    ) -> None:
-        """What is left to do when entries are gone from the catalogue."""
-        self._vectors.remove(np.array(ids, np.int64))
-        self._packs.blank(places)
-        self.catalogue.drop_packs(self._packs.drop)
-        self.catalogue.scrub(scrubbed, undone)
+    def _unmatched(self) -> list[str]:
+        ids, there, where = self.catalogue.ids(), self._vectors.ids(), self.catalogue.db.location
+        found = {
+            "entries have no feature": np.setdiff1d(ids, there),
+            "features belong to no entry": np.setdiff1d(there, ids),
+        }
+        return [f"{where}: {len(some):,} {what}, the first {some[0]}" for what, some in found.items() if len(some)]
+
+    def _pictures(self) -> list[str]:
+        sentences, after = [], 0
+        while places := self.catalogue.places_after(after, BATCH):
+            sentences += self._packs.problems(places)
+            after = max(places)
+        return sentences

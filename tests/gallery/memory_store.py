@@ -14,6 +14,22 @@ from reid.gallery.vectors.rows import IndexReport
 from reid.retrieval.unit import unit_rows
 
 
+def passes(wanted, entry):
+    """Whether an entry counts under a filter."""
+    if wanted.cameras and entry.camera not in wanted.cameras:
+        return False
+    if entry.camera in wanted.without:
+        return False
+    if wanted.identities and entry.identity not in wanted.identities:
+        return False
+    if wanted.start is None and wanted.end is None:
+        return True
+    if entry.time is None:
+        return False
+    last = entry.time if entry.until is None else entry.until
+    return (wanted.start is None or last >= wanted.start) and (wanted.end is None or entry.time <= wanted.end)
+
+
 class MemoryStore:
     """See :class:`reid.gallery.store.Gallery`; distances in float64, whole sorts, filters entry by entry."""
 
@@ -36,7 +52,7 @@ class MemoryStore:
         return {id: self.entries[id] for id in ids if id in self.entries}
 
     def find(self, wanted=EVERYTHING, limit=None, after=0):
-        return [entry for id, entry in sorted(self.entries.items()) if id > after and wanted.passes(entry)][:limit]
+        return [entry for id, entry in sorted(self.entries.items()) if id > after and passes(wanted, entry)][:limit]
 
     def counts(self, wanted=EVERYTHING):
         names = [entry.identity for entry in self.find(wanted)]

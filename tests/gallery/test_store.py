@@ -85,7 +85,7 @@ def test_only_the_owner_may_read(tmp_path, monkeypatch):
             modes = {path: stat.S_IMODE(path.stat().st_mode) for path in [gallery.folder, *gallery.folder.rglob("*")]}
     finally:
         os.umask(old)
-    names = {"gallery.json", "catalogue.db", "catalogue.db-wal", ".lock", ".urgent", "rows", "features", "sq8.faiss"}
+    names = {"gallery.json", "catalogue.db", "catalogue.db-wal", ".lock", ".urgent", "rows", "features", "index.faiss"}
     assert names <= {path.name for path in modes}
     assert {mode for path, mode in modes.items() if path.is_dir()} == {0o700}
     assert {mode for path, mode in modes.items() if not path.is_dir()} == {0o600}

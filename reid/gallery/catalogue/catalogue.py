@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from reid.data.times import DAY
 from reid.errors import InputError
 from reid.gallery.catalogue.database import Database
 from reid.gallery.catalogue.reader import ORIGIN, CatalogueReader
-from reid.gallery.catalogue.records import check, last_of, parted, place_of, record_of, row_of
+from reid.gallery.catalogue.records import check, last_of, parted, place_of, record_of
 from reid.gallery.catalogue.thumbnails import LARGE, Place
 from reid.gallery.entries import CHANGES, Change, Entry
 from reid.gallery.vectors.rows import ROW
@@ -27,23 +28,25 @@ from reid.networks import Origin
 
 @dataclass(frozen=True)
 class Adding:
-    """Ids (N,), rising, that were given to a writer, and the pack for its thumbnails from byte ``start`` on."""
+    """Entries that got ids, rising, and times of adding; their (N,) ROW; the pack for their thumbnails from byte
+    ``start`` on."""
 
-    ids: np.ndarray
+    entries: list[Entry]
+    rows: np.ndarray
     pack: int
     start: int
 
 
-@dataclass(frozen=True)
-class Pending:
-    """What writers that died have left under way: ids to take back or erase, thumbnails to overwrite, packs to cut to
-    so many bytes, ids whose rows may have changed."""
+class Pending(NamedTuple):
+    """What a writer has under way: "add" of ids from ``first`` to ``last``, whose thumbnails lie from ``start`` of a
+    pack on; of one id "remove", whose thumbnail lies there, "change" of old values, or "set" of what had none."""
 
-    writers: list[int]
-    removed: np.ndarray
-    places: list[Place]
-    cuts: list[tuple[int, int]]
-    changed: list[int]
+    kind: str
+    first: int
+    last: int
+    pack: int
+    start: int
+    size: int
 
 
 class Catalogue(CatalogueReader):
@@ -72,36 +75,23 @@ class Catalogue(CatalogueReader):
             if value is not None:
                 self.db.run("INSERT INTO settings VALUES (?, ?)", name, value)
 
-    def record(self, who: str, action: str, entries: Sequence[int], numbers: Mapping[str, float]) -> int:
-        """A line in the audit log; its number."""
-        return self.record_all([(time.time(), who, action, entries, numbers)])
-
-    def record_all(self, lines: Sequence[tuple[float, str, str, Sequence[int], Mapping[str, float]]]) -> int:
-        """Lines of times, who acted, what they did, with which entries, and numbers; the number of the first."""
+    def record(self, lines: Sequence[tuple[float, str, str, Sequence[int], Mapping[str, float]]]) -> int:
+        """Lines in the audit log: times, who acted, what they did, with which entries, and numbers. The number of the
+        first."""
         with self.db.transaction():
             first = self._reserve("audit", len(lines))
             rows = [
-                (
-                    number,
-                    moment,
-                    who,
-                    action,
-                    json.dumps([int(id) for id in ids]),
-                    json.dumps(dict(more), allow_nan=False),
-                )
-                for number, (moment, who, action, ids, more) in enumerate(lines, first)
+                (number, *line, json.dumps([int(id) for id in ids]), json.dumps(dict(more), allow_nan=False))
+                for number, (*line, ids, more) in enumerate(lines, first)
             ]
             self.db.many("INSERT INTO audit VALUES (?, ?, ?, ?, ?, ?)", rows)
         return first
 
     def log(self, after: int = 0, limit: int = 1000) -> list[dict[str, Any]]:
         """Lines of the audit log with a number above ``after``, oldest first."""
+        names = ("number", "time", "who", "action", "entries")
         rows = self.db.run("SELECT * FROM audit WHERE id > ? ORDER BY id LIMIT ?", after, limit)
-        return [
-            {"number": id, "time": moment, "who": who, "action": action, "entries": json.loads(entries)}
-            | json.loads(more)
-            for id, moment, who, action, entries, more in rows
-        ]
+        return [dict(zip(names, (*line, json.loads(ids)), strict=True)) | json.loads(more) for *line, ids, more in rows]
 
     def decide(self, first: int, second: int, same: bool | None) -> None:
         """What a person says of two entries; None takes it back. Raises NotThere for an id that is not there."""
@@ -112,89 +102,70 @@ class Catalogue(CatalogueReader):
             if same is not None:
                 self.db.run("INSERT INTO decisions VALUES (?, ?, ?, ?)", *pair, int(same), time.time())
 
-    def begin_adding(self, count: int, day: int, kept: Sequence[int] = ()) -> Adding:
-        """Give ids to ``count`` entries, or those ``kept``, and name the pack for their thumbnails.
+    def begin_adding(self, entries: Sequence[Entry], keep_ids: bool = False) -> Adding:
+        """Give entries ids, unless they keep theirs, and numbers to their names; name the pack for their thumbnails.
 
         Raises:
             InputError: the ids to be kept do not rise, or not from above those that are there.
         """
+        now = time.time()
+        day = int((entries[0].added or now) // DAY)
         with self.db.transaction():
-            first = self._reserve("entry", 0 if kept else count)
-            ids = np.array(kept, np.int64) if kept else np.arange(first, first + count)
-            if kept:
-                self._check_kept(ids)
-                self._reserve("entry", max(int(ids[-1]) + 1 - first, 0))
+            if keep_ids:
+                ids = self._kept(entries)
+            else:
+                first = self._reserve("entry", len(entries))
+                ids = list(range(first, first + len(entries)))
             mine = "SELECT id, size FROM packs WHERE day = ? AND writer = ? AND size < ? ORDER BY id DESC LIMIT 1"
             packs = self.db.run(mine, day, self._writer, LARGE)
             pack, start = packs[0] if packs else (self._reserve("pack", 1), 0)
             if not packs:
                 self.db.run("INSERT INTO packs VALUES (?, ?, ?, 0)", pack, day, self._writer)
-            bounds = int(ids[0]), int(ids[-1])
+            bounds = ids[0], ids[-1]
             self.db.run("INSERT INTO pending VALUES ('add', ?, ?, ?, ?, ?, 0)", self._writer, *bounds, pack, start)
             self.db.make_room(*bounds)
-        return Adding(ids, pack, start)
+        given = [replace(entry, id=id, added=entry.added or now) for id, entry in zip(ids, entries, strict=True)]
+        cameras = self._named("camera", {entry.camera for entry in given})
+        identities = self._named("identity", {entry.identity for entry in given if entry.identity is not None})
+        rows = np.zeros(len(given), ROW)
+        rows["id"], rows["camera"] = ids, [cameras[entry.camera] for entry in given]
+        rows["identity"] = [-1 if entry.identity is None else identities[entry.identity] for entry in given]
+        rows["time"], rows["last"] = [entry.time for entry in given], [last_of(entry) for entry in given]
+        rows["day"] = [entry.added // DAY for entry in given]
+        return Adding(given, rows, pack, start)
 
-    def finish_adding(
-        self,
-        adding: Adding,
-        entries: Sequence[Entry],
-        rows: np.ndarray,
-        contents: Sequence[int | None],
-        places: Sequence[Place],
-    ) -> None:
-        """The entries count from now on. ``rows`` as :meth:`number` gave them.
+    def finish_adding(self, adding: Adding, thumbnails: Sequence[bytes], places: Sequence[Place]) -> None:
+        """The entries count from now on.
 
         Raises:
             InputError: another process took this one for dead, and back what it had added.
         """
         mine = "DELETE FROM pending WHERE kind = 'add' AND writer = ? AND first = ? RETURNING first"
+        entries = adding.entries
         with self.db.transaction():
-            if not self.db.run(mine, self._writer, int(adding.ids[0])):
+            if not self.db.run(mine, self._writer, entries[0].id):
                 raise InputError(f"{self.db.location}: the connection was lost while these were added: add them again")
-            self._keep_names(entries, rows)
-            folders = self._named("folder", [parted(entry.source)[0] for entry in entries])
-            lay = [place_of(entry) for entry in entries]
-            records = zip(entries, rows.tolist(), folders, lay, contents, places, strict=True)
-            marks = ", ".join("?" * 19)
-            self.db.many(f"INSERT INTO entries VALUES ({marks})", (record_of(*record) for record in records))
-            condition, listed = self.db.among("place", lay)
-            self.db.run(f"DELETE FROM erasures WHERE {condition}", listed)
-            used = sum(place.size for place in places)
-            self.db.run("UPDATE packs SET size = ? WHERE id = ?", adding.start + used, adding.pack)
+            self._keep_names(adding)
+            numbers = self._named("folder", {parted(entry.source)[0] for entry in entries})
+            folders = [numbers[parted(entry.source)[0]] for entry in entries]
+            records = map(record_of, entries, adding.rows.tolist(), folders, thumbnails, places)
+            self.db.many(f"INSERT INTO entries VALUES ({', '.join('?' * 19)})", records)
+            self.db.run("DELETE FROM erasures WHERE place AMONG ?", [place_of(entry) for entry in entries])
+            self.db.run("UPDATE packs SET size = ? WHERE id = ?", adding.start + sum(map(len, thumbnails)), adding.pack)
 
-    def number(self, entries: Sequence[Entry]) -> np.ndarray:
-        """(N,) ROW of entries that have an id and a time of adding; their names get numbers."""
-        cameras = self._named("camera", [entry.camera for entry in entries])
-        known = [entry.identity for entry in entries if entry.identity is not None]
-        identities = dict(zip(known, self._named("identity", known), strict=True))
-        rows = np.zeros(len(entries), ROW)
-        for place, (entry, camera) in enumerate(zip(entries, cameras, strict=True)):
-            identity = -1 if entry.identity is None else identities[entry.identity]
-            rows[place] = row_of(entry.id, camera, identity, entry.time, last_of(entry), entry.added)
-        return rows
-
-    def begin_removing(self, ids: Sequence[int]) -> list[Place]:
-        """The entries are gone from now on; where their thumbnails lie. Raises InputError for an id not there."""
-        places = self.places(ids)
-        condition, listed = self.db.among("id", ids)
+    def begin_removing(self, ids: Sequence[int]) -> None:
+        """The entries are gone from now on. Raises InputError for an id not there."""
+        self.places(ids)
         with self.db.transaction():
-            self.db.run(
-                "INSERT INTO pending SELECT 'remove', ?, id, id, pack, start, size FROM entries "
-                f"WHERE {condition}", self._writer, listed,
-            )  # fmt: skip
-            self.db.run(
-                f"INSERT INTO erasures SELECT DISTINCT place, {time.time()!r} FROM entries WHERE {condition} "
-                "ON CONFLICT (place) DO NOTHING", listed,
-            )  # fmt: skip
-            self.db.run(f"DELETE FROM entries WHERE {condition}", listed)
-            for column in ("first", "second"):
-                decided, some = self.db.among(column, ids)
-                self.db.run(f"DELETE FROM decisions WHERE {decided}", some)
-        return places
+            pending = "SELECT 'remove', ?, id, id, pack, start, size FROM entries WHERE id AMONG ?"
+            self.db.run(f"INSERT INTO pending {pending}", self._writer, ids)
+            places = f"SELECT DISTINCT place, {time.time()!r} FROM entries WHERE id AMONG ?"
+            self.db.run(f"INSERT INTO erasures {places} ON CONFLICT (place) DO NOTHING", ids)
+            self.db.run("DELETE FROM entries WHERE id AMONG ?", ids)
+            self.db.run("DELETE FROM decisions WHERE first AMONG ? OR second AMONG ?", ids, ids)
 
-    def begin_changing(self, changes: Mapping[int, Mapping[Change, object]]) -> bool:
-        """Set identity, camera, time or until of entries, by id, all or none; whether old values gave way, which are to
-        be scrubbed.
+    def begin_changing(self, changes: Mapping[int, Mapping[Change, object]]) -> None:
+        """Set identity, camera, time or until of entries, by id, all or none.
 
         Raises:
             InputError: for an id that is not there, another field, or a value that cannot be kept.
@@ -210,37 +181,35 @@ class Catalogue(CatalogueReader):
             check(Entry(**{"source": "", "camera": "", **dict(some)}))  # type: ignore[arg-type]
         with self.db.transaction():
             self._reserve("name", 0)
-            dirty = [self._change(ids, dict(some)) for some, ids in alike.items()]
-        return any(dirty)
+            for some, ids in alike.items():
+                self._change(ids, dict(some))
 
-    def _change(self, ids: Sequence[int], values: dict[str, Any]) -> bool:
-        """Within a transaction."""
-        condition, listed = self.db.among("id", ids)
+    def _change(self, ids: Sequence[int], values: dict[str, Any]) -> None:
+        """Within a transaction. Where an old value gives way, it is to be scrubbed."""
         for kind in ("camera", "identity"):
             if values.get(kind) is not None:
-                (values[kind],) = self._named(kind, [values[kind]])
+                values[kind] = self._named(kind, [values[kind]])[values[kind]]
         lost = " OR ".join(["1 = 0", *(f"({name} IS NOT NULL AND {name} IS DISTINCT FROM ?)" for name in values)])
-        query = f"SELECT count(*) FROM entries WHERE {condition} AND ({lost})"
-        dirty = bool(self.db.run(query, listed, *values.values())[0][0])
+        query = f"SELECT count(*) FROM entries WHERE id AMONG ? AND ({lost})"
+        what = "change" if self.db.run(query, ids, *values.values())[0][0] else "set"
         for name, value in values.items():
-            self.db.run(f"UPDATE entries SET {name} = ? WHERE {condition}", value, listed)
+            self.db.run(f"UPDATE entries SET {name} = ? WHERE id AMONG ?", value, ids)
         last = "CASE WHEN time IS NULL THEN NULL ELSE coalesce(until, time) END"
-        self.db.run(f"UPDATE entries SET last = {last} WHERE {condition}", listed)
-        waiting = f"INSERT INTO pending SELECT 'change', ?, id, id, 0, 0, 0 FROM entries WHERE {condition}"
-        self.db.run(waiting, self._writer, listed)
-        return dirty
+        self.db.run(f"UPDATE entries SET last = {last} WHERE id AMONG ?", ids)
+        pending = "SELECT ?, ?, id, id, 0, 0, 0 FROM entries WHERE id AMONG ?"
+        self.db.run(f"INSERT INTO pending {pending}", what, self._writer, ids)
 
-    def scrub(self, ids: Sequence[int], undone: bool = False) -> None:
-        """Leave nothing of what was erased or changed in the tables' files: names that no entry has any more too, and
-        those that a transaction was to add that was ``undone``."""
+    def scrub(self, ids: Sequence[int], again: bool = False) -> None:
+        """Leave nothing of what was erased or changed in the tables' files: names that no entry has any more too, and,
+        where it was tried before and this is ``again``, those that went then, or were to be added."""
         unused = "NOT EXISTS (SELECT 1 FROM entries e WHERE e.{0} = names.id)"
         with self.db.transaction():
             self._reserve("name", 0)
-            names = int(undone)
-            for kind in ("camera", "identity", "folder"):
-                gone = self.db.run(f"DELETE FROM names WHERE kind = ? AND {unused.format(kind)} RETURNING id", kind)
-                names += len(gone)
-        self.db.scrub(ids, names > 0)
+            gone = [
+                self.db.run(f"DELETE FROM names WHERE kind = ? AND {unused.format(kind)} RETURNING id", kind)
+                for kind in ("camera", "identity", "folder")
+            ]
+        self.db.scrub(ids, again or any(gone))
 
     def drop_packs(self, drop: Callable[[list[int]], None]) -> None:
         """Forget packs that hold no entry's thumbnail any more, and are of no one who is adding; ``drop`` deletes them,
@@ -251,34 +220,17 @@ class Catalogue(CatalogueReader):
             packs = [id for (id,) in self.db.run(f"DELETE FROM packs WHERE {free} RETURNING id")]
             drop(packs)
 
-    def settle(self, kind: str, ids: Sequence[int]) -> None:
-        """Strike off what was pending of this writer."""
-        condition, listed = self.db.among("first", ids)
-        self.db.run(f"DELETE FROM pending WHERE kind = ? AND writer = ? AND {condition}", kind, self._writer, listed)
+    def settle(self, writers: Sequence[int]) -> None:
+        """Strike off what was pending of these writers."""
+        self.db.run("DELETE FROM pending WHERE writer AMONG ?", writers)
 
-    def settle_all(self, writers: Sequence[int]) -> None:
-        """Strike off what was pending of writers that died."""
-        condition, listed = self.db.among("writer", writers)
-        self.db.run(f"DELETE FROM pending WHERE {condition}", listed)
-
-    def left(self) -> Pending | None:
-        """What writers that died have left, and this one where something failed, if anything; for who has the turn."""
+    def left(self) -> tuple[list[int], list[Pending]]:
+        """This writer and those that died, and what they have under way; for who has the turn."""
         writers = {writer for (writer,) in self.db.run("SELECT DISTINCT writer FROM pending")}
-        if not writers:
-            return None
-        dead = [self._writer, *self.db.died(sorted(writers - {self._writer}))]
-        condition, listed = self.db.among("writer", dead)  # all of theirs: they are dead before this is asked
-        rows = self.db.run(f"SELECT kind, first, last, pack, start, size FROM pending WHERE {condition}", listed)
-        if not rows:
-            return None
-        removed = [np.arange(first, last + 1) for kind, first, last, *_ in rows if kind != "change"]
-        return Pending(
-            dead,
-            np.concatenate([np.empty(0, np.int64), *removed]),
-            [Place(*place) for kind, _, _, *place in rows if kind == "remove"],
-            [(pack, start) for kind, _, _, pack, start, _ in rows if kind == "add"],
-            [first for kind, first, *_ in rows if kind == "change"],
-        )
+        dead = [self._writer, *self.db.died(sorted(writers - {self._writer}))] if writers else []
+        # All of theirs: they are dead before this is asked.
+        rows = self.db.run("SELECT kind, first, last, pack, start, size FROM pending WHERE writer AMONG ?", dead)
+        return dead, [Pending(*row) for row in rows]
 
     # --- parts of these
 
@@ -287,33 +239,36 @@ class Catalogue(CatalogueReader):
         sql = "UPDATE counters SET next = next + ? WHERE name = ? RETURNING next"
         return int(self.db.run(sql, count, counter)[0][0]) - count
 
-    def _check_kept(self, ids: np.ndarray) -> None:
-        """Within a transaction. Where writing them is cut off, all from the first to the last are taken back."""
+    def _kept(self, entries: Sequence[Entry]) -> list[int]:
+        """The entries' own ids, within a transaction. Where writing them is cut off, all from the first to the last are
+        taken back."""
+        ids, first = [entry.id for entry in entries], self._reserve("entry", 0)
         tops = self.db.run("SELECT max(id) FROM entries UNION ALL SELECT max(last) FROM pending")
         top = max(top or 0 for (top,) in tops)
         if ids[0] <= top or (np.diff(ids) <= 0).any():
             raise InputError(f"{self.db.location}: entry {ids[0]} cannot keep its id: there is an entry {top}")
+        self._reserve("entry", max(ids[-1] + 1 - first, 0))
+        return ids
 
-    def _keep_names(self, entries: Sequence[Entry], rows: np.ndarray) -> None:
+    def _keep_names(self, adding: Adding) -> None:
         """Within a transaction: the names that got these numbers before are there, and stay until it ends. Another
         process may have found them unused meanwhile; whoever adds or takes away names holds their counter."""
         self._reserve("name", 0)
         used = {
-            (int(row[kind]), kind, getattr(entry, kind))
-            for entry, row in zip(entries, rows, strict=True)
+            (number, kind, name)
             for kind in ("camera", "identity")
+            for number, entry in zip(adding.rows[kind].tolist(), adding.entries, strict=True)
+            if (name := getattr(entry, kind)) is not None
         }
-        kept = [each for each in used if each[2] is not None]
-        self.db.many("INSERT INTO names VALUES (?, ?, ?) ON CONFLICT DO NOTHING", kept)
-        condition, listed = self.db.among("id", [number for number, *_ in kept])
-        if self.db.run(f"SELECT count(*) FROM names WHERE {condition}", listed)[0][0] < len(kept):
+        self.db.many("INSERT INTO names VALUES (?, ?, ?) ON CONFLICT DO NOTHING", used)
+        there = self.db.run("SELECT count(*) FROM names WHERE id AMONG ?", [number for number, *_ in used])
+        if there[0][0] < len(used):
             raise InputError(f"{self.db.location}: a name was erased and given anew meanwhile: add these once more")
 
-    def _named(self, kind: str, names: Sequence[str]) -> list[int]:
+    def _named(self, kind: str, names: Collection[str]) -> dict[str, int]:
         """The number of each name; new ones get one."""
-        different = sorted(set(names))
-        numbers = self._numbers(kind, different)
-        new = [name for name in different if name not in numbers]
+        numbers = self._numbers(kind, names)
+        new = sorted(set(names) - set(numbers))
         if new:
             with self.db.transaction():
                 first = self._reserve("name", len(new))
@@ -321,5 +276,5 @@ class Catalogue(CatalogueReader):
                     "INSERT INTO names VALUES (?, ?, ?) ON CONFLICT (kind, text) DO NOTHING",
                     [(first + place, kind, name) for place, name in enumerate(new)],
                 )
-            numbers = self._numbers(kind, different)
-        return [numbers[name] for name in names]
+            numbers = self._numbers(kind, names)
+        return numbers

@@ -6,13 +6,13 @@ The table of entries is parted by ranges of ids: a part is written anew where so
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import psycopg
 
 from reid.errors import InputError
-from reid.gallery.catalogue.database import Database, Row
+from reid.gallery.catalogue.database import Database
 from reid.gallery.catalogue.tables import tables
 
 PART = 2**17  # ids of a part
@@ -28,6 +28,7 @@ class PostgreSQL(Database):
     """See :class:`reid.gallery.catalogue.database.Database`. Connects anew where the connection was lost."""
 
     shared = True
+    begin, mark, among = "BEGIN", "%s", "= ANY(?)"
 
     def __init__(self, location: str, writer: int, make: bool = False) -> None:
         """
@@ -52,18 +53,6 @@ class PostgreSQL(Database):
             self.close()
             raise InputError(f"{location}: holds no gallery")
 
-    def run(self, sql: str, *values: object) -> list[Row]:
-        with self._lock, self._explained():
-            cursor = self._live().execute(sql.replace("?", "%s"), values)
-            return cursor.fetchall() if cursor.description else []
-
-    def many(self, sql: str, rows: Iterable[Sequence[object]]) -> None:
-        with self._lock, self._explained(), self._live().cursor() as cursor:
-            cursor.executemany(sql.replace("?", "%s"), rows)
-
-    def among(self, column: str, values: Sequence[int] | Sequence[str]) -> tuple[str, object]:
-        return f"{column} = ANY(?)", [value if isinstance(value, str) else int(value) for value in values]
-
     def scrub(self, ids: Sequence[int], names: bool) -> None:
         """A table written anew keeps what an older transaction may still read: those are waited for."""
         self._wait_for_readers()
@@ -86,7 +75,7 @@ class PostgreSQL(Database):
         end = time.monotonic() + PATIENCE
         while self.run(older, now)[0][0]:
             if time.monotonic() > end:
-                raise self._held_up()
+                raise self._held_up(PATIENCE)
             time.sleep(PAUSE)
 
     def make_room(self, first: int, last: int) -> None:
@@ -104,23 +93,7 @@ class PostgreSQL(Database):
                 dead.append(writer)
         return dead
 
-    def problems(self) -> list[str]:
-        return []  # the server looks after its files
-
-    def close(self) -> None:
-        with self._lock:
-            self._db.close()
-
-    def _begin(self) -> None:
-        self.run("BEGIN")
-
-    def _end(self, commit: bool) -> None:
-        if commit:
-            self.run("COMMIT")
-        elif not self._db.closed:
-            self.run("ROLLBACK")
-
-    def _live(self) -> psycopg.Connection:
+    def _connection(self) -> psycopg.Connection:
         if self._db.closed and not self._within:
             self._db = self._connected()
         return self._db
@@ -134,19 +107,15 @@ class PostgreSQL(Database):
             db.execute("SELECT pg_advisory_lock(%s)", [self._writer])
             return db
 
-    def _held_up(self) -> InputError:
-        return InputError(
-            f"{self.location}: another program has been reading for more than {PATIENCE:g} seconds; what was erased "
-            "may still lie in the tables until the gallery is next written to"
-        )
+    def _has_begun(self) -> bool:
+        return not self._db.closed
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
-        """What a person or the server's keeper can mend as InputError; other complaints are bugs."""
         try:
             yield
         except psycopg.errors.LockNotAvailable:
-            raise self._held_up() from None
+            raise self._held_up(PATIENCE) from None
         except WRONG as error:
             raise InputError(f"{self.location}: {str(error).strip()}") from None
 

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import sys
+from collections.abc import Collection, Sequence
 from math import inf, isnan
 from typing import NoReturn
 
 import numpy as np
 
+from reid.data.times import DAY
 from reid.errors import InputError
 from reid.gallery.catalogue.database import Database
-from reid.gallery.catalogue.records import COLUMNS, FROM, NO_TEXT, entry_of, parted, row_of
+from reid.gallery.catalogue.records import ENTRIES, NO_TEXT, entry_of, parted
 from reid.gallery.catalogue.thumbnails import Place
 from reid.gallery.entries import EVERYTHING, Entry, Filter, NotThere, Summary
 from reid.gallery.vectors.rows import ALL, ROW, Narrow
 from reid.networks import Origin
 
 ORIGIN = "origin"  # the setting that tells what made the features
-NUMBERS = "id, camera, coalesce(identity, -1), time, last, added"
 
 
 class CatalogueReader:
@@ -41,23 +42,18 @@ class CatalogueReader:
 
     def get(self, ids: Sequence[int]) -> list[Entry]:
         """In the order asked for. Raises InputError naming an id that is not there."""
-        condition, listed = self.db.among("e.id", ids)
-        there = {row[0]: entry_of(row) for row in self.db.run(f"SELECT {COLUMNS} {FROM} WHERE {condition}", listed)}
+        there = self.present(ids)
         return [there[id] if id in there else self._missing(id) for id in ids]
 
     def present(self, ids: Sequence[int]) -> dict[int, Entry]:
         """Those of the ids that are there."""
-        condition, listed = self.db.among("e.id", ids)
-        return {row[0]: entry_of(row) for row in self.db.run(f"SELECT {COLUMNS} {FROM} WHERE {condition}", listed)}
+        return {row[0]: entry_of(row) for row in self.db.run(f"{ENTRIES} WHERE e.id AMONG ?", ids)}
 
     def find(self, wanted: Filter = EVERYTHING, limit: int | None = None, after: int = 0) -> list[Entry]:
         """Entries that pass with an id above ``after``, by rising id, the first ``limit``."""
         condition, values = self._where(wanted)
-        sql = f"SELECT {COLUMNS} {FROM} WHERE e.id > ? AND {condition} ORDER BY e.id"
-        rows = (
-            self.db.run(sql, after, *values) if limit is None else self.db.run(f"{sql} LIMIT ?", after, *values, limit)
-        )
-        return [entry_of(row) for row in rows]
+        sql = f"{ENTRIES} WHERE e.id > ? AND {condition} ORDER BY e.id LIMIT ?"
+        return [entry_of(row) for row in self.db.run(sql, after, *values, sys.maxsize if limit is None else limit)]
 
     def counts(self, wanted: Filter = EVERYTHING) -> tuple[int, int | None]:
         """Entries that pass, and of how many people they are: None unless each has a name."""
@@ -67,73 +63,64 @@ class CatalogueReader:
         return count, people if count and named == count else None
 
     def _where(self, wanted: Filter) -> tuple[str, list[object]]:
-        """Condition on ``entries e`` that lets through what :meth:`Filter.passes` does, and its parameters."""
-        narrow, parts = self.narrow(wanted), list[tuple[str, object]]()
-        if narrow.cameras is not None:
-            parts.append(self.db.among("e.camera", narrow.cameras))
-        if narrow.identities is not None:
-            parts.append(self.db.among("e.identity", narrow.identities))
-        if narrow.without:
-            some, listed = self.db.among("e.camera", narrow.without)
-            parts.append((f"NOT ({some})", listed))
-        # Nothing is later or earlier than NaN: databases differ there, so the bound becomes one that nothing meets.
-        for bound, nothing, condition in ((wanted.start, inf, "e.last >= ?"), (wanted.end, -inf, "e.time <= ?")):
-            if bound is not None:
-                parts.append((condition, nothing if isnan(bound) else float(bound)))
-        return " AND ".join(["1 = 1", *(part for part, _ in parts)]), [value for _, value in parts]
+        """Condition on ``entries e`` that lets through what ``wanted`` does, and its parameters. Nothing is later or
+        earlier than NaN: databases differ there, so such a bound becomes one that nothing meets."""
+        narrow = self.narrow(wanted)
+        parts = {
+            "e.camera AMONG ?": narrow.cameras,
+            "e.identity AMONG ?": narrow.identities,
+            "NOT e.camera AMONG ?": narrow.without or None,
+            "e.last >= ?": inf if isnan(narrow.start or 0) else narrow.start,
+            "e.time <= ?": -inf if isnan(narrow.end or 0) else narrow.end,
+        }
+        set_ = {condition: value for condition, value in parts.items() if value is not None}
+        return " AND ".join(["1 = 1", *set_]), list(set_.values())
 
     def of_source(self, source: str) -> list[Entry]:
-        folder, name = parted(source)
-        sql = f"SELECT {COLUMNS} {FROM} WHERE f.text = ? AND e.name = ? ORDER BY e.id"
-        return [entry_of(row) for row in self.db.run(sql, folder, name)]
+        sql = f"{ENTRIES} WHERE f.text = ? AND e.name = ? ORDER BY e.id"
+        return [entry_of(row) for row in self.db.run(sql, *parted(source))]
 
     def expired(self, oldest: float, limit: int) -> list[int]:
         """Ids put in before ``oldest``, the first by it."""
-        return [
-            id for (id,) in self.db.run("SELECT id FROM entries WHERE added < ? ORDER BY added LIMIT ?", oldest, limit)
-        ]
+        sql = "SELECT id FROM entries WHERE added < ? ORDER BY added LIMIT ?"
+        return [id for (id,) in self.db.run(sql, oldest, limit)]
 
     def places(self, ids: Sequence[int]) -> list[Place]:
         """Where the thumbnails lie. Raises InputError naming an id that is not there."""
-        condition, listed = self.db.among("id", ids)
-        rows = self.db.run(f"SELECT id, pack, start, size FROM entries WHERE {condition}", listed)
+        rows = self.db.run("SELECT id, pack, start, size FROM entries WHERE id AMONG ?", ids)
         there = {row[0]: Place(*row[1:]) for row in rows}
         return [there[id] if id in there else self._missing(id) for id in ids]
-
-    def known(self, column: str, values: Sequence[int]) -> dict[int, list[int]]:
-        """Ids of the entries of each ``place`` or ``content`` (see :func:`place_of`, :func:`content_of`) there is."""
-        condition, listed = self.db.among(column, values)
-        found: dict[int, list[int]] = {}
-        for value, id in self.db.run(f"SELECT {column}, id FROM entries WHERE {condition} ORDER BY id", listed):
-            found.setdefault(value, []).append(id)
-        return found
-
-    def erased(self, places: Sequence[int]) -> set[int]:
-        """Those of the places whose image was erased, and not put in again since."""
-        condition, listed = self.db.among("place", places)
-        return {place for (place,) in self.db.run(f"SELECT place FROM erasures WHERE {condition}", listed)}
-
-    def narrow(self, wanted: Filter) -> Narrow:
-        """A filter in numbers, as the vectors know them."""
-        if wanted == EVERYTHING:
-            return ALL
-        cameras, identities = (
-            tuple(self._numbers(kind, names).values()) if names else None
-            for kind, names in (("camera", wanted.cameras), ("identity", wanted.identities))
-        )
-        without = tuple(self._numbers("camera", wanted.without).values())
-        return Narrow(cameras, identities, without, wanted.start, wanted.end)
 
     def places_after(self, id: int, limit: int) -> dict[int, Place]:
         """Where the thumbnails of the next entries lie, by id, rising."""
         rows = self.db.run("SELECT id, pack, start, size FROM entries WHERE id > ? ORDER BY id LIMIT ?", id, limit)
         return {row[0]: Place(*row[1:]) for row in rows}
 
+    def known(self, column: str, values: Sequence[int]) -> dict[int, list[int]]:
+        """Ids of the entries of each ``place`` or ``content`` (see :func:`place_of`, :func:`content_of`) there is."""
+        found: dict[int, list[int]] = {}
+        for value, id in self.db.run(f"SELECT {column}, id FROM entries WHERE {column} AMONG ? ORDER BY id", values):
+            found.setdefault(value, []).append(id)
+        return found
+
+    def erased(self, places: Sequence[int]) -> set[int]:
+        """Those of the places whose image was erased, and not put in again since."""
+        return {place for (place,) in self.db.run("SELECT place FROM erasures WHERE place AMONG ?", places)}
+
+    def narrow(self, wanted: Filter) -> Narrow:
+        """A filter in numbers, as the vectors know them."""
+        if wanted == EVERYTHING:
+            return ALL
+        cameras = tuple(self._numbers("camera", wanted.cameras).values()) if wanted.cameras else None
+        identities = tuple(self._numbers("identity", wanted.identities).values()) if wanted.identities else None
+        without = tuple(self._numbers("camera", wanted.without).values())
+        return Narrow(cameras, identities, without, wanted.start, wanted.end)
+
     def rows(self, ids: Sequence[int]) -> np.ndarray:
         """(N,) ROW of those that are there, by rising id."""
-        condition, listed = self.db.among("id", ids)
-        found = self.db.run(f"SELECT {NUMBERS} FROM entries WHERE {condition} ORDER BY id", listed)
-        return np.array([row_of(*values) for values in found], ROW)
+        columns = "id, camera, coalesce(identity, -1), time, last, added"
+        found = self.db.run(f"SELECT {columns} FROM entries WHERE id AMONG ? ORDER BY id", ids)
+        return np.array([(*values, int(added // DAY)) for *values, added in found], ROW)
 
     def ids(self) -> np.ndarray:
         """All, rising, (N,) int64."""
@@ -170,7 +157,7 @@ class CatalogueReader:
     def is_pending(self, ids: np.ndarray) -> np.ndarray:
         """(...) bool: which ids are being added at this moment, and do not count yet, or erased, and do no more."""
         pending = np.zeros(ids.shape, bool)
-        for first, last in self.db.run("SELECT first, last FROM pending WHERE kind <> 'change'"):
+        for first, last in self.db.run("SELECT first, last FROM pending WHERE kind IN ('add', 'remove')"):
             pending |= (ids >= first) & (ids <= last)
         return pending
 
@@ -179,9 +166,9 @@ class CatalogueReader:
         rows = self.db.run("SELECT kind, count(*) FROM pending GROUP BY kind ORDER BY kind")
         return [f"unfinished: {count:,} to {kind}; goes on when the gallery is next written to" for kind, count in rows]
 
-    def _numbers(self, kind: str, names: Sequence[str]) -> dict[str, int]:
-        condition, listed = self.db.among("text", [name for name in names if not NO_TEXT.search(name)])
-        return dict(self.db.run(f"SELECT text, id FROM names WHERE kind = ? AND {condition}", kind, listed))
+    def _numbers(self, kind: str, names: Collection[str]) -> dict[str, int]:
+        fit = [name for name in names if not NO_TEXT.search(name)]
+        return dict(self.db.run("SELECT text, id FROM names WHERE kind = ? AND text AMONG ?", kind, fit))
 
     def _missing(self, id: int) -> NoReturn:
         raise NotThere(f"{self.db.location}: no entry {id}")

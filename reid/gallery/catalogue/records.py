@@ -7,18 +7,15 @@ import json
 import re
 from typing import Any
 
-import numpy as np
-
 from reid.data.times import EARLIEST, LATEST
 from reid.errors import InputError
 from reid.gallery.catalogue.database import Row
 from reid.gallery.catalogue.thumbnails import Place
 from reid.gallery.entries import Entry
 
-DAY = 86_400.0  # seconds
 NO_TEXT = re.compile("[\0\ud800-\udfff]")  # what databases cannot hold
-COLUMNS = "e.id, f.text, e.name, c.text, n.text, e.time, e.until, e.frame, e.x0, e.y0, e.x1, e.y1, e.added"
-FROM = (
+ENTRIES = (
+    "SELECT e.id, f.text, e.name, c.text, n.text, e.time, e.until, e.frame, e.x0, e.y0, e.x1, e.y1, e.added "
     "FROM entries e JOIN names f ON f.id = e.folder JOIN names c ON c.id = e.camera "
     "LEFT JOIN names n ON n.id = e.identity"
 )
@@ -69,28 +66,19 @@ def last_of(entry: Entry) -> float | None:
     return None if entry.time is None else entry.time if entry.until is None else entry.until
 
 
-def row_of(
-    id: int, camera: int, identity: int, time: float | None, last: float | None, added: float
-) -> tuple[Any, ...]:
-    """The values of ROW."""
-    return id, camera, identity, np.nan if time is None else time, np.nan if last is None else last, int(added // DAY)
-
-
-def record_of(
-    entry: Entry, row: tuple[Any, ...], folder: int, lay: int, content: int | None, place: Place
-) -> tuple[Any, ...]:
-    """The columns of the table of entries."""
+def record_of(entry: Entry, row: tuple[Any, ...], folder: int, thumbnail: bytes, place: Place) -> tuple[Any, ...]:
+    """The columns of the table of entries; ``row``: the values of its ROW."""
     _, camera, identity, *_ = row
     box = (None,) * 4 if entry.box is None else [int(edge) for edge in entry.box]
     return (
         entry.id, folder, parted(entry.source)[1], camera, None if identity < 0 else identity, entry.time, entry.until,
-        last_of(entry), None if entry.frame is None else int(entry.frame), *box, entry.added, lay, content,
-        *place,
+        last_of(entry), None if entry.frame is None else int(entry.frame), *box, entry.added, place_of(entry),
+        content_of(thumbnail), *place,
     )  # fmt: skip
 
 
 def entry_of(row: Row) -> Entry:
-    """From the values of COLUMNS."""
+    """From a row of ENTRIES."""
     id, folder, name, camera, identity, time, until, frame, *edges, added = row
     box = None if edges[0] is None else (edges[0], edges[1], edges[2], edges[3])
     return Entry(folder + name, camera, identity, time, until, frame, box, id, added)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import accumulate, groupby
 from pathlib import Path
 from typing import NamedTuple
 
@@ -61,21 +62,12 @@ class Packs:
 
     def append(self, pack: int, start: int, images: Sequence[bytes]) -> list[Place]:
         """Write JPEGs from byte ``start`` on. Raises InputError naming the file, when it cannot be written."""
-        places = []
-        try:
-            make_folder(self.folder)
-            new = not self.path(pack).exists()
-        except OSError as error:
-            raise InputError(f"{self.folder}: cannot be written: {error.strerror}") from None
+        make_folder(self.folder)
         with writing(self.path(pack)) as file:
             os.ftruncate(file, start)  # what a writer left there that was killed
             put(file, b"".join(images), start)
-        if new:
-            sync_folder(self.folder)
-        for image in images:
-            places.append(Place(pack, start, len(image)))
-            start += len(image)
-        return places
+        sizes = [len(image) for image in images]
+        return [Place(pack, at, size) for at, size in zip(accumulate(sizes, initial=start), sizes, strict=False)]
 
     def read(self, places: Iterable[Place]) -> list[bytes]:
         """The JPEGs, in the order asked for.
@@ -101,11 +93,8 @@ class Packs:
 
     def blank(self, places: Iterable[Place]) -> None:
         """Overwrite with zeros; a pack that is gone is gone."""
-        by_pack: dict[int, list[Place]] = {}
-        for place in places:
-            if place.size:
-                by_pack.setdefault(place.pack, []).append(place)
-        for pack, some in by_pack.items():
+        some_bytes = sorted(place for place in places if place.size)
+        for pack, some in groupby(some_bytes, key=lambda place: place.pack):
             if self.path(pack).exists():
                 with writing(self.path(pack)) as file:
                     for _, start, size in some:

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, fields
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from reprlib import repr as short
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from reid.data.times import DAY, EARLIEST, LATEST, zone
 from reid.errors import InputError
 from reid.files import replacing
 from reid.gallery.calibration import thresholds
+from reid.gallery.catalogue.records import NO_TEXT
 from reid.gallery.entries import Entry
 from reid.gallery.files import sync_folder
 from reid.gallery.ingest.adding import TOLD, Added, new_rows
@@ -27,12 +29,10 @@ from reid.networks import Origin
 
 GROUP = 8192  # entries a row group
 BLOCK = 2048  # entries that are stored together: between two, erasures have their turn
-KEY = b"reid.gallery"  # of the schema's metadata: format, origin, settings
-FORMAT = 1
+KEY = b"reid.gallery"  # of the schema's metadata: About
 OF_ENTRY = [field.name for field in fields(Entry)]
 FAILURES = (OSError, pa.ArrowException)
 SETTINGS = (thresholds.SETTING, RETENTION, ZONES)
-KINDS = {"name": str, "width": int, "network": str, "preprocessing": str}  # of Origin
 WIDEST = 65_536  # numbers a feature
 LONGEST = 65_535  # characters of an entry's text
 FARTHEST = 2**31 - 1  # pixels
@@ -40,6 +40,42 @@ ROUNDING = 1e-3  # of a feature's length
 JPEG, LARGEST = b"\xff\xd8\xff", 100_000  # how a thumbnail begins; bytes, more than its pixels take
 
 Block = tuple[list[Entry], np.ndarray, list[bytes]]  # entries, features (N, D), thumbnails
+Rule = tuple[Callable[[Any], bool], str]  # what holds for a value, in words
+
+TEXT: Rule = (
+    lambda text: len(text) <= LONGEST and not NO_TEXT.search(text),
+    f"valid text of at most {LONGEST:,} characters",
+)
+MOMENT: Rule = (lambda moment: EARLIEST <= moment <= LATEST, "seconds since 1970 in the years 1 to 9999")
+RULES: dict[str, Rule] = {
+    "source": TEXT,
+    "camera": TEXT,
+    "identity": TEXT,
+    "time": MOMENT,
+    "until": MOMENT,
+    "frame": (lambda frame: frame >= 0, "0 or more"),
+    "box": (
+        lambda box: len(box) == 4 and all(edge is not None and abs(edge) <= FARTHEST for edge in box),
+        f"four edges in pixels, at most {FARTHEST:,}",
+    ),
+    "id": (lambda id: id > 0, "numbers above 0"),
+    # Else retention would never drop it, or at once.
+    "added": (lambda moment: 0 <= moment <= time.time() + DAY, "seconds since 1970 that are past"),
+    "thumbnail": (
+        lambda image: not image or (image.startswith(JPEG) and len(image) <= LARGEST),
+        f"a JPEG of at most {LARGEST:,} bytes",
+    ),
+}
+
+
+class About(BaseModel):
+    """What the schema's metadata hold, as JSON."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    format: Literal[1]
+    origin: Origin
+    settings: dict[Annotated[str, Field(pattern=f"^({'|'.join(SETTINGS)})$")], str]
 
 
 def columns(width: int) -> list[pa.Field]:
@@ -59,25 +95,24 @@ def columns(width: int) -> list[pa.Field]:
     ]
 
 
-def export(gallery: Gallery, path: Path, thumbnails: bool = True, settings: Sequence[str] = SETTINGS) -> int:
-    """Write all entries and the ``settings`` of these names; the number of entries. Only the owner may read the file.
+def export(gallery: Gallery, path: Path, thumbnails: bool = True) -> int:
+    """Write all entries and some settings; the number of entries. Only the owner may read the file.
 
     Raises:
         InputError: the file cannot be written; an older one then still stands.
     """
-    values = {name: value for name in settings if (value := gallery.setting(name)) is not None}
-    about = json.dumps({"format": FORMAT, "origin": asdict(gallery.origin), "settings": values})
-    schema = pa.schema(columns(gallery.origin.width), {KEY: about.encode()})
+    settings = {name: value for name in SETTINGS if (value := gallery.setting(name)) is not None}
+    about = About(format=1, origin=gallery.origin, settings=settings)
+    schema = pa.schema(columns(gallery.origin.width), {KEY: about.model_dump_json()})
     if not path.name:
         raise InputError(f"{path}: is no name of a file")
     count = 0
     try:
         with replacing(path, 0o600) as file, pq.ParquetWriter(file, schema, write_page_checksum=True) as writer:
             for entries, features, images in _pages(gallery):
-                arrays = [pa.array([getattr(entry, name) for entry in entries], schema.field(name).type)
-                          for name in OF_ENTRY]  # fmt: skip
-                arrays.append(pa.FixedSizeListArray.from_arrays(features.reshape(-1), gallery.origin.width))
-                arrays.append(pa.array(images if thumbnails else [None] * len(images), pa.binary()))
+                arrays: dict[str, Any] = {name: [getattr(entry, name) for entry in entries] for name in OF_ENTRY}
+                arrays["feature"] = pa.FixedSizeListArray.from_arrays(features.reshape(-1), gallery.origin.width)
+                arrays["thumbnail"] = images if thumbnails else [None] * len(images)
                 writer.write_batch(pa.record_batch(arrays, schema=schema))
                 count += len(entries)
         sync_folder(path.parent)
@@ -181,21 +216,15 @@ def _opened(path: Path) -> pq.ParquetFile:
 def _about(path: Path, schema: pa.Schema) -> tuple[Origin, dict[str, str]]:
     """Origin and settings of an export, whose columns are checked too."""
     try:
-        about = json.loads((schema.metadata or {})[KEY])
-        version, origin, settings = about["format"], about["origin"], about["settings"]
-    except (KeyError, TypeError, ValueError, RecursionError):
-        raise InputError(f"{path}: is not the export of a gallery") from None
-    if version != FORMAT:
-        raise InputError(f"{path}: has format {version}, this version of reid reads format {FORMAT}")
-    for what, values, kinds in (("origin", origin, KINDS), ("settings", settings, dict.fromkeys(SETTINGS, str))):
-        _check_values(f"{path}: is not the export of a gallery: {what}", values, kinds)
-    if set(origin) != set(KINDS) or not 1 <= origin["width"] <= WIDEST:
-        raise InputError(
-            f"{path}: is not the export of a gallery: origin {short(origin)}: expected {', '.join(KINDS)}, and a width "
-            f"of 1 to {WIDEST:,}"
-        )
-    _check_columns(f"{path}: has other columns than format {FORMAT}", list(schema), columns(origin["width"]))
-    return Origin(**origin), settings
+        about = About.model_validate_json((schema.metadata or {}).get(KEY, b""))
+    except ValidationError as error:
+        wrong = error.errors()[0]
+        what = ".".join(["metadata", *map(str, wrong["loc"])]) + f": {wrong['msg']}, got {short(wrong['input'])}"
+        raise InputError(f"{path}: is not the export of a gallery that this version of reid reads: {what}") from None
+    if not 1 <= about.origin.width <= WIDEST:
+        raise InputError(f"{path}: width is {about.origin.width}, expected 1 to {WIDEST:,}")
+    _check_columns(f"{path}: has other columns than format {about.format}", list(schema), columns(about.origin.width))
+    return about.origin, about.settings
 
 
 def _check_columns(where: str, stored: Sequence[pa.Field], wanted: Sequence[pa.Field]) -> None:
@@ -206,25 +235,6 @@ def _check_columns(where: str, stored: Sequence[pa.Field], wanted: Sequence[pa.F
         if not field.equals(other):
             kinds = [f"{column.type}{'' if column.nullable else ' not null'}" for column in (field, other)]
             raise InputError(f"{where}: {field.name} is {kinds[0]}, expected {kinds[1]}")
-
-
-def _check_values(where: str, values: object, kinds: Mapping[str, type]) -> None:
-    """Of a record in the file's metadata: names, types, and that its texts can be kept."""
-    if not isinstance(values, dict):
-        raise InputError(f"{where} is {short(values)}, expected {', '.join(kinds)}")
-    for name, value in values.items():
-        if name not in kinds:
-            raise InputError(f"{where}: {short(name)} is not one of {', '.join(kinds)}")
-        if type(value) is not kinds[name]:
-            what = "text" if kinds[name] is str else "a whole number"
-            raise InputError(f"{where}: {name} is {short(value)}, expected {what}")
-        if isinstance(value, str):
-            _check_text(where, name, value)
-
-
-def _check_text(where: str, name: str, text: str) -> None:
-    if "\0" in text or any("\ud800" <= letter <= "\udfff" for letter in text):
-        raise InputError(f"{where}: {name} is {short(text)}, which is not valid text")
 
 
 def _read(path: Path, file: pq.ParquetFile, width: int) -> Iterator[Block]:
@@ -240,46 +250,18 @@ def _read(path: Path, file: pq.ParquetFile, width: int) -> Iterator[Block]:
 
 def _block(path: Path, first: int, batch: pa.RecordBatch, width: int) -> Block:
     """Entries from row ``first`` of the file on, checked."""
+    rows = batch.select([*OF_ENTRY, "thumbnail"]).to_pylist()
+    for number, row in enumerate(rows, first):
+        for name, (holds, expected) in RULES.items():
+            if row[name] is not None and not holds(row[name]):
+                raise InputError(f"{path}, row {number}: {name} is {short(row[name])}, expected {expected}")
     features = batch.column("feature").flatten().to_numpy(zero_copy_only=False).reshape(-1, width)
-    thumbnails = [image or b"" for image in batch.column("thumbnail").to_pylist()]
-    latest = time.time() + DAY
     with np.errstate(over="ignore"):
         lengths = np.sqrt((features.astype(np.float64) ** 2).sum(axis=1))
-    entries = []
-    rows = zip(batch.select(OF_ENTRY).to_pylist(), lengths.tolist(), thumbnails, strict=True)
-    for number, (row, length, image) in enumerate(rows, first):
-        where = f"{path}, row {number}"
-        if row["id"] < 1:
-            raise InputError(f"{where}: id is {row['id']}, expected numbers above 0")
-        _check_row(where, row, latest)
-        if not abs(length - 1) <= ROUNDING:
-            raise InputError(f"{where}: feature has length {length:g}, expected 1 (a feature of zeros or NaN has none)")
-        if image and not (image.startswith(JPEG) and len(image) <= LARGEST):
-            raise InputError(
-                f"{where}: thumbnail is {short(image)}, {len(image):,} bytes: expected a JPEG of at most {LARGEST:,}"
-            )
-        entries.append(Entry(**{**row, "box": row["box"] and tuple(row["box"]), "id": 0}))
-    return entries, features, thumbnails
-
-
-def _check_row(where: str, row: Mapping[str, Any], latest: float) -> None:
-    """The fields of an entry but its id."""
-    for name in ("source", "camera", "identity"):
-        text = row[name] or ""
-        _check_text(where, name, text)
-        if len(text) > LONGEST:
-            raise InputError(
-                f"{where}: {name} is {short(text)}, {len(text):,} characters: expected {LONGEST:,} at most"
-            )
-    for name in ("time", "until"):
-        if row[name] is not None and not EARLIEST <= row[name] <= LATEST:
-            raise InputError(f"{where}: {name} is {row[name]}, expected seconds since 1970 in the years 1 to 9999")
-    if not 0 <= row["added"] <= latest:  # else retention would never drop it, or at once
-        raise InputError(f"{where}: added is {row['added']}, expected seconds since 1970 that are past")
-    if row["frame"] is not None and row["frame"] < 0:
-        raise InputError(f"{where}: frame is {row['frame']}, expected 0 or more")
-    box = row["box"]
-    if box is not None and (len(box) != 4 or None in box):
-        raise InputError(f"{where}: box {short(box)} of {row['source']} has not four edges")
-    if box is not None and not all(abs(edge) <= FARTHEST for edge in box):
-        raise InputError(f"{where}: box is {box}, expected pixels, at most {FARTHEST:,}")
+    good = abs(lengths - 1) <= ROUNDING
+    if not good.all():
+        where, length = f"{path}, row {first + good.argmin()}", lengths[good.argmin()]
+        raise InputError(f"{where}: feature has length {length:g}, expected 1 (a feature of zeros or NaN has none)")
+    images = [row.pop("thumbnail") or b"" for row in rows]
+    entries = [Entry(**{**row, "box": row["box"] and tuple(row["box"]), "id": 0}) for row in rows]
+    return entries, features, images

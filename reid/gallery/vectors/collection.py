@@ -31,17 +31,9 @@ class Collection:
     """Calls of a ``pymilvus.MilvusClient``, with a time limit and errors that a person can read. Reads see all that was
     written before, by anyone (consistency "Strong"), unless they are told otherwise."""
 
-    def __init__(self, location: str, width: int) -> None:
-        """
-        Raises:
-            InputError: for another location than ``milvus://HOST:PORT/COLLECTION``, or where nothing answers.
-        """
-        match = ADDRESS.fullmatch(location)
-        if match is None:
-            raise InputError(f"{location}: expected milvus://HOST:PORT/COLLECTION, letters, digits and _ in the name")
-        self.location, self.width, self.name = location, width, match["name"]
+    def __init__(self, client: Any, location: str, name: str, width: int) -> None:
+        self.client, self.location, self.name, self.width = client, location, name, width
         self.step = max(BYTES // (4 * width), 1)  # vectors in a call
-        self._client = _client(location, f"{'https' if match['tls'] else 'http'}://{match['host']}:{match['port']}")
 
     def __call__(self, method: str, **options: Any) -> Any:
         """The client's method of this name.
@@ -52,16 +44,16 @@ class Collection:
         from pymilvus import MilvusException
 
         try:
-            return getattr(self._client, method)(self.name, timeout=TIMEOUT, **options)
+            return getattr(self.client, method)(self.name, timeout=TIMEOUT, **options)
         except MilvusException as error:
             what = method.replace("_", " ")
             raise InputError(f"{self.location}: Milvus cannot {what}: {error.message}") from None
 
     def create(self) -> None:
         """An empty one, without an index."""
-        from pymilvus import DataType, MilvusClient
+        from pymilvus import DataType
 
-        schema = MilvusClient.create_schema(auto_id=False, enable_dynamic_field=False)
+        schema = self.client.create_schema(auto_id=False, enable_dynamic_field=False)
         schema.add_field("id", DataType.INT64, is_primary=True)
         schema.add_field("vector", DataType.FLOAT_VECTOR, dim=self.width)
         for name, kind in COLUMNS.items():
@@ -83,7 +75,7 @@ class Collection:
 
     def index(self, kind: str, build: dict[str, int]) -> None:
         """Ask for an index, and for the collection to be searchable."""
-        index = self._client.prepare_index_params()
+        index = self.client.prepare_index_params()
         index.add_index("vector", index_type=kind.upper(), metric_type="IP", params=build)
         self("create_index", index_params=index, sync=False)
         self("load_collection")
@@ -131,8 +123,32 @@ class Collection:
                 data = [_record(*each) for each in zip(rows[part].tolist(), vectors[part], strict=True)]
                 self(method, data=data, partition_name=partition(day))
 
-    def close(self) -> None:
-        self._client.close()
+
+def reached(location: str, width: int) -> Collection:
+    """The one that ``milvus://HOST:PORT/COLLECTION`` names.
+
+    Raises:
+        InputError: it is another location, or nothing answers there.
+    """
+    match = ADDRESS.fullmatch(location)
+    if match is None:
+        raise InputError(f"{location}: expected milvus://HOST:PORT/COLLECTION, letters, digits and _ in the name")
+    uri = f"{'https' if match['tls'] else 'http'}://{match['host']}:{match['port']}"
+    return Collection(client_of(location, uri), location, match["name"], width)
+
+
+def client_of(location: str, uri: str) -> Any:
+    """A ``pymilvus.MilvusClient`` of a server, or of a file of Milvus Lite. Raises InputError where nothing answers."""
+    try:
+        from pymilvus import MilvusClient, MilvusException
+    except ImportError:
+        raise InputError(f"{location}: needs the package pymilvus: pip install 'reid-gap[scale]'") from None
+    for name in ("pymilvus", "milvus_lite"):  # what they log, with a traceback each, they raise as well
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    try:
+        return MilvusClient(uri, token=os.environ.get(TOKEN, ""), timeout=CONNECTING)
+    except MilvusException as error:
+        raise InputError(f"{location}: no Milvus server answers there: {error.message}") from None
 
 
 def partition(day: int) -> str:
@@ -156,15 +172,10 @@ def expression(narrow: Narrow) -> str | None:
     ]
     if narrow.without:
         parts.append(f"camera not in [{', '.join(map(str, narrow.without))}]")
-    if narrow.start is not None:
-        parts.append(f"last >= {_bound(narrow.start)!r}")
-    if narrow.end is not None:
-        parts.append(f"time <= {_bound(narrow.end)!r}")
+    for condition, bound in (("last >=", narrow.start), ("time <=", narrow.end)):
+        if bound is not None:
+            parts.append(f"{condition} {float(min(max(bound, -LIMIT), LIMIT))!r}")
     return " and ".join(parts)
-
-
-def _bound(value: float) -> float:
-    return float(min(max(value, -LIMIT), LIMIT))
 
 
 def _record(row: tuple[Any, ...], vector: np.ndarray) -> dict[str, Any]:
@@ -172,15 +183,3 @@ def _record(row: tuple[Any, ...], vector: np.ndarray) -> dict[str, Any]:
     record = dict(zip(("id", *COLUMNS), row, strict=True))
     unknown = {name: stand_in for name, stand_in in UNKNOWN.items() if np.isnan(record[name])}
     return record | unknown | {"vector": vector}
-
-
-def _client(location: str, uri: str) -> Any:
-    try:
-        from pymilvus import MilvusClient, MilvusException
-    except ImportError:
-        raise InputError(f"{location}: needs the package pymilvus: pip install 'reid-gap[scale]'") from None
-    logging.getLogger("pymilvus").setLevel(logging.CRITICAL)  # what it logs, with a traceback each, it raises as well
-    try:
-        return MilvusClient(uri, token=os.environ.get(TOKEN, ""), timeout=CONNECTING)
-    except MilvusException as error:
-        raise InputError(f"{location}: no Milvus server answers there: {error.message}") from None

@@ -43,6 +43,3 @@ class Setting(NamedTuple):
         """The one for a filter that lets this share pass: the surest where it is smaller than those measured."""
         fitting = [value for value, one_in in zip(self.values, SHARES, strict=True) if share * one_in >= 1]
         return fitting[0] if fitting else KINDS[self.kind].values[-1]
-
-
-FLAT = Setting()

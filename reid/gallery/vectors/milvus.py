@@ -14,10 +14,10 @@ from typing import Any, TypeVar
 import numpy as np
 
 from reid.errors import InputError
-from reid.gallery.entries import Hits
-from reid.gallery.vectors.collection import TIMEOUT, Collection, among, expression, partition
-from reid.gallery.vectors.indexes import FLAT, KINDS, SHARES, Setting
-from reid.gallery.vectors.rows import ALL, IndexReport, Narrow
+from reid.gallery.entries import Hits, NotThere
+from reid.gallery.vectors.collection import TIMEOUT, among, expression, partition, reached
+from reid.gallery.vectors.indexes import KINDS, SHARES, Setting
+from reid.gallery.vectors.rows import ALL, IndexReport, Narrow, merged
 from reid.progress import track
 from reid.retrieval.search import decide, nearest
 
@@ -51,7 +51,7 @@ class Milvus:
             InputError: nothing answers there; there is no such collection, or one of another width; the one to be made
                 holds rows already.
         """
-        self._collection = Collection(location, width)
+        self._collection = reached(location, width)
         if make and not self._collection("has_collection"):
             self._collection.create()
         self._collection.check()
@@ -85,20 +85,14 @@ class Milvus:
         there, vectors = self._steadily(lambda _: self._collection.vectors(np.unique(ids)))
         missing = np.setdiff1d(ids, there)
         if len(missing):
-            raise KeyError(int(missing[0]))
+            raise NotThere(f"{self._collection.location}: no entry {missing[0]}")
         return vectors[np.searchsorted(there, ids)]
 
     def search(self, queries: np.ndarray, k: int, narrow: Narrow = ALL, exact: bool = False) -> Hits:
         wanted = expression(narrow)
         if wanted is None or not k or not len(queries):
-            return _nothing(queries, k)
-        return self._steadily(
-            lambda setting: (
-                self._exact(queries, k, wanted)
-                if setting.kind == "flat"
-                else self._approximate(queries, k, wanted, exact, setting)
-            )
-        )
+            return merged((), len(queries), k)
+        return self._steadily(lambda setting: self._nearest(queries, k, wanted, exact, setting))
 
     def ids(self) -> np.ndarray:
         return self._steadily(lambda _: np.concatenate(list(self._collection.ids())))
@@ -135,12 +129,12 @@ class Milvus:
         return []  # the server looks after its files
 
     def close(self) -> None:
-        self._collection.close()
+        self._collection.client.close()
 
     # --- parts of these
 
     def _setting(self) -> Setting:
-        kind, values, recall, turn = self._collection.property(PROPERTY) or FLAT
+        kind, values, recall, turn = self._collection.property(PROPERTY) or Setting()
         return Setting(kind, tuple(values), recall, turn)
 
     def _total(self) -> int:
@@ -157,22 +151,21 @@ class Milvus:
         until = time.monotonic() + TIMEOUT
         while True:
             setting = self._setting()
-            if setting.replacing and time.monotonic() > until:
+            if not setting.replacing:
+                try:
+                    answer = read(setting)
+                    if self._setting() == setting:
+                        return answer
+                except InputError:
+                    if self._setting() == setting:
+                        raise
+            elif time.monotonic() > until:
                 raise InputError(f"{self._collection.location}: its index is half replaced: build the index again")
-            try:
-                answer = None if setting.replacing else read(setting)
-            except InputError:
-                if self._setting() == setting:
-                    raise
-                answer = None
-            if answer is not None and self._setting() == setting:
-                return answer
             time.sleep(0.1)
 
     def _make(self, name: str) -> None:
         try:
-            if name not in self._collection("list_partitions"):
-                self._collection("create_partition", partition_name=name)
+            self._collection("create_partition", partition_name=name)
         except InputError:
             if name not in self._collection("list_partitions"):  # no other process was quicker
                 raise
@@ -182,18 +175,20 @@ class Milvus:
         """By the index "flat". A list is certain where its last row is clearly nearer than the farthest that was
         proposed, and so than all that were not. For the others more are asked for, and in the end all are read: of many
         equal ones none is forgotten."""
-        hits, left, limit = _nothing(queries, k), np.arange(len(queries)), k + SPARE
+        hits = merged((), len(queries), k)
+        left, limit = np.arange(len(queries)), k + SPARE
         while len(left) and limit <= MOST:
-            ids, vectors, farthest = self._propose(queries[left], limit, wanted)
-            hits.ids[left], hits.distances[left] = _decide(queries[left], ids, vectors, k)
-            left = left[(ids[:, -1] >= 0) & ~(hits.distances[left, -1] + MARGIN < farthest)]
+            hits.ids[left], hits.distances[left], farthest = self._propose(queries[left], k, limit, wanted)
+            left = left[hits.distances[left, -1] + MARGIN >= farthest]
             limit = MOST if limit < MOST < 4 * limit else 4 * limit
         if len(left):
             rest = self._read(queries[left], k, wanted)
             hits.ids[left], hits.distances[left] = rest.ids, rest.distances
         return hits
 
-    def _approximate(self, queries: np.ndarray, k: int, wanted: str, exact: bool, setting: Setting) -> Hits:
+    def _nearest(self, queries: np.ndarray, k: int, wanted: str, exact: bool, setting: Setting) -> Hits:
+        if setting.kind == "flat":
+            return self._exact(queries, k, wanted)
         share = 1.0
         if wanted:
             passing = self._collection.count(wanted, consistency_level="Eventually")
@@ -201,13 +196,14 @@ class Milvus:
             exact |= passing <= FEW
         if exact or k + SPARE > MOST:
             return self._read(queries, k, wanted)
-        ids, vectors, _ = self._propose(queries, k + SPARE, wanted, setting.kind, setting.value(share))
-        return Hits(*_decide(queries, ids, vectors, k), exhaustive=False)
+        ids, distances, _ = self._propose(queries, k, k + SPARE, wanted, setting.kind, setting.value(share))
+        return Hits(ids, distances, exhaustive=False)
 
     def _propose(
-        self, queries: np.ndarray, limit: int, wanted: str, kind: str = "flat", value: int = 0, **options: Any
-    ) -> tuple[np.ndarray, dict[int, np.ndarray], np.ndarray]:
-        """Ids (Q, limit) with -1 where fewer are found, their vectors by id, and the farthest's distance (Q,)."""
+        self, queries: np.ndarray, k: int, limit: int, wanted: str, kind: str = "flat", value: int = 0, **options: Any
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Ids and distances (Q, k) of the nearest of the ``limit`` rows that Milvus finds for each query, and the
+        farthest's distance (Q,), infinite where it finds fewer."""
         parameters = {KINDS[kind].parameter: max(value, limit) if kind == "hnsw" else value}
         ids, farthest = np.full((len(queries), limit), -1, np.int64), np.full(len(queries), np.inf)
         vectors: dict[int, np.ndarray] = {}
@@ -223,24 +219,22 @@ class Milvus:
                     ids[number, place] = row["id"]
                     if row["id"] not in vectors:
                         vectors[row["id"]] = np.array(row["entity"]["vector"], np.float32)
-                    farthest[number] = 1 - row["distance"]
-        return ids, vectors, farthest
+                if len(rows) == limit:
+                    farthest[number] = 1 - rows[-1]["distance"]
+        nearest_ids, distances = decide(queries, ids, lambda some: np.array([vectors[id] for id in some.tolist()]), k)
+        return nearest_ids, distances, farthest
 
     def _read(self, queries: np.ndarray, k: int, wanted: str, **options: Any) -> Hits:
         """From every row that passes, some at a time."""
-        ids, distances = np.empty((len(queries), 0), np.int64), np.empty((len(queries), 0))
+        return merged(self._parts(queries, k, wanted, **options), len(queries), k)
+
+    def _parts(self, queries: np.ndarray, k: int, wanted: str, **options: Any) -> Iterator[Hits]:
         for some in self._collection.ids(wanted, **options):
             for low in range(0, len(some), self._collection.step):
                 there, vectors = self._collection.vectors(some[low : low + self._collection.step])
-                if not len(there):
-                    continue
-                places, more = nearest(queries, vectors, k)
-                ids, distances = np.hstack([ids, np.where(places < 0, -1, there[places])]), np.hstack([distances, more])
-                order = np.lexsort((ids, distances), axis=1)[:, :k]  # NaN last
-                ids, distances = np.take_along_axis(ids, order, axis=1), np.take_along_axis(distances, order, axis=1)
-        hits = _nothing(queries, k)
-        hits.ids[:, : ids.shape[1]], hits.distances[:, : ids.shape[1]] = ids, distances
-        return hits
+                if len(there):
+                    places, distances = nearest(queries, vectors, k)
+                    yield Hits(np.where(places < 0, -1, there[places]), distances)
 
     def _replace(self, kind: str) -> None:
         """Put another index in place."""
@@ -285,10 +279,8 @@ class Milvus:
 
     def _chosen(self, kind: str, queries: np.ndarray, wanted: str, options: dict[str, Any]) -> tuple[int, float]:
         exact = self._read(queries, K + 1, wanted, **options).distances
-        value, recall = 0, 0.0
         for value in KINDS[kind].values:
-            found, vectors, _ = self._propose(queries, K + 1 + SPARE, wanted, kind, value, **options)
-            near = _decide(queries, found, vectors, K + 1)[1]
+            _, near, _ = self._propose(queries, K + 1, K + 1 + SPARE, wanted, kind, value, **options)
             recall = float((near <= exact[:, -1:]).sum() / max(np.isfinite(exact).sum(), 1))
             if recall >= WANTED or np.isnan(exact).all():
                 break
@@ -307,13 +299,3 @@ def _wanted(kind: str | None, total: int, now: str) -> str:
 def _unindexed(segments: list[Any]) -> int:
     """Rows of segments that are to get an index and have none yet."""
     return sum(each.num_rows for each in segments if not each.index_id and each.num_rows >= INDEXED)
-
-
-def _nothing(queries: np.ndarray, k: int) -> Hits:
-    return Hits(np.full((len(queries), k), -1, np.int64), np.full((len(queries), k), np.nan))
-
-
-def _decide(
-    queries: np.ndarray, ids: np.ndarray, vectors: dict[int, np.ndarray], k: int
-) -> tuple[np.ndarray, np.ndarray]:
-    return decide(queries, ids, lambda some: np.array([vectors[id] for id in some.tolist()], np.float32), k)

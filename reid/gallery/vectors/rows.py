@@ -45,6 +45,17 @@ class Narrow:
 ALL = Narrow()
 
 
+def merged(parts: Iterable[Hits], count: int, k: int) -> Hits:
+    """The k nearest for each of ``count`` queries, of all parts."""
+    ids, distances, exhaustive = np.full((count, k), -1, np.int64), np.full((count, k), np.nan), True
+    for part in parts:
+        ids, distances = np.hstack([ids, part.ids]), np.hstack([distances, part.distances])
+        order = np.lexsort((ids, distances), axis=1)[:, :k]  # NaN last
+        ids, distances = np.take_along_axis(ids, order, axis=1), np.take_along_axis(distances, order, axis=1)
+        exhaustive &= part.exhaustive
+    return Hits(ids, distances, exhaustive)
+
+
 @dataclass(frozen=True)
 class IndexReport:
     """How a search is done.
@@ -85,38 +96,29 @@ class Vectors(Protocol):
 
     def add(self, rows: np.ndarray, vectors: np.ndarray) -> None:
         """(N,) ROW of new ids, rising, and (N, D) float32 of length 1."""
-        ...
 
     def change(self, rows: np.ndarray) -> None:
         """New values of (N,) ROW; ids that are not there are passed over."""
-        ...
 
     def remove(self, ids: np.ndarray) -> None:
         """Erase (N,) ids; those that are not there are passed over, so that what was begun can be done once more."""
-        ...
 
     def fetch(self, ids: np.ndarray) -> np.ndarray:
-        """(N, D) float32, in the order asked for. Raises KeyError with an id that is not there."""
-        ...
+        """(N, D) float32, in the order asked for. Raises NotThere with an id that is not there."""
 
     def search(self, queries: np.ndarray, k: int, narrow: Narrow = ALL, exact: bool = False) -> Hits:
         """The k nearest of (Q, D) float32 of length 1; with ``exact`` every row that passes is compared."""
-        ...
 
     def ids(self) -> np.ndarray:
         """All ids, rising, (N,) int64."""
-        ...
 
     def report(self, kind: str | None) -> IndexReport:
         """How a search is done, where the setting "index" is ``kind``."""
-        ...
 
     def tend(self, kind: str | None, progress: bool = False) -> Iterable[None]:
         """Build what :meth:`report` calls stale, a part at a time; takes the turn where it must, by itself."""
-        ...
 
     def problems(self) -> list[str]:
         """What is wrong with the files, a sentence each."""
-        ...
 
     def close(self) -> None: ...

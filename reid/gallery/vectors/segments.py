@@ -2,7 +2,7 @@
 
     vectors/DAY-NUMBER/rows        ROW records, an entry each, in the order of adding; id below 0: erased
     vectors/DAY-NUMBER/features    float32 (D,) of length 1, a row each, little-endian
-    vectors/DAY-NUMBER/KIND.faiss  compressed index of the first rows
+    vectors/DAY-NUMBER/index.faiss compressed index of the first rows
 
 A row is there when its record is: features are written and synced first. Erasing overwrites both where they lie, and
 writes the segment's index anew without it; a segment goes when nothing in it is left.
@@ -16,16 +16,20 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from reid.errors import InputError
 from reid.files import remove_leftover_partials
-from reid.gallery.entries import Hits
+from reid.gallery.entries import Hits, NotThere
 from reid.gallery.files import make_folder, put, sync_folder, writing
-from reid.gallery.vectors.rows import ALL, ROW, IndexReport, Narrow
-from reid.gallery.vectors.segment import FLOAT, Segment, load_index
+from reid.gallery.vectors.rows import ALL, ROW, IndexReport, Narrow, merged
+from reid.gallery.vectors.segment import FLOAT, INDEX, Segment
 from reid.progress import track
+
+if TYPE_CHECKING:
+    from reid.retrieval.compressed import CompressedIndex
 
 ROWS = 2**17  # of a segment at most
 KINDS = ("auto", "flat", "rabitq", "sq8")
@@ -73,7 +77,11 @@ class Segments:
             if not left.any():
                 (segment.folder / "rows").unlink()
                 continue
-            self._clear_index(segment, places)
+            remove_leftover_partials(segment.folder)  # of indexes
+            index = segment.index
+            if index is not None and index.present[places[places < index.size]].any():
+                _keep(index, segment, places)
+            sync_folder(segment.folder)
             with writing(segment.folder / "features") as file:
                 empty = bytes(self.width * FLOAT.itemsize)
                 for place in places.tolist():
@@ -92,22 +100,12 @@ class Segments:
             vectors[here] = segment.vectors[places[here]]
             found |= here
         if not found.all():
-            raise KeyError(int(ids[found.argmin()]))
+            raise NotThere(f"{self.folder}: no entry {ids[found.argmin()]}")
         return vectors
 
     def search(self, queries: np.ndarray, k: int, narrow: Narrow = ALL, exact: bool = False) -> Hits:
-        ids, distances, exhaustive = np.empty((len(queries), 0), np.int64), np.empty((len(queries), 0)), True
-        for segment in self._segments():
-            more, farther, all_ = segment.search(queries, k, narrow, exact)
-            ids, distances = np.hstack([ids, more]), np.hstack([distances, farther])
-            exhaustive &= all_
-            if ids.shape[1] > k:
-                order = np.lexsort((ids, distances), axis=1)[:, :k]  # NaN last
-                ids, distances = np.take_along_axis(ids, order, axis=1), np.take_along_axis(distances, order, axis=1)
-        lacking = ((0, 0), (0, k - ids.shape[1]))
-        return Hits(
-            np.pad(ids, lacking, constant_values=-1), np.pad(distances, lacking, constant_values=np.nan), exhaustive
-        )
+        parts = (hits for segment in self._segments() for hits in segment.search(queries, k, narrow, exact))
+        return merged(parts, len(queries), k)
 
     def ids(self) -> np.ndarray:
         parts = [segment.rows["id"][segment.rows["id"] > 0] for segment in self._segments()]
@@ -136,7 +134,7 @@ class Segments:
         wanted = self._wanted(kind, segments)
         stale = [segment for segment in segments if self._is_stale(segment, wanted)]
         for segment in track(stale, name="indexing", unit="segment", shown=progress and len(stale) > 0):
-            path, index = segment.folder / f"{wanted}.faiss", None
+            index = None
             if self._is_worth(segment, wanted):
                 there = segment.rows["id"] > 0
                 index = CompressedIndex.build(np.array(segment.vectors), wanted, there)  # type: ignore[arg-type]
@@ -144,32 +142,26 @@ class Segments:
                 now = segment.now()
                 if now is None or now.file != segment.file:  # all of it was erased meanwhile
                     continue
-                if index is not None:
-                    erased = np.flatnonzero(now.rows["id"][: index.size] < 0)
-                    index.without(erased, now.vectors[: index.size]).save(path)
-                    path.chmod(0o600)
-                for old in segment.folder.glob("*.faiss"):
-                    if old != path or index is None:
-                        old.unlink()
+                if index is None:
+                    (segment.folder / INDEX).unlink(missing_ok=True)
+                else:
+                    _keep(index, now, np.flatnonzero(now.rows["id"] < 0))
             yield
 
     def problems(self) -> list[str]:
-        sentences = []
+        sentences = list[str]()
         for segment in self._segments():
             for path, size in self._sizes(segment):
                 if path.stat().st_size > size:
-                    sentences.append(
-                        f"{path}: has more than its rows: a writer was cut off; goes with the next erasure"
-                    )
+                    sentences += [f"{path}: has more than its rows: a writer was cut off; goes with the next erasure"]
             for low in range(0, len(segment.rows), BLOCK):
                 block = slice(low, low + BLOCK)
                 lengths = np.sqrt((segment.vectors[block].astype(np.float64) ** 2).sum(axis=1))
                 there = segment.rows["id"][block] > 0
                 wrong = np.flatnonzero(~(abs(lengths - there) <= ROUNDING))
                 if len(wrong):
-                    sentences.append(
-                        f"{segment.folder / 'features'}: row {low + wrong[0]} has length {lengths[wrong[0]]:g}"
-                    )
+                    row, length = low + wrong[0], lengths[wrong[0]]
+                    sentences += [f"{segment.folder / 'features'}: row {row} has length {length:g}"]
         return sentences
 
     def close(self) -> None:
@@ -187,10 +179,10 @@ class Segments:
 
     def _append(self, day: int, rows: np.ndarray, vectors: np.ndarray) -> None:
         while len(rows):
-            of_day = [segment for segment in self._segments() if segment.day == day]
-            last = max(of_day, key=lambda segment: segment.number, default=None)
+            of_day = [segment for segment in self._segments() if segment.part[0] == day]
+            last = max(of_day, key=lambda segment: segment.part, default=None)
             if last is None or len(last.rows) >= ROWS:
-                last = self._new(day, 0 if last is None else last.number + 1)
+                last = self._new(day, 0 if last is None else last.part[1] + 1)
             start = len(last.rows)
             part = slice(0, ROWS - start)
             with writing(last.folder / "features") as file:
@@ -201,15 +193,11 @@ class Segments:
 
     def _new(self, day: int, number: int) -> Segment:
         folder = self.folder / f"{day:06d}-{number:06d}"
-        try:
-            make_folder(self.folder)
-            make_folder(folder)
-        except OSError as error:
-            raise InputError(f"{folder}: cannot be written: {error.strerror}") from None
+        make_folder(self.folder)
+        make_folder(folder)
         for name in ("features", "rows"):
             with writing(folder / name):
                 pass
-        sync_folder(folder)
         return Segment(folder, self.width)
 
     def _put(self, segment: Segment, places: np.ndarray, rows: np.ndarray) -> None:
@@ -228,16 +216,6 @@ class Segments:
         """Of its files, the bytes that count."""
         count, folder = len(segment.rows), segment.folder
         return [(folder / "rows", count * ROW.itemsize), (folder / "features", count * self.width * FLOAT.itemsize)]
-
-    def _clear_index(self, segment: Segment, places: np.ndarray) -> None:
-        remove_leftover_partials(segment.folder)
-        for path in segment.folder.glob("*.faiss"):
-            index = load_index(path)
-            covered = places[places < index.size]
-            if index.present[covered].any():
-                index.without(covered, segment.vectors[: index.size]).save(path)
-                path.chmod(0o600)
-        sync_folder(segment.folder)
 
     def _sweep(self) -> None:
         """What is left of segments whose rows are gone."""
@@ -260,3 +238,10 @@ class Segments:
         if index is None or not self._is_worth(segment, wanted):
             return (index is not None) != self._is_worth(segment, wanted)
         return index.kind != wanted or len(segment.rows) - index.size > index.size / BEHIND
+
+
+def _keep(index: CompressedIndex, segment: Segment, erased: np.ndarray) -> None:
+    """Put an index in its place, without the rows at these places."""
+    path = segment.folder / INDEX
+    index.without(erased[erased < index.size], segment.vectors[: index.size]).save(path)
+    path.chmod(0o600)

@@ -51,7 +51,7 @@ def test_the_audit_log_is_printed(search, gallery, capsys):
     assert search("audit", "--after", 1) == 0
     assert [json.loads(line)["number"] for line in capsys.readouterr().out.splitlines()] == [2]
     assert search("audit", "--after", 2) == 0 and capsys.readouterr().out == ""
-    gallery.record_all([(START, "python", "compare", [n], {}) for n in range(1100)])  # more than are read at once
+    gallery.catalogue.record([(START, "python", "compare", [n], {}) for n in range(1100)])  # more than are read at once
     assert search("audit", "--after", 2) == 0
     assert [json.loads(line)["entries"] for line in capsys.readouterr().out.splitlines()] == [[n] for n in range(1100)]
 

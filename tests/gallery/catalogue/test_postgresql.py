@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from reid.errors import InputError
-from reid.gallery.catalogue.catalogue import Catalogue
+from reid.gallery.catalogue.catalogue import Catalogue, Pending
 from reid.gallery.catalogue.postgresql import PostgreSQL
 from reid.gallery.catalogue.thumbnails import Place
 from reid.gallery.entries import Entry, Filter
@@ -35,17 +35,15 @@ def writers(location):
 
 def begin(catalogue, *names, day=3):
     """An adding up to where the vectors are written."""
-    adding = catalogue.begin_adding(len(names), day)
-    entries = [
-        Entry(f"/{name}.jpg", f"camera {name}", name, id=id, added=86400.0 * day)
-        for id, name in zip(adding.ids.tolist(), names, strict=True)
-    ]
-    return adding, entries, catalogue.number(entries)
+    return catalogue.begin_adding(
+        [Entry(f"/{name}.jpg", f"camera {name}", name, added=86400.0 * day) for name in names]
+    )
 
 
-def finish(catalogue, adding, entries, rows, size=10):
-    places = [Place(adding.pack, adding.start + size * place, size) for place in range(len(entries))]
-    catalogue.finish_adding(adding, entries, rows, [None] * len(entries), places)
+def finish(catalogue, adding, size=10):
+    count = len(adding.entries)
+    places = [Place(adding.pack, adding.start + size * place, size) for place in range(count)]
+    catalogue.finish_adding(adding, [bytes(size)] * count, places)
 
 
 def test_names_found_unused_meanwhile_are_put_back(writers):
@@ -53,69 +51,66 @@ def test_names_found_unused_meanwhile_are_put_back(writers):
     begun = begin(one, "A", "B")
     two.scrub([])
     assert two.db.run("SELECT count(*) FROM names") == [(0,)]
-    finish(one, *begun)
-    assert two.get([1, 2]) == begun[1]
+    finish(one, begun)
+    assert two.get([1, 2]) == begun.entries
     assert [entry.id for entry in two.find(Filter(identities=("B",)))] == [2]
-    assert two.rows([1, 2]).tobytes() == begun[2].tobytes()
+    assert two.rows([1, 2]).tobytes() == begun.rows.tobytes()
 
 
 def test_names_given_anew_meanwhile_are_no_others(writers):
     one, two, three = writers
     begun = begin(one, "A", "B")
     two.scrub([])
-    finish(three, *begin(three, "B", "C"))
+    finish(three, begin(three, "B", "C"))
     with pytest.raises(InputError, match="a name was erased and given anew meanwhile: add these once more"):
-        finish(one, *begun)
+        finish(one, begun)
     assert [entry.identity for entry in two.find()] == ["B", "C"]
     begun = begin(one, "A", "B")
-    finish(one, *begun)
+    finish(one, begun)
     assert [entry.identity for entry in two.find()] == ["B", "C", "A", "B"]
 
 
 def test_what_is_under_way_is_the_dead_ones_alone(writers, postgresql):
     one, two, three = writers
-    finish(one, *begin(one, "A", "B", "C"))
+    finish(one, begin(one, "A", "B", "C"))
     begin(one, "D")
     two.begin_removing([2])
     two.begin_changing({3: {"identity": "X"}})
     three.begin_changing({3: {"identity": "Y"}})
-    three.settle("change", [3])
-    assert three.left() is None
+    three.settle([3])
+    assert three.left()[1] == []
     assert two.is_pending(np.array([1, 2, 3, 4])).tolist() == [False, True, False, True]
     two.db.close()
     while postgresql.clients() > 2:
         pass
-    left = three.left()
-    assert left.removed.tolist() == [2]
-    assert left.changed == [3]
-    assert left.places == [Place(1, 10, 10)]
-    assert left.cuts == []
-    three.settle_all(left.writers)
-    assert three.left() is None
-    assert one.left().cuts == [(1, 30)]
+    writers, left = three.left()
+    assert sorted(left) == [Pending("change", 3, 3, 0, 0, 0), Pending("remove", 2, 2, 1, 10, 10)]
+    three.settle(writers)
+    assert three.left()[1] == []
+    assert one.left()[1] == [Pending("add", 4, 4, 1, 30, 0)]
     assert three.unfinished() == ["unfinished: 1 to add; goes on when the gallery is next written to"]
 
 
 def test_who_was_taken_for_dead_adds_nothing(writers):
     one, two, _ = writers
     begun = begin(one, "A")
-    two.settle_all([1])
+    two.settle([1])
     with pytest.raises(InputError, match="the connection was lost while these were added: add them again"):
-        finish(one, *begun)
+        finish(one, begun)
     assert len(two) == 0
 
 
 def test_a_pack_in_use_is_not_dropped(writers):
     one, two, _ = writers
-    finish(one, *begin(one, "A"))
-    finish(two, *begin(two, "B"))
+    finish(one, begin(one, "A"))
+    finish(two, begin(two, "B"))
     begun = begin(one, "C")
-    assert (begun[0].pack, begun[0].start) == (1, 10)
+    assert (begun.pack, begun.start) == (1, 10)
     two.begin_removing([1, 2])
     dropped = []
     two.drop_packs(dropped.extend)
     assert dropped == [2]
-    finish(one, *begun)
+    finish(one, begun)
     assert two.places([3]) == [Place(1, 10, 10)]
 
 
@@ -123,8 +118,8 @@ def test_ids_of_several_parts(writers, monkeypatch):
     monkeypatch.setattr("reid.gallery.catalogue.postgresql.PART", 4)
     one, two, _ = writers
     for _ in range(4):
-        finish(one, *begin(one, "A", "B", "C"))
-        finish(two, *begin(two, "D"))
+        finish(one, begin(one, "A", "B", "C"))
+        finish(two, begin(two, "D"))
     assert one.ids().tolist() == list(range(1, 17))
     two.begin_removing([3, 4, 16])
     two.scrub([3, 4, 16])

@@ -27,7 +27,7 @@ def test_what_is_no_catalogue_is_refused(tmp_path, content):
     ],
 )  # fmt: skip
 def test_another_database_is_refused(tmp_path, statement, message):
-    SQLite.make(tmp_path / "catalogue.db").close()
+    SQLite(tmp_path / "catalogue.db", make=True).close()
     db = sqlite3.connect(tmp_path / "catalogue.db")
     db.execute(statement)
     db.close()
@@ -37,7 +37,7 @@ def test_another_database_is_refused(tmp_path, statement, message):
 
 def test_damaged_pages_are_told(tmp_path):
     path = tmp_path / "catalogue.db"
-    SQLite.make(path).close()
+    SQLite(path, make=True).close()
     content = bytearray(path.read_bytes())
     content[2 * 4096 : 3 * 4096] = b"\xa5" * 4096
     path.write_bytes(content)
@@ -51,7 +51,7 @@ def test_damaged_pages_are_told(tmp_path):
 
 
 def test_a_transaction_is_all_or_nothing(tmp_path):
-    db = SQLite.make(tmp_path / "catalogue.db")
+    db = SQLite(tmp_path / "catalogue.db", make=True)
     with pytest.raises(ZeroDivisionError), db.transaction():
         db.run("INSERT INTO settings VALUES ('a', 'b')")
         with db.transaction():

@@ -251,8 +251,8 @@ def lite(tmp_path, monkeypatch):
 
 
 def test_collections_keep_the_same(lite, gallery, monkeypatch):
-    monkeypatch.setattr("reid.gallery.transfer.earlier_milvus.PAGE", 2)
-    monkeypatch.setattr("reid.gallery.transfer.earlier_milvus.SPAN", 3)
+    monkeypatch.setattr(earlier, "PAGE", 2)
+    monkeypatch.setattr("reid.gallery.vectors.collection.WIDE", 3)
     added = converted(lite, gallery)
     check(gallery)
     assert gallery.setting("retention_days") == "30" and len(added.notes) == 2 and len(gallery.catalogue.log()) == 3

@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from reid.errors import InputError
-from reid.gallery.entries import Entry, Filter
+from reid.gallery.entries import Entry, Filter, NotThere
 from reid.gallery.parts import Layout
 from reid.gallery.store import Gallery
 from reid.gallery.vectors import collection, milvus
@@ -142,7 +142,7 @@ def test_adding_changing_and_removing(quick, monkeypatch):
         asked = np.r_[ids[::-1], ids[3], ids[3]]
         np.testing.assert_array_equal(store.fetch(asked), np.r_[vectors[::-1], vectors[[3, 3]]])
         assert store.fetch(np.empty(0, np.int64)).shape == (0, WIDTH)
-        with pytest.raises(KeyError, match="100"):
+        with pytest.raises(NotThere, match="no entry 100"):
             store.fetch(np.array([1, 100, 101]))
         new = rows(ids, seed=5, day=some["day"])
         store.change(np.r_[new[::-1], new[:2], rows([150])])  # one that is not there, some twice
@@ -239,9 +239,9 @@ def test_token_and_encryption(monkeypatch):
 
     monkeypatch.setattr("pymilvus.MilvusClient", Client)
     monkeypatch.setenv("REID_MILVUS_TOKEN", "root:secret")
-    collection.Collection("milvus+tls://host:443/people", WIDTH)
+    collection.reached("milvus+tls://host:443/people", WIDTH)
     monkeypatch.delenv("REID_MILVUS_TOKEN")
-    collection.Collection("milvus://[::1]:19530/people", WIDTH)
+    collection.reached("milvus://[::1]:19530/people", WIDTH)
     assert asked == [("https://host:443", "root:secret"), ("http://[::1]:19530", "")]
 
 
