@@ -181,7 +181,7 @@ def retention(parser: argparse.ArgumentParser) -> None:
 def settings(parser: argparse.ArgumentParser) -> None:
     add_checking_model(parser)
     parser.add_argument(
-        "--index", metavar="KIND", help="auto, flat (exact), rabitq or sq8; on Milvus flat, hnsw or ivf_sq8"
+        "--index", metavar="KIND", help="auto, flat (exact), rabitq or sq8; on Milvus auto, flat, hnsw or ivf_flat"
     )
     parser.add_argument(
         "--zone", nargs=2, action="append", default=[], metavar=("CAMERA", "NAME"),
