@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import shutil
 import signal
+from contextlib import chdir
 from pathlib import Path
 
 import pytest
@@ -61,11 +63,20 @@ def tiny_config(tiny) -> Config:
     return load_config("market_bn.yaml", tiny)
 
 
+@pytest.fixture(scope="session")
+def run_of_three_steps(market, tmp_path_factory) -> Path:
+    """Folder of a finished run; read only."""
+    with chdir(tmp_path_factory.mktemp("trained")):
+        config = load_config("market_bn.yaml", [*tiny_overrides(market), "optim.steps=3"])
+        return train(config, progress=False).absolute()
+
+
 @pytest.fixture
-def trained(tiny) -> tuple[Config, Path]:
+def trained(tiny, run_of_three_steps) -> tuple[Config, Path]:
     """A finished run of three steps: its config and its folder."""
     config = load_config("market_bn.yaml", [*tiny, "optim.steps=3"])
-    return config, train(config, progress=False)
+    shutil.copytree(run_of_three_steps, config.run_folder)
+    return config, config.run_folder
 
 
 @pytest.fixture
