@@ -25,11 +25,18 @@ listen-client-urls: http://127.0.0.1:{client}
 advertise-client-urls: http://127.0.0.1:{client}
 """
 
-# How often it looks for segments to search in place of others: seconds, milliseconds.
+# How often it looks for what is to be loaded, indexed, searched in place of others: seconds, then milliseconds. And of
+# what happens it writes down what went wrong alone, and has few streams in which it stamps the time.
 SOON = {
     "queryCoord.updateNextTargetInterval": 1,
     "queryCoord.checkIndexInterval": 300,
     "queryCoord.checkSegmentInterval": 300,
+    "queryCoord.checkChannelInterval": 200,
+    "queryCoord.checkHandoffInterval": 500,
+    "queryCoord.distPullInterval": 100,
+    "indexCoord.scheduler.interval": 100,
+    "log.level": "error",
+    "rootCoord.dmlChannelNum": 4,
 }
 
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
@@ -32,7 +33,8 @@ from reid.retrieval.search import nearest
 from reid.retrieval.unit import unit_rows
 
 WIDTH = 8
-NUMBERS = count()
+NUMBERS, GALLERIES = count(), count()
+AHEAD, EXAMPLES = 11, 4  # collections that are made ahead; sequences of operations
 # Under these a removed vector is gone from the server's files soon: docs/scale.md has them for longer times.
 ERASING = {
     "dataCoord.compaction.single.deltalog.maxsize": 0,
@@ -59,9 +61,15 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def quick(folder):
-    """Address of a server that has 10 ms between its time stamps."""
+    """Address of a server that has 10 ms between its time stamps.
+
+    Collections are made at once, as who makes one waits for two seconds and more, in which the server does little.
+    """
     ticking = milvus_server.SOON | {"proxy.timeTickInterval": 10}
     with milvus_server.serving(folder / "quick", ticking, folder / "programs") as (address, _):
+        wanted = [(f"vectors{n}", WIDTH) for n in range(AHEAD)] + [(f"sequences{n}", 4) for n in range(2 * EXAMPLES)]
+        with ThreadPoolExecutor(len(wanted)) as pool:
+            list(pool.map(lambda each: Milvus(f"{address}/{each[0]}", each[1], make=True).close(), wanted))
         yield address
 
 
@@ -88,6 +96,7 @@ def removed(usual):
 
 @contextmanager
 def made(address, width=WIDTH):
+    """An empty one."""
     vectors = Milvus(f"{address}/vectors{next(NUMBERS)}", width, make=True)
     yield vectors
     vectors.close()
@@ -306,9 +315,9 @@ def test_any_order_of_operations(request, quick, catalogue):
     tables = None if catalogue == "sqlite" else request.getfixturevalue("postgresql")
 
     def layout():
-        return Layout("sqlite" if tables is None else tables.location(), f"{quick}/sequences{next(NUMBERS)}")
+        return Layout("sqlite" if tables is None else tables.location(), f"{quick}/sequences{next(GALLERIES)}")
 
-    sequences.run(layout, examples=4, steps=12)
+    sequences.run(layout, EXAMPLES, steps=12)
 
 
 # --- opening
