@@ -20,6 +20,20 @@ settings.register_profile("untimed", deadline=None)  # nothing is timed in a tes
 settings.load_profile("untimed")
 
 
+LONG = (  # files that take longest, in about that order
+    "evaluation/test_benchmark.py", "gallery/test_crash.py", "gallery/vectors/test_milvus.py", "engine/test_train.py",
+    "test_cli.py", "test_processes.py", "gallery/web/test_browser.py", "gallery/test_store.py",
+    "commands/test_on_ray.py", "engine/test_state.py", "evaluation/test_parts.py", "gallery/web/test_bodies.py",
+    "engine/test_code.py", "gallery/web/test_app.py",
+)  # fmt: skip
+
+
+def pytest_collection_modifyitems(items):
+    """The long files begin first, so that in the end no process is left alone with one."""
+    place = {ROOT / "tests" / name: number for number, name in enumerate(LONG)}
+    items.sort(key=lambda item: place.get(item.path, len(LONG)))
+
+
 @pytest.fixture(autouse=True, scope="session")
 def _one_thread():
     torch.set_num_threads(1)
