@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch.utils.data
 from hypothesis import settings
 from trees import PLACE, market_tree
 
@@ -20,11 +21,11 @@ settings.register_profile("untimed", deadline=None)  # nothing is timed in a tes
 settings.load_profile("untimed")
 
 
-LONG = (  # files that take longest, in about that order
-    "evaluation/test_benchmark.py", "gallery/test_crash.py", "gallery/vectors/test_milvus.py", "engine/test_train.py",
-    "test_cli.py", "test_processes.py", "gallery/web/test_browser.py", "gallery/test_store.py",
-    "commands/test_on_ray.py", "engine/test_state.py", "evaluation/test_parts.py", "gallery/web/test_bodies.py",
-    "engine/test_code.py", "gallery/web/test_app.py",
+LONG = (  # files that take more than 15 seconds, in about that order
+    "evaluation/test_benchmark.py", "gallery/vectors/test_milvus.py", "test_cli.py", "gallery/test_crash.py",
+    "engine/test_train.py", "test_processes.py", "gallery/web/test_browser.py", "networks/test_peers.py",
+    "commands/test_on_ray.py", "gallery/test_store.py", "gallery/web/test_bodies.py", "engine/test_code.py",
+    "data/test_dataset.py", "gallery/web/test_app.py", "networks/test_export.py", "engine/test_distributed.py",
 )  # fmt: skip
 
 
@@ -37,6 +38,13 @@ def pytest_collection_modifyitems(items):
 @pytest.fixture(autouse=True, scope="session")
 def _one_thread():
     torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _workers_that_end():
+    """A loader that ends with an exception goes with the garbage, when its workers are not told any more that it does:
+    for each of them it waits, of itself 5 seconds, and then ends it."""
+    torch.utils.data._utils.MP_STATUS_CHECK_INTERVAL = 0.5
 
 
 @pytest.fixture(autouse=True, scope="session")
