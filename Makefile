@@ -14,7 +14,7 @@ demo: .venv/installed  ## train BN, BN on standardised input, IBN-a and IBN-b on
 	.venv/bin/python tools/cross_domain.py --cfgs sites_bn.yaml sites_bn_standardised.yaml sites_ibn_a.yaml sites_ibn_b.yaml --targets plaza station station_neutral --jobs $(JOBS) --output runs/demo
 
 test: .venv/installed
-	.venv/bin/python -m pytest -n $(JOBS) --dist loadfile
+	.venv/bin/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 lint: .venv/installed
 	.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/lint-imports

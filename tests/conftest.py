@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import shutil
 import signal
+from contextlib import chdir
 from pathlib import Path
 
 import pytest
 import torch
+import torch.utils.data
 from hypothesis import settings
 from trees import PLACE, market_tree
 
@@ -18,9 +21,30 @@ settings.register_profile("untimed", deadline=None)  # nothing is timed in a tes
 settings.load_profile("untimed")
 
 
+LONG = (  # files that take more than 15 seconds, in about that order
+    "evaluation/test_benchmark.py", "gallery/vectors/test_milvus.py", "test_cli.py", "gallery/test_crash.py",
+    "engine/test_train.py", "test_processes.py", "gallery/web/test_browser.py", "networks/test_peers.py",
+    "commands/test_on_ray.py", "gallery/test_store.py", "gallery/web/test_bodies.py", "engine/test_code.py",
+    "data/test_dataset.py", "gallery/web/test_app.py", "networks/test_export.py", "engine/test_distributed.py",
+)  # fmt: skip
+
+
+def pytest_collection_modifyitems(items):
+    """The long files begin first, so that in the end no process is left alone with one."""
+    place = {ROOT / "tests" / name: number for number, name in enumerate(LONG)}
+    items.sort(key=lambda item: place.get(item.path, len(LONG)))
+
+
 @pytest.fixture(autouse=True, scope="session")
 def _one_thread():
     torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _workers_that_end():
+    """A loader that ends with an exception goes with the garbage, when its workers are not told any more that it does:
+    for each of them it waits, of itself 5 seconds, and then ends it."""
+    torch.utils.data._utils.MP_STATUS_CHECK_INTERVAL = 0.5
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -61,11 +85,20 @@ def tiny_config(tiny) -> Config:
     return load_config("market_bn.yaml", tiny)
 
 
+@pytest.fixture(scope="session")
+def run_of_three_steps(market, tmp_path_factory) -> Path:
+    """Folder of a finished run; read only."""
+    with chdir(tmp_path_factory.mktemp("trained")):
+        config = load_config("market_bn.yaml", [*tiny_overrides(market), "optim.steps=3"])
+        return train(config, progress=False).absolute()
+
+
 @pytest.fixture
-def trained(tiny) -> tuple[Config, Path]:
+def trained(tiny, run_of_three_steps) -> tuple[Config, Path]:
     """A finished run of three steps: its config and its folder."""
     config = load_config("market_bn.yaml", [*tiny, "optim.steps=3"])
-    return config, train(config, progress=False)
+    shutil.copytree(run_of_three_steps, config.run_folder)
+    return config, config.run_folder
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
+from conftest import LONG, ROOT
 
 
 def mapped() -> list[str]:
@@ -29,6 +29,10 @@ def mapped() -> list[str]:
 def test_the_map_of_the_house_names_every_module_once():
     modules = [path.relative_to(ROOT).as_posix() for path in (ROOT / "reid").rglob("*.py") if path.stem != "__init__"]
     assert sorted(mapped()) == sorted(modules)
+
+
+def test_the_files_of_tests_that_begin_first_are_there():
+    assert [name for name in LONG if not (ROOT / "tests" / name).is_file()] == []
 
 
 SHIPPED = ("reid/networks/people.safetensors", "reid/networks/MODEL_CARD.md")

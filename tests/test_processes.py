@@ -20,8 +20,11 @@ LOADS = f"""
     import numpy as np
     from reid.data.dataset import ImageDataset, batches, training_draws
     from reid.data.transforms import training_transform
-    transform = training_transform(32, 16, jitter=0.3)
-    images = ImageDataset(sorted(Path(sys.argv[1]).glob("*.png")), transform.fit, transform.augment)
+    def dataset(jitter=0.0):
+        transform = training_transform(32, 16, jitter=jitter)
+        return ImageDataset(sorted(Path(sys.argv[1]).glob("*.png")), transform.fit, transform.augment)
+
+    images = dataset()
     draws = training_draws([[0, 1], [2, 3], [4, 5], [6, 7]] * 10, seed=3, epoch=1)
 
     def load(workers):
@@ -66,6 +69,7 @@ def test_threads_of_other_libraries_do_not_reach_the_workers(folder):
         from drawn_video import write_video
         from tiny_onnx import mean_colours
 
+        images = dataset(jitter=0.3)
         alone = load(0)
         before = len(os.listdir("/proc/self/task"))
         cv2.setNumThreads(4)
@@ -145,7 +149,9 @@ def test_signals_for_a_whole_job_leave_the_workers_at_work(folder, number):
 def test_a_killed_worker_is_said(folder):
     printed = run(
         """
+        from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
         from reid.errors import InputError
+        _MultiProcessingDataLoaderIter._try_get_data.__defaults__ = (0.1,)  # seconds in which it looks, of itself 5
         draws *= 100
         loaded = batches(images, draws, 1)
         next(loaded)

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -22,13 +23,19 @@ from runs import features_of
 SHARED = Path(os.environ.get("REID_SHARED", ROOT.parent / "shared"))
 
 
+@pytest.fixture(scope="module")
+def filled(run_of_three_steps, market, tmp_path_factory):
+    """Folder of a gallery of the small tree's gallery split; read only."""
+    folder = tmp_path_factory.mktemp("filled") / "people"
+    assert Searcher(run_of_three_steps, folder, market)("add", "--data", "market1501") == 0
+    return folder
+
+
 @pytest.fixture
-def gallery(trained, market, tmp_path):
+def gallery(trained, filled, market, tmp_path):
     """A run's folder, and a gallery of the small tree's gallery split."""
-    _, folder = trained
-    search = Searcher(folder, tmp_path / "people", market)
-    assert search("add", "--data", "market1501") == 0
-    return search
+    shutil.copytree(filled, tmp_path / "people")
+    return Searcher(trained[1], tmp_path / "people", market)
 
 
 class Searcher:

@@ -5,7 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
-from fakes import MeanColours, paint
+from fakes import Counting, MeanColours, paint
 from PIL import Image
 from trees import PLACE, market_tree
 
@@ -36,19 +36,6 @@ def small(monkeypatch):
     """Parts of three images, read two at a time."""
     monkeypatch.setattr(embedding, "PART", 3)
     monkeypatch.setattr(embedding, "AT_ONCE", 2)
-
-
-class Counting(MeanColours):
-    """Counts the crops that it sees, and stops at a number of them."""
-
-    def __init__(self, stop_at=None):
-        self.seen, self.stop_at = 0, stop_at
-
-    def embed(self, images):
-        if self.stop_at is not None and self.seen + len(images) > self.stop_at:
-            raise KeyboardInterrupt
-        self.seen += len(images)
-        return super().embed(images)
 
 
 def expected(folder):

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from fakes import MeanColours
+from fakes import Counting, MeanColours
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -56,15 +56,6 @@ def colour_tar(path):
 
 def expected():
     return MeanColours().embed([np.full((24, 12, 3), colour, np.uint8) for colour in COLOURS])
-
-
-class Counting(MeanColours):
-    def __init__(self):
-        self.seen = 0
-
-    def embed(self, images):
-        self.seen += len(images)
-        return super().embed(images)
 
 
 # --- what is in them --------------------------------------------------------------------------------------------------

@@ -1,10 +1,13 @@
-"""A model without a network, and images for it."""
+"""Models without a network, images for them, and a gallery of their features."""
 
 from __future__ import annotations
+
+from contextlib import contextmanager
 
 import numpy as np
 from PIL import Image
 
+from reid.gallery.store import Gallery
 from reid.networks import Origin
 
 ORIGIN = Origin("mean colours", 4, "0" * 64, "mean red, green and blue, and 1")
@@ -31,6 +34,19 @@ class Blind(MeanColours):
         return features
 
 
+class Counting(MeanColours):
+    """Counts the crops that it sees, and stops at a number of them."""
+
+    def __init__(self, stop_at=None):
+        self.seen, self.stop_at = 0, stop_at
+
+    def embed(self, images):
+        if self.stop_at is not None and self.seen + len(images) > self.stop_at:
+            raise KeyboardInterrupt
+        self.seen += len(images)
+        return super().embed(images)
+
+
 NOTHING = [0.0, np.nan, np.inf, [np.nan, 0, 0, 0], [1.0, np.inf, 0, 0]]
 
 
@@ -39,3 +55,11 @@ def paint(path, colour, size=(48, 96)):
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.new("RGB", size, colour).save(path)
     return path
+
+
+@contextmanager
+def new_gallery(folder, origin=ORIGIN):
+    """An empty one, which must be in order in the end."""
+    with Gallery.create(folder, origin) as gallery:
+        yield gallery
+        assert gallery.verify() == []

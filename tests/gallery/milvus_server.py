@@ -1,7 +1,7 @@
 """A real Milvus server, of the package ``milvus``, in a process of its own for as long as a block runs.
 
-Run as a script with a folder, it starts the server, prints its port and ends it when its input ends: also where the
-process that started it is killed.
+Run as a script with two folders, for its data and for its programs, it starts the server, prints its port and ends it
+when its input ends: also where the process that started it is killed.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ import os
 import socket
 import subprocess
 import sys
+import time
+import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -23,12 +25,22 @@ listen-client-urls: http://127.0.0.1:{client}
 advertise-client-urls: http://127.0.0.1:{client}
 """
 
-# How often it looks for segments to search in place of others: seconds, milliseconds.
+# How often it looks for what is to be loaded, indexed, searched in place of others: seconds, then milliseconds. And of
+# what happens it writes down what went wrong alone, and has few streams in which it stamps the time.
 SOON = {
     "queryCoord.updateNextTargetInterval": 1,
     "queryCoord.checkIndexInterval": 300,
     "queryCoord.checkSegmentInterval": 300,
+    "queryCoord.checkChannelInterval": 200,
+    "queryCoord.checkHandoffInterval": 500,
+    "queryCoord.distPullInterval": 100,
+    "indexCoord.scheduler.interval": 100,
+    "log.level": "error",
+    "rootCoord.dmlChannelNum": 4,
 }
+
+
+STARTING = 60.0  # seconds until it must answer
 
 
 def missing() -> str | None:
@@ -39,22 +51,29 @@ def missing() -> str | None:
 
 
 @contextmanager
-def serving(folder: Path, settings: Mapping[str, object] | None = None) -> Iterator[tuple[str, int]]:
+def serving(
+    folder: Path, settings: Mapping[str, object] | None = None, programs: Path | None = None
+) -> Iterator[tuple[str, int]]:
     """Address ("milvus://HOST:PORT") of a server that keeps its data in ``folder``, and its process' id.
 
     Args:
         settings: of milvus.yaml, such as "proxy.timeTickInterval": milliseconds between the server's time stamps, for
             one of which a consistent read waits, by default 200.
+        programs: a folder for the server's programs, which are unpacked there once for all servers that have it;
+            by default one in ``folder``.
+
+    Raises:
+        RuntimeError: it does not start, with the end of what it said.
     """
     changed = {name.replace(".", "_").upper(): str(value) for name, value in (settings or {}).items()}
-    command, environment = [sys.executable, __file__, str(folder.absolute())], os.environ | changed
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
-    ) as process:
+    folders = [str(each.absolute()) for each in (folder, programs or folder / "bin")]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen([sys.executable, __file__, *folders], env=os.environ | changed, **pipes) as process:
         try:
             answer = process.stdout.readline().split()
             if len(answer) != 2:
-                raise RuntimeError(f"the Milvus server did not start: see {folder}/logs")
+                logs = [path.read_text(errors="replace")[-2000:] for path in sorted(folder.glob("logs/milvus-*.log"))]
+                raise RuntimeError("\n".join(["the Milvus server does not start:", *logs]))
             yield f"milvus://127.0.0.1:{answer[0]}", int(answer[1])
         finally:
             process.stdin.close()
@@ -69,24 +88,41 @@ def free_ports(count: int) -> list[int]:
         return [each.getsockname()[1] for each in sockets]
 
 
-def main(folder: Path) -> None:
+def answers(port: int) -> bool:
+    """Whether all parts of the server whose health is told at this port are well."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=5) as answer:
+            return b"OK" in answer.read()
+    except OSError:
+        return False
+
+
+def main(folder: Path, programs: Path) -> None:
     from milvus import MilvusServer, MilvusServerConfig
 
     config = MilvusServerConfig(data_dir=str(folder))
     names = [name for name in config.configurable_items if name.endswith("_port")]
     *ports, peer, metrics = free_ports(len(names) + 2)
     config.update(**dict(zip(names, ports, strict=True)))
-    folder.mkdir(parents=True, exist_ok=True)
+    for each in (folder, programs):
+        each.mkdir(parents=True, exist_ok=True)
+    if programs != folder / "bin":
+        (folder / "bin").symlink_to(programs)
     etcd = folder / "etcd.yaml"
     etcd.write_text(ETCD.format(peer=peer, client=dict(zip(names, ports, strict=True))["etcd_port"]))
     # Its own settings do not know etcd's port for peers, at which a second server would fail.
     config.template_text = config.template_text.replace(
         "  use:\n    embed: true", f"  config:\n    path: {etcd}\n  use:\n    embed: true"
     )
-    server = MilvusServer(config)
+    server = MilvusServer(config, wait_for_started=False)
     server.webservice_port = metrics
     try:
         server.start()
+        until = time.monotonic() + STARTING
+        while not answers(server.webservice_port):
+            if server.server_proc.poll() is not None or time.monotonic() > until:
+                raise SystemExit("the Milvus server does not answer")
+            time.sleep(0.05)
         print(server.listen_port, server.server_proc.pid, flush=True)
         sys.stdin.read()
     finally:
@@ -94,4 +130,4 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), Path(sys.argv[2]))

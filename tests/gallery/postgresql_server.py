@@ -11,8 +11,9 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import NoReturn
 
 import psycopg
 
@@ -21,6 +22,8 @@ SETTINGS = {
     "listen_addresses": "", "fsync": "off", "shared_buffers": "32MB", "autovacuum": "off",
     "wal_recycle": "off", "min_wal_size": "2MB", "max_connections": "50",
 }  # fmt: skip
+
+STARTING = 60.0  # seconds until it must answer
 
 
 def programs() -> Path | None:
@@ -78,7 +81,7 @@ class Server:
 def serving() -> Iterator[Server]:
     """
     Raises:
-        RuntimeError: it did not start, with what it said.
+        RuntimeError: it does not start, with the end of what it said.
     """
     bin_ = programs()
     with tempfile.TemporaryDirectory(prefix="pg") as name:
@@ -88,23 +91,32 @@ def serving() -> Iterator[Server]:
             user = ["--reuid=postgres", "--regid=postgres", "--clear-groups"]
         making = ["-D", folder / "data", "-U", "gallery", "-A", "trust", "--no-sync", "--wal-segsize=1"]
         told = {"cwd": name, "stdout": (folder / "log").open("w"), "stderr": subprocess.STDOUT}
-        subprocess.run(["setpriv", *user, bin_ / "initdb", *making], check=True, **told)
+
+        def fail(what: str) -> NoReturn:
+            raise RuntimeError(f"the PostgreSQL server {what}: {(folder / 'log').read_text()[-2000:]}")
+
+        if subprocess.run(["setpriv", *user, bin_ / "initdb", *making], **told).returncode:
+            fail("cannot be made")
         options = [f"-c{key}={value}" for key, value in SETTINGS.items()]
         command = [bin_ / "postgres", "-D", folder / "data", "-k", folder, *options]
         address = f"postgresql://gallery@/postgres?host={folder}"
         with told["stdout"], subprocess.Popen(["setpriv", *user, "--pdeathsig=INT", *command], **told) as process:
             try:
+                until = time.monotonic() + STARTING
                 while not _answers(address):
-                    if process.poll() is not None:
-                        raise RuntimeError(f"the PostgreSQL server did not start: {(folder / 'log').read_text()}")
+                    if process.poll() is not None or time.monotonic() > until:
+                        fail("does not start")
                 yield Server(folder / "data", address)
             finally:
                 process.send_signal(signal.SIGINT)
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(STARTING)
+                process.kill()
 
 
 def _answers(address: str) -> bool:
     try:
-        psycopg.connect(address).close()
+        psycopg.connect(address, connect_timeout=5).close()
     except psycopg.OperationalError:
         time.sleep(0.02)
         return False

@@ -1,9 +1,8 @@
-"""The gallery, its catalogue in SQLite or PostgreSQL, its vectors in segments or on Milvus, against the reference in
-memory; and what it promises besides, with segments."""
+"""The gallery, its catalogue in SQLite or PostgreSQL, its vectors in segments, against the reference in memory; and
+what it promises besides. With its vectors on Milvus: vectors/test_milvus.py."""
 
 from __future__ import annotations
 
-import itertools
 import os
 import stat
 import subprocess
@@ -26,12 +25,10 @@ from reid.gallery.vectors import segments
 from reid.networks import Origin
 from reid.retrieval.compressed import CompressedIndex
 
-CATALOGUES, VECTORS = ("sqlite", "postgresql"), ("segments", "milvus")
-NUMBERS = itertools.count()
 SQLITE = pytest.mark.parametrize("layout", ["sqlite"], indirect=True)
 
 
-@pytest.fixture(params=CATALOGUES)
+@pytest.fixture(params=["sqlite", "postgresql"])
 def layout(request):
     """Gives the layout of an empty gallery, as often as it is called."""
     if request.param == "sqlite":
@@ -56,17 +53,9 @@ def all_bytes(folder):
     return subprocess.run(["cat", *paths], check=True, capture_output=True).stdout
 
 
-@pytest.mark.parametrize(("catalogue", "vectors"), [*itertools.product(CATALOGUES, VECTORS)])
-def test_any_order_of_operations(request, monkeypatch, catalogue, vectors):
+def test_any_order_of_operations(layout, monkeypatch):
     monkeypatch.setattr(segments, "ROWS", 7)
-    tables = None if catalogue == "sqlite" else request.getfixturevalue("postgresql")
-    server = None if vectors == "segments" else request.getfixturevalue("quick")
-
-    def layout():
-        where = "segments" if server is None else f"{server}/sequences{next(NUMBERS)}"
-        return Layout("sqlite" if tables is None else tables.location(), where)
-
-    sequences.run(layout, **({} if server is None else {"examples": 4, "steps": 12}))
+    sequences.run(layout)
 
 
 # --- making and opening

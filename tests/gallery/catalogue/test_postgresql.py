@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import postgresql_server
 import pytest
 
 from reid.errors import InputError
@@ -199,3 +200,16 @@ def test_its_statistics_hold_no_text(location, tmp_path, postgresql):
         assert held
         text = str(held)
         assert not [word for word in ("Person", "/f1", "n17", "a text") if word in text]
+
+
+@pytest.mark.usefixtures("postgresql")
+def test_a_server_that_does_not_start_is_told_with_what_it_said(monkeypatch):
+    """Of the tests' own; else each would wait for it."""
+    with monkeypatch.context() as patch, pytest.raises(RuntimeError, match='(?s)does not start: .*"none"'):
+        patch.setitem(postgresql_server.SETTINGS, "shared_buffers", "none")
+        with postgresql_server.serving():
+            pass
+    monkeypatch.setattr(postgresql_server, "STARTING", 0.0)
+    monkeypatch.setattr(postgresql_server, "_answers", lambda address: False)
+    with pytest.raises(RuntimeError, match="does not start: "), postgresql_server.serving():
+        pass

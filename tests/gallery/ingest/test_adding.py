@@ -3,7 +3,7 @@ import shutil
 
 import numpy as np
 import pytest
-from fakes import NOTHING, ORIGIN, Blind, MeanColours, paint
+from fakes import NOTHING, ORIGIN, Blind, Counting, MeanColours, paint
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -133,15 +133,6 @@ def test_a_fragment_given_with_another_start_is_told(gallery):
 
 
 # --- copies -----------------------------------------------------------------------------------------------------------
-
-
-class Counting(MeanColours):
-    def __init__(self):
-        self.seen = 0
-
-    def embed(self, images):
-        self.seen += len(images)
-        return super().embed(images)
 
 
 def test_a_copy_of_a_picture_is_passed_over_before_it_is_embedded(folder, gallery):

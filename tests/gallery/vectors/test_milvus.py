@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
@@ -14,6 +16,7 @@ from pathlib import Path
 import milvus_server
 import numpy as np
 import pytest
+import sequences
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -30,7 +33,8 @@ from reid.retrieval.search import nearest
 from reid.retrieval.unit import unit_rows
 
 WIDTH = 8
-NUMBERS = count()
+NUMBERS, GALLERIES = count(), count()
+AHEAD, EXAMPLES = 11, 4  # collections that are made ahead; sequences of operations
 # Under these a removed vector is gone from the server's files soon: docs/scale.md has them for longer times.
 ERASING = {
     "dataCoord.compaction.single.deltalog.maxsize": 0,
@@ -45,11 +49,35 @@ ERASING = {
 
 
 @pytest.fixture(scope="module")
-def usual(tmp_path_factory, _has_milvus):
+def folder(tmp_path_factory):
+    """Where the servers' programs and data are, which are large, as long as these tests run."""
+    reason = milvus_server.missing()
+    if reason:
+        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(reason)
+    folder = tmp_path_factory.mktemp("milvus")
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="module")
+def quick(folder):
+    """Address of a server that has 10 ms between its time stamps.
+
+    Collections are made at once, as who makes one waits for two seconds and more, in which the server does little.
+    """
+    ticking = milvus_server.SOON | {"proxy.timeTickInterval": 10}
+    with milvus_server.serving(folder / "quick", ticking, folder / "programs") as (address, _):
+        wanted = [(f"vectors{n}", WIDTH) for n in range(AHEAD)] + [(f"sequences{n}", 4) for n in range(2 * EXAMPLES)]
+        with ThreadPoolExecutor(len(wanted)) as pool:
+            list(pool.map(lambda each: Milvus(f"{address}/{each[0]}", each[1], make=True).close(), wanted))
+        yield address
+
+
+@pytest.fixture(scope="module")
+def usual(folder):
     """Address and folder of a server with the usual 0.2 s between its time stamps, which erases soon."""
-    folder = tmp_path_factory.mktemp("usual")
-    with milvus_server.serving(folder, ERASING | milvus_server.SOON) as (address, _):
-        yield address, folder
+    with milvus_server.serving(folder / "usual", ERASING | milvus_server.SOON, folder / "programs") as (address, _):
+        yield address, folder / "usual"
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +96,7 @@ def removed(usual):
 
 @contextmanager
 def made(address, width=WIDTH):
+    """An empty one."""
     vectors = Milvus(f"{address}/vectors{next(NUMBERS)}", width, make=True)
     yield vectors
     vectors.close()
@@ -104,6 +133,89 @@ def assert_nearest(store, queries, k, some, vectors, narrow=ALL, **options):
     np.testing.assert_array_equal(hits.ids, ids)
     np.testing.assert_array_equal(hits.distances, distances)
     assert hits.exhaustive
+
+
+# --- an approximate index; first, so that the bytes of what is removed go while the other tests run
+
+
+def people(count, seed):
+    """(N, 512) of length 1: some people, 20 images each."""
+    rng = np.random.default_rng(seed)
+    centres = rng.standard_normal((count // 20 + 1, 512))
+    return unit_rows(centres[np.arange(count) // 20] + 0.8 * rng.standard_normal((count, 512)), 512, "")
+
+
+@pytest.mark.usefixtures("removed")
+def test_an_approximate_index(usual, tmp_path, monkeypatch):
+    monkeypatch.setattr(milvus, "FEW", 100)
+    monkeypatch.setattr(milvus, "HELD", 50)
+    layout, total = Layout(vectors=f"{usual[0]}/approximate"), 3000
+    vectors = people(total, 0)
+    queries = people(total, 0)[::100] + 0.01
+    queries = unit_rows(queries, 512, "")
+    with Gallery.create(tmp_path / "g", Origin("r", 512, "n", "p"), layout) as gallery:
+        entries = [Entry(f"/{n}.jpg", f"c{n % 10}", added=1.0 + 86_400 * (n // 1500)) for n in range(total)]
+        ids = np.array(gallery.add(entries, vectors, [b""] * total))
+        for kind in ("rabitq", "sq8"):
+            with pytest.raises(InputError, match=f"index '{kind}' is not one of auto, flat, hnsw, ivf_flat"):
+                gallery.set("index", kind)
+        assert str(gallery.index_state()) == "exact" and not gallery.tend()
+        before = gallery.search(queries, 10)
+        assert before.exhaustive
+        np.testing.assert_array_equal(before.ids, ids[nearest(queries, vectors, 10)[0]])
+        with Gallery.open(tmp_path / "g") as other, searching(other, queries, before.ids):
+            gallery.set("index", "ivf_flat")
+            assert other.index_state().stale and str(other.index_state()).endswith("is built")
+            assert gallery.tend() and not other.tend()
+            state = other.index_state()
+            assert (state.kind, state.wanted, state.size, state.behind) == ("ivf_flat", "ivf_flat", total, 0)
+            assert f"ivf_flat, recall@10 {state.recall:.3f} against exact search" in str(state)
+            assert state.recall > 0.98
+            for wanted in (Filter(), Filter(cameras=("c1", "c2", "c3", "c4", "c5")), Filter(cameras=("c7",))):
+                numbers = [int(camera[1:]) for camera in wanted.cameras]
+                mask = np.isin(np.arange(total) % 10, numbers) if numbers else None
+                truth = nearest(queries, vectors, 10, mask)
+                hits = other.search(queries, 10, wanted)
+                assert np.mean([np.isin(*pair).mean() for pair in zip(ids[truth[0]], hits.ids, strict=True)]) > 0.97
+                assert not hits.exhaustive
+                hits = other.search(queries, 10, wanted, exact=True)
+                np.testing.assert_array_equal(hits.ids, ids[truth[0]])
+                np.testing.assert_array_equal(hits.distances, truth[1])
+                assert hits.exhaustive
+            gone = other.search(vectors[:1], 3).ids[0].tolist()
+            hits = other.search(queries, 10, Filter(start=0.0))  # of unknown time: none passes
+            assert hits.exhaustive and (hits.ids == -1).all()
+        gallery.remove(gone)
+        (new,) = gallery.add([Entry("/new.jpg", "c1")], vectors[:1], [b""])
+        found = gallery.search(vectors[:1], 10).ids[0].tolist()
+        assert found[0] == new and not set(gone) & set(found)
+        gallery.set("index", "auto")
+        assert gallery.tend() and str(gallery.index_state()) == "exact"
+        assert gallery.search(queries, 10).exhaustive
+        assert gallery.verify() == []
+
+
+@contextmanager
+def searching(gallery, queries, ids):
+    """Another thread searches exactly all the while; no answer may be another one, or fail."""
+    end, wrong = threading.Event(), []
+
+    def search():
+        while not end.is_set():
+            try:
+                hits = gallery.search(queries[:1], 10, exact=True)
+                wrong.extend([] if (hits.ids == ids[:1]).all() else [hits])
+            except InputError as error:
+                wrong.append(error)
+
+    thread = threading.Thread(target=search)
+    thread.start()
+    try:
+        yield
+    finally:
+        end.set()
+        thread.join()
+    assert wrong == []
 
 
 # --- what is there
@@ -198,6 +310,16 @@ def test_several_make_one_partition(quick, monkeypatch):
         assert store.ids().tolist() == [1]
 
 
+@pytest.mark.parametrize("catalogue", ["sqlite", "postgresql"])
+def test_any_order_of_operations(request, quick, catalogue):
+    tables = None if catalogue == "sqlite" else request.getfixturevalue("postgresql")
+
+    def layout():
+        return Layout("sqlite" if tables is None else tables.location(), f"{quick}/sequences{next(GALLERIES)}")
+
+    sequences.run(layout, EXAMPLES, steps=12)
+
+
 # --- opening
 
 
@@ -245,87 +367,7 @@ def test_token_and_encryption(monkeypatch):
     assert asked == [("https://host:443", "root:secret"), ("http://[::1]:19530", "")]
 
 
-# --- indexes
-
-
-def people(count, seed):
-    """(N, 512) of length 1: some people, 20 images each."""
-    rng = np.random.default_rng(seed)
-    centres = rng.standard_normal((count // 20 + 1, 512))
-    return unit_rows(centres[np.arange(count) // 20] + 0.8 * rng.standard_normal((count, 512)), 512, "")
-
-
-@pytest.mark.usefixtures("removed")  # whose bytes go meanwhile
-def test_an_approximate_index(usual, tmp_path, monkeypatch):
-    monkeypatch.setattr(milvus, "FEW", 100)
-    monkeypatch.setattr(milvus, "HELD", 50)
-    layout, total = Layout(vectors=f"{usual[0]}/approximate"), 3000
-    vectors = people(total, 0)
-    queries = people(total, 0)[::100] + 0.01
-    queries = unit_rows(queries, 512, "")
-    with Gallery.create(tmp_path / "g", Origin("r", 512, "n", "p"), layout) as gallery:
-        entries = [Entry(f"/{n}.jpg", f"c{n % 10}", added=1.0 + 86_400 * (n // 1500)) for n in range(total)]
-        ids = np.array(gallery.add(entries, vectors, [b""] * total))
-        for kind in ("rabitq", "sq8"):
-            with pytest.raises(InputError, match=f"index '{kind}' is not one of auto, flat, hnsw, ivf_flat"):
-                gallery.set("index", kind)
-        assert str(gallery.index_state()) == "exact" and not gallery.tend()
-        before = gallery.search(queries, 10)
-        assert before.exhaustive
-        np.testing.assert_array_equal(before.ids, ids[nearest(queries, vectors, 10)[0]])
-        with Gallery.open(tmp_path / "g") as other, searching(other, queries, before.ids):
-            gallery.set("index", "ivf_flat")
-            assert other.index_state().stale and str(other.index_state()).endswith("is built")
-            assert gallery.tend() and not other.tend()
-            state = other.index_state()
-            assert (state.kind, state.wanted, state.size, state.behind) == ("ivf_flat", "ivf_flat", total, 0)
-            assert f"ivf_flat, recall@10 {state.recall:.3f} against exact search" in str(state)
-            assert state.recall > 0.98
-            for wanted in (Filter(), Filter(cameras=("c1", "c2", "c3", "c4", "c5")), Filter(cameras=("c7",))):
-                numbers = [int(camera[1:]) for camera in wanted.cameras]
-                mask = np.isin(np.arange(total) % 10, numbers) if numbers else None
-                truth = nearest(queries, vectors, 10, mask)
-                hits = other.search(queries, 10, wanted)
-                assert np.mean([np.isin(*pair).mean() for pair in zip(ids[truth[0]], hits.ids, strict=True)]) > 0.97
-                assert not hits.exhaustive
-                hits = other.search(queries, 10, wanted, exact=True)
-                np.testing.assert_array_equal(hits.ids, ids[truth[0]])
-                np.testing.assert_array_equal(hits.distances, truth[1])
-                assert hits.exhaustive
-            gone = other.search(vectors[:1], 3).ids[0].tolist()
-            hits = other.search(queries, 10, Filter(start=0.0))  # of unknown time: none passes
-            assert hits.exhaustive and (hits.ids == -1).all()
-        gallery.remove(gone)
-        (new,) = gallery.add([Entry("/new.jpg", "c1")], vectors[:1], [b""])
-        found = gallery.search(vectors[:1], 10).ids[0].tolist()
-        assert found[0] == new and not set(gone) & set(found)
-        gallery.set("index", "auto")
-        assert gallery.tend() and str(gallery.index_state()) == "exact"
-        assert gallery.search(queries, 10).exhaustive
-        assert gallery.verify() == []
-
-
-@contextmanager
-def searching(gallery, queries, ids):
-    """Another thread searches exactly all the while; no answer may be another one, or fail."""
-    end, wrong = threading.Event(), []
-
-    def search():
-        while not end.is_set():
-            try:
-                hits = gallery.search(queries[:1], 10, exact=True)
-                wrong.extend([] if (hits.ids == ids[:1]).all() else [hits])
-            except InputError as error:
-                wrong.append(error)
-
-    thread = threading.Thread(target=search)
-    thread.start()
-    try:
-        yield
-    finally:
-        end.set()
-        thread.join()
-    assert wrong == []
+# --- an index
 
 
 def test_an_index_whose_replacing_was_cut_short(quick, monkeypatch):

@@ -123,9 +123,13 @@ def shoot(page, name):
 
 def until(page, condition):
     """Waits for it; Playwright's own way evaluates text in the page, which the policy forbids."""
+    come_to(page, lambda: page.evaluate(condition), condition)
+
+
+def come_to(page, true, what):
     deadline = time.monotonic() + 10
-    while not page.evaluate(condition):
-        assert time.monotonic() < deadline, f"not within 10 s: {condition}; {page.inner_text('main')[:300]}"
+    while not true():
+        assert time.monotonic() < deadline, f"not within 10 s: {what}; {page.inner_text('main')[:300]}"
         page.wait_for_timeout(20)
 
 
@@ -287,9 +291,10 @@ def test_a_box_by_mouse_and_by_keyboard(browser, tmp_path):
         for key in ("ArrowLeft", "Shift+ArrowRight", "Shift+ArrowRight", "Shift+ArrowUp"):
             page.keyboard.press(key)
         says(page, "Box: 39 % from the left, 20 % from the top, 22 % wide, 59 % high.", "photo-dialog")
+        before = len(asked)
         page.keyboard.press("Enter")
         until(page, "document.querySelectorAll('dialog').length === 0")
-        page.wait_for_selector("#hits:not([aria-busy])")
+        come_to(page, lambda: len(asked) > before, "the server is asked")
         assert asked[-1] == (106, 70)
 
 
