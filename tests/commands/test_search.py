@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from conftest import ROOT
 from PIL import Image, ImageOps
+from runs import features_of
 
 from reid.cli import main
 from reid.data.card import load_card
@@ -18,7 +19,6 @@ from reid.files import bundled
 from reid.gallery.entries import Entry
 from reid.gallery.store import Gallery
 from reid.networks.trained import load_network
-from runs import features_of
 
 SHARED = Path(os.environ.get("REID_SHARED", ROOT.parent / "shared"))
 
