@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from contextlib import suppress
 
 from reid.commands.search.shared import chosen, opened, origin_of, tell_added, tend
 from reid.data.times import seconds, shown, zone
@@ -28,8 +29,10 @@ def forget(arguments: argparse.Namespace) -> None:
 def _ask(question: str) -> None:
     if not sys.stdin.isatty():
         raise InputError("nobody to ask: say --yes to erase")
-    if input(question).strip().lower() not in ("y", "yes"):
-        raise InputError("nothing was erased")
+    with suppress(EOFError):  # Ctrl-D
+        if input(question).strip().lower() in ("y", "yes"):
+            return
+    raise InputError("nothing was erased")
 
 
 def update(arguments: argparse.Namespace) -> None:

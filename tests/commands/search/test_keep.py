@@ -4,6 +4,7 @@ import json
 import shlex
 import shutil
 import sys
+from unittest.mock import Mock
 
 import pytest
 from conftest import ROOT
@@ -63,6 +64,8 @@ def test_forgetting_is_asked_for(search, gallery, monkeypatch, capsys):
     monkeypatch.setattr("builtins.input", lambda question: questions.append(question) or "n")
     assert search("forget", "--person", "P2") == 2 and "nothing was erased" in capsys.readouterr().err
     assert "erase 2 of 12 entries?" in questions[0] and len(gallery) == 12
+    monkeypatch.setattr("builtins.input", Mock(side_effect=EOFError))  # Ctrl-D
+    assert search("forget", "--person", "P2") == 2 and "nothing was erased" in capsys.readouterr().err
     monkeypatch.setattr("builtins.input", lambda question: " Yes")
     assert search("forget", "--person", "P2") == 0
     assert search("forget", "--image", gallery.get([5])[0].source, "--yes") == 0
