@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from contextlib import suppress
+from pathlib import Path
 
 from reid.commands.search.shared import chosen, opened, origin_of, tell_added, tend
 from reid.data.times import seconds, shown, zone
@@ -75,7 +77,6 @@ def stats(arguments: argparse.Namespace) -> None:
         summary, days = gallery.summary(), gallery.setting(RETENTION)
         decided = [f"{right} of {count} {word!r} are one person" for word, (count, right) in service.decided().items()]
         times = "not known" if summary.first is None else f"{moment(summary.first)} to {moment(summary.last)}"
-        size = sum(path.stat().st_size for path in gallery.folder.rglob("*") if path.is_file())
         lines = [
             ["gallery", gallery.location],
             ["entries", f"{summary.entries:,}"],
@@ -89,9 +90,19 @@ def stats(arguments: argparse.Namespace) -> None:
             ["catalogue", gallery.layout.catalogue],
             ["vectors", gallery.layout.vectors],
             ["search", str(gallery.index_state())],
-            ["in the folder", f"{size / 1e6:,.1f} MB"],
+            ["in the folder", f"{_size(gallery.folder) / 1e6:,.1f} MB"],
         ]
         print(align(lines))
+
+
+def _size(folder: Path) -> int:
+    """Bytes of its files; others may write and erase meanwhile."""
+    size = 0
+    for where, _, names in os.walk(folder):
+        for name in names:
+            with suppress(FileNotFoundError):
+                size += Path(where, name).stat().st_size
+    return size
 
 
 def verify(arguments: argparse.Namespace) -> None:

@@ -4,6 +4,7 @@ import json
 import shlex
 import shutil
 import sys
+from pathlib import Path
 from unittest.mock import Mock
 
 import pytest
@@ -156,6 +157,22 @@ def test_stats_tell_what_there_is(search, gallery, capsys):
     ):  # fmt: skip
         assert told in shown
     assert gallery.summary().first == START and "2023-11-14 22:13:20 to 2023-11-14 23:17:25" in shown
+
+
+def test_stats_while_files_come_and_go(search, tmp_path, monkeypatch):
+    """One goes when it was seen, another before."""
+    (tmp_path / "gallery" / "seen").write_bytes(b"x")
+    (tmp_path / "gallery" / "gone").symlink_to("nowhere")
+    real = Path.stat
+
+    def stat(path, **how):
+        found = real(path, **how)
+        if path.name == "seen":
+            path.unlink()
+        return found
+
+    monkeypatch.setattr(Path, "stat", stat)
+    assert search("stats") == 0 and not (tmp_path / "gallery" / "seen").exists()
 
 
 @pytest.fixture
