@@ -17,10 +17,11 @@ from reid.data.samples import DataSet
 from reid.data.unlabelled import passed_over
 from reid.errors import InputError
 from reid.files import write_atomically
-from reid.gallery.answers.answer import Answer
+from reid.gallery.answers.answer import OWN, Answer
 from reid.gallery.answers.listing import answer_table, draw_answers
 from reid.gallery.answers.zipped import zipped
 from reid.gallery.calibration import judgement
+from reid.gallery.calibration.unlike import SENTENCE
 from reid.gallery.entries import Entry, Filter
 from reid.gallery.ingest.images import embed_entries, folder_entries, split_entries
 from reid.gallery.ingest.naming import under_name
@@ -59,9 +60,9 @@ def query(arguments: argparse.Namespace) -> None:
         print(answer_table([entry.source for entry in entries], answers))
         if service.calibration is None:
             print("no calibration, so nothing here says who is the same person: search.py calibrate makes one")
-        for sentence in answers[0].sentences[len(answers) > 1 :]:  # the first is of that answer alone
+        for sentence in _said(answers):
             print(sentence)
-        if not answers[0].exhaustive:
+        if not all(answer.exhaustive for answer in answers):
             print(f"index {gallery.index_state()}: a nearer image may have been missed")
         if data is not None and not arguments.one_person:
             right = rank1_hits(gallery, entries, features)
@@ -79,6 +80,15 @@ def query(arguments: argparse.Namespace) -> None:
     for written in filter(None, (arguments.json, arguments.picture, arguments.zip)):
         print(f"written: {written}")
     tell_left_out(problems, "queries", "answered")
+
+
+def _said(answers: Sequence[Answer]) -> list[str]:
+    """Of one answer all; of several what is said of all, and of how many the rest that the table does not show."""
+    if len(answers) == 1:
+        return list(answers[0].sentences)
+    of_all = [sentence for sentence in answers[0].sentences if sentence not in (SENTENCE, OWN)][1:]
+    counts = {of_some: sum(of_some in answer.sentences for answer in answers) for of_some in (SENTENCE, OWN)}
+    return [*of_all, *(f"{count:,} of {len(answers):,}: {of_some}" for of_some, count in counts.items() if count)]
 
 
 def _queries(arguments: argparse.Namespace, data: DataSet | None) -> list[Entry]:

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import zipfile
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -18,7 +19,10 @@ import reid
 from reid.commands.search.query import rank1_hits
 from reid.gallery import service
 from reid.gallery.answers.answer import MISSED
+from reid.gallery.calibration.thresholds import Calibration
+from reid.gallery.calibration.unlike import SENTENCE
 from reid.gallery.entries import Entry, Hits
+from reid.gallery.service import Service
 from reid.gallery.store import Gallery
 from reid.retrieval.features import Features
 from reid.retrieval.ranking import evaluate
@@ -86,6 +90,22 @@ def test_several_images_are_several_answers_or_one_person(search, found, crops, 
     assert search("query", *both, "--zip", tmp_path / "b.zip") == 2
     assert "takes one answer, not 2: --one-person gives one" in capsys.readouterr().err
     assert len(lines(gallery)) == 2 and not (tmp_path / "b.zip").exists()
+
+
+def test_what_is_said_of_one_of_several_answers_is_not_said_of_all(search, found, crops, gallery, monkeypatch, capsys):
+    """The first alone shows no person, and the second alone was not compared with all."""
+    (alone,) = found(crops["brighter"])
+    said, real = capsys.readouterr().out, Service.answers
+    monkeypatch.setattr(Calibration, "strange", lambda _, features: np.arange(len(features)) < len(features) - 1)
+    monkeypatch.setattr(
+        Service, "answers", lambda *asked: [*(some := real(*asked))[:1], replace(some[1], exhaustive=False)]
+    )
+    each = found(crops["red"], crops["brighter"])
+    assert [answer["sentences"][0] for answer in each] == [SENTENCE, alone["sentences"][0]]
+    printed = capsys.readouterr().out
+    told = [line for line in printed.splitlines() if line[:1] != "|"]
+    assert told[:-2] == [*alone["sentences"][1:], f"1 of 2: {SENTENCE}"] and "may have been missed" in told[-2]
+    assert alone["sentences"][0] in said and alone["sentences"][0] not in printed
 
 
 def test_cameras_may_be_left_out(search, found, crops, capsys):
