@@ -17,6 +17,10 @@ class NotThere(InputError):
     """An entry that is not in the gallery."""
 
 
+class ServerProblem(InputError):
+    """What PostgreSQL or Milvus says, or who cannot reach it: the words may tell where it is."""
+
+
 class Unfit(InputError):
     """What was asked for cannot be had: a crop without a feature, a share of strangers without a calibration."""
 

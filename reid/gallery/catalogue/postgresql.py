@@ -14,6 +14,7 @@ import psycopg
 from reid.errors import InputError
 from reid.gallery.catalogue.database import Database
 from reid.gallery.catalogue.tables import tables
+from reid.gallery.entries import ServerProblem
 
 PART = 2**17  # ids of a part
 TYPES = {"int": "BIGINT", "real": "DOUBLE PRECISION", "text": "TEXT"}
@@ -117,7 +118,7 @@ class PostgreSQL(Database):
         except psycopg.errors.LockNotAvailable:
             raise self._held_up(PATIENCE) from None
         except WRONG as error:
-            raise InputError(f"{self.location}: {str(error).strip()}") from None
+            raise ServerProblem(f"{self.location}: {str(error).strip()}") from None
 
 
 def _part(number: int) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from reid.errors import InputError
+from reid.gallery.entries import ServerProblem
 from reid.gallery.vectors.rows import Narrow
 
 ADDRESS = re.compile(
@@ -47,7 +48,7 @@ class Collection:
             return getattr(self.client, method)(self.name, timeout=TIMEOUT, **options)
         except MilvusException as error:
             what = method.replace("_", " ")
-            raise InputError(f"{self.location}: Milvus cannot {what}: {error.message}") from None
+            raise ServerProblem(f"{self.location}: Milvus cannot {what}: {error.message}") from None
 
     def create(self) -> None:
         """An empty one, without an index."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import mimetypes
 import re
@@ -20,7 +21,7 @@ from reid.errors import InputError
 from reid.gallery.answers.answer import Answer as Found
 from reid.gallery.answers.zipped import zipped
 from reid.gallery.calibration.judgement import SHARE
-from reid.gallery.entries import Filter, NotThere, Unfit
+from reid.gallery.entries import Filter, NotThere, ServerProblem, Unfit
 from reid.gallery.service import Service
 from reid.gallery.web import answers
 from reid.gallery.web.guard import HEADERS, SESSION, Sessions, cookie_name
@@ -28,6 +29,7 @@ from reid.gallery.web.sources import source_picture
 from reid.gallery.web.uploads import FORMATS, Limits, crops, decode, multipart, received, sentence
 from reid.video.detect import Detector
 
+log = logging.getLogger(__name__)
 Answer = TypeVar("Answer")
 FOLDER = files("reid.gallery.web")
 STATIC = {file.name: file.read_bytes() for file in FOLDER.joinpath("static").iterdir() if file.is_file()}
@@ -53,8 +55,9 @@ class Desk:
         self.problems: dict[str, str] = {}
 
     def told(self, error: Exception) -> str:
-        """The error, without the folders and servers that lead to the gallery; nothing of one that is a fault."""
-        if not isinstance(error, InputError):
+        """The error, without the folders and servers that lead to the gallery; nothing of one that is a fault, or of
+        another server's words."""
+        if isinstance(error, ServerProblem) or not isinstance(error, InputError):
             return "something is wrong, the server's log says what"
         gallery = self.service.gallery
         places = (str(gallery.folder), gallery.layout.catalogue, gallery.layout.vectors)
@@ -253,6 +256,8 @@ def install(app: FastAPI, desk: Desk) -> None:
             return JSONResponse({"error": sentence(error.errors())}, 422)
         kinds = {NotThere: 404, Unfit: 422, InputError: 503, Exception: 500}
         status = next(status for kind, status in kinds.items() if isinstance(error, kind))
+        if status == 503:
+            log.warning("%s", error)
         return JSONResponse({"error": desk.told(error)}, status, HEADERS)
 
     for kind in (HTTPException, RequestValidationError, InputError, Exception):

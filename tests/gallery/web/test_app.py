@@ -27,10 +27,11 @@ from small_gallery import COLOURS, ORIGIN, START, STRANGER, Colours, application
 
 import reid.gallery.web.app as module
 from reid.errors import InputError
-from reid.gallery.entries import Entry, Filter
+from reid.gallery.entries import Entry, Filter, ServerProblem
 from reid.gallery.parts import Layout
 from reid.gallery.service import Service
 from reid.gallery.store import Gallery
+from reid.gallery.vectors.collection import Collection
 from reid.gallery.web.app import listening
 from reid.gallery.web.routes import Desk
 from reid.gallery.web.uploads import Limits
@@ -642,6 +643,26 @@ def test_servers_are_left_out_of_what_is_told(client, monkeypatch):
     for server in (servers.catalogue, servers.vectors):
         told = client.app.state.desk.told(InputError(f"{server}: connection refused"))
         assert told == "gallery: connection refused"
+
+
+def test_what_drivers_say_of_servers_is_in_the_log_alone(tmp_path, postgresql, caplog):
+    """They name the server in their own words."""
+    from pymilvus import MilvusException
+
+    class Gone:
+        def query(self, *_, **how):
+            raise MilvusException(message="Fail connecting to server on 10.0.0.5:19530")
+
+    with Gallery.create(tmp_path / "gallery", ORIGIN, Layout(postgresql.location())) as gallery:
+        client = client_of(module.create_app(Service(gallery, "page")))
+        db = gallery.catalogue.db
+        db.close()
+        db.location = "postgresql://gallery@/postgres?host=/nowhere"
+        assert error(client.get("/api/names"), 503) == "something is wrong, the server's log says what"
+        assert '"/nowhere/' in caplog.text
+        with pytest.raises(ServerProblem, match=r"10\.0\.0\.5:1/people: Milvus cannot query: .*10\.0\.0\.5") as gone:
+            Collection(Gone(), "milvus://10.0.0.5:1/people", "people", 4)("query")
+        assert "10.0.0.5" not in client.app.state.desk.told(gone.value)
 
 
 def test_a_hit_that_is_erased_meanwhile_is_left_out(client, monkeypatch):
