@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from small_gallery import COLOURS, STRANGER, application, crop, encoded
 
+from reid.gallery.calibration.judgement import percent
 from reid.gallery.web.app import listening
 from reid.gallery.web.uploads import Limits
 from reid.video.track import Box
@@ -131,6 +132,28 @@ def come_to(page, true, what):
     while not true():
         assert time.monotonic() < deadline, f"not within 10 s: {what}; {page.inner_text('main')[:300]}"
         page.wait_for_timeout(20)
+
+
+def test_shares_are_said_as_the_servers_sentences_say_them(page):
+    shares = [
+        0,
+        3e-6,
+        9e-5,
+        1e-4,
+        0.0123,
+        0.0996,
+        0.1,
+        0.284,
+        0.994,
+        0.9951,
+        0.99999,
+        1,
+        *np.random.default_rng(0).random(100),
+    ]
+    told = page.evaluate(
+        "async (shares) => shares.map((await import('/static/dom.js')).percent)", [*map(float, shares)]
+    )
+    assert told == [percent(share) for share in shares]
 
 
 def test_sightings_then_their_images_then_the_source(page, tmp_path):

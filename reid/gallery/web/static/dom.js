@@ -24,8 +24,10 @@ export const person = (entry) => entry.identity ?? "not known";
 
 /** A share as the server's sentences have it. */
 export function percent(share) {
-  if (share >= 0.995 && share < 1) return "over 99 %";
-  return `${share >= 0.1 ? Math.round(100 * share) : Number((100 * share).toPrecision(2))} %`;
+  const value = 100 * share;
+  if (value >= 99.5 && value < 100) return "over 99 %";
+  if (value > 0 && value < 0.01) return "under 0.01 %";
+  return `${value >= 10 ? Math.round(value) : Number(value.toPrecision(2))} %`;
 }
 
 /** A note above what it is about: `lines`, and `more` one click deeper; hidden without lines. */
