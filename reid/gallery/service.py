@@ -16,7 +16,7 @@ import numpy as np
 
 from reid.data.times import zone
 from reid.errors import InputError
-from reid.gallery.answers.answer import Answer, answer_of
+from reid.gallery.answers.answer import SEVERAL, Answer, answer_of
 from reid.gallery.calibration.judgement import SHARE, Compared, Judge, Word, compare
 from reid.gallery.calibration.thresholds import SETTING, Calibration
 from reid.gallery.entries import EVERYTHING, Change, Entry, Filter, NotThere, Unfit
@@ -108,6 +108,8 @@ class Service:
         mean = unit_rows(rows, rows.shape[1], "queries").mean(axis=0, keepdims=True)
         (answer,) = self._answers(mean, k, wanted, self._judge(wanted, share, rate), [cameras], entries)
         more = {"queries": len(rows)} if len(rows) > 1 else {}
+        if more and answer.sentences:
+            answer = replace(answer, sentences=(*answer.sentences, SEVERAL))
         if len(entries) == 1:
             more["query"] = entries[0]
             pairs = self.gallery.catalogue.decisions(entries[0])

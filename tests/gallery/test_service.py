@@ -11,7 +11,7 @@ from small_gallery import COLOURS, ORIGIN, START, STRANGER, Colours, calibration
 
 import reid.gallery.service as module
 from reid.errors import InputError
-from reid.gallery.answers.answer import MISSED, OWN
+from reid.gallery.answers.answer import MISSED, OWN, SEVERAL
 from reid.gallery.calibration.judgement import Judge, compare
 from reid.gallery.calibration.unlike import SENTENCE, Unlike
 from reid.gallery.entries import EVERYTHING, Entry, Filter, Hits, NotThere, Unfit
@@ -104,6 +104,7 @@ def test_without_a_calibration_there_are_distances_only(bare):
     with pytest.raises(Unfit, match="was opened without a network"):
         bare.features([crop(COLOURS["P1"])])
     assert bare.search(bare.features([]), [3], k=1).hits[0].entry.id == 4  # entries need none
+    assert bare.search(bare.features([]), [3, 4], k=1).sentences == ()
 
 
 def test_a_calibration_that_is_given_goes_before_the_kept_one(tmp_path):
@@ -144,6 +145,7 @@ def test_several_crops_and_entries_are_one_person(service):
     assert ids(answer) == [id for _, id in wanted] and ids(answer)[0] == 1
     assert [hit.distance for hit in answer.hits] == pytest.approx([distance for distance, _ in wanted], abs=1e-6)
     assert lines(service.gallery)[-1] == ("page", "search", ids(answer), {"k": 3, "query": 2, "queries": 3})
+    assert answer.sentences[-1] == SEVERAL != service.search(service.features(crops[:1])).sentences[-1]
     with pytest.raises(Unfit, match="expected images or entries"):
         service.search(service.features([]))
 
