@@ -174,8 +174,8 @@ def usable_settings(settings: Mapping[str, str], origin: Origin, where: str, not
         check_days(kept[RETENTION], where)
     if ZONES in kept:
         try:
-            names = dict(json.loads(kept[ZONES])).values()
-        except (TypeError, ValueError, RecursionError):
+            names = json.loads(kept[ZONES]).values()
+        except (AttributeError, ValueError, RecursionError):
             raise InputError(f"{where}: {ZONES} {short(kept[ZONES])}: expected time zones by camera") from None
         for name in names:
             zone(str(name), f"{where}: {ZONES}")

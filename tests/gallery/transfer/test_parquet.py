@@ -212,6 +212,7 @@ def calibration(fingerprint=ORIGIN.fingerprint, **changes):
         (lambda table: with_about(table, settings={"retention_days": "nan"}), "retention_days 'nan' is no number"),
         (lambda table: with_about(table, settings={"zones": "{\"hall\": \"Atlantis\"}"}), "Atlantis. is no time zone"),
         (lambda table: with_about(table, settings={"zones": "[3]"}), "zones .* expected time zones by camera"),
+        (lambda table: with_about(table, settings={"zones": "[[\"hall\", \"UTC\"]]"}), "zones .* by camera"),
         (lambda table: table.drop_columns("camera"), "columns than format 1: source, id.*; expected source, camera"),
         (lambda table: table.select(table.column_names[::-1]), "format 1: thumbnail, .*; expected source, "),
         (lambda table: table.cast(large(table.schema)), "camera is large_string not null, expected string"),
