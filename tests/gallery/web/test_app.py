@@ -221,6 +221,9 @@ def test_a_source_that_is_gone_or_broken(client, tmp_path):
     (tmp_path / "0_1.png").write_bytes(RED[:100])
     assert "0_0.png: the source of entry 1 is not there" in error(client.get("/api/entries/1/source"), 404)
     assert error(client.get("/api/entries/2/source"), 404).startswith("0_1.png: not a readable image")
+    long = Entry(f"{tmp_path}/{'n' * 300}", "door")  # at which Path.is_file raises, as in a folder that is closed
+    (id,) = gallery_of(client).add([long], np.ones((1, 4)), [b""])
+    assert "is not there" in error(client.get(f"/api/entries/{id}/source"), 404)
     os.mkfifo(tmp_path / "0_0.png")  # reading it would wait for ever
     error(client.get("/api/entries/1/source"), 404)
 
