@@ -1076,8 +1076,9 @@ def test_an_address_that_is_taken(tmp_path):
         port = first.getsockname()[1]
         with pytest.raises(InputError, match=f"127.0.0.1:{port}: cannot listen there"):
             listening("127.0.0.1", port)
-    with pytest.raises(InputError, match="cannot listen there"):
-        listening("no.such.host.invalid", 0)
+    for host in ("no.such.host.invalid", "no..host"):
+        with pytest.raises(InputError, match=f"{host}:0: cannot listen there"):
+            listening(host, 0)
 
 
 def test_an_entry_without_box_or_time(client, tmp_path):
