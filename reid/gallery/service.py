@@ -87,6 +87,7 @@ class Service:
         elsewhere: bool = False,
         share: float | None = None,
         rate: float | None = None,
+        cameras: Sequence[str] = (),
     ) -> Answer:
         """Who is this? All of (N, D) ``features`` and the ``entries``, by id, show one person: their mean is looked
         for, and the entries are left out of the answer.
@@ -95,6 +96,7 @@ class Service:
             elsewhere: leave the cameras of ``entries`` out.
             share: of strangers that may see a confident answer; None: the usual one.
             rate: in its place a false-match rate that was calibrated, whose threshold is taken.
+            cameras: of ``features``, as far as known.
 
         Raises:
             InputError: neither features nor entries, an entry that is not there, a share or rate that is none.
@@ -102,11 +104,11 @@ class Service:
         rows = np.concatenate([features, self.gallery.features(entries)])
         if not len(rows):
             raise Unfit("expected images or entries of a person, got none")
-        cameras = {entry.camera for entry in self.gallery.get(entries)}
+        own = {entry.camera for entry in self.gallery.get(entries)}
         if elsewhere:
-            wanted = replace(wanted, without=(*wanted.without, *sorted(cameras)))
+            wanted = replace(wanted, without=(*wanted.without, *sorted(own)))
         mean = unit_rows(rows, rows.shape[1], "queries").mean(axis=0, keepdims=True)
-        (answer,) = self._answers(mean, k, wanted, self._judge(wanted, share, rate), [cameras], entries)
+        (answer,) = self._answers(mean, k, wanted, self._judge(wanted, share, rate), [{*own, *cameras}], entries)
         more = {"queries": len(rows)} if len(rows) > 1 else {}
         if more and answer.sentences:
             answer = replace(answer, sentences=(*answer.sentences, SEVERAL))

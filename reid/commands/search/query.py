@@ -51,12 +51,12 @@ def query(arguments: argparse.Namespace) -> None:
         entries = [asked[row] for row in rows]
         if arguments.zip and len(entries) > 1 and not arguments.one_person:
             raise InputError(f"--zip {arguments.zip}: takes one answer, not {len(entries)}: --one-person gives one")
-        share, rate = arguments.share, arguments.rate
+        share, rate, cameras = arguments.share, arguments.rate, [entry.camera for entry in entries]
         if arguments.one_person:
-            answers = [service.search(features, (), arguments.k, wanted, share=share, rate=rate)]
+            answers = [service.search(features, (), arguments.k, wanted, False, share, rate, cameras)]
             entries = entries[:1]
         else:
-            answers = service.answers(features, arguments.k, wanted, share, rate, [entry.camera for entry in entries])
+            answers = service.answers(features, arguments.k, wanted, share, rate, cameras)
         print(answer_table([entry.source for entry in entries], answers))
         if service.calibration is None:
             print("no calibration, so nothing here says who is the same person: search.py calibrate makes one")

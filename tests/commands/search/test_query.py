@@ -16,9 +16,10 @@ from PIL import Image
 from small_gallery import COLOURS, STRANGER, Colours, application, crop, lines
 
 import reid
+import reid.commands.search.query as module
 from reid.commands.search.query import rank1_hits
 from reid.gallery import service
-from reid.gallery.answers.answer import MISSED
+from reid.gallery.answers.answer import MISSED, OWN
 from reid.gallery.calibration.thresholds import Calibration
 from reid.gallery.calibration.unlike import SENTENCE
 from reid.gallery.entries import Entry, Hits
@@ -106,6 +107,16 @@ def test_what_is_said_of_one_of_several_answers_is_not_said_of_all(search, found
     told = [line for line in printed.splitlines() if line[:1] != "|"]
     assert told[:-2] == [*alone["sentences"][1:], f"1 of 2: {SENTENCE}"] and "may have been missed" in told[-2]
     assert alone["sentences"][0] in said and alone["sentences"][0] not in printed
+
+
+def test_the_cameras_of_several_images_of_one_person_are_known_too(found, crops, gallery, monkeypatch):
+    """As a data set tells them."""
+    gallery.update([11, 12], {"identity": "P6"})  # all have names: there are percentages
+    asked = [Entry(str(crops["red"]), "hall/0"), Entry(str(crops["brighter"]), "")]
+    monkeypatch.setattr(module, "_queries", lambda *_: asked)
+    (answer,) = found(crops["red"], "--one-person", "--k", 12)
+    without = {hit["camera"] for hit in answer["hits"] if hit["probability"] is None}
+    assert without == {"hall/0"} and OWN in answer["sentences"]
 
 
 def test_cameras_may_be_left_out(search, found, crops, capsys):
