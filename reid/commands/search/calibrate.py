@@ -20,6 +20,9 @@ from reid.texts import align
 
 def calibrate(arguments: argparse.Namespace) -> None:
     model, problems = networks.load(arguments.model), list[str]()
+    if arguments.store is not None:
+        with opened(arguments, model):
+            pass  # before the work: it is there, and of this network
     names = (arguments.source, *arguments.targets)
     (source, own), *targets = {name: dataset(arguments, name, ("query", "gallery")) for name in names}.items()
     features = labelled(own, model, problems)

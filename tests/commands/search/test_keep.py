@@ -74,6 +74,11 @@ def test_forgetting_is_asked_for(search, gallery, monkeypatch, capsys):
     assert lines(gallery) == [("command line", "forget", [3, 4], {}), ("command line", "forget", [5], {})]
 
 
+def test_a_gallery_that_cannot_keep_a_calibration_is_told_before_the_work(colours, tmp_path, capsys):
+    where = ["--source", "no such data", "--store", str(tmp_path / "nowhere")]
+    assert main(["search", "calibrate", *where]) == 2 and "nowhere: is not a gallery" in capsys.readouterr().err
+
+
 def test_times_are_set_in_a_zone(search, gallery):
     assert search("update", "--id", 1, "--time", "2026-03-01T09:00", "--zone", "Europe/Berlin") == 0
     assert gallery.get([1])[0].time == 1772352000.0 and gallery.get([1])[0].until == 1772352005.0
