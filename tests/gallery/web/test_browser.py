@@ -288,6 +288,8 @@ def test_a_person_in_a_photograph(browser, tmp_path):
         page.wait_for_selector("#photo-dialog .box")
         page.keyboard.press("Escape")
         assert page.locator("#chips li").count() == 1  # it stays as it was
+        page.set_input_files("#add", picture(encoded(crop(COLOURS["P5"]))[:100]))
+        says(page, "The picture is damaged")
 
 
 def test_a_box_by_mouse_and_by_keyboard(browser, tmp_path):

@@ -42,7 +42,7 @@ function form(query, fields = [], signal) {
   for (const { entry } of query.filter((item) => item.entry)) body.append("entry", entry.id);
   for (const { file, box, size } of pictures) {
     body.append("image", file);
-    if (boxed) body.append("box", box ?? [0, 0, ...size]); // for each, or for none
+    if (boxed) body.append("box", box ?? [0, 0, ...(size ?? [0, 0])]); // for each; the server says what has no size
   }
   for (const [name, value] of fields) body.append(name, value);
   return { method: "POST", body, signal };
