@@ -33,12 +33,16 @@ def add_calibration(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_judging(parser: argparse.ArgumentParser) -> None:
+def _add_judging(parser: argparse.ArgumentParser, share: bool = False) -> None:
     add_model(parser, EMBEDDER, default=PEOPLE)
     add_calibration(parser)
-    parser.add_argument(
+    near = parser.add_mutually_exclusive_group()
+    near.add_argument(
         "--rate", type=float, metavar="R", help="near is within the threshold of this calibrated false-match rate"
     )
+    if share:
+        told = "of strangers that may see a confident answer, 0 to 1 (default: 0.05)"
+        near.add_argument("--share", type=float, metavar="P", help=told)
 
 
 def _add_zone(parser: argparse.ArgumentParser) -> None:
@@ -126,10 +130,7 @@ def query(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--to", dest="end", metavar="TIME", help="only until then; of a day, its end")
     _add_zone(parser)
     parser.add_argument("--one-person", action="store_true", help="one answer to all images, which show one person")
-    _add_judging(parser)
-    parser.add_argument(
-        "--share", type=float, metavar="P", help="of strangers that may see a confident answer, 0 to 1 (default: 0.05)"
-    )
+    _add_judging(parser, share=True)
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the answers here")
     parser.add_argument("--picture", type=Path, metavar="PNG", help="draw the answers to the first 20 queries")
     parser.add_argument(

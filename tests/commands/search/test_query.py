@@ -146,6 +146,9 @@ def test_the_share_of_strangers_may_be_chosen(search, found, crops, tmp_path, ca
     red = crops["brighter"]
     words = [[hit["word"] for hit in found(red, "--k", 2, "--share", share)[0]["hits"]] for share in (0.01, 0.9)]
     assert words == [["cannot tell", "cannot tell"], ["near", "near"]]
+    with pytest.raises(SystemExit):  # one would be taken, and the other passed over
+        search("query", red, "--share", 0.01, "--rate", 0.1)
+    assert "not allowed with argument --share" in capsys.readouterr().err
     for share in (0, 1, -1, "nan"):
         assert search("query", red, "--share", share) == 2 and "between 0 and 1" in capsys.readouterr().err
 
