@@ -181,7 +181,8 @@ class Segments:
         while len(rows):
             of_day = [segment for segment in self._segments() if segment.part[0] == day]
             last = max(of_day, key=lambda segment: segment.part, default=None)
-            if last is None or len(last.rows) >= ROWS:
+            # Within a segment ids rise; those of an adding that was taken back may come again.
+            if last is None or len(last.rows) >= ROWS or (abs(last.rows["id"][-1:]) >= rows["id"][0]).any():
                 last = self._new(day, 0 if last is None else last.part[1] + 1)
             start = len(last.rows)
             part = slice(0, ROWS - start)
