@@ -95,9 +95,10 @@ class Catalogue(CatalogueReader):
 
     def decide(self, first: int, second: int, same: bool | None) -> None:
         """What a person says of two entries; None takes it back. Raises NotThere for an id that is not there."""
-        self.places([first, second])
         pair = sorted((first, second))
         with self.db.transaction():
+            self._reserve("entry", 0)  # so that nobody erases one meanwhile
+            self.places(pair)
             self.db.run("DELETE FROM decisions WHERE first = ? AND second = ?", *pair)
             if same is not None:
                 self.db.run("INSERT INTO decisions VALUES (?, ?, ?, ?)", *pair, int(same), time.time())
@@ -155,8 +156,9 @@ class Catalogue(CatalogueReader):
 
     def begin_removing(self, ids: Sequence[int]) -> None:
         """The entries are gone from now on. Raises InputError for an id not there."""
-        self.places(ids)
         with self.db.transaction():
+            self._reserve("entry", 0)
+            self.places(ids)
             pending = "SELECT 'remove', ?, id, id, pack, start, size FROM entries WHERE id AMONG ?"
             self.db.run(f"INSERT INTO pending {pending}", self._writer, ids)
             places = f"SELECT DISTINCT place, {time.time()!r} FROM entries WHERE id AMONG ?"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 import pytest
 
@@ -89,6 +91,25 @@ def test_what_is_under_way_is_the_dead_ones_alone(writers, postgresql):
     assert three.left()[1] == []
     assert one.left()[1] == [Pending("add", 4, 4, 1, 30, 0)]
     assert three.unfinished() == ["unfinished: 1 to add; goes on when the gallery is next written to"]
+
+
+def test_nothing_is_said_of_what_another_erases_meanwhile(writers, postgresql, monkeypatch):
+    one, two, _ = writers
+    finish(one, begin(one, "A", "B"))
+    erasing, places = threading.Thread(target=two.begin_removing, args=[[1]]), one.places
+
+    def slow(ids):
+        found = places(ids)
+        erasing.start()
+        while erasing.is_alive() and not postgresql.run("SELECT 1 FROM pg_locks WHERE NOT granted"):
+            pass
+        return found
+
+    monkeypatch.setattr(one, "places", slow)
+    one.decide(1, 2, True)
+    erasing.join()
+    assert one.decisions() == {}
+    assert [entry.id for entry in one.find()] == [2]
 
 
 def test_who_was_taken_for_dead_adds_nothing(writers):
