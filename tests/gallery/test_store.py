@@ -340,7 +340,9 @@ def test_what_was_being_added_is_in_no_file(tmp_path, layout, request, monkeypat
 
         monkeypatch.setattr(gallery.catalogue, "finish_adding", fail)
         with pytest.raises(InputError, match="disk full"):
-            gallery.add([Entry("/secret/source", "Kamera", "Person-1")], ROWS[3:4] + 0.25, [JPEG + b"thumbnail"])
+            secret = Entry("/secret/source", "Kamera", "Person-1", added=1e9)
+            gallery.add([secret], ROWS[3:4] + 0.25, [JPEG + b"thumbnail"])
+        assert len(list((tmp_path / "g/thumbnails").iterdir())) == 1  # none of that day
         data = all_bytes(tmp_path) + (server.tables() if server else b"")
         unit = ((ROWS[3] + 0.25) / np.linalg.norm(ROWS[3] + 0.25)).astype(np.float32).tobytes()
         assert not [trace for trace in (b"/secret", b"Kamera", b"Person-1", b"thumbnail", unit) if trace in data]

@@ -213,14 +213,16 @@ class Catalogue(CatalogueReader):
             ]
         self.db.scrub(ids, again or any(gone))
 
-    def drop_packs(self, drop: Callable[[list[int]], None]) -> None:
-        """Forget packs that hold no entry's thumbnail any more, and are of no one who is adding; ``drop`` deletes them,
-        while nobody can begin to add."""
-        free = "id NOT IN (SELECT pack FROM entries) AND id NOT IN (SELECT pack FROM pending WHERE kind = 'add')"
+    def drop_packs(self, packs: Collection[int], writers: Sequence[int], drop: Callable[[list[int]], None]) -> None:
+        """Forget those of the packs that hold no entry's thumbnail any more, and are of no one who is adding but these
+        writers, whose adding is taken back; ``drop`` deletes them, while nobody can begin to add."""
+        # PostgreSQL goes through all entries once for each pack there is, where these are not named.
+        empty = "id AMONG ? AND NOT EXISTS (SELECT 1 FROM entries e WHERE e.pack = packs.id)"
+        free = "id NOT IN (SELECT pack FROM pending WHERE kind = 'add' AND NOT writer AMONG ?)"
         with self.db.transaction():
             self._reserve("entry", 0)
-            packs = [id for (id,) in self.db.run(f"DELETE FROM packs WHERE {free} RETURNING id")]
-            drop(packs)
+            sql = f"DELETE FROM packs WHERE {empty} AND {free} RETURNING id"
+            drop([id for (id,) in self.db.run(sql, packs, writers)])
 
     def settle(self, writers: Sequence[int]) -> None:
         """Strike off what was pending of these writers."""

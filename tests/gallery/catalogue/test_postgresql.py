@@ -129,7 +129,9 @@ def test_a_pack_in_use_is_not_dropped(writers):
     assert (begun.pack, begun.start) == (1, 10)
     two.begin_removing([1, 2])
     dropped = []
-    two.drop_packs(dropped.extend)
+    two.drop_packs([1], [2], dropped.extend)
+    assert dropped == []
+    two.drop_packs([1, 2], [2], dropped.extend)
     assert dropped == [2]
     finish(one, begun)
     assert two.places([3]) == [Place(1, 10, 10)]
