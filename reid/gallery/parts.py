@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from reid.errors import InputError
 from reid.files import read_yaml, write_atomically
@@ -72,7 +72,7 @@ def open_database(folder: Path, layout: Layout, writer: int, make: bool) -> Data
     if not str(layout.catalogue).startswith("postgresql://"):
         choices = "sqlite nor postgresql://USER@HOST:PORT/DATABASE"
         raise InputError(f"{folder}: catalogue {layout.catalogue!r} is neither {choices}")
-    if urlsplit(layout.catalogue).password is not None or "password=" in layout.catalogue:  # messages tell the location
+    if re.search("//[^/?@]*:[^/?@]*@|password=", layout.catalogue):  # messages tell the location
         raise InputError(f"{folder}: the catalogue's location holds a password: it belongs in PGPASSWORD or ~/.pgpass")
     try:
         from reid.gallery.catalogue.postgresql import PostgreSQL

@@ -187,6 +187,7 @@ def test_a_lost_connection_is_told_and_made_anew(location, postgresql, tmp_path,
         ("postgresql://h/x?colour=1", "is no location of a database: invalid URI query parameter"),
         ("postgresql://nobody@/x?host=/nowhere", "connection to server .* failed"),
         ("postgresql://h:port/x", "postgresql://h:port/x: "),
+        ("postgresql://h@[::1/x", "is no location of a database: "),
     ],
 )
 def test_a_location_that_is_none_is_told(tmp_path, location, message):
