@@ -132,7 +132,7 @@ def test_erasing_can_be_done_once_more(tmp_path):
         (lambda folder: os.truncate(folder / "features", 47), "features: has 47 bytes where 48 were written: damaged"),
         (
             lambda folder: (folder / "index.faiss").write_bytes(b"x" * 99),
-            "index.faiss: no index, or only a part of one",
+            "index.faiss: no index, or only a part of one: delete it, and it is built anew",
         ),
     ],
 )
