@@ -365,6 +365,8 @@ def test_a_reader_that_stays_holds_erasing_up(tmp_path, layout, request, monkeyp
 
             other = sqlite3.connect(gallery.folder / "catalogue.db", isolation_level=None)
             other.execute("BEGIN")
+            waits = gallery.catalogue.db.run("PRAGMA busy_timeout")
+            assert waits == [(60_000,)]  # for who writes, as another's erasure of a large gallery does
         other.execute("SELECT count(*) FROM entries").fetchone()
         with pytest.raises(InputError, match="another program has been reading for more than 0.1 seconds"):
             gallery.remove([2])
@@ -376,6 +378,7 @@ def test_a_reader_that_stays_holds_erasing_up(tmp_path, layout, request, monkeyp
         other.close()
         gallery.set("any", "thing")
         assert gallery.verify() == []
+        assert server or gallery.catalogue.db.run("PRAGMA busy_timeout") == waits
         assert b"1.jpg" not in all_bytes(tmp_path) + (server.tables() if server else b"")
 
 
