@@ -122,9 +122,8 @@ class Catalogue(CatalogueReader):
             pack, start = packs[0] if packs else (self._reserve("pack", 1), 0)
             if not packs:
                 self.db.run("INSERT INTO packs VALUES (?, ?, ?, 0)", pack, day, self._writer)
-            bounds = ids[0], ids[-1]
-            self.db.run("INSERT INTO pending VALUES ('add', ?, ?, ?, ?, ?, 0)", self._writer, *bounds, pack, start)
-            self.db.make_room(*bounds)
+            self._begin(ids[0], ids[-1], pack, start)
+            self.db.make_room(ids[0], ids[-1])
         given = [replace(entry, id=id, added=entry.added or now) for id, entry in zip(ids, entries, strict=True)]
         cameras = self._named("camera", {entry.camera for entry in given})
         identities = self._named("identity", {entry.identity for entry in given if entry.identity is not None})
@@ -144,15 +143,20 @@ class Catalogue(CatalogueReader):
         mine = "DELETE FROM pending WHERE kind = 'add' AND writer = ? AND first = ? RETURNING first"
         entries = adding.entries
         with self.db.transaction():
-            if not self.db.run(mine, self._writer, entries[0].id):
-                raise InputError(f"{self.db.location}: the connection was lost while these were added: add them again")
-            self._keep_names(adding)
-            numbers = self._named("folder", {parted(entry.source)[0] for entry in entries})
-            folders = [numbers[parted(entry.source)[0]] for entry in entries]
-            records = map(record_of, entries, adding.rows.tolist(), folders, thumbnails, places)
-            self.db.many(f"INSERT INTO entries VALUES ({', '.join('?' * 19)})", records)
-            self.db.run("DELETE FROM erasures WHERE place AMONG ?", [place_of(entry) for entry in entries])
-            self.db.run("UPDATE packs SET size = ? WHERE id = ?", adding.start + sum(map(len, thumbnails)), adding.pack)
+            alive = self.db.run(mine, self._writer, entries[0].id)
+            if alive:
+                self._keep_names(adding)
+                numbers = self._named("folder", {parted(entry.source)[0] for entry in entries})
+                folders = [numbers[parted(entry.source)[0]] for entry in entries]
+                records = map(record_of, entries, adding.rows.tolist(), folders, thumbnails, places)
+                self.db.many(f"INSERT INTO entries VALUES ({', '.join('?' * 19)})", records)
+                self.db.run("DELETE FROM erasures WHERE place AMONG ?", [place_of(entry) for entry in entries])
+                end = adding.start + sum(map(len, thumbnails))
+                self.db.run("UPDATE packs SET size = ? WHERE id = ?", end, adding.pack)
+            else:  # what was written since is to be taken back too
+                self._begin(entries[0].id, entries[-1].id, adding.pack, adding.start)
+        if not alive:
+            raise InputError(f"{self.db.location}: the connection was lost while these were added: add them again")
 
     def begin_removing(self, ids: Sequence[int]) -> None:
         """The entries are gone from now on. Raises InputError for an id not there."""
@@ -253,6 +257,10 @@ class Catalogue(CatalogueReader):
             raise InputError(f"{self.db.location}: entry {ids[0]} cannot keep its id: there is an entry {top}")
         self._reserve("entry", max(ids[-1] + 1 - first, 0))
         return ids
+
+    def _begin(self, *adding: int) -> None:
+        """Write down an adding: first and last id, pack and start."""
+        self.db.run("INSERT INTO pending VALUES ('add', ?, ?, ?, ?, ?, 0)", self._writer, *adding)
 
     def _keep_names(self, adding: Adding) -> None:
         """Within a transaction: the names that got these numbers before are there, and stay until it ends. Another

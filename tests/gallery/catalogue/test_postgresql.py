@@ -119,6 +119,7 @@ def test_who_was_taken_for_dead_adds_nothing(writers):
     with pytest.raises(InputError, match="the connection was lost while these were added: add them again"):
         finish(one, begun)
     assert len(two) == 0
+    assert one.left()[1] == [Pending("add", 1, 1, 1, 0, 0)]  # vectors that were written since are taken back
 
 
 def test_a_pack_in_use_is_not_dropped(writers):
