@@ -167,6 +167,13 @@ def test_add_takes_all_or_none(tmp_path, entry, feature, message):
         assert gallery.add([good], ROWS[:1], [b""]) == [7]
 
 
+def test_a_number_too_large_for_the_database_is_told(tmp_path, layout):
+    with make(tmp_path / "g", layout) as gallery:
+        with pytest.raises(InputError, match="too large|out of range"):
+            gallery.add([Entry("/a", "c", frame=2**63)], ROWS[:1], [b""])
+        assert (len(gallery), gallery.verify()) == (6, [])
+
+
 def test_ids_are_never_used_again(tmp_path, layout):
     with make(tmp_path / "g", layout) as gallery:
         gallery.remove([5, 6])

@@ -21,7 +21,12 @@ PARTED = " PARTITION BY RANGE (id)"
 CONNECTING = 10  # seconds
 PATIENCE = 5.0  # seconds that another transaction may hold an erasure up
 PAUSE = 0.01
-WRONG = (psycopg.OperationalError, psycopg.errors.InsufficientPrivilege, psycopg.errors.UndefinedTable)
+WRONG = (
+    psycopg.OperationalError,
+    psycopg.errors.InsufficientPrivilege,
+    psycopg.errors.UndefinedTable,
+    psycopg.errors.NumericValueOutOfRange,
+)
 
 
 class PostgreSQL(Database):

@@ -92,10 +92,11 @@ class SQLite(Database):
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
-        """SQLite's complaints about the file (disk full, damaged, locked) as InputError; its others are bugs."""
+        """SQLite's complaints about the file (disk full, damaged, locked) and numbers too large for it as InputError;
+        its others are bugs."""
         try:
             yield
-        except sqlite3.DatabaseError as error:
-            if type(error) not in (sqlite3.DatabaseError, sqlite3.OperationalError):
+        except (sqlite3.DatabaseError, OverflowError) as error:
+            if type(error) not in (sqlite3.DatabaseError, sqlite3.OperationalError, OverflowError):
                 raise
             raise InputError(f"{self.location}: {error}") from None
