@@ -46,7 +46,7 @@ def read_layout(folder: Path) -> Layout:
     """Raises InputError: there is none, or one of another format."""
     if (folder / "entries.db").exists() and not (folder / MARK).exists():
         raise InputError(
-            f"{folder}: is a gallery of an earlier version: search.py convert {folder} makes it one of this"
+            f"{folder}: is a gallery of an earlier version; search.py convert {folder} --store NEW makes one of this"
         )
     if not (folder / MARK).is_file():
         raise InputError(f"{folder}: is not a gallery: it has no {MARK} (search.py add makes one)")

@@ -230,7 +230,7 @@ def test_lines_that_are_no_records_are_counted(old, gallery, line):
 
 
 def test_the_folder_itself_says_what_to_do(old):
-    with pytest.raises(InputError, match="is a gallery of an earlier version: search.py convert"):
+    with pytest.raises(InputError, match="is a gallery of an earlier version; search.py convert .*old --store NEW"):
         Gallery.open(old)
 
 
