@@ -66,7 +66,13 @@ class PostgreSQL(Database):
         self.run(f"SET lock_timeout = {1000 * PATIENCE:.0f}")  # milliseconds
         try:
             for table in there + ["names"] * names:
+                before = self.run("SELECT pg_relation_filenode(?)", table)
                 self.run(f"VACUUM FULL {table}")
+                if self.run("SELECT pg_relation_filenode(?)", table) == before:  # the server passed it over
+                    raise InputError(
+                        f"{self.location}: only its owner can write table {table} anew: what was erased still lies "
+                        "there until the owner next writes to the gallery"
+                    )
         finally:
             self.run("RESET lock_timeout")
 

@@ -12,7 +12,7 @@ from reid.gallery.catalogue.catalogue import Catalogue, Pending
 from reid.gallery.catalogue.postgresql import PostgreSQL
 from reid.gallery.catalogue.thumbnails import Place
 from reid.gallery.entries import Entry, Filter
-from reid.gallery.parts import Layout
+from reid.gallery.parts import Layout, write_layout
 from reid.gallery.store import Gallery
 from reid.networks import Origin
 
@@ -201,6 +201,24 @@ def test_tables_that_are_not_there_are_told(location, tmp_path, postgresql):
     postgresql.clear()
     with pytest.raises(InputError, match="holds no gallery"):
         Gallery.open(tmp_path / "g")
+
+
+def test_who_does_not_own_the_tables_is_told_that_he_cannot_erase(location, tmp_path, postgresql):
+    role, schema = "DROP ROLE IF EXISTS other", location.rpartition("%3D")[2]
+    postgresql.run(role, "CREATE ROLE other LOGIN", f"GRANT USAGE ON SCHEMA {schema} TO other")
+    with Gallery.create(tmp_path / "g", ORIGIN, Layout(location)) as gallery:
+        gallery.add([Entry(f"/{name}", "c") for name in ("secret", "b")], np.ones((2, 4)), [b""] * 2)
+        postgresql.run(f"GRANT ALL ON ALL TABLES IN SCHEMA {schema} TO other")
+        write_layout(tmp_path / "g", Layout(location.replace("gallery@", "other@")))
+        with Gallery.open(tmp_path / "g") as other, pytest.raises(InputError, match="only its owner can write table"):
+            other.remove([1])
+        while postgresql.clients() > 1:
+            pass
+        assert b"secret" in postgresql.tables()
+        gallery.set("any", "thing")
+        assert b"secret" not in postgresql.tables() and gallery.verify() == []
+    postgresql.clear()
+    postgresql.run(role)
 
 
 def test_a_text_too_long_for_the_server_is_told(location, tmp_path):
