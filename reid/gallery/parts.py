@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from reid.errors import InputError
 from reid.files import read_yaml, write_atomically
@@ -46,7 +46,7 @@ def read_layout(folder: Path) -> Layout:
     """Raises InputError: there is none, or one of another format."""
     if (folder / "entries.db").exists() and not (folder / MARK).exists():
         raise InputError(
-            f"{folder}: is a gallery of an earlier version: search.py convert {folder} makes it one of this"
+            f"{folder}: is a gallery of an earlier version; search.py convert {folder} --store NEW makes one of this"
         )
     if not (folder / MARK).is_file():
         raise InputError(f"{folder}: is not a gallery: it has no {MARK} (search.py add makes one)")
@@ -72,7 +72,7 @@ def open_database(folder: Path, layout: Layout, writer: int, make: bool) -> Data
     if not str(layout.catalogue).startswith("postgresql://"):
         choices = "sqlite nor postgresql://USER@HOST:PORT/DATABASE"
         raise InputError(f"{folder}: catalogue {layout.catalogue!r} is neither {choices}")
-    if urlsplit(layout.catalogue).password is not None or "password=" in layout.catalogue:  # messages tell the location
+    if re.search("//[^/?@]*:[^/?@]*@|password=", layout.catalogue):  # messages tell the location
         raise InputError(f"{folder}: the catalogue's location holds a password: it belongs in PGPASSWORD or ~/.pgpass")
     try:
         from reid.gallery.catalogue.postgresql import PostgreSQL

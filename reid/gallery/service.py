@@ -255,9 +255,7 @@ class Service:
         """Add the entries of a Parquet file that :meth:`export` wrote; what became of them."""
         from reid.gallery.transfer.parquet import import_
 
-        added = import_(path, self.gallery, again)
-        self.gallery.record(self.who, "import", added.ids)
-        return added
+        return import_(path, self.gallery, again, self.who)
 
     def _judge(self, wanted: Filter, share: float | None, rate: float | None) -> Judge | None:
         calibration = self.calibration

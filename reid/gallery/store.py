@@ -284,7 +284,7 @@ class Gallery:
         if gone:
             self._vectors.remove(np.array(gone, np.int64))
             self._packs.blank(Place(each.pack, each.start, each.size) for each in removed)
-            self.catalogue.drop_packs(self._packs.drop)
+            self.catalogue.drop_packs({each.pack for each in (*added, *removed)}, writers, self._packs.drop)
         scrubbed = gone + [each.first for each in left if each.kind == "change"]
         if scrubbed:
             self.catalogue.scrub(scrubbed, again=not begun_now or len(writers) > 1)

@@ -184,7 +184,7 @@ class CompressedIndex:
                 present[get_invlist(lists, number)[0]] = True
             return cls(numbers["kind"], settings, present, index)
         except (RuntimeError, KeyError, TypeError) as error:
-            raise InputError(f"{path}: of another version: {error!r}: build it again") from None
+            raise InputError(f"{path}: of another version: {error!r}: delete it, and it is built anew") from None
 
     def is_exact(self, count: int, k: int) -> bool:
         """Whether the k nearest of so many rows that are allowed are searched exactly."""
@@ -319,14 +319,14 @@ def _read_numbers(path: Path) -> dict[str, Any]:
             file.seek(max(left - 8, 0))
             tail = file.read()
             if left < 8 or tail[40:] != MARK:
-                raise InputError(f"{path}: no index, or only a part of one: build it again")
+                raise InputError(f"{path}: no index, or only a part of one: delete it, and it is built anew")
             length, digest = int.from_bytes(tail[:8], "little"), hashlib.sha256()
             file.seek(0)
             while part := file.read(min(left, 2**20)):
                 digest.update(part)
                 left -= len(part)
             if digest.digest() != tail[8:40]:
-                raise InputError(f"{path}: damaged, its content does not match its checksum: build it again")
+                raise InputError(f"{path}: damaged, does not match its checksum: delete it, and it is built anew")
             file.seek(-len(tail) - length, 2)
             return json.loads(file.read(length))
     except OSError as error:

@@ -140,7 +140,7 @@ class Sequences(RuleBasedStateMachine):
             assert gallery.find(wanted, limit, after) == self.reference.find(wanted, limit, after)
             assert gallery.catalogue.counts(wanted) == self.reference.counts(wanted)
             assert gallery.catalogue.names("identity") == self.reference.names()
-            for source in SOURCES:
+            for source in (*SOURCES, *NO_NAMES):
                 assert gallery.catalogue.of_source(source) == self.reference.of_source(source)
             contents = [content_of(image) for image in IMAGES if image]
             assert gallery.catalogue.known("content", contents) == self.reference.known("content", contents)

@@ -156,6 +156,13 @@ def test_add_takes_all_or_none(tmp_path, entry, feature, message):
         assert gallery.add([good], ROWS[:1], [b""]) == [7]
 
 
+def test_a_number_too_large_for_the_database_is_told(tmp_path, layout):
+    with make(tmp_path / "g", layout) as gallery:
+        with pytest.raises(InputError, match="too large|out of range"):
+            gallery.add([Entry("/a", "c", frame=2**63)], ROWS[:1], [b""])
+        assert (len(gallery), gallery.verify()) == (6, [])
+
+
 def test_ids_are_never_used_again(tmp_path, layout):
     with make(tmp_path / "g", layout) as gallery:
         gallery.remove([5, 6])
@@ -329,7 +336,9 @@ def test_what_was_being_added_is_in_no_file(tmp_path, layout, request, monkeypat
 
         monkeypatch.setattr(gallery.catalogue, "finish_adding", fail)
         with pytest.raises(InputError, match="disk full"):
-            gallery.add([Entry("/secret/source", "Kamera", "Person-1")], ROWS[3:4] + 0.25, [JPEG + b"thumbnail"])
+            secret = Entry("/secret/source", "Kamera", "Person-1", added=1e9)
+            gallery.add([secret], ROWS[3:4] + 0.25, [JPEG + b"thumbnail"])
+        assert len(list((tmp_path / "g/thumbnails").iterdir())) == 1  # none of that day
         data = all_bytes(tmp_path) + (server.tables() if server else b"")
         unit = ((ROWS[3] + 0.25) / np.linalg.norm(ROWS[3] + 0.25)).astype(np.float32).tobytes()
         assert not [trace for trace in (b"/secret", b"Kamera", b"Person-1", b"thumbnail", unit) if trace in data]
@@ -352,6 +361,8 @@ def test_a_reader_that_stays_holds_erasing_up(tmp_path, layout, request, monkeyp
 
             other = sqlite3.connect(gallery.folder / "catalogue.db", isolation_level=None)
             other.execute("BEGIN")
+            waits = gallery.catalogue.db.run("PRAGMA busy_timeout")
+            assert waits == [(60_000,)]  # for who writes, as another's erasure of a large gallery does
         other.execute("SELECT count(*) FROM entries").fetchone()
         with pytest.raises(InputError, match="another program has been reading for more than 0.1 seconds"):
             gallery.remove([2])
@@ -363,6 +374,7 @@ def test_a_reader_that_stays_holds_erasing_up(tmp_path, layout, request, monkeyp
         other.close()
         gallery.set("any", "thing")
         assert gallery.verify() == []
+        assert server or gallery.catalogue.db.run("PRAGMA busy_timeout") == waits
         assert b"1.jpg" not in all_bytes(tmp_path) + (server.tables() if server else b"")
 
 

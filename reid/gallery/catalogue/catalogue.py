@@ -95,9 +95,10 @@ class Catalogue(CatalogueReader):
 
     def decide(self, first: int, second: int, same: bool | None) -> None:
         """What a person says of two entries; None takes it back. Raises NotThere for an id that is not there."""
-        self.places([first, second])
         pair = sorted((first, second))
         with self.db.transaction():
+            self._reserve("entry", 0)  # so that nobody erases one meanwhile
+            self.places(pair)
             self.db.run("DELETE FROM decisions WHERE first = ? AND second = ?", *pair)
             if same is not None:
                 self.db.run("INSERT INTO decisions VALUES (?, ?, ?, ?)", *pair, int(same), time.time())
@@ -121,9 +122,8 @@ class Catalogue(CatalogueReader):
             pack, start = packs[0] if packs else (self._reserve("pack", 1), 0)
             if not packs:
                 self.db.run("INSERT INTO packs VALUES (?, ?, ?, 0)", pack, day, self._writer)
-            bounds = ids[0], ids[-1]
-            self.db.run("INSERT INTO pending VALUES ('add', ?, ?, ?, ?, ?, 0)", self._writer, *bounds, pack, start)
-            self.db.make_room(*bounds)
+            self._begin(ids[0], ids[-1], pack, start)
+            self.db.make_room(ids[0], ids[-1])
         given = [replace(entry, id=id, added=entry.added or now) for id, entry in zip(ids, entries, strict=True)]
         cameras = self._named("camera", {entry.camera for entry in given})
         identities = self._named("identity", {entry.identity for entry in given if entry.identity is not None})
@@ -143,20 +143,26 @@ class Catalogue(CatalogueReader):
         mine = "DELETE FROM pending WHERE kind = 'add' AND writer = ? AND first = ? RETURNING first"
         entries = adding.entries
         with self.db.transaction():
-            if not self.db.run(mine, self._writer, entries[0].id):
-                raise InputError(f"{self.db.location}: the connection was lost while these were added: add them again")
-            self._keep_names(adding)
-            numbers = self._named("folder", {parted(entry.source)[0] for entry in entries})
-            folders = [numbers[parted(entry.source)[0]] for entry in entries]
-            records = map(record_of, entries, adding.rows.tolist(), folders, thumbnails, places)
-            self.db.many(f"INSERT INTO entries VALUES ({', '.join('?' * 19)})", records)
-            self.db.run("DELETE FROM erasures WHERE place AMONG ?", [place_of(entry) for entry in entries])
-            self.db.run("UPDATE packs SET size = ? WHERE id = ?", adding.start + sum(map(len, thumbnails)), adding.pack)
+            alive = self.db.run(mine, self._writer, entries[0].id)
+            if alive:
+                self._keep_names(adding)
+                numbers = self._named("folder", {parted(entry.source)[0] for entry in entries})
+                folders = [numbers[parted(entry.source)[0]] for entry in entries]
+                records = map(record_of, entries, adding.rows.tolist(), folders, thumbnails, places)
+                self.db.many(f"INSERT INTO entries VALUES ({', '.join('?' * 19)})", records)
+                self.db.run("DELETE FROM erasures WHERE place AMONG ?", [place_of(entry) for entry in entries])
+                end = adding.start + sum(map(len, thumbnails))
+                self.db.run("UPDATE packs SET size = ? WHERE id = ?", end, adding.pack)
+            else:  # what was written since is to be taken back too
+                self._begin(entries[0].id, entries[-1].id, adding.pack, adding.start)
+        if not alive:
+            raise InputError(f"{self.db.location}: the connection was lost while these were added: add them again")
 
     def begin_removing(self, ids: Sequence[int]) -> None:
         """The entries are gone from now on. Raises InputError for an id not there."""
-        self.places(ids)
         with self.db.transaction():
+            self._reserve("entry", 0)
+            self.places(ids)
             pending = "SELECT 'remove', ?, id, id, pack, start, size FROM entries WHERE id AMONG ?"
             self.db.run(f"INSERT INTO pending {pending}", self._writer, ids)
             places = f"SELECT DISTINCT place, {time.time()!r} FROM entries WHERE id AMONG ?"
@@ -211,14 +217,16 @@ class Catalogue(CatalogueReader):
             ]
         self.db.scrub(ids, again or any(gone))
 
-    def drop_packs(self, drop: Callable[[list[int]], None]) -> None:
-        """Forget packs that hold no entry's thumbnail any more, and are of no one who is adding; ``drop`` deletes them,
-        while nobody can begin to add."""
-        free = "id NOT IN (SELECT pack FROM entries) AND id NOT IN (SELECT pack FROM pending WHERE kind = 'add')"
+    def drop_packs(self, packs: Collection[int], writers: Sequence[int], drop: Callable[[list[int]], None]) -> None:
+        """Forget those of the packs that hold no entry's thumbnail any more, and are of no one who is adding but these
+        writers, whose adding is taken back; ``drop`` deletes them, while nobody can begin to add."""
+        # PostgreSQL goes through all entries once for each pack there is, where these are not named.
+        empty = "id AMONG ? AND NOT EXISTS (SELECT 1 FROM entries e WHERE e.pack = packs.id)"
+        free = "id NOT IN (SELECT pack FROM pending WHERE kind = 'add' AND NOT writer AMONG ?)"
         with self.db.transaction():
             self._reserve("entry", 0)
-            packs = [id for (id,) in self.db.run(f"DELETE FROM packs WHERE {free} RETURNING id")]
-            drop(packs)
+            sql = f"DELETE FROM packs WHERE {empty} AND {free} RETURNING id"
+            drop([id for (id,) in self.db.run(sql, packs, writers)])
 
     def settle(self, writers: Sequence[int]) -> None:
         """Strike off what was pending of these writers."""
@@ -249,6 +257,10 @@ class Catalogue(CatalogueReader):
             raise InputError(f"{self.db.location}: entry {ids[0]} cannot keep its id: there is an entry {top}")
         self._reserve("entry", max(ids[-1] + 1 - first, 0))
         return ids
+
+    def _begin(self, *adding: int) -> None:
+        """Write down an adding: first and last id, pack and start."""
+        self.db.run("INSERT INTO pending VALUES ('add', ?, ?, ?, ?, ?, 0)", self._writer, *adding)
 
     def _keep_names(self, adding: Adding) -> None:
         """Within a transaction: the names that got these numbers before are there, and stay until it ends. Another

@@ -22,7 +22,12 @@ PARTED = " PARTITION BY RANGE (id)"
 CONNECTING = 10  # seconds
 PATIENCE = 5.0  # seconds that another transaction may hold an erasure up
 PAUSE = 0.01
-WRONG = (psycopg.OperationalError, psycopg.errors.InsufficientPrivilege, psycopg.errors.UndefinedTable)
+WRONG = (
+    psycopg.OperationalError,
+    psycopg.errors.InsufficientPrivilege,
+    psycopg.errors.UndefinedTable,
+    psycopg.errors.NumericValueOutOfRange,
+)
 
 
 class PostgreSQL(Database):
@@ -62,7 +67,13 @@ class PostgreSQL(Database):
         self.run(f"SET lock_timeout = {1000 * PATIENCE:.0f}")  # milliseconds
         try:
             for table in there + ["names"] * names:
+                before = self.run("SELECT pg_relation_filenode(?)", table)
                 self.run(f"VACUUM FULL {table}")
+                if self.run("SELECT pg_relation_filenode(?)", table) == before:  # the server passed it over
+                    raise InputError(
+                        f"{self.location}: only its owner can write table {table} anew: what was erased still lies "
+                        "there until the owner next writes to the gallery"
+                    )
         finally:
             self.run("RESET lock_timeout")
 

@@ -78,7 +78,7 @@ class CatalogueReader:
 
     def of_source(self, source: str) -> list[Entry]:
         sql = f"{ENTRIES} WHERE f.text = ? AND e.name = ? ORDER BY e.id"
-        return [entry_of(row) for row in self.db.run(sql, *parted(source))]
+        return [] if NO_TEXT.search(source) else [entry_of(row) for row in self.db.run(sql, *parted(source))]
 
     def expired(self, oldest: float, limit: int) -> list[int]:
         """Ids put in before ``oldest``, the first by it."""

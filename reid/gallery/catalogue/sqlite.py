@@ -15,7 +15,8 @@ from reid.gallery.files import writing
 
 APPLICATION = 0x52654964  # "ReId", in the file's header
 MARKS = (f"PRAGMA application_id = {APPLICATION}", f"PRAGMA user_version = {FORMAT}")
-PATIENCE = 5.0  # seconds that a reader or another process may hold us up
+WAITING = 60.0  # seconds for another process that writes: an erasure writes all of a file of some GB anew
+PATIENCE = 5.0  # seconds that a reader may hold an erasure up
 TABLES = tuple(tables({"int": "INTEGER", "real": "REAL", "text": "TEXT"}, " STRICT"))
 
 
@@ -39,7 +40,7 @@ class SQLite(Database):
                 pass
         uri = f"{path.absolute().as_uri()}?mode=rw"
         with self._explained():
-            self._db = sqlite3.connect(uri, uri=True, timeout=PATIENCE, isolation_level=None, check_same_thread=False)
+            self._db = sqlite3.connect(uri, uri=True, timeout=WAITING, isolation_level=None, check_same_thread=False)
         try:
             self.run("PRAGMA trusted_schema = OFF")
             if make and not self._tables():
@@ -55,8 +56,12 @@ class SQLite(Database):
         """SQLite's ``secure_delete`` is not enough: it overwrites freed cells, but where a page was rebuilt to make
         room, copies of its cells stay in the gaps. A vacuumed file has only pages written anew."""
         self.run("VACUUM")
-        if self.run("PRAGMA wal_checkpoint(TRUNCATE)")[0][0]:
-            raise self._held_up(PATIENCE)
+        self.run(f"PRAGMA busy_timeout = {1000 * PATIENCE:.0f}")
+        try:
+            if self.run("PRAGMA wal_checkpoint(TRUNCATE)")[0][0]:
+                raise self._held_up(PATIENCE)
+        finally:
+            self.run(f"PRAGMA busy_timeout = {1000 * WAITING:.0f}")
 
     def make_room(self, first: int, last: int) -> None:
         pass
@@ -87,10 +92,11 @@ class SQLite(Database):
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
-        """SQLite's complaints about the file (disk full, damaged, locked) as InputError; its others are bugs."""
+        """SQLite's complaints about the file (disk full, damaged, locked) and numbers too large for it as InputError;
+        its others are bugs."""
         try:
             yield
-        except sqlite3.DatabaseError as error:
-            if type(error) not in (sqlite3.DatabaseError, sqlite3.OperationalError):
+        except (sqlite3.DatabaseError, OverflowError) as error:
+            if type(error) not in (sqlite3.DatabaseError, sqlite3.OperationalError, OverflowError):
                 raise
             raise InputError(f"{self.location}: {error}") from None

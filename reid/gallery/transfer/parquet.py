@@ -121,13 +121,14 @@ def export(gallery: Gallery, path: Path, thumbnails: bool = True) -> int:
     return count
 
 
-def import_(path: Path, gallery: Gallery, again: bool = False) -> Added:
+def import_(path: Path, gallery: Gallery, again: bool = False, who: str = "python") -> Added:
     """Add the entries of a file, some at a time, when all of it is checked, and those of its settings that the gallery
     has not. An image that is there already, by source, frame and box, is passed over: so the same call goes on where it
-    was interrupted. When entries were put in is kept.
+    was interrupted. When entries were put in is kept. Each commit has its line in the audit log.
 
     Args:
         again: also those that were erased.
+        who: imports, for the audit log.
 
     Raises:
         InputError: the file is no export of a gallery, is damaged, or its features are of another origin; naming the
@@ -143,7 +144,9 @@ def import_(path: Path, gallery: Gallery, again: bool = False) -> Added:
             pass
         for entries, features, images in _read(path, file, origin.width):
             rows = new_rows(gallery, entries, TOLD, added, again)
-            added.ids += gallery.add([entries[row] for row in rows], features[rows], [images[row] for row in rows])
+            ids = gallery.add([entries[row] for row in rows], features[rows], [images[row] for row in rows])
+            gallery.record(who, "import", ids)
+            added.ids += ids
     for name, value in settings.items():
         gallery.set(name, value)
     return added

@@ -133,7 +133,8 @@ def reached(location: str, width: int) -> Collection:
     """
     match = ADDRESS.fullmatch(location)
     if match is None:
-        raise InputError(f"{location}: expected milvus://HOST:PORT/COLLECTION, letters, digits and _ in the name")
+        where = location.rpartition("@")[2]  # a password may stand before it: it belongs in TOKEN
+        raise InputError(f"{where}: expected milvus://HOST:PORT/COLLECTION, letters, digits and _ in the name")
     uri = f"{'https' if match['tls'] else 'http'}://{match['host']}:{match['port']}"
     return Collection(client_of(location, uri), location, match["name"], width)
 

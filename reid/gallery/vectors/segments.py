@@ -11,6 +11,7 @@ writes the segment's index anew without it; a segment goes when nothing in it is
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import threading
 from collections.abc import Callable, Iterator
@@ -31,6 +32,7 @@ from reid.progress import track
 if TYPE_CHECKING:
     from reid.retrieval.compressed import CompressedIndex
 
+NAME = re.compile(r"-?\d+-\d+")  # of a segment's folder
 ROWS = 2**17  # of a segment at most
 KINDS = ("auto", "flat", "rabitq", "sq8")
 LARGE = 200_000  # rows from which "auto" means indexes: exact search takes some 0.1 s a query there
@@ -171,17 +173,21 @@ class Segments:
     def _segments(self) -> list[Segment]:
         """Those there are, by day and number, as their files are now."""
         with self._lock:
-            names = sorted(path.name for path in self.folder.iterdir()) if self.folder.is_dir() else []
-            held = [self._held.get(name) or Segment(self.folder / name, self.width) for name in names]
+            held = [self._held.get(path.name) or Segment(path, self.width) for path in self._folders()]
             there = [segment for each in held if (segment := each.now()) is not None]
             self._held = {segment.folder.name: segment for segment in there}
             return there
+
+    def _folders(self) -> list[Path]:
+        """Of segments; what others put beside them (a desktop's .DS_Store) stays."""
+        return sorted(path for path in self.folder.glob("*") if NAME.fullmatch(path.name))
 
     def _append(self, day: int, rows: np.ndarray, vectors: np.ndarray) -> None:
         while len(rows):
             of_day = [segment for segment in self._segments() if segment.part[0] == day]
             last = max(of_day, key=lambda segment: segment.part, default=None)
-            if last is None or len(last.rows) >= ROWS:
+            # Within a segment ids rise; those of an adding that was taken back may come again.
+            if last is None or len(last.rows) >= ROWS or (abs(last.rows["id"][-1:]) >= rows["id"][0]).any():
                 last = self._new(day, 0 if last is None else last.part[1] + 1)
             start = len(last.rows)
             part = slice(0, ROWS - start)
@@ -219,7 +225,7 @@ class Segments:
 
     def _sweep(self) -> None:
         """What is left of segments whose rows are gone."""
-        for folder in list(self.folder.iterdir()) if self.folder.is_dir() else []:
+        for folder in self._folders():
             if not (folder / "rows").exists():
                 shutil.rmtree(folder)
                 sync_folder(self.folder)

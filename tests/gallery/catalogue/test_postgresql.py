@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 import postgresql_server
 import pytest
@@ -11,7 +13,7 @@ from reid.gallery.catalogue.catalogue import Catalogue, Pending
 from reid.gallery.catalogue.postgresql import PostgreSQL
 from reid.gallery.catalogue.thumbnails import Place
 from reid.gallery.entries import Entry, Filter
-from reid.gallery.parts import Layout
+from reid.gallery.parts import Layout, write_layout
 from reid.gallery.store import Gallery
 from reid.networks import Origin
 
@@ -92,6 +94,25 @@ def test_what_is_under_way_is_the_dead_ones_alone(writers, postgresql):
     assert three.unfinished() == ["unfinished: 1 to add; goes on when the gallery is next written to"]
 
 
+def test_nothing_is_said_of_what_another_erases_meanwhile(writers, postgresql, monkeypatch):
+    one, two, _ = writers
+    finish(one, begin(one, "A", "B"))
+    erasing, places = threading.Thread(target=two.begin_removing, args=[[1]]), one.places
+
+    def slow(ids):
+        found = places(ids)
+        erasing.start()
+        while erasing.is_alive() and not postgresql.run("SELECT 1 FROM pg_locks WHERE NOT granted"):
+            pass
+        return found
+
+    monkeypatch.setattr(one, "places", slow)
+    one.decide(1, 2, True)
+    erasing.join()
+    assert one.decisions() == {}
+    assert [entry.id for entry in one.find()] == [2]
+
+
 def test_who_was_taken_for_dead_adds_nothing(writers):
     one, two, _ = writers
     begun = begin(one, "A")
@@ -99,6 +120,7 @@ def test_who_was_taken_for_dead_adds_nothing(writers):
     with pytest.raises(InputError, match="the connection was lost while these were added: add them again"):
         finish(one, begun)
     assert len(two) == 0
+    assert one.left()[1] == [Pending("add", 1, 1, 1, 0, 0)]  # vectors that were written since are taken back
 
 
 def test_a_pack_in_use_is_not_dropped(writers):
@@ -109,7 +131,9 @@ def test_a_pack_in_use_is_not_dropped(writers):
     assert (begun.pack, begun.start) == (1, 10)
     two.begin_removing([1, 2])
     dropped = []
-    two.drop_packs(dropped.extend)
+    two.drop_packs([1], [2], dropped.extend)
+    assert dropped == []
+    two.drop_packs([1, 2], [2], dropped.extend)
     assert dropped == [2]
     finish(one, begun)
     assert two.places([3]) == [Place(1, 10, 10)]
@@ -165,6 +189,7 @@ def test_a_lost_connection_is_told_and_made_anew(location, postgresql, tmp_path,
         ("postgresql://h/x?colour=1", "is no location of a database: invalid URI query parameter"),
         ("postgresql://nobody@/x?host=/nowhere", "connection to server .* failed"),
         ("postgresql://h:port/x", "postgresql://h:port/x: "),
+        ("postgresql://h@[::1/x", "is no location of a database: "),
     ],
 )
 def test_a_location_that_is_none_is_told(tmp_path, location, message):
@@ -177,6 +202,24 @@ def test_tables_that_are_not_there_are_told(location, tmp_path, postgresql):
     postgresql.clear()
     with pytest.raises(InputError, match="holds no gallery"):
         Gallery.open(tmp_path / "g")
+
+
+def test_who_does_not_own_the_tables_is_told_that_he_cannot_erase(location, tmp_path, postgresql):
+    role, schema = "DROP ROLE IF EXISTS other", location.rpartition("%3D")[2]
+    postgresql.run(role, "CREATE ROLE other LOGIN", f"GRANT USAGE ON SCHEMA {schema} TO other")
+    with Gallery.create(tmp_path / "g", ORIGIN, Layout(location)) as gallery:
+        gallery.add([Entry(f"/{name}", "c") for name in ("secret", "b")], np.ones((2, 4)), [b""] * 2)
+        postgresql.run(f"GRANT ALL ON ALL TABLES IN SCHEMA {schema} TO other")
+        write_layout(tmp_path / "g", Layout(location.replace("gallery@", "other@")))
+        with Gallery.open(tmp_path / "g") as other, pytest.raises(InputError, match="only its owner can write table"):
+            other.remove([1])
+        while postgresql.clients() > 1:
+            pass
+        assert b"secret" in postgresql.tables()
+        gallery.set("any", "thing")
+        assert b"secret" not in postgresql.tables() and gallery.verify() == []
+    postgresql.clear()
+    postgresql.run(role)
 
 
 def test_a_text_too_long_for_the_server_is_told(location, tmp_path):

@@ -113,17 +113,28 @@ def test_one_that_was_cut_off_goes_on_and_what_was_erased_meanwhile_stays_erased
         converted(old, gallery)
 
 
-def test_a_batch_that_failed_can_be_put_in_with_its_ids_again(old, gallery, monkeypatch):
-    def full(*_):
-        raise InputError("no space")
+@pytest.mark.parametrize("page", [2048, 2])
+def test_a_batch_that_failed_can_be_put_in_with_its_ids_again(old, gallery, monkeypatch, page):
+    monkeypatch.setattr(earlier, "PAGE", page)
+    finish = gallery.catalogue.finish_adding
+
+    def full(adding, *values):
+        if adding.entries[-1].id > 2:
+            raise InputError("no space")
+        finish(adding, *values)
 
     with monkeypatch.context() as patch:
-        patch.setattr(gallery._vectors, "add", full)
+        patch.setattr(gallery.catalogue, "finish_adding", full)
         with pytest.raises(InputError, match="no space"):
             converted(old, gallery)
-    assert len(gallery) == 0
+    assert len(gallery) == (2 if page == 2 else 0)
     converted(old, gallery)
     check(gallery)
+    feature = gallery.features([3])
+    assert gallery.search(feature, 1).ids.tolist() == [[3]]
+    gallery.remove([3])
+    files = [path.read_bytes() for path in (gallery.folder / "vectors").rglob("*") if path.is_file()]
+    assert files and not [1 for content in files if feature.tobytes() in content]
 
 
 def test_ids_are_kept_only_above_all_others(gallery):
@@ -219,7 +230,7 @@ def test_lines_that_are_no_records_are_counted(old, gallery, line):
 
 
 def test_the_folder_itself_says_what_to_do(old):
-    with pytest.raises(InputError, match="is a gallery of an earlier version: search.py convert"):
+    with pytest.raises(InputError, match="is a gallery of an earlier version; search.py convert .*old --store NEW"):
         Gallery.open(old)
 
 

@@ -94,6 +94,7 @@ def test_a_second_import_adds_nothing_and_one_that_was_cut_off_goes_on(other, ex
     with pytest.raises(KeyboardInterrupt):
         parquet.import_(exported, other)
     assert len(other) == 4
+    assert [(line["action"], line["entries"]) for line in other.catalogue.log()] == [("import", [1, 2, 3, 4])]
     added = parquet.import_(exported, other)
     assert (len(added.ids), added.known, len(other)) == (5, 4, 9)
     other.update([1], {"identity": "somebody"})

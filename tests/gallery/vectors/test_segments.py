@@ -68,6 +68,16 @@ def test_a_batch_goes_to_segments_by_day_and_size(tmp_path, monkeypatch):
     assert store.problems() == []
 
 
+def test_what_others_put_beside_stays_and_does_not_matter(tmp_path):
+    store = opened(tmp_path / "v")
+    add(store, [1, 2])
+    (tmp_path / "v/.DS_Store").touch()
+    (tmp_path / "v/000007-000000 copy").mkdir()
+    assert store.search(vectors_of([2]), 1).ids.tolist() == [[2]]
+    store.remove(np.array([1, 2]))
+    assert sorted(path.name for path in (tmp_path / "v").iterdir()) == [".DS_Store", "000007-000000 copy"]
+
+
 def test_a_segment_of_the_same_name_is_another(tmp_path):
     store, reader = opened(tmp_path / "v"), opened(tmp_path / "v")
     add(store, [1, 2, 3])
@@ -122,7 +132,7 @@ def test_erasing_can_be_done_once_more(tmp_path):
         (lambda folder: os.truncate(folder / "features", 47), "features: has 47 bytes where 48 were written: damaged"),
         (
             lambda folder: (folder / "index.faiss").write_bytes(b"x" * 99),
-            "index.faiss: no index, or only a part of one",
+            "index.faiss: no index, or only a part of one: delete it, and it is built anew",
         ),
     ],
 )
