@@ -111,7 +111,8 @@ class Service:
         (answer,) = self._answers(mean, k, wanted, self._judge(wanted, share, rate), [{*own, *cameras}], entries)
         more = {"queries": len(rows)} if len(rows) > 1 else {}
         if more and answer.sentences:
-            answer = replace(answer, sentences=(*answer.sentences, SEVERAL))
+            first, *rest = answer.sentences
+            answer = replace(answer, sentences=(f"{first} {SEVERAL}", *rest))
         if len(entries) == 1:
             more["query"] = entries[0]
             pairs = self.gallery.catalogue.decisions(entries[0])

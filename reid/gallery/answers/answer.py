@@ -14,10 +14,7 @@ APART = 60.0  # seconds without an image of an answer after which another sighti
 OWN = (
     "No percentages for images of the query's own camera: calibrated are pairs of two, and the same place looks alike."
 )
-SEVERAL = (
-    "Calibrated are single images: the mean of several lies nearer to other people too, of whom more than said may be "
-    "called near."
-)
+SEVERAL = "Calibrated are single images: with several, more strangers may be called near than said."
 MISSED = "None of those found is nearer than far; not all were compared, so that a nearer one may have been missed."
 
 
