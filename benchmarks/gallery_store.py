@@ -173,17 +173,23 @@ def filters(folder: Path, count: int) -> list[list[str]]:
 # --- the page ---------------------------------------------------------------------------------------------------------
 
 
-def served(folder: Path, kind: str, port: Any) -> None:
-    """A process: train a step of a ResNet-18, fill a gallery with features of its width, serve it."""
-    import uvicorn
-
+def network(folder: Path) -> Path:
+    """A ResNet-18, trained for a step; renders its data where they are not there, which no daemon may."""
     from reid.config import load_config
     from reid.engine.train import train
+
+    overrides = ["model.width=1.0", "optim.steps=1", "data.workers=0", f"output={folder / 'run'}", "threads=1"]
+    return train(load_config("sites_ibn_b.yaml", overrides), progress=False)
+
+
+def served(folder: Path, run: Path, kind: str, port: Any) -> None:
+    """A process: fill a gallery with features of a network's width, serve it."""
+    import uvicorn
+
     from reid.gallery.web.app import create_app, listening, one_thread_each
     from reid.networks import load
 
-    overrides = ["model.width=1.0", "optim.steps=1", "data.workers=0", f"output={folder / 'run'}", "threads=1"]
-    model = load(train(load_config("sites_ibn_b.yaml", overrides), progress=False))
+    model = load(run)
     if not (folder / "page").exists():
         with Gallery.create(folder / "page", model.origin) as gallery:
             for entries, features in blocks(PAGE, model.origin.width):
@@ -212,7 +218,7 @@ def adding(folder: Path, width: int, stop: Any) -> None:
 def page(folder: Path, kind: str) -> list[list[str]]:
     """Median and slowest answer to an upload, of one client and of eight at once; of erasures while another adds."""
     ports = SPAWN.Queue()
-    server = SPAWN.Process(target=served, args=(folder, kind, ports), daemon=True)
+    server = SPAWN.Process(target=served, args=(folder, network(folder), kind, ports), daemon=True)
     server.start()
     port, width = ports.get(timeout=900)
     address, picture = f"http://127.0.0.1:{port}/api", io.BytesIO()
