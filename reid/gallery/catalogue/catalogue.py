@@ -19,7 +19,7 @@ from reid.data.times import DAY
 from reid.errors import InputError
 from reid.gallery.catalogue.database import Database
 from reid.gallery.catalogue.reader import ORIGIN, CatalogueReader
-from reid.gallery.catalogue.records import check, last_of, parted, place_of, record_of
+from reid.gallery.catalogue.records import check, content_of, last_of, parted, place_of, record_of
 from reid.gallery.catalogue.thumbnails import LARGE, Place
 from reid.gallery.entries import CHANGES, Change, Entry
 from reid.gallery.vectors.rows import ROW
@@ -150,7 +150,9 @@ class Catalogue(CatalogueReader):
                 folders = [numbers[parted(entry.source)[0]] for entry in entries]
                 records = map(record_of, entries, adding.rows.tolist(), folders, thumbnails, places)
                 self.db.many(f"INSERT INTO entries VALUES ({', '.join('?' * 19)})", records)
-                self.db.run("DELETE FROM erasures WHERE place AMONG ?", [place_of(entry) for entry in entries])
+                here = [place_of(entry) for entry in entries]
+                shown = [content for image in thumbnails if (content := content_of(image)) is not None]
+                self.db.run("DELETE FROM erasures WHERE number AMONG ?", here + shown)
                 end = adding.start + sum(map(len, thumbnails))
                 self.db.run("UPDATE packs SET size = ? WHERE id = ?", end, adding.pack)
             else:  # what was written since is to be taken back too
@@ -165,8 +167,10 @@ class Catalogue(CatalogueReader):
             self.places(ids)
             pending = "SELECT 'remove', ?, id, id, pack, start, size FROM entries WHERE id AMONG ?"
             self.db.run(f"INSERT INTO pending {pending}", self._writer, ids)
-            places = f"SELECT DISTINCT place, {time.time()!r} FROM entries WHERE id AMONG ?"
-            self.db.run(f"INSERT INTO erasures {places} ON CONFLICT (place) DO NOTHING", ids)
+            for column in ("place", "content"):
+                numbers = f"SELECT DISTINCT {column}, {time.time()!r} FROM entries WHERE id AMONG ?"
+                known = f"{numbers} AND {column} IS NOT NULL ON CONFLICT (number) DO NOTHING"
+                self.db.run(f"INSERT INTO erasures {known}", ids)
             self.db.run("DELETE FROM entries WHERE id AMONG ?", ids)
             self.db.run("DELETE FROM decisions WHERE first AMONG ? OR second AMONG ?", ids, ids)
 

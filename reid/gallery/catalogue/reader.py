@@ -103,9 +103,9 @@ class CatalogueReader:
             found.setdefault(value, []).append(id)
         return found
 
-    def erased(self, places: Sequence[int]) -> set[int]:
-        """Those of the places whose image was erased, and not put in again since."""
-        return {place for (place,) in self.db.run("SELECT place FROM erasures WHERE place AMONG ?", places)}
+    def erased(self, numbers: Sequence[int]) -> set[int]:
+        """Those of the places and pictures that were erased, and not put in again since."""
+        return {number for (number,) in self.db.run("SELECT number FROM erasures WHERE number AMONG ?", numbers)}
 
     def narrow(self, wanted: Filter) -> Narrow:
         """A filter in numbers, as the vectors know them."""

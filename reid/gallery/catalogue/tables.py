@@ -20,8 +20,8 @@ OTHERS = (
     # What people say of two entries, the smaller id first: one person (1) or two (0).
     "CREATE TABLE decisions (first {int} NOT NULL, second {int} NOT NULL, same {int} NOT NULL, time {real} NOT NULL,"
     " PRIMARY KEY (first, second))",
-    # Where erased images had lain, as numbers, so that they are not put in again unasked.
-    "CREATE TABLE erasures (place {int} PRIMARY KEY, time {real} NOT NULL)",
+    # Where erased images had lain and what they showed, as numbers, so that they are not put in again unasked.
+    "CREATE TABLE erasures (number {int} PRIMARY KEY, time {real} NOT NULL)",
     # Files of thumbnails and their committed bytes.
     "CREATE TABLE packs (id {int} PRIMARY KEY, day {int} NOT NULL, writer {int} NOT NULL, size {int} NOT NULL)",
     # What is under way beyond the database: kind is "add" (ids from first to last), "remove" or "change" (one id).

@@ -69,7 +69,7 @@ def add_images(
     for rows in in_parts(new_rows(gallery, entries, fields, added, again), AT_ONCE, progress):
         crops = read_crops(entries, rows, added.problems)
         images = {row: thumbnail(crop) for row, crop in crops.items()}
-        _put_in(gallery, entries, images, partial(_embedded, model, crops), fields, added, who)
+        _put_in(gallery, entries, images, partial(_embedded, model, crops), fields, added, again, who)
     return added
 
 
@@ -100,7 +100,7 @@ def add_features(
             images = {row: thumbnail(crop) for row, crop in read_crops(entries, rows, added.problems).items()}
         else:
             images = {row: thumbnails[row] for row in rows}
-        _put_in(gallery, entries, images, features.__getitem__, fields, added, who)
+        _put_in(gallery, entries, images, features.__getitem__, fields, added, again, who)
     return added
 
 
@@ -132,11 +132,12 @@ def _put_in(
     features_of: Callable[[list[int]], np.ndarray],
     fields: Sequence[str],
     added: Added,
+    again: bool,
     who: str,
 ) -> None:
     """Put entries in, in one commit: those at the places whose thumbnails are given, but no picture that is there
     (:func:`_unseen_rows`) and nothing without a feature; ``features_of`` gives (N, D) of N places."""
-    rows = _unseen_rows(gallery, entries, images, fields, added)
+    rows = _unseen_rows(gallery, entries, images, fields, added, again)
     if not rows:
         return
     features = features_of(rows)
@@ -178,15 +179,23 @@ def new_rows(gallery: Gallery, entries: Sequence[Entry], fields: Sequence[str], 
 
 
 def _unseen_rows(
-    gallery: Gallery, entries: Sequence[Entry], images: Mapping[int, bytes], fields: Sequence[str], added: Added
+    gallery: Gallery,
+    entries: Sequence[Entry],
+    images: Mapping[int, bytes],
+    fields: Sequence[str],
+    added: Added,
+    again: bool,
 ) -> list[int]:
-    """Those of the places with a thumbnail, of ``images``, that shows what no other does that is there or comes before.
+    """Those of the places with a thumbnail, of ``images``, that shows what no other does that is there or comes before,
+    nor one that was erased, unless ``again``.
 
     Copies of a file are one sighting. The same picture by another camera, or at another time, is another one, such as
     of who stands still before a camera without noise; where one of two times is not known, nothing says so.
     """
     contents = {row: content_of(image) for row, image in images.items()}
-    known = gallery.catalogue.known("content", [content for content in contents.values() if content is not None])
+    shown = [content for content in contents.values() if content is not None]
+    known = gallery.catalogue.known("content", shown)
+    erased = set() if again else gallery.catalogue.erased(shown)
     stored = gallery.present([id for ids in known.values() for id in ids])
     seen = {content: [stored[id] for id in ids if id in stored] for content, ids in known.items()}
     rows = []
@@ -194,6 +203,9 @@ def _unseen_rows(
         entry, others = entries[row], [] if content is None else seen.setdefault(content, [])
         same = next((other for other in others if _is_same_moment(other, entry)), None)
         if same is None:
+            if content in erased:
+                added.erased.append(named(entry))
+                continue
             others.append(entry)
             rows.append(row)
             continue

@@ -205,6 +205,21 @@ def test_what_was_erased_stays_erased_unless_it_is_asked_for(folder, gallery):
     assert sorted(entry.id for entry in gallery.find()) == [3, 4]
 
 
+def test_a_copy_of_an_erased_picture_stays_out_too(folder, gallery):
+    """It was passed over as the same picture before; and nobody who erases thinks of copies."""
+    shutil.copy(folder / "a.png", folder / "z.png")
+    entries, model = folder_entries(folder, "door"), Counting()
+    assert len(add_images(gallery, entries, MeanColours(), progress=False).repeated) == 1
+    gallery.remove([1])
+    added = add_images(gallery, entries, model, progress=False)
+    assert (added.ids, added.erased, model.seen) == ([], [f"{folder}/a.png", f"{folder}/z.png"], 0)
+    other = [Entry(str(folder / "z.png"), "hall", time=5.0)]
+    assert add_images(gallery, other, model, progress=False).erased == [f"{folder}/z.png"]
+    assert len(add_images(gallery, other, model, again=True, progress=False).ids) == 1
+    copied = [Entry(str(folder / "a.png"), "yard", time=9.0, box=(0, 0, 48, 96))]
+    assert len(add_images(gallery, copied, model, progress=False).ids) == 1  # asked for once, it is no more erased
+
+
 def test_erased_fragments_stay_erased(gallery):
     fragments = [(Entry("v.mp4", "door", frame=n), np.ones(4), b"") for n in range(2)]
     add_fragments(gallery, fragments)
