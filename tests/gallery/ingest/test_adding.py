@@ -265,7 +265,7 @@ ROWS = st.tuples(st.integers(0, 5), st.sampled_from(["door", "hall"]), st.sample
 def test_what_is_put_in_agrees_with_plain_loops(tmp_path_factory, steps):
     folder = tmp_path_factory.mktemp("loops")
     sources = [str(paint(folder / f"{n}.png", COLOURS[n % 3], (8, 16))) for n in range(6)]
-    held, erased = [], set()  # (file, camera, time)
+    held, erased, shown = [], set(), set()  # (file, camera, time), files, pictures
     with Gallery.create(folder / "gallery", ORIGIN) as gallery:
         for rows, again, victim in steps:
             known = repeated = left = 0
@@ -282,9 +282,12 @@ def test_what_is_put_in_agrees_with_plain_loops(tmp_path_factory, steps):
                     for other in held
                 ):
                     repeated += 1
+                elif file % 3 in shown and not again:
+                    left += 1
                 else:
                     held.append(row)
                     erased.discard(file)
+                    shown.discard(file % 3)
                 seen.add(file)
             entries = [Entry(sources[file], camera, time=time) for file, camera, time in rows]
             added = add_images(gallery, entries, MeanColours(), again, progress=False)
@@ -294,5 +297,6 @@ def test_what_is_put_in_agrees_with_plain_loops(tmp_path_factory, steps):
             assert (added.known, len(added.repeated), len(added.erased)) == (known, repeated, left)
             if victim < len(held):
                 erased.add(held[victim][0])
+                shown.add(held[victim][0] % 3)
                 gallery.remove([gallery.find()[victim].id])
                 del held[victim]
