@@ -27,7 +27,7 @@ from reid.errors import InputError
 
 log = logging.getLogger(__name__)
 
-PARTIAL = ".*.partial*"  # what unfinished files are named
+PARTIAL = ".{}.partial*"  # what unfinished files are named
 LOCK = ".lock"
 NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
 
@@ -110,14 +110,14 @@ def leftover_partials(folder: Path) -> list[Path]:
     return _leftovers(folder, remove=False)
 
 
-def remove_leftover_partials(folder: Path) -> list[Path]:
-    """Delete them; returns what they were."""
-    return _leftovers(folder, remove=True)
+def remove_leftover_partials(folder: Path, name: str = "*") -> list[Path]:
+    """Delete those of the file ``name``, or of all; returns what they were."""
+    return _leftovers(folder, remove=True, name=name)
 
 
-def _leftovers(folder: Path, remove: bool) -> list[Path]:
+def _leftovers(folder: Path, remove: bool, name: str = "*") -> list[Path]:
     leftovers = []
-    for partial in sorted(folder.glob(PARTIAL)):
+    for partial in sorted(folder.glob(PARTIAL.format(name))):
         try:
             file = partial.open("r+b")
         except (FileNotFoundError, IsADirectoryError, PermissionError):  # finished meanwhile, or not ours

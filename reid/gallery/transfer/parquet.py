@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields
+from glob import escape
 from pathlib import Path
 from reprlib import repr as short
 from typing import Annotated, Any, Literal
@@ -17,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from reid.data.times import DAY, EARLIEST, LATEST, zone
 from reid.errors import InputError
-from reid.files import replacing
+from reid.files import remove_leftover_partials, replacing
 from reid.gallery.calibration import thresholds
 from reid.gallery.catalogue.records import NO_TEXT
 from reid.gallery.entries import Entry
@@ -108,6 +109,9 @@ def export(gallery: Gallery, path: Path, thumbnails: bool = True) -> int:
         raise InputError(f"{path}: is no name of a file")
     count = 0
     try:
+        remove_leftover_partials(
+            path.parent, escape(path.name)
+        )  # of one who was killed: people's features and pictures
         with replacing(path, 0o600) as file, pq.ParquetWriter(file, schema, write_page_checksum=True) as writer:
             for entries, features, images in _pages(gallery):
                 arrays: dict[str, Any] = {name: [getattr(entry, name) for entry in entries] for name in OF_ENTRY}

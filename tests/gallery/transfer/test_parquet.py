@@ -333,6 +333,14 @@ def test_damaged_files_add_nothing(other, exported, monkeypatch):
         parquet.import_(exported, other)
 
 
+def test_an_export_that_was_killed_leaves_nothing_behind_the_next(gallery, tmp_path):
+    path, others = tmp_path / "people [1].parquet", tmp_path / ".people.parquet.partial-0"
+    for left in (tmp_path / ".people [1].parquet.partial-0", others):
+        left.write_bytes(b"people")
+    parquet.export(gallery, path)
+    assert sorted(each.name for each in tmp_path.glob(".*partial*")) == [others.name] and path.exists()
+
+
 def test_a_failed_export_leaves_the_old_file(gallery, exported, tmp_path, monkeypatch):
     old = exported.read_bytes()
 
