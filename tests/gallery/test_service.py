@@ -11,7 +11,7 @@ from small_gallery import COLOURS, ORIGIN, START, STRANGER, Colours, calibration
 
 import reid.gallery.service as module
 from reid.errors import InputError
-from reid.gallery.answers.answer import MISSED, OWN, SEVERAL
+from reid.gallery.answers.answer import EMPTY, MISSED, OWN, SEVERAL
 from reid.gallery.calibration.judgement import Judge, compare
 from reid.gallery.calibration.unlike import SENTENCE, Unlike
 from reid.gallery.entries import EVERYTHING, Entry, Filter, Hits, NotThere, Unfit
@@ -75,7 +75,7 @@ def test_the_gallery_that_is_judged_is_what_the_filter_lets_through(service):
     assert [hit.judged for hit in answer.hits] == [judge.judge(hit.distance) for hit in answer.hits]
     assert answer.hits[0].judged.probability > 0.8 and "each of the 5 people" in answer.sentences[3]
     none = service.search(red(service), wanted=Filter(cameras=("nowhere",)))
-    assert none.hits == () and none.nobody is True and none.sentences[0].startswith("Nobody")
+    assert none.hits == () and none.found is none.nobody is None and none.sentences == (EMPTY,)
 
 
 def test_words_become_unsure_with_the_distance(service):

@@ -31,7 +31,7 @@ ACTIONS = {
     "compare": Action("Are these two the same person?",
                       "a.jpg b.jpg", options.compare, "query.compare"),
     "calibrate": Action("Choose thresholds on a labelled source, measure the rates that they meet on targets.",
-                        "--source plaza --targets station street",
+                        "--source plaza --targets station street --store runs/gallery",
                         options.calibrate, "calibrate.calibrate"),
     "forget": Action("Erase a person, an image or entries: features, thumbnails, names; the image files stay.",
                      "--person plaza/151", options.forget, "keep.forget"),
@@ -64,7 +64,7 @@ def search_arguments(parser: argparse.ArgumentParser) -> None:
             epilog=f"example:\n  {parser.prog} {name} {action.example}".rstrip(),
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
-        options.add_store(subparser)
+        options.add_store(subparser, None if name in ("compare", "calibrate") else options.STORE)
         action.arguments(subparser)
         subparser.set_defaults(action=action.run)
 

@@ -43,5 +43,8 @@ def calibrate(arguments: argparse.Namespace) -> None:
     if arguments.store is not None:
         with opened(arguments, model) as service:
             service.calibrate(calibration)
-    print(f"written: {output}, {picture}" + (f", and into {arguments.store}" if arguments.store else ""))
+    print(
+        f"written: {output}, {picture}"
+        + (f", and into {arguments.store}" if arguments.store else "; --store keeps it with a gallery")
+    )
     tell_left_out(problems, "images", "measured")

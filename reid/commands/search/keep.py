@@ -15,6 +15,7 @@ from reid.errors import InputError
 from reid.gallery.answers.listing import moment
 from reid.gallery.entries import Change
 from reid.gallery.service import RETENTION
+from reid.gallery.store import INDEX
 from reid.gallery.transfer import earlier, parquet
 from reid.texts import align
 
@@ -68,7 +69,8 @@ def settings(arguments: argparse.Namespace) -> None:
         if arguments.index:
             service.choose_index(arguments.index)
             tend(gallery)
-        print(f"{gallery.location}: index {gallery.index_state()}; zones {service.zones() or 'none'}")
+        kind, zones = gallery.setting(INDEX) or "auto", service.zones() or "none"
+        print(f"{gallery.location}: index {kind}, now {gallery.index_state()}; zones {zones}")
 
 
 def stats(arguments: argparse.Namespace) -> None:

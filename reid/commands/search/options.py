@@ -19,8 +19,9 @@ SHOWN = 10  # lines of a list of problems
 # --- of several -------------------------------------------------------------------------------------------------------
 
 
-def add_store(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--store", default=STORE, metavar="FOLDER", help="the gallery (default: %(default)s)")
+def add_store(parser: argparse.ArgumentParser, default: str | None = STORE) -> None:
+    kept = "the gallery (default: %(default)s)" if default else "the gallery, such as runs/gallery (default: none)"
+    parser.add_argument("--store", default=default, metavar="FOLDER", help=kept)
 
 
 def add_checking_model(parser: argparse.ArgumentParser) -> None:
@@ -141,7 +142,6 @@ def query(parser: argparse.ArgumentParser) -> None:
 def compare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("images", nargs=2, type=Path, metavar="IMAGE", help="two crops of people")
     _add_judging(parser)
-    parser.set_defaults(store=None)  # only where it is named
 
 
 def calibrate(parser: argparse.ArgumentParser) -> None:
@@ -158,7 +158,6 @@ def calibrate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--output", type=Path, metavar="JSON", help="with a picture beside it (default: runs/calibration/MODEL.json)"
     )
-    parser.set_defaults(store=None)  # only where it is named
 
 
 def forget(parser: argparse.ArgumentParser) -> None:

@@ -59,7 +59,7 @@ def query(arguments: argparse.Namespace) -> None:
             answers = service.answers(features, arguments.k, wanted, share, rate, cameras)
         print(answer_table([entry.source for entry in entries], answers))
         if service.calibration is None:
-            print("no calibration, so nothing here says who is the same person: search.py calibrate makes one")
+            print("no calibration, so nothing here says who is the same person: search.py calibrate --store makes one")
         for sentence in _said(answers):
             print(sentence)
         if not all(answer.exhaustive for answer in answers):

@@ -15,6 +15,7 @@ OWN = (
     "No percentages for images of the query's own camera: calibrated are pairs of two, and the same place looks alike."
 )
 SEVERAL = "Calibrated are single images: with several, more strangers may be called near than said."
+EMPTY = "No image passes the filter, so that there is nothing to compare with."
 MISSED = "None of those found is nearer than far; not all were compared, so that a nearer one may have been missed."
 
 
@@ -32,7 +33,8 @@ class Hit:
 
 @dataclass(frozen=True)
 class Sighting:
-    """Images of an answer that one camera took without a pause; of unknown time, all of a camera and a person.
+    """Images of an answer that one camera took without a pause; of unknown time, all of a camera and a person with a
+    name, and each of the others.
 
     Attributes:
         hits: nearest first.
@@ -52,7 +54,7 @@ class Answer:
     Attributes:
         hits: nearest first.
         found: the best word among them, "cannot tell" at most of a picture that seems to show no person; "far" where
-            there are none; None without a calibration.
+            there is none; None without a calibration, and where no entry passes the filter.
         exhaustive: every entry that passes the filter was compared.
         sentences: what is said of all of it.
         number: of its line in the audit log.
@@ -66,7 +68,7 @@ class Answer:
 
     @property
     def nobody(self) -> bool | None:
-        """Whether nobody here is like the query, as far as all were compared; None without a calibration."""
+        """Whether nobody here is like the query, as far as all were compared; None as ``found``."""
         return None if self.found is None else self.found == "far" and self.exhaustive
 
     def sightings(self) -> tuple[Sighting, ...]:
@@ -95,8 +97,8 @@ def answer_of(
     hits = tuple(
         Hit(rank, *pair, None if judge is None else judge.judge(pair[1])) for rank, pair in enumerate(pairs, 1)
     )
-    if judge is None:
-        return Answer(hits, None, found.exhaustive, ())
+    if judge is None or not judge.entries:
+        return Answer(hits, None, found.exhaustive, () if judge is None else (EMPTY,))
     words = [judge.word(distance) for _, distance in pairs]
     best: Word = "near" if "near" in words and not strange else "cannot tell" if set(words) - {"far"} else "far"
     sentences = judge.sentences_of(words)
@@ -114,10 +116,11 @@ def _without_percentage(hit: Hit) -> Hit:
     return replace(hit, judged=hit.judged and replace(hit.judged, probability=None))
 
 
-def _lane(hit: Hit) -> tuple[str, bool, str]:
-    """What the images of a sighting have in common: the camera; of unknown time, the person too."""
-    timed = hit.entry.time is not None
-    return hit.entry.camera, timed, "" if timed else hit.entry.identity or ""
+def _lane(hit: Hit) -> tuple[str, int, str]:
+    """What the images of a sighting have in common: the camera; of unknown time, the person too, who is known."""
+    if hit.entry.time is not None:
+        return hit.entry.camera, 0, ""
+    return hit.entry.camera, 0 if hit.entry.identity else hit.rank, hit.entry.identity or ""
 
 
 def _times(hit: Hit) -> tuple[float, float]:

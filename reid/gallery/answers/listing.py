@@ -16,7 +16,19 @@ from reid.gallery.answers.answer import Answer, Hit
 from reid.gallery.calibration.judgement import percent
 from reid.texts import align
 
-HEAD = ["query", "rank", "id", "image", "person", "camera", "time (UTC)", "distance", "", "probability", "of strangers"]
+HEAD = [
+    "query",
+    "rank",
+    "id",
+    "image",
+    "person",
+    "camera",
+    "time (UTC)",
+    "distance",
+    "word",
+    "probability",
+    "of strangers",
+]
 DRAWN, ACROSS, LISTED = 20, 10, 10  # queries drawn, entries of each; up to so many queries a table shows whole lists
 WIDTH, TEXT = 96, 4 * LINE + 10  # pixels: a column, the text below a thumbnail
 
@@ -68,7 +80,7 @@ def draw_answers(
             word = "" if hit.judged is None else hit.judged.word
             color = {"near": RIGHT, "far": WRONG}.get(word, QUERY)
             entry = hit.entry
-            texts = (f"{hit.rank}   {hit.distance:.3f}", entry.identity or "?", entry.camera, moment(entry.time)[-8:])
+            texts = (f"{hit.rank}   {hit.distance:.3f}", entry.identity or "?", entry.camera, moment(entry.time)[5:16])
             place, caption = (_left(column), top), [_fitting(text) for text in texts]
             paste(draw, sheet, _pixels(thumbnail(entry.id)), place, color, caption, struck=word == "far")
     content = io.BytesIO()

@@ -6,6 +6,7 @@ from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
 from reid.drawing import Style, png, styles
 from reid.gallery.calibration.judgement import Judge, percent
@@ -97,6 +98,7 @@ def _dress(curves: Axes, counts: Axes, met: Axes) -> None:
     curves.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), ylabel="share of one person met, at even odds")
     curves.tick_params(labelbottom=False)
     counts.set(yscale="log", xlabel="probability of one person stated, at even odds", ylabel="pairs")
+    counts.yaxis.set_minor_formatter(NullFormatter())  # its labels would lie on each other
     met.set(xscale="log", yscale="log", xlabel="false-match rate wanted", ylabel="false-match rate met")
     ends = met.get_xlim()
     for axes, both in ((curves, (0, 1)), (met, ends)):

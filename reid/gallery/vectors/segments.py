@@ -115,10 +115,11 @@ class Segments:
 
     def report(self, kind: str | None) -> IndexReport:
         segments = self._segments()
-        total, wanted = sum(len(segment.rows) for segment in segments), self._wanted(kind, segments)
-        indexes = [segment.index for segment in segments if segment.index is not None]
-        size = sum(index.size for index in indexes)
-        recall = sum(index.recall * index.size for index in indexes) + (total - size)
+        total = sum(int(np.count_nonzero(segment.rows["id"] > 0)) for segment in segments)
+        wanted, indexes = self._wanted(kind, segments), [each.index for each in segments if each.index is not None]
+        sizes = [int(np.count_nonzero(index.present)) for index in indexes]
+        size = sum(sizes)
+        recall = sum(index.recall * count for index, count in zip(indexes, sizes, strict=True)) + (total - size)
         return IndexReport(
             indexes[0].kind if indexes else "flat",
             recall / total if total else 1.0,

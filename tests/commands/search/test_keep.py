@@ -24,7 +24,7 @@ def test_settings(search, gallery, capsys):
     zones = ["--zone", "hall/0", "Europe/Berlin", "--zone", "hall/1", "America/St_Johns"]
     assert search("settings", *zones, "--index", "flat") == 0
     shown = capsys.readouterr().out
-    assert "index exact" in shown and "'hall/0': 'Europe/Berlin', 'hall/1': 'America/St_Johns'" in shown
+    assert "index flat, now exact" in shown and "'hall/0': 'Europe/Berlin', 'hall/1': 'America/St_Johns'" in shown
     assert search("settings", "--zone", "hall/1", "") == 0
     assert search("settings") == 0
     assert capsys.readouterr().out.splitlines()[-1].endswith("zones {'hall/0': 'Europe/Berlin'}")
@@ -39,7 +39,7 @@ def test_settings(search, gallery, capsys):
 
 @pytest.mark.parametrize("kind", ["auto", "rabitq", "sq8"])
 def test_a_small_gallery_stays_exact_whatever_index_it_is_to_have(search, gallery, capsys, kind):
-    assert search("settings", "--index", kind) == 0 and "index exact" in capsys.readouterr().out
+    assert search("settings", "--index", kind) == 0 and f"index {kind}, now exact" in capsys.readouterr().out
     assert search("forget", "--id", 1, "--yes") == 0 and gallery.setting("index") == kind
 
 

@@ -27,6 +27,7 @@ from small_gallery import COLOURS, ORIGIN, START, STRANGER, Colours, application
 
 import reid.gallery.web.app as module
 from reid.errors import InputError
+from reid.gallery.answers.answer import EMPTY
 from reid.gallery.entries import Entry, Filter, ServerProblem
 from reid.gallery.parts import Layout
 from reid.gallery.service import Service
@@ -119,7 +120,7 @@ def test_an_empty_gallery(tmp_path):
         assert client.get("/api/summary").json()["entries"] == 0
         assert client.get("/api/entries").json() == {"entries": [], "next": None}
         answer = client.post("/api/search", files=picture(RED)).json()
-        assert answer["hits"] == answer["sightings"] == [] and answer["found"] == "far"
+        assert answer["hits"] == answer["sightings"] == [] and answer["found"] is None
         assert client.post("/api/answer", files=picture(RED)).status_code == 200
         assert client.get("/api/names").json() == {"names": []}
 
@@ -309,7 +310,7 @@ def test_nobody(shared):
     assert answer["found"] == "far" and answer["exhaustive"] and len(answer["hits"]) == 12
     assert {hit["word"] for hit in answer["hits"]} == {"far"} and answer["sentences"][0].startswith("Nobody")
     none = shared.post("/api/search", files=fields([("entry", 1), ("camera", "nowhere")])).json()
-    assert none["found"] == "far" and none["hits"] == []
+    assert none["found"] is None and none["hits"] == [] and none["sentences"] == [EMPTY]
 
 
 def test_percentages_stand_where_every_image_has_a_name(client):

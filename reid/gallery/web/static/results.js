@@ -99,7 +99,7 @@ function lanes(timed, open) {
   return make("div", { class: "lanes" }, rows, scale);
 }
 
-const NONE = "This gallery has no calibration, so nothing here says who is the same person. The command “reid search calibrate” makes one.";
+const NONE = "This gallery has no calibration, so nothing here says who is the same person. The command “reid search calibrate --source NAME --store FOLDER” makes one.";
 
 /** [kind, lines, more] for the notice above an answer. */
 export function headline({ hits, found, sentences: [first, ...more] }) {
