@@ -109,9 +109,7 @@ def export(gallery: Gallery, path: Path, thumbnails: bool = True) -> int:
         raise InputError(f"{path}: is no name of a file")
     count = 0
     try:
-        remove_leftover_partials(
-            path.parent, escape(path.name)
-        )  # of one who was killed: people's features and pictures
+        remove_leftover_partials(path.parent, escape(path.name))  # they show people
         with replacing(path, 0o600) as file, pq.ParquetWriter(file, schema, write_page_checksum=True) as writer:
             for entries, features, images in _pages(gallery):
                 arrays: dict[str, Any] = {name: [getattr(entry, name) for entry in entries] for name in OF_ENTRY}
