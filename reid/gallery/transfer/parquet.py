@@ -147,8 +147,11 @@ def import_(path: Path, gallery: Gallery, again: bool = False, who: str = "pytho
         for entries, features, images in _read(path, file, origin.width):
             rows = new_rows(gallery, entries, TOLD, added, again)
             ids = gallery.add([entries[row] for row in rows], features[rows], [images[row] for row in rows])
-            gallery.record(who, "import", ids)
+            if ids:
+                gallery.record(who, "import", ids)
             added.ids += ids
+    if not added.ids:  # else a line for each page of what is there already
+        gallery.record(who, "import")
     for name, value in settings.items():
         gallery.set(name, value)
     return added

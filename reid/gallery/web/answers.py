@@ -95,7 +95,7 @@ class Sighting(BaseModel):
 class SearchAnswer(BaseModel):
     hits: list[Hit] = Field(description="nearest first")
     sightings: list[Sighting] = Field(description="the same by camera and time")
-    found: Word | None = Field(description="the best word among the hits; null without a calibration")
+    found: Word | None = Field(description="the best word among the hits; null without a calibration, or any entry")
     exhaustive: bool = Field(description="every entry that passes the filter was compared")
     sentences: list[str] = Field(description="what is said of all of it")
     number: int = Field(description="of its line in the audit log")

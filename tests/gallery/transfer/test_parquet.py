@@ -98,7 +98,9 @@ def test_a_second_import_adds_nothing_and_one_that_was_cut_off_goes_on(other, ex
     added = parquet.import_(exported, other)
     assert (len(added.ids), added.known, len(other)) == (5, 4, 9)
     other.update([1], {"identity": "somebody"})
+    before = len(other.catalogue.log())
     again = parquet.import_(exported, other)
+    assert [line["entries"] for line in other.catalogue.log()[before:]] == [[]]  # one, whatever the file's size
     assert (again.ids, again.known) == ([], 9)
     assert again.differences == ["/é0/0.jpg, frame 0, box (0, 1, 2, 3) (entry 1): identity: 'somebody' is stored, "
                                  "'P0' was given"]  # fmt: skip
