@@ -15,7 +15,7 @@ from PIL import Image
 from reid.errors import InputError
 from reid.gallery.catalogue.thumbnails import crop
 from reid.gallery.ingest import video as module
-from reid.gallery.ingest.adding import add_fragments
+from reid.gallery.ingest.adding import Intake
 from reid.gallery.ingest.video import fragments
 from reid.gallery.store import Gallery
 from reid.networks import load
@@ -69,7 +69,7 @@ class BlindToRed(ColourModel):
 
 def test_a_fragment_in_which_nothing_is_found_stops_no_other(walk, tmp_path):
     with Gallery.create(tmp_path / "gallery", ColourModel.origin) as gallery:
-        added = add_fragments(gallery, fragments(walk, "door", ColourDetector(), BlindToRed(False), progress=False))
+        added = Intake(gallery).fragments(fragments(walk, "door", ColourDetector(), BlindToRed(False), progress=False))
         features = gallery.features(added.ids)
     (red,) = [entry for entry, feature, _ in run(walk) if colour(feature) == "red"]
     assert [colour(row) for row in features] == ["blue", "green", "blue"]
@@ -211,7 +211,7 @@ def test_a_real_video_with_public_networks(monkeypatch, tmp_path):
     detector = load_detector("person-detection-retail-0013", threads=1)
     model = load("person-reidentification-retail-0265", ["threads=1"])
     with Gallery.create(tmp_path / "gallery", model.origin) as gallery:
-        add_fragments(gallery, fragments(REAL, "door", detector, model, progress=False))
+        Intake(gallery).fragments(fragments(REAL, "door", detector, model, progress=False))
         woman = [entry.id for entry in gallery.find() if entry.until < 72]
         man = [entry.id for entry in gallery.find() if entry.time > 72]
         assert len(woman) == 2 and 1 <= len(man) <= 2
