@@ -23,10 +23,8 @@ def under_name(
 
     The same data set may have moved, or been copied: then each of the gallery's images of that name is found again, by
     the end of its path and as the same picture (the same thumbnail). Such an image keeps the place it was put in from.
-
-    Args:
-        root: the data set's folder.
-        splits: reads all splits of the data set that are there; asked only where ``entries`` do not settle it.
+    ``root`` is the data set's folder; ``splits`` reads all splits of it that are there, and is asked only where the
+    ``entries`` do not settle it.
 
     Raises:
         InputError: naming both places, where the gallery's images of that name are others: people and cameras are
