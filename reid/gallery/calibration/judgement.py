@@ -18,7 +18,7 @@ import numpy as np
 
 from reid.errors import InputError
 from reid.gallery.calibration.probability import NONE_SEEN
-from reid.gallery.calibration.rates import Curve
+from reid.gallery.calibration.rates import Curve, Share
 from reid.gallery.calibration.thresholds import EXPECTED, Calibration
 from reid.gallery.calibration.unlike import SENTENCE
 
@@ -48,17 +48,6 @@ class Judgement:
 
 
 @dataclass(frozen=True)
-class Met:
-    """Share of the strangers that find an entry called near, of people to whom nothing was fitted, with the 95 %
-    interval over those people; carried over to the gallery's number of entries."""
-
-    where: str
-    share: float
-    low: float
-    high: float
-
-
-@dataclass(frozen=True)
 class Compared:
     """Two given images: ``probability`` that they show one person where both are as likely beforehand."""
 
@@ -77,8 +66,7 @@ class Judge:
         share: of strangers that may find an entry called near.
         rate: a calibrated false-match rate, whose threshold then stands for that of ``share``.
 
-    Raises:
-        InputError: a number out of its range, a rate that has no threshold.
+    Raises InputError for a number out of its range, or a rate that has no threshold.
     """
 
     calibration: Calibration
@@ -110,44 +98,45 @@ class Judge:
         return float(carried(self._curve, some, some, false, self.entries))
 
     @cached_property
-    def _limit(self) -> float | None:
-        """The distance within which no more strangers than wanted find an entry, or the threshold of ``rate``. Counted
-        is the upper end of the interval: by the share itself half of all calibrations would let more through."""
-        if self.rate is not None:
-            return self.calibration.at(self.rate).threshold
+    def _limits(self) -> tuple[float | None, float]:
+        """Where near ends and far begins, of two distances: within which no more strangers than wanted find an entry,
+        or the threshold of ``rate``; and within which ``LIKELY`` of the pairs of one person lie. Counted is the upper
+        end of the interval: by the share itself half of all calibrations would let more through."""
         curve = self._curve
-        high, fpir, false = (np.array(each) for each in (curve.high, curve.fpir, curve.false_match))
-        seen = carried(curve, high, fpir, false, self.entries)
-        within = int(np.argmax(np.append(seen, 2) > self.share))
-        return curve.distances[within - 1] if within and self.share >= self.least_share else None
-
-    @cached_property
-    def _likely(self) -> float:
-        """The distance within which ``LIKELY`` of the pairs of one person lie."""
-        place = int(np.searchsorted(self._curve.true_match, LIKELY))
-        return self._curve.distances[min(place, len(self._curve.distances) - 1)]
+        likely = curve.distances[min(int(np.searchsorted(curve.true_match, LIKELY)), len(curve.distances) - 1)]
+        if self.rate is not None:
+            limit = self.calibration.at(self.rate).threshold
+        else:
+            high, fpir, false = (np.array(each) for each in (curve.high, curve.fpir, curve.false_match))
+            seen = carried(curve, high, fpir, false, self.entries)
+            within = int(np.argmax(np.append(seen, 2) > self.share))
+            if not within or self.share < self.least_share:
+                return None, likely
+            limit = curve.distances[within - 1]
+        return min(limit, likely), max(limit, likely)
 
     @property
     def near(self) -> float | None:
         """The largest distance called near; None where nothing is."""
-        return None if self._limit is None else min(self._limit, self._likely)
+        return self._limits[0]
 
     @property
     def far(self) -> float:
         """The largest distance that is not called far."""
-        return self._likely if self._limit is None else max(self._limit, self._likely)
+        return self._limits[1]
 
     @cached_property
-    def met(self) -> tuple[Met, ...]:
-        """On the source's held half, then on each data set that the calibration was measured on."""
+    def met(self) -> tuple[tuple[str, Share], ...]:
+        """Of people to whom nothing was fitted, the source's held half and each data set that the calibration was
+        measured on: the share that finds an entry called near as strangers, carried over to the gallery's entries."""
         if self.near is None:
             return ()
         met = []
         for measured in (self.calibration.held, *self.calibration.targets):
-            curve = measured.curve
-            shares = np.array([_at(curve, each, self.near) for each in (curve.fpir, curve.low, curve.high)])
-            false = np.array(_at(curve, curve.false_match, self.near))
-            met.append(Met(measured.name, *carried(curve, shares, shares[0], false, self.entries).tolist()))
+            _, false, *shares = measured.curve.at(self.near)
+            found = carried(measured.curve, np.array(shares), np.array(shares[0]), np.array(false), self.entries)
+            value, low, high = found.tolist()
+            met.append((measured.name, Share(value, low, high, measured.curve.queries)))
         return tuple(met)
 
     def word(self, distance: float) -> Word:
@@ -160,18 +149,17 @@ class Judge:
 
     def judge(self, distance: float) -> Judgement:
         """Raises InputError for a distance that is none."""
-        false = _at(self._curve, self._curve.false_match, distance)
+        true, false, *_ = self._curve.at(distance)
         unseen = min(1.0, NONE_SEEN / self.calibration.fitted.false)
         strangers = self.entries * max(false, unseen)
         probability = None
         if self.people is not None:
             probability = self.calibration.probability(distance, PRESENT / self.people)
-        shade = 1 - _at(self._curve, self._curve.true_match, distance)
         count = f"about {float(f'{strangers:.2g}'):,.0f}"
         if false < unseen or strangers < 0.95:
             count = f"fewer than {np.ceil(strangers):,.0f}"
         sentence = f"of {self.entries:,} images of other people {count} would come this near"
-        return Judgement(self.word(distance), strangers, probability, shade, sentence)
+        return Judgement(self.word(distance), strangers, probability, 1 - true, sentence)
 
     def sentences_of(self, words: Sequence[Word]) -> tuple[str, ...]:
         """What is said of a list of the nearest entries, by the words for them, before :attr:`sentences`."""
@@ -194,7 +182,7 @@ class Judge:
             wanted = f"where at most {percent(self.share)} of strangers should find any of {entries}"
             if self.rate is not None:
                 wanted = f"the threshold for {percent(self.rate)} of the pairs of two people, whatever strangers find"
-            met = [f"{percent(m.share)} ({percent(m.low)} to {percent(m.high)}) on {m.where}" for m in self.met]
+            met = [f"{percent(m.value)} ({percent(m.low)} to {percent(m.high)}) on {where}" for where, m in self.met]
             near = f"Near: within {self.near:.3f}, {wanted}. Found by strangers among {entries}: {'; '.join(met)}."
         chances = "No percentages: not every image has a name, so how many people there are is not known."
         if self.people is not None:
@@ -229,14 +217,11 @@ def carried(curve: Curve, shares: np.ndarray, fpir: np.ndarray, false: np.ndarra
 
 def compare(calibration: Calibration, distance: float, rate: float | None = None, strange: bool = False) -> Compared:
     """Of two given images, each of which is as good as a gallery of one: near where no more than ``PAIR_SHARE`` of the
-    pairs of two people lie, or within the threshold of ``rate``; ``strange``: one is said to show no person.
-
-    Raises:
-        InputError: a distance that is none, a rate that has no threshold.
-    """
-    judge = Judge(calibration, 1, share=PAIR_SHARE, rate=rate)
-    word, probability, held = judge.word(distance), calibration.probability(distance), calibration.held
-    false, true = (percent(_at(held.curve, each, distance)) for each in (held.curve.false_match, held.curve.true_match))
+    pairs of two people lie, or within the threshold of ``rate``; ``strange``: one is said to show no person. Raises
+    InputError for a distance that is none, or a rate that has no threshold."""
+    word = Judge(calibration, 1, share=PAIR_SHARE, rate=rate).word(distance)
+    probability, held = calibration.probability(distance), calibration.held
+    true, false, *_ = map(percent, held.curve.at(distance))
     sentences: tuple[str, ...] = (
         f"Probability of one person {percent(probability)}, if as likely as not before looking.",
         f"{false} of the pairs of two people lie as near and {true} of the pairs of one, on {held.name}; other places "
@@ -245,10 +230,6 @@ def compare(calibration: Calibration, distance: float, rate: float | None = None
     if strange:
         word, sentences = "far" if word == "far" else "cannot tell", (SENTENCE, *sentences)
     return Compared(word, probability, sentences)
-
-
-def _at(curve: Curve, shares: Sequence[float], distance: float) -> float:
-    return float(np.interp(distance, curve.distances, shares))
 
 
 def percent(share: float) -> str:

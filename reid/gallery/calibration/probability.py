@@ -32,8 +32,7 @@ Count = Annotated[int, Field(ge=0)]
 @dataclass(frozen=True, config=STRICT)
 class Likelihood:
     """Logarithms of the likelihood ratio, one person to two, at rising distances: straight lines between them, level
-    beyond the first and the last.
-    """
+    beyond the first and the last."""
 
     distances: tuple[float, ...]
     log_ratios: tuple[float, ...]
@@ -46,11 +45,7 @@ class Likelihood:
 
     def probability(self, distances: np.ndarray, prior: float = 0.5) -> np.ndarray:
         """That pairs are of one person, of the same shape as ``distances``, where a share ``prior`` of those in
-        question is.
-
-        Raises:
-            InputError: a prior outside 0 to 1, or at either.
-        """
+        question is. Raises InputError for a prior outside 0 to 1, or at either."""
         if not 0 < prior < 1:
             raise InputError(f"prior {prior!r}: wanted a number between 0 and 1")
         return special.expit(np.interp(distances, self.distances, self.log_ratios) + special.logit(prior))
@@ -73,17 +68,12 @@ class Bin:
 
 
 def fit_likelihood(distances: np.ndarray, true: np.ndarray, false: np.ndarray) -> Likelihood:
-    """Counted place by place from the nearest pair on, and made to fall.
-
-    Args:
-        distances: (B,) rising, at which pairs lie.
-        true, false: (B,) numbers of pairs there, of one person and of two.
+    """Counted place by place from the nearest pair on, and made to fall: at rising ``distances`` (B,) lie ``true`` (B,)
+    pairs of one person and ``false`` (B,) of two.
 
     A place takes ``SOME`` pairs of each kind, and more where there are very many; near by, where there are none of two,
-    a quarter of those of one. ``NONE_SEEN`` stands for fewer, so that nothing is certain.
-
-    Raises:
-        InputError: pairs of one person lie no nearer than others.
+    a quarter of those of one. ``NONE_SEEN`` stands for fewer, so that nothing is certain. Raises InputError where pairs
+    of one person lie no nearer than others.
     """
     from scipy.optimize import isotonic_regression  # takes its time to load, and no query needs it
 
@@ -131,8 +121,7 @@ class Reliability:
 
     def bins(self) -> tuple[tuple[Bin, ...], float]:
         """The bins that hold pairs, and the expected calibration error: the mean of |predicted - met| over pairs, each
-        kind counting half in all.
-        """
+        kind counting half in all."""
         each = 0.5 / self.counts.sum(axis=1, keepdims=True)
         weight, predicted = ((each * some).sum(axis=0) for some in (self.counts, self.sums))
         met = each[1] * self.counts[1]

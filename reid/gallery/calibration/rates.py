@@ -73,11 +73,19 @@ class Curve:
     entries: Annotated[float, Field(gt=0)]
 
     def __post_init__(self) -> None:
-        shares = (self.true_match, self.false_match, self.fpir, self.low, self.high)
-        if not self.distances or any(len(each) != len(self.distances) for each in shares):
+        if not self.distances or any(len(each) != len(self.distances) for each in self._shares):
             raise ValueError("a curve needs distances, and as many of each share")
-        if any(a >= b for a, b in pairwise(self.distances)) or any(a > b for s in shares[:3] for a, b in pairwise(s)):
+        rising = all(a <= b for shares in self._shares[:3] for a, b in pairwise(shares))
+        if not rising or any(a >= b for a, b in pairwise(self.distances)):
             raise ValueError("a curve's distances must rise, and no share of what lies within them fall")
+
+    @property
+    def _shares(self) -> tuple[Shares, ...]:
+        return self.true_match, self.false_match, self.fpir, self.low, self.high
+
+    def at(self, distance: float) -> tuple[float, ...]:
+        """Its five shares at a distance, in their order; straight lines lie between those that it holds."""
+        return tuple(float(np.interp(distance, self.distances, each)) for each in self._shares)
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -102,11 +110,8 @@ class Measured:
 
 
 def countable(query: Features, gallery: Features) -> tuple[Features, Features]:
-    """Without the images that no pair counts: junk, and queries that are nobody.
-
-    Raises:
-        InputError: naming both, where features differ in width, or no pair of one person or of two is left.
-    """
+    """Without the images that no pair counts: junk, and queries that are nobody. Raises InputError naming both, where
+    features differ in width, or no pair of one person or of two is left."""
     check_widths(query, gallery)
     query, gallery = subset(query, query.pids > 0), subset(gallery, gallery.pids != JUNK)
     seen = np.unique(np.stack([query.pids, query.camids], axis=1), axis=0)
@@ -118,11 +123,7 @@ def countable(query: Features, gallery: Features) -> tuple[Features, Features]:
 
 
 def subset(features: Features, rows: np.ndarray) -> Features:
-    """The rows of a mask (N,), without their paths.
-
-    Raises:
-        InputError: naming the features, where it leaves none.
-    """
+    """The rows of a mask (N,), without their paths. Raises InputError naming the features, where it leaves none."""
     if not rows.any():
         raise InputError(f"{features.origin}: no image is left that counts")
     return Features(features.features[rows], features.pids[rows], features.camids[rows], (), features.origin)
@@ -152,11 +153,7 @@ def measure_at(
     seed: int,
 ) -> Measured:
     """Rates of (wanted rate, threshold) pairs, the curve at rising ``points`` and the reliability of ``chances`` on
-    labelled features.
-
-    Raises:
-        InputError: see :func:`countable`.
-    """
+    labelled features. Raises InputError as :func:`countable`."""
     query, gallery = countable(query, gallery)
     pids = np.union1d(query.pids, gallery.pids[gallery.pids > 0])
     people = len(pids)  # each has a place, all distractors the one behind them

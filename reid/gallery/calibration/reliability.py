@@ -10,7 +10,7 @@ from matplotlib.ticker import NullFormatter
 
 from reid.drawing import Style, png, styles
 from reid.gallery.calibration.judgement import Judge, percent
-from reid.gallery.calibration.rates import Measured
+from reid.gallery.calibration.rates import Measured, Share
 from reid.gallery.calibration.thresholds import Calibration
 
 HEADER = ["data set", "wanted, %", "threshold", "false-match rate, %", "true-match rate, %", "FPIR, %", "DIR, %",
@@ -30,22 +30,19 @@ def table(calibration: Calibration) -> list[list[str]]:
             shares = (row.false_match, row.true_match, row.fpir, row.dir)
             counts = (f"{row.false_match.count:,}", f"{row.true_match.count:,}")
             wanted = f"{100 * row.rate:g}"
-            met = [_percent(each.value, each.low, each.high) for each in shares]
-            lines.append([data_set.name, wanted, f"{row.threshold:.4f}", *met, *counts])
+            lines.append([data_set.name, wanted, f"{row.threshold:.4f}", *map(_percent, shares), *counts])
     return lines
 
 
 def strangers_table(calibration: Calibration) -> list[list[str]]:
     """A row a size of gallery and data set, for :func:`reid.texts.align`: the distance within which an entry is called
-    near, and the share of strangers that find one, wanted and met.
-    """
+    near, and the share of strangers that find one, wanted and met."""
     lines = [["entries", "data set", "near within", "strangers, wanted at most, %", "met, %"]]
     for entries in SIZES:
         judge = Judge(calibration, entries)
         wanted = f"{100 * judge.share:g}"
-        for met in judge.met:
-            share = _percent(met.share, met.low, met.high)
-            lines.append([f"{entries:,}", met.where, f"{judge.near:.4f}", wanted, share])
+        for where, met in judge.met:
+            lines.append([f"{entries:,}", where, f"{judge.near:.4f}", wanted, _percent(met)])
         if not judge.met:
             least = f"resolved: from {percent(judge.least_share)}"
             lines.append([f"{entries:,}", f"{calibration.source}, fitted half", "not resolved", wanted, least])
@@ -111,5 +108,5 @@ def _dress(curves: Axes, counts: Axes, met: Axes) -> None:
         axes.spines[["top", "right"]].set_visible(False)
 
 
-def _percent(value: float, low: float, high: float) -> str:
-    return f"{100 * value:.3g} ({100 * low:.3g}-{100 * high:.3g})"
+def _percent(share: Share) -> str:
+    return f"{100 * share.value:.3g} ({100 * share.low:.3g}-{100 * share.high:.3g})"

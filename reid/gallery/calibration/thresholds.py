@@ -111,11 +111,8 @@ class Calibration:
             )
 
     def at(self, rate: float) -> Rates:
-        """The threshold chosen for a false-match rate, with what it met on the source's held half.
-
-        Raises:
-            InputError: naming the rates there are.
-        """
+        """The threshold chosen for a false-match rate, with what it met on the source's held half. Raises InputError
+        naming the rates there are."""
         for row in self.held.rates:
             if row.rate == rate:
                 return row
@@ -130,11 +127,8 @@ class Calibration:
         return np.zeros(len(features), bool) if self.unlike is None else self.unlike.says(features)
 
     def probability(self, distance: float, prior: float = 0.5) -> float:
-        """That two images at ``distance`` show one person, where a share ``prior`` of the pairs in question do.
-
-        Raises:
-            InputError: a prior that is not between 0 and 1, or a distance that is none.
-        """
+        """That two images at ``distance`` show one person, where a share ``prior`` of the pairs in question do. Raises
+        InputError for a prior that is not between 0 and 1, or a distance that is none."""
         if not np.isfinite(distance):
             raise InputError(f"distance {distance!r}: wanted a number")
         return float(self.likelihood.probability(np.array(distance), prior))
@@ -150,13 +144,8 @@ def calibrate(
     nothing: np.ndarray | None = None,
 ) -> Calibration:
     """Thresholds at chosen false-match rates, curve and likelihood, of one half of the people; rates met, of the other.
-
-    Args:
-        nothing: (M, D) features of :func:`reid.sites.drawn.nothing.pictures`, which show no person.
-
-    Raises:
-        InputError: a rate that is none, or twice; too few people or pairs; not one rate that can be resolved.
-    """
+    ``nothing`` (M, D) are features of :func:`reid.sites.drawn.nothing.pictures`, which show no person. Raises
+    InputError for a rate that is none, or twice, too few people or pairs, or not one rate that can be resolved."""
     if not rates or not all(0 < rate < 1 for rate in rates) or len(set(rates)) < len(rates):
         raise InputError(f"false-match rates {list(rates)}: wanted different numbers between 0 and 1")
     fit, held = halves(query, gallery, seed)
@@ -192,22 +181,16 @@ def calibrate(
 
 
 def measure(calibration: Calibration, query: Features, gallery: Features, target: str) -> Measured:
-    """What thresholds, curve and likelihood meet on another labelled data set, whole.
-
-    Raises:
-        InputError: naming the features, where no pair of one person or of two is left.
-    """
+    """What thresholds, curve and likelihood meet on another labelled data set, whole. Raises InputError naming the
+    features, where no pair of one person or of two is left."""
     limits = [(row.rate, row.threshold) for row in calibration.held.rates]
     points = calibration.fitted.curve.distances
     return measure_at(limits, points, calibration.likelihood, query, gallery, target, calibration.seed)
 
 
 def halves(query: Features, gallery: Features, seed: int) -> list[tuple[Features, Features]]:
-    """Half of the people each, the larger half first; each distractor image counts as a person of its own.
-
-    Raises:
-        InputError: naming both, where a half has no pair of one person or of two.
-    """
+    """Half of the people each, the larger half first; each distractor image counts as a person of its own. Raises
+    InputError naming both, where a half has no pair of one person or of two."""
     query, gallery = countable(query, gallery)
     rng = np.random.default_rng(seed)
     people = rng.permutation(np.union1d(query.pids, gallery.pids[gallery.pids > 0]))
@@ -225,8 +208,7 @@ def halves(query: Features, gallery: Features, seed: int) -> list[tuple[Features
 
 def _histograms(query: Features, gallery: Features, rate: float) -> tuple[np.ndarray, ...]:
     """In each cell of distance the pairs of one person, those of two, and the queries whose nearest entry of another
-    person is there; and the least distances of pairs of two, sorted, one more than the largest rate lets through.
-    """
+    person is there; and the least distances of pairs of two, sorted, one more than the largest rate lets through."""
     true, false, found = np.zeros((3, CELLS))
     nearest, most = np.empty(0), int(rate * len(query) * len(gallery)) + 1
     for _, distances, of_one, of_two in pairs(query, gallery):
@@ -243,8 +225,8 @@ def _histograms(query: Features, gallery: Features, rate: float) -> tuple[np.nda
 
 def _points(true: np.ndarray, false: np.ndarray, found: np.ndarray) -> tuple[float, ...]:
     """Distances at which a curve is kept: edges of cells just below chosen pairs. Of strangers' nearest entries and of
-    pairs of two people each some per cent more than before, as the few nearest decide; of pairs of one in equal steps.
-    """
+    pairs of two people each some per cent more than before, as the few nearest decide; of pairs of one in equal
+    steps."""
     places = [np.searchsorted(true.cumsum(), np.linspace(0, true.sum(), STEPS))]
     for counts in (found, false):
         places.append(np.searchsorted(counts.cumsum(), np.geomspace(1, counts.sum(), STEPS) - 0.5))

@@ -42,23 +42,15 @@ class Unlike:
     caught: Probability
 
     def says(self, features: np.ndarray) -> np.ndarray:
-        """(Q,) bool: of which of (Q, D) features, of any length, it is said that they show no person.
-
-        Raises:
-            InputError: features of another width, or that have no direction.
-        """
+        """(Q,) bool: of which of (Q, D) features, of any length, it is said that they show no person. Raises InputError
+        for features of another width, or that have no direction."""
         return unit_rows(features, len(self.weights), "features") @ np.array(self.weights) > self.limit
 
 
 def fit_unlike(fitted: tuple[Features, Features], held: tuple[Features, Features], nothing: np.ndarray) -> Unlike:
-    """
-    Args:
-        fitted, held: queries and gallery of people, other ones in each.
-        nothing: (M, D) features of :func:`reid.sites.drawn.nothing.pictures`.
-
-    Raises:
-        InputError: features of different width, or hardly any picture that has one.
-    """
+    """From queries and gallery of two sets of people, and (M, D) features of
+    :func:`reid.sites.drawn.nothing.pictures`. Raises InputError for features of different width, or where hardly any
+    picture has one."""
     rows = _rows(fitted)
     others = unit_rows(nothing[usable(nothing)], rows.shape[1], "pictures of nothing")
     if len(others) < FEWEST:

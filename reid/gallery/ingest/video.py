@@ -45,7 +45,6 @@ def fragments(
     zeros. Holds the crops of the open fragments only, at most eleven each.
 
     Args:
-        camera: its name.
         rate: frames looked at a second; a video that has fewer is looked at whole.
         min_height: pixels of a box, below which it does not count.
         min_confidence: 0..1, the same.

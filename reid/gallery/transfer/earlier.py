@@ -59,8 +59,8 @@ class Earlier:
 
 
 def opened(location: str) -> AbstractContextManager[Earlier]:
-    """A folder, ``milvus://HOST:PORT/COLLECTION``, or ``PATH.db`` of Milvus Lite. Raises InputError naming the location,
-    where it is none of an earlier version, is damaged, or another process writes to it."""
+    """A folder, ``milvus://HOST:PORT/COLLECTION``, or ``PATH.db`` of Milvus Lite. Raises InputError naming the
+    location, where it is none of an earlier version, is damaged, or another process writes to it."""
     if location.endswith(".parquet"):
         raise InputError(f"{location}: is a file that export wrote: search.py import reads it")
     on_milvus = location.startswith("milvus:") or location.endswith(".db")

@@ -123,8 +123,8 @@ def export(gallery: Gallery, path: Path) -> int:
 
 @contextmanager
 def opened(path: Path) -> Iterator[Exported]:
-    """A file that :func:`export` wrote, when all of it is checked. Raises InputError where it is no export of a gallery,
-    or is damaged, naming the row, from 0, and the field of the first value that is wrong."""
+    """A file that :func:`export` wrote, when all of it is checked. Raises InputError where it is no export of a
+    gallery, or is damaged, naming the row, from 0, and the field of the first value that is wrong."""
     try:
         file = pq.ParquetFile(path, page_checksum_verification=True)
     except (*FAILURES, UnicodeDecodeError) as error:
@@ -245,8 +245,7 @@ def _block(path: Path, first: int, batch: pa.RecordBatch, width: int) -> Block:
             if row[name] is not None and not holds(row[name]):
                 raise InputError(f"{path}, row {number}: {name} is {short(row[name])}, expected {expected}")
     features = batch.column("feature").flatten().to_numpy(zero_copy_only=False).reshape(-1, width)
-    with np.errstate(over="ignore"):
-        lengths = np.sqrt((features.astype(np.float64) ** 2).sum(axis=1))
+    lengths = np.linalg.norm(features.astype(np.float64), axis=1)
     good = abs(lengths - 1) <= ROUNDING
     if not good.all():
         where, length = f"{path}, row {first + good.argmin()}", lengths[good.argmin()]
