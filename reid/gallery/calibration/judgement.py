@@ -15,6 +15,7 @@ from functools import cached_property
 from typing import Literal, get_args
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from reid.errors import InputError
 from reid.gallery.calibration.probability import NONE_SEEN
@@ -31,14 +32,9 @@ PRESENT = 0.5  # prior of the query's person being in the gallery at all, where 
 
 @dataclass(frozen=True)
 class Judgement:
-    """Of one entry at some distance from the query.
-
-    Attributes:
-        strangers: entries expected this near, were all of them of other people.
-        probability: that it shows the query's person; None where it is not known how many people there are.
-        shade: 0..1, the share of the pairs of one person that lie farther: 1 for the nearest, 0 for the farthest.
-        sentence: the number of strangers in words.
-    """
+    """Of one entry at some distance from the query. ``strangers``: entries expected this near, were all of them of
+    other people, and in words the ``sentence``. ``probability``: that it shows the query's person; None where it is not
+    known how many people there are. ``shade``: 0..1, the share of the pairs of one person that lie farther."""
 
     word: Word
     strangers: float
@@ -78,10 +74,9 @@ class Judge:
     def __post_init__(self) -> None:
         if not 0 < self.share < 1:
             raise InputError(f"share {self.share!r}: wanted a number between 0 and 1")
-        if self.entries < 0 or (self.people is not None and not 1 <= self.people <= self.entries):
-            raise InputError(
-                f"{self.people} people in {self.entries} entries: wanted one at least, one an entry at most"
-            )
+        people, entries = self.people, self.entries
+        if entries < 0 or (people is not None and not 1 <= people <= entries):
+            raise InputError(f"{people} people in {entries} entries: wanted one at least, one an entry at most")
         if self.rate is not None:
             self.calibration.at(self.rate)
 
@@ -93,9 +88,8 @@ class Judge:
     def least_share(self) -> float:
         """The least share of strangers that the calibration resolves in a gallery of this size: one of which its
         queries, or the pairs of two people among them, let ``EXPECTED`` expect within the threshold."""
-        some = np.array(min(1.0, EXPECTED / self._curve.queries))
-        false = np.array(EXPECTED / self.calibration.fitted.false)
-        return float(carried(self._curve, some, some, false, self.entries))
+        some = min(1.0, EXPECTED / self._curve.queries)
+        return float(carried(self._curve, some, some, EXPECTED / self.calibration.fitted.false, self.entries))
 
     @cached_property
     def _limits(self) -> tuple[float | None, float]:
@@ -107,8 +101,7 @@ class Judge:
         if self.rate is not None:
             limit = self.calibration.at(self.rate).threshold
         else:
-            high, fpir, false = (np.array(each) for each in (curve.high, curve.fpir, curve.false_match))
-            seen = carried(curve, high, fpir, false, self.entries)
+            seen = carried(curve, curve.high, curve.fpir, curve.false_match, self.entries)
             within = int(np.argmax(np.append(seen, 2) > self.share))
             if not within or self.share < self.least_share:
                 return None, likely
@@ -134,8 +127,7 @@ class Judge:
         met = []
         for measured in (self.calibration.held, *self.calibration.targets):
             _, false, *shares = measured.curve.at(self.near)
-            found = carried(measured.curve, np.array(shares), np.array(shares[0]), np.array(false), self.entries)
-            value, low, high = found.tolist()
+            value, low, high = carried(measured.curve, shares, shares[0], false, self.entries).tolist()
             met.append((measured.name, Share(value, low, high, measured.curve.queries)))
         return tuple(met)
 
@@ -198,17 +190,15 @@ class Judge:
         )
 
 
-def carried(curve: Curve, shares: np.ndarray, fpir: np.ndarray, false: np.ndarray, entries: int) -> np.ndarray:
-    """Shares of strangers that find any of ``entries``, where ``shares`` find any of those of the curve.
+def carried(curve: Curve, shares: ArrayLike, fpir: ArrayLike, false: ArrayLike, entries: int) -> np.ndarray:
+    """Shares of strangers that find any of ``entries``, where ``shares`` find any of those of the curve: ``fpir``, its
+    shares of strangers at some distances, or an end of its interval. There ``false`` are its shares of pairs of two.
 
     More entries are more people like those there, who are independent, while a person's images stay together:
     1 - (1 - share)^(entries / entries there). As some strangers resemble many people and others nobody, this says too
     much rather than too little (Jensen). Fewer find no more than those there, nor more than each adds alone.
-
-    Args:
-        shares: ``fpir``, or an end of its interval, at some distances; they broadcast.
-        fpir, false: the curve's shares of strangers and of pairs of two people at those distances.
     """
+    shares, fpir, false = (np.array(each, float) for each in (shares, fpir, false))
     if entries >= curve.entries:
         return -np.expm1(entries / curve.entries * np.log1p(-np.minimum(shares, 1 - 1e-12)))
     alone = np.divide(entries * false, fpir, out=np.zeros_like(fpir), where=fpir > 0)

@@ -53,13 +53,8 @@ class Likelihood:
 
 @dataclass(frozen=True, config=STRICT)
 class Bin:
-    """Pairs of nearly one probability, at even odds.
-
-    Attributes:
-        predicted: mean probability.
-        met: share of one person among them, each kind of pair counting half in all.
-        true, false: pairs of one person and of two.
-    """
+    """Pairs of nearly one probability, at even odds: its mean; the share of one person among them, each kind of pair
+    counting half in all; and how many are of one person and of two."""
 
     predicted: Probability
     met: Probability

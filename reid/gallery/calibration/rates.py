@@ -51,17 +51,14 @@ class Rates:
 
 
 Shares = tuple[Probability, ...]
+Limits = Sequence[tuple[float, float]]  # wanted rates and their thresholds
 
 
 @dataclass(frozen=True, config=STRICT)
 class Curve:
-    """What lies within each of some rising distances.
-
-    Attributes:
-        true_match, false_match: shares of the pairs of one person and of two.
-        fpir, low, high: share of the queries that find any entry within, their person left out, and its 95 % interval.
-        queries, entries: those queries, and the entries that one of them is compared with (the mean).
-    """
+    """What lies within each of some rising distances: shares of the pairs of one person and of two (``true_match``,
+    ``false_match``), and of the queries that find any entry, their person left out (``fpir``), with its 95 % interval;
+    the number of those queries, and of the entries that one of them is compared with (the mean)."""
 
     distances: tuple[float, ...]
     true_match: Shares
@@ -90,14 +87,9 @@ class Curve:
 
 @dataclass(frozen=True, config=STRICT)
 class Measured:
-    """One labelled data set, or half of one.
-
-    Attributes:
-        people: identities in it; ``queries`` and ``entries`` are its images, of both kinds those that count.
-        rates: a row a threshold, by rising rate.
-        bins, calibration_error: the reliability curve at even odds and its expected calibration error.
-        curve: shares at any distance.
-    """
+    """One labelled data set, or half of one: its identities and its images, of both kinds those that count; a row a
+    threshold, by rising rate; the reliability curve at even odds and its expected calibration error; and shares at any
+    distance."""
 
     name: Annotated[str, Field(min_length=1)]
     people: Count
@@ -144,22 +136,16 @@ def pairs(query: Features, gallery: Features) -> Iterator[tuple[slice, np.ndarra
 
 
 def measure_at(
-    limits: Sequence[tuple[float, float]],
-    points: Sequence[float],
-    chances: Likelihood,
-    query: Features,
-    gallery: Features,
-    name: str,
-    seed: int,
+    limits: Limits, points: Sequence[float], odds: Likelihood, query: Features, gallery: Features, name: str, seed: int
 ) -> Measured:
-    """Rates of (wanted rate, threshold) pairs, the curve at rising ``points`` and the reliability of ``chances`` on
-    labelled features. Raises InputError as :func:`countable`."""
+    """Rates of ``limits``, the curve at rising ``points`` and the reliability of ``odds`` on labelled features. Raises
+    InputError as :func:`countable`."""
     query, gallery = countable(query, gallery)
     pids = np.union1d(query.pids, gallery.pids[gallery.pids > 0])
     people = len(pids)  # each has a place, all distractors the one behind them
     asking = np.searchsorted(pids, query.pids)
     asked = np.where(gallery.pids > 0, np.searchsorted(pids, gallery.pids), people)
-    reliability, up_to = Reliability(chances), np.zeros((2, len(points) + 1))
+    reliability, up_to = Reliability(odds), np.zeros((2, len(points) + 1))
     matches, stranger, first = np.empty((3, len(query)))  # true pairs; distances of the nearest entry of another
     accepted = np.empty((len(limits), len(query)))  # person, and of that of all, infinite where it is no match
     wrong = [sparse.csr_array((people + 1, people + 1)) for _ in limits]

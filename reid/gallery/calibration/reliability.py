@@ -28,9 +28,8 @@ def table(calibration: Calibration) -> list[list[str]]:
     for data_set in (calibration.held, *calibration.targets):
         for row in data_set.rates:
             shares = (row.false_match, row.true_match, row.fpir, row.dir)
-            counts = (f"{row.false_match.count:,}", f"{row.true_match.count:,}")
-            wanted = f"{100 * row.rate:g}"
-            lines.append([data_set.name, wanted, f"{row.threshold:.4f}", *map(_percent, shares), *counts])
+            cells = [data_set.name, f"{100 * row.rate:g}", f"{row.threshold:.4f}", *map(_percent, shares)]
+            lines.append([*cells, f"{row.false_match.count:,}", f"{row.true_match.count:,}"])
     return lines
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Annotated, Literal, Self
@@ -150,21 +151,18 @@ def calibrate(
         raise InputError(f"false-match rates {list(rates)}: wanted different numbers between 0 and 1")
     fit, held = halves(query, gallery, seed)
     true, false, found, nearest = _histograms(*fit, max(rates))
-    thresholds, unresolved = [], []
-    for rate in sorted(rates):
-        if rate * false.sum() < EXPECTED:
-            unresolved.append(Unresolved(rate, int(false.sum()), int(np.ceil(EXPECTED / rate))))
-        else:
-            thresholds.append((rate, float(nearest[int(rate * false.sum())] - ROUNDING)))
-    if not thresholds:
+    count, rates = int(false.sum()), sorted(rates)
+    few = [Unresolved(rate, count, math.ceil(EXPECTED / rate)) for rate in rates if rate * count < EXPECTED]
+    limits = [(rate, float(nearest[int(rate * count)] - ROUNDING)) for rate in rates if rate * count >= EXPECTED]
+    if not limits:
         raise InputError(
-            f"{source}: {int(false.sum())} pairs of different people in half of it are too few for any of the "
-            f"false-match rates {sorted(rates)}: {max(rates):g} takes {unresolved[-1].needed}"
+            f"{source}: {count} pairs of different people in half of it are too few for any of the false-match rates "
+            f"{rates}: {rates[-1]:g} takes {few[-1].needed}"
         )
     seen = np.flatnonzero(true + false)
     likelihood = fit_likelihood((seen + 0.5) * 2 / CELLS, true[seen], false[seen])
     points = _points(true, false, found)
-    fitted = measure_at(thresholds, points, likelihood, *fit, f"{source}, fitted half", seed)
+    fitted = measure_at(limits, points, likelihood, *fit, f"{source}, fitted half", seed)
     return Calibration(
         version=2,
         model=origin.name,
@@ -172,11 +170,11 @@ def calibrate(
         source=source,
         seed=seed,
         distance="1 - cosine of the features",
-        fitted=Fitted(fitted.people, int(true.sum()), int(false.sum()), fitted.curve),
+        fitted=Fitted(fitted.people, int(true.sum()), count, fitted.curve),
         likelihood=likelihood,
-        held=measure_at(thresholds, points, likelihood, *held, f"{source}, held half", seed),
+        held=measure_at(limits, points, likelihood, *held, f"{source}, held half", seed),
         unlike=None if nothing is None else fit_unlike(fit, held, nothing),
-        unresolved=tuple(unresolved),
+        unresolved=tuple(few),
     )
 
 
@@ -225,8 +223,7 @@ def _histograms(query: Features, gallery: Features, rate: float) -> tuple[np.nda
 
 def _points(true: np.ndarray, false: np.ndarray, found: np.ndarray) -> tuple[float, ...]:
     """Distances at which a curve is kept: edges of cells just below chosen pairs. Of strangers' nearest entries and of
-    pairs of two people each some per cent more than before, as the few nearest decide; of pairs of one in equal
-    steps."""
+    pairs of two each some per cent more than before, as the few nearest decide; of pairs of one in equal steps."""
     places = [np.searchsorted(true.cumsum(), np.linspace(0, true.sum(), STEPS))]
     for counts in (found, false):
         places.append(np.searchsorted(counts.cumsum(), np.geomspace(1, counts.sum(), STEPS) - 0.5))

@@ -27,13 +27,9 @@ SENTENCE = "Unlike the people that were calibrated on: no person, or another kin
 
 @dataclass(frozen=True, config=STRICT)
 class Unlike:
-    """A direction (D,) among features of length 1 and where it is cut.
-
-    Attributes:
-        share: of the fitted half's images beyond.
-        met: of the held half's.
-        caught: of the pictures of nothing, by a direction that is not from them.
-    """
+    """A direction (D,) among features of length 1 and where it is cut; the shares of images that lie beyond: of the
+    fitted half's (``share``) and the held half's (``met``), and, by a direction that is not from them, of the pictures
+    of nothing (``caught``)."""
 
     weights: Annotated[tuple[float, ...], Field(min_length=1)]
     limit: float

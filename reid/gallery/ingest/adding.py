@@ -53,12 +53,8 @@ class Intake:
 
     An image is known by its source and box; one that is there already is passed over, and what is given for it now and
     is not what is stored is told. A field that no entry has, such as the person of a folder's images, says nothing.
-    So is one that is the same picture as another (:meth:`_unseen_rows`), before it is embedded.
-
-    Attributes:
-        again: also those that were erased.
-        who, action: who puts them in, and how, for the audit log.
-        added: what became of the images of all calls.
+    So is one that is the same picture as another (:meth:`_unseen_rows`), before it is embedded. ``again``: also those
+    that were erased. ``who`` puts them in, by what ``action``, for the audit log. ``added`` is of all calls together.
     """
 
     gallery: Gallery

@@ -70,11 +70,11 @@ def fragments(
 class _Track:
     """What is kept of a fragment: its best crop, and up to ten spread over it."""
 
-    def __init__(self) -> None:
+    def __init__(self, first: float) -> None:
         self.seen = 0  # times
         self._stride = 1
         self._crops: list[np.ndarray] = []  # those seen at multiples of the stride
-        self._first = self._last = 0.0
+        self._first = self._last = first  # seconds
         self._best = (-1.0, 0, (0, 0, 0, 0))  # confidence times height, frame and box
         self.shown = np.empty((0, 0, 3), np.uint8)
 
@@ -82,8 +82,6 @@ class _Track:
         """Add the person's box in the next frame."""
         pixels = box.pixels(*frame.image.shape[1::-1])
         image = crop(frame.image, pixels).copy()  # a view would keep the whole frame
-        if self.seen == 0:
-            self._first = frame.seconds
         self._last = frame.seconds
         if self.seen % self._stride == 0:
             self._crops.append(image)
@@ -120,6 +118,6 @@ def _tracks(
         boxes = [box for box in detected if box.height >= min_height and box.confidence >= min_confidence]
         numbers, ended = linker.step(boxes)
         for number, box in zip(numbers, boxes, strict=True):
-            tracks.setdefault(number, _Track()).see(frame, box)
+            tracks.setdefault(number, _Track(frame.seconds)).see(frame, box)
         yield from map(tracks.pop, ended)
     yield from map(tracks.pop, linker.end())

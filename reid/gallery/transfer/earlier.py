@@ -43,13 +43,8 @@ Line = tuple[float, str, str, list[int], dict[str, float]]  # of an audit log, a
 
 @dataclass(frozen=True)
 class Earlier:
-    """An earlier gallery, opened for reading.
-
-    Attributes:
-        audit: its audit log, a file.
-        pages: its entries, by rising id, with features and thumbnails; without what an erasure that was cut off had
-            still to erase.
-    """
+    """An earlier gallery, opened for reading: its audit log is a file, its ``pages`` are the entries by rising id, with
+    features and thumbnails, without what an erasure that was cut off had still to erase."""
 
     location: str
     origin: Origin

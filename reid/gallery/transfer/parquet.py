@@ -50,11 +50,8 @@ TEXT: Rule = (
 )
 MOMENT: Rule = (lambda moment: EARLIEST <= moment <= LATEST, "seconds since 1970 in the years 1 to 9999")
 RULES: dict[str, Rule] = {
-    "source": TEXT,
-    "camera": TEXT,
-    "identity": TEXT,
-    "time": MOMENT,
-    "until": MOMENT,
+    **dict.fromkeys(("source", "camera", "identity"), TEXT),
+    **dict.fromkeys(("time", "until"), MOMENT),
     "frame": (lambda frame: frame >= 0, "0 or more"),
     "box": (
         lambda box: len(box) == 4 and all(edge is not None and abs(edge) <= FARTHEST for edge in box),
@@ -80,21 +77,20 @@ class About(BaseModel, extra="forbid", strict=True):
 
 def columns(width: int) -> pa.Schema:
     """Those of Entry, the feature (of length 1) and the thumbnail (empty or null where there is none)."""
-    return pa.schema(
-        [
-            pa.field("source", pa.string(), nullable=False),
-            pa.field("camera", pa.string(), nullable=False),
-            ("identity", pa.string()),
-            ("time", pa.float64()),
-            ("until", pa.float64()),
-            ("frame", pa.int64()),
-            ("box", pa.list_(pa.int64())),
-            pa.field("id", pa.int64(), nullable=False),
-            pa.field("added", pa.float64(), nullable=False),
-            pa.field("feature", pa.list_(pa.float32(), width), nullable=False),
-            ("thumbnail", pa.binary()),
-        ]
-    )
+    kinds = [
+        pa.field("source", pa.string(), nullable=False),
+        pa.field("camera", pa.string(), nullable=False),
+        ("identity", pa.string()),
+        ("time", pa.float64()),
+        ("until", pa.float64()),
+        ("frame", pa.int64()),
+        ("box", pa.list_(pa.int64())),
+        pa.field("id", pa.int64(), nullable=False),
+        pa.field("added", pa.float64(), nullable=False),
+        pa.field("feature", pa.list_(pa.float32(), width), nullable=False),
+        ("thumbnail", pa.binary()),
+    ]
+    return pa.schema(kinds)
 
 
 def export(gallery: Gallery, path: Path) -> int:

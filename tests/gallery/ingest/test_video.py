@@ -114,7 +114,7 @@ def test_the_feature_is_the_mean_of_unit_features(walk):
 
 @pytest.mark.parametrize("count", [2, 5, 9, 10, 11, 12, 40, 100, 321])
 def test_crops_are_few_and_spread_over_the_fragment(count):
-    track, kept = module._Track(), 0
+    track, kept = module._Track(0.0), 0
     for number in range(count):
         image = np.full((80, 80, 3), number % 256, np.uint8)
         image[0, 0, 0] = number // 256
