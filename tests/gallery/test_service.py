@@ -12,8 +12,8 @@ from small_gallery import COLOURS, ORIGIN, START, STRANGER, Colours, calibration
 import reid.gallery.service as module
 from reid.errors import InputError
 from reid.gallery.answers.answer import EMPTY, MISSED, OWN, SEVERAL
+from reid.gallery.calibration.fitted import SENTENCE, Unlike
 from reid.gallery.calibration.judgement import Judge, compare
-from reid.gallery.calibration.unlike import SENTENCE, Unlike
 from reid.gallery.entries import EVERYTHING, Entry, Filter, Hits, NotThere, Unfit
 from reid.gallery.service import DAY, RETENTION, Service, check_days
 from reid.gallery.store import Gallery

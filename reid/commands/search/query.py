@@ -21,7 +21,7 @@ from reid.gallery.answers.answer import OWN, Answer
 from reid.gallery.answers.listing import answer_table, draw_answers
 from reid.gallery.answers.zipped import zipped
 from reid.gallery.calibration import judgement
-from reid.gallery.calibration.unlike import SENTENCE
+from reid.gallery.calibration.fitted import SENTENCE
 from reid.gallery.entries import Entry, Filter
 from reid.gallery.ingest.images import embed_entries, folder_entries, split_entries
 from reid.gallery.ingest.naming import under_name

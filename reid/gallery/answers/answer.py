@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from reid.gallery.calibration.fitted import SENTENCE
 from reid.gallery.calibration.judgement import Judge, Judgement, Word
-from reid.gallery.calibration.unlike import SENTENCE
 from reid.gallery.catalogue.records import last_of
 from reid.gallery.entries import Entry, Hits
 

@@ -18,10 +18,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from reid.errors import InputError
-from reid.gallery.calibration.probability import NONE_SEEN
+from reid.gallery.calibration.fitted import NONE_SEEN, SENTENCE
 from reid.gallery.calibration.rates import Curve, Share
 from reid.gallery.calibration.thresholds import EXPECTED, Calibration
-from reid.gallery.calibration.unlike import SENTENCE
 
 Word = Literal["near", "cannot tell", "far"]
 SHARE = 0.05  # of strangers that may find an entry that is called near
@@ -146,7 +145,7 @@ class Judge:
         strangers = self.entries * max(false, unseen)
         probability = None
         if self.people is not None:
-            probability = self.calibration.probability(distance, PRESENT / self.people)
+            probability = float(self.calibration.likelihood.probability(distance, PRESENT / self.people))
         count = f"about {float(f'{strangers:.2g}'):,.0f}"
         if false < unseen or strangers < 0.95:
             count = f"fewer than {np.ceil(strangers):,.0f}"
@@ -210,7 +209,7 @@ def compare(calibration: Calibration, distance: float, rate: float | None = None
     pairs of two people lie, or within the threshold of ``rate``; ``strange``: one is said to show no person. Raises
     InputError for a distance that is none, or a rate that has no threshold."""
     word = Judge(calibration, 1, share=PAIR_SHARE, rate=rate).word(distance)
-    probability, held = calibration.probability(distance), calibration.held
+    probability, held = float(calibration.likelihood.probability(distance)), calibration.held
     true, false, *_ = map(percent, held.curve.at(distance))
     sentences: tuple[str, ...] = (
         f"Probability of one person {percent(probability)}, if as likely as not before looking.",

@@ -1,4 +1,5 @@
-"""How often a threshold is right and wrong on labelled features: pair by pair, and in a search of the gallery.
+"""What is met on labelled features: how often a threshold is right and wrong, pair by pair and in a search of the
+gallery, and how far probabilities hold.
 
 Pairs are those that the ranking compares: no junk, no query with identity <= 0, not the query's identity and camera.
 A search is right when the nearest entry is within the threshold and shows the query's person (detection and
@@ -19,10 +20,11 @@ from pydantic.dataclasses import dataclass
 from scipy import sparse
 
 from reid.errors import InputError
-from reid.gallery.calibration.probability import STRICT, Bin, Count, Likelihood, Probability, Reliability, short
+from reid.gallery.calibration.fitted import STRICT, Count, Likelihood, Probability, short
 from reid.retrieval.features import JUNK, Features, check_widths
 from reid.retrieval.unit import unit_rows
 
+BINS = 10  # of the reliability curve, of equal width in probability
 BLOCK = 2**21  # distances at once, 8 bytes each
 RESAMPLES, LEVEL = 1000, 0.95
 QUANTILES = ((1 - LEVEL) / 2, (1 + LEVEL) / 2)
@@ -86,6 +88,17 @@ class Curve:
 
 
 @dataclass(frozen=True, config=STRICT)
+class Bin:
+    """Pairs of nearly one probability, at even odds: its mean; the share of one person among them, each kind of pair
+    counting half in all; and how many are of one person and of two."""
+
+    predicted: Probability
+    met: Probability
+    true: Count
+    false: Count
+
+
+@dataclass(frozen=True, config=STRICT)
 class Measured:
     """One labelled data set, or half of one: its identities and its images, of both kinds those that count; a row a
     threshold, by rising rate; the reliability curve at even odds and its expected calibration error; and shares at any
@@ -133,6 +146,34 @@ def pairs(query: Features, gallery: Features) -> Iterator[tuple[slice, np.ndarra
         person = query.pids[rows, None] == gallery.pids
         elsewhere = query.camids[rows, None] != gallery.camids
         yield rows, 1 - queries[rows] @ entries, person & elsewhere, ~person
+
+
+class Reliability:
+    """Adds up pairs, block by block, into the bins of a reliability curve."""
+
+    def __init__(self, chances: Likelihood) -> None:
+        self.chances = chances
+        self.counts, self.sums = np.zeros((2, BINS)), np.zeros((2, BINS))
+
+    def add(self, distances: np.ndarray, true: bool) -> None:
+        """(N,) distances of pairs of one kind."""
+        predicted = self.chances.probability(distances)
+        places = np.minimum((predicted * BINS).astype(np.int64), BINS - 1)
+        self.counts[int(true)] += np.bincount(places, minlength=BINS)
+        self.sums[int(true)] += np.bincount(places, predicted, BINS)
+
+    def bins(self) -> tuple[tuple[Bin, ...], float]:
+        """The bins that hold pairs, and the expected calibration error: the mean of |predicted - met| over pairs, each
+        kind counting half in all."""
+        each = 0.5 / self.counts.sum(axis=1, keepdims=True)
+        weight, predicted = ((each * some).sum(axis=0) for some in (self.counts, self.sums))
+        met = each[1] * self.counts[1]
+        bins = tuple(
+            Bin(min(1.0, float(predicted[n] / weight[n])), min(1.0, float(met[n] / weight[n])), int(true), int(false))
+            for n, (false, true) in enumerate(self.counts.T)
+            if weight[n]
+        )
+        return bins, float(np.abs(predicted - met).sum())
 
 
 def measure_at(

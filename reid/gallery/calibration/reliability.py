@@ -62,7 +62,20 @@ def reliability_picture(calibration: Calibration) -> bytes:
         style = look[data_set.name]
         _curve(curves, counts, data_set, style)
         _met(met, data_set, style, 1.06 ** (place - (len(data_sets) - 1) / 2))
-    _dress(curves, counts, met)
+    curves.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), ylabel="share of one person met, at even odds")
+    curves.tick_params(labelbottom=False)
+    counts.set(yscale="log", xlabel="probability of one person stated, at even odds", ylabel="pairs")
+    counts.yaxis.set_minor_formatter(NullFormatter())  # its labels would lie on each other
+    met.set(xscale="log", yscale="log", xlabel="false-match rate wanted", ylabel="false-match rate met")
+    ends = met.get_xlim()
+    for axes, both in ((curves, (0, 1)), (met, ends)):
+        axes.plot(both, both, color="#777777", ls="--", lw=1)
+    met.set_xlim(ends)
+    for axes in (curves, counts, met):
+        axes.xaxis.label.set_fontsize(9)
+        axes.yaxis.label.set_fontsize(9)
+        axes.grid(color="#dddddd", lw=0.6)
+        axes.spines[["top", "right"]].set_visible(False)
     figure.suptitle(f"{calibration.model}, calibrated on half of the people of {calibration.source}", fontsize=11)
     handles, labels = curves.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", fontsize=9, frameon=False)
@@ -88,23 +101,6 @@ def _met(axes: Axes, data_set: Measured, style: Style, shift: float) -> None:
     axes.vlines(wanted, low, high, color=style.color, lw=1.2)
     fill = [style.color if rate.value else "white" for rate in rates]
     axes.scatter(wanted, value, s=36, c=fill, marker=style.marker, edgecolors=style.color, zorder=3)
-
-
-def _dress(curves: Axes, counts: Axes, met: Axes) -> None:
-    curves.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), ylabel="share of one person met, at even odds")
-    curves.tick_params(labelbottom=False)
-    counts.set(yscale="log", xlabel="probability of one person stated, at even odds", ylabel="pairs")
-    counts.yaxis.set_minor_formatter(NullFormatter())  # its labels would lie on each other
-    met.set(xscale="log", yscale="log", xlabel="false-match rate wanted", ylabel="false-match rate met")
-    ends = met.get_xlim()
-    for axes, both in ((curves, (0, 1)), (met, ends)):
-        axes.plot(both, both, color="#777777", ls="--", lw=1)
-    met.set_xlim(ends)
-    for axes in (curves, counts, met):
-        axes.xaxis.label.set_fontsize(9)
-        axes.yaxis.label.set_fontsize(9)
-        axes.grid(color="#dddddd", lw=0.6)
-        axes.spines[["top", "right"]].set_visible(False)
 
 
 def _percent(share: Share) -> str:

@@ -12,9 +12,8 @@ from pydantic import Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from reid.errors import InputError
-from reid.gallery.calibration.probability import STRICT, Count, Likelihood, fit_likelihood, short
+from reid.gallery.calibration.fitted import STRICT, Count, Likelihood, Unlike, fit_likelihood, fit_unlike, short
 from reid.gallery.calibration.rates import Curve, Measured, Rates, countable, measure_at, pairs, subset
-from reid.gallery.calibration.unlike import Unlike, fit_unlike
 from reid.networks import Origin
 from reid.retrieval.features import Features
 
@@ -126,13 +125,6 @@ class Calibration:
     def strange(self, features: np.ndarray) -> np.ndarray:
         """(Q,) bool: which of (Q, D) features are said to show no person; none where that was not calibrated."""
         return np.zeros(len(features), bool) if self.unlike is None else self.unlike.says(features)
-
-    def probability(self, distance: float, prior: float = 0.5) -> float:
-        """That two images at ``distance`` show one person, where a share ``prior`` of the pairs in question do. Raises
-        InputError for a prior that is not between 0 and 1, or a distance that is none."""
-        if not np.isfinite(distance):
-            raise InputError(f"distance {distance!r}: wanted a number")
-        return float(self.likelihood.probability(np.array(distance), prior))
 
 
 def calibrate(

@@ -143,8 +143,7 @@ def read_given(path: Path, camera: str | None, model: Origin | None) -> tuple[Fe
         left, top, right, bottom = map(int, file.boxes[row])
         box = None if (left, top, right, bottom) == WHOLE else (left, top, right, bottom)
         time = None if np.isnan(file.times[row]) else float(file.times[row])
-        person = file.identities[row] or None
-        entries.append(Entry(source, file.cameras[row] or str(camera), person, time, box=box))
+        entries.append(Entry(source, file.cameras[row] or str(camera), file.identities[row] or None, time, box=box))
     return file, file.origin, entries
 
 

@@ -109,7 +109,7 @@ def test_probability_is_bayes_and_known_people_only(calibration):
     judge = Judge(calibration, 700, 70)
     assert Judge(calibration, 700).judge(0.2).probability is None
     for distance in (0.1, 0.3, 0.5):
-        even = calibration.probability(distance)
+        even = calibration.likelihood.probability(distance)
         odds = even / (1 - even) * (0.5 / 70) / (1 - 0.5 / 70)
         assert judge.judge(distance).probability == pytest.approx(odds / (1 + odds))
 
@@ -159,7 +159,7 @@ def test_a_list_and_two_images_in_words(calibration):
     assert "each of the 60 people" in found[3] and "No percentages" in Judge(calibration, 300).sentences[2]
     assert judge.sentences_of(["far", "far"])[0].startswith("Nobody") and judge.sentences_of([])[0].startswith("Nobody")
     two, held = compare(calibration, 0.1), calibration.held.curve
-    assert two.word == "near" and two.probability == calibration.probability(0.1)
+    assert two.word == "near" and two.probability == calibration.likelihood.probability(0.1)
     false, true = (np.interp(0.1, held.distances, each) for each in (held.false_match, held.true_match))
     assert f"{percent(false)} of the pairs of two people lie as near and {percent(true)} of" in two.sentences[1]
     assert compare(calibration, 1.9).word == "far" and "if as likely as not" in two.sentences[0]

@@ -11,9 +11,9 @@ from conftest import ROOT
 from reid.data.card import load_card
 from reid.data.images import read_image
 from reid.data.reading import read_dataset
+from reid.gallery.calibration.fitted import fit_unlike
 from reid.gallery.calibration.judgement import Judge
 from reid.gallery.calibration.thresholds import Calibration, calibrate, halves
-from reid.gallery.calibration.unlike import fit_unlike
 from reid.gallery.ingest.images import labelled
 from reid.networks import load
 from reid.retrieval.features import Features

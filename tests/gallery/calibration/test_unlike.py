@@ -6,9 +6,9 @@ from labelled import draw
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
 from reid.errors import InputError
-from reid.gallery.calibration import unlike
+from reid.gallery.calibration import fitted
+from reid.gallery.calibration.fitted import Unlike, fit_unlike
 from reid.gallery.calibration.thresholds import Calibration, calibrate, halves
-from reid.gallery.calibration.unlike import Unlike, fit_unlike
 from reid.networks import Origin
 from reid.sites.drawn.nothing import EACH, SCENES, WINDOWS, pictures
 
@@ -29,12 +29,12 @@ def test_tells_pictures_from_people():
 
 
 def test_the_direction_is_fishers(monkeypatch):
-    monkeypatch.setattr(unlike, "RIDGE", 0)
+    monkeypatch.setattr(fitted, "RIDGE", 0)
     rng = np.random.default_rng(0)
     people, none = rng.normal(0, 1, (500, 4)), rng.normal([1, 0, 0.5, 0], 1, (500, 4))
     labels = np.repeat([0, 1], 500)
     oracle = LinearDiscriminantAnalysis(solver="lsqr").fit(np.concatenate([people, none]), labels).coef_[0]
-    assert unlike._direction(people, none) == pytest.approx(oracle / np.linalg.norm(oracle), abs=1e-3)
+    assert fitted._direction(people, none) == pytest.approx(oracle / np.linalg.norm(oracle), abs=1e-3)
 
 
 @given(st.floats(0.01, 1000))

@@ -1,9 +1,14 @@
-"""From the distance of two images to the probability that they show one person, and how far such a statement holds.
+"""What is fitted to one half of labelled features: how likely two images show one person, from their distance; and
+whether a crop shows a person at all.
 
 How much more often pairs of one person lie at a distance than pairs of two, the likelihood ratio, is counted, and falls
 with the distance (isotonic regression: Zadrozny and Elkan 2002, *Transforming classifier scores into accurate
 multiclass probability estimates*). Bayes' rule makes a probability of it and a prior: even, or that of a search among
 many people, where pairs decide that lie nearer than nearly all of two.
+
+How far a feature lies from those of people does not tell well whether it is of one: a network that was trained on
+people only may put pavement into their midst. So pictures without people are shown to it as well, and the direction in
+which they differ (Fisher's linear discriminant, with a ridge) is cut where a small share of the people is beyond.
 """
 
 from __future__ import annotations
@@ -17,13 +22,19 @@ from pydantic.dataclasses import dataclass
 from scipy import special
 
 from reid.errors import InputError
+from reid.retrieval.features import Features
+from reid.retrieval.unit import unit_rows, usable
 
 STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
-BINS = 10  # of the reliability curve, of equal width in probability
 PARTS = 200  # most places at which a ratio is counted, by pairs of one person
 SOME = 10  # pairs of each kind that a place takes where there are enough
 ALONE = 0.25  # of the pairs of one person: a place that takes them needs none of two
 NONE_SEEN = 3  # pairs that may be there, one in 20 times, where none of many was seen (rule of three)
+BEYOND = 0.01  # of the people's images that may be said to show nobody
+RIDGE = 1.0  # of the mean variance, added to each
+FOLDS = 4  # of people and pictures: each is judged by a direction that is from the others
+FEWEST = 40  # pictures
+SENTENCE = "Unlike the people that were calibrated on: no person, or another kind of place."
 
 Probability = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=0)]
@@ -43,23 +54,32 @@ class Likelihood:
         if any(a >= b for a, b in pairwise(self.distances)) or any(a < b for a, b in pairwise(self.log_ratios)):
             raise ValueError("distances must rise, and no log_ratio either")
 
-    def probability(self, distances: np.ndarray, prior: float = 0.5) -> np.ndarray:
+    def probability(self, distances: float | np.ndarray, prior: float = 0.5) -> np.ndarray:
         """That pairs are of one person, of the same shape as ``distances``, where a share ``prior`` of those in
-        question is. Raises InputError for a prior outside 0 to 1, or at either."""
+        question is. Raises InputError for a prior outside 0 to 1, or at either, or a distance that is none."""
+        if not np.isfinite(distances).all():
+            raise InputError(f"distance {distances!r}: wanted a number")
         if not 0 < prior < 1:
             raise InputError(f"prior {prior!r}: wanted a number between 0 and 1")
         return special.expit(np.interp(distances, self.distances, self.log_ratios) + special.logit(prior))
 
 
 @dataclass(frozen=True, config=STRICT)
-class Bin:
-    """Pairs of nearly one probability, at even odds: its mean; the share of one person among them, each kind of pair
-    counting half in all; and how many are of one person and of two."""
+class Unlike:
+    """A direction (D,) among features of length 1 and where it is cut; the shares of images that lie beyond: of the
+    fitted half's (``share``) and the held half's (``met``), and, by a direction that is not from them, of the pictures
+    of nothing (``caught``)."""
 
-    predicted: Probability
+    weights: Annotated[tuple[float, ...], Field(min_length=1)]
+    limit: float
+    share: Probability
     met: Probability
-    true: Count
-    false: Count
+    caught: Probability
+
+    def says(self, features: np.ndarray) -> np.ndarray:
+        """(Q,) bool: of which of (Q, D) features, of any length, it is said that they show no person. Raises InputError
+        for features of another width, or that have no direction."""
+        return unit_rows(features, len(self.weights), "features") @ np.array(self.weights) > self.limit
 
 
 def fit_likelihood(distances: np.ndarray, true: np.ndarray, false: np.ndarray) -> Likelihood:
@@ -95,34 +115,40 @@ def fit_likelihood(distances: np.ndarray, true: np.ndarray, false: np.ndarray) -
     return Likelihood(short(middle), short(ratios))
 
 
+def fit_unlike(fitted: tuple[Features, Features], held: tuple[Features, Features], nothing: np.ndarray) -> Unlike:
+    """From queries and gallery of two sets of people, and (M, D) features of
+    :func:`reid.sites.drawn.nothing.pictures`. Raises InputError for features of different width, or where hardly any
+    picture has one."""
+    rows = _rows(fitted)
+    others = unit_rows(nothing[usable(nothing)], rows.shape[1], "pictures of nothing")
+    if len(others) < FEWEST:
+        raise InputError(f"{len(others)} pictures of nothing have a feature: wanted {FEWEST} at least")
+    part = np.unique(np.concatenate([side.pids for side in fitted]), return_inverse=True)[1] % FOLDS
+    turn = np.arange(len(others)) * FOLDS * FOLDS // len(others) % FOLDS  # neighbours are of one kind and place
+    scores, nobody = np.empty(len(rows)), np.empty(len(others))
+    for fold in range(FOLDS):
+        weights = _direction(rows[part != fold], others[turn != fold])
+        scores[part == fold], nobody[turn == fold] = rows[part == fold] @ weights, others[turn == fold] @ weights
+    weights = np.array(short(_direction(rows, others)))
+    limit = float(f"{np.quantile(scores, 1 - BEYOND):.6g}")
+    met, caught = (_rows(held) @ weights > limit).mean(), (nobody > limit).mean()
+    return Unlike(tuple(weights.tolist()), limit, BEYOND, float(met), float(caught))
+
+
+def _rows(sides: tuple[Features, Features]) -> np.ndarray:
+    """(N, D) of length 1, of both."""
+    return np.concatenate([unit_rows(side.features, side.features.shape[1], side.origin) for side in sides])
+
+
+def _direction(people: np.ndarray, nothing: np.ndarray) -> np.ndarray:
+    """(D,), of length 1."""
+    people, nothing = people.astype(np.float64), nothing.astype(np.float64)
+    spread = (np.cov(people.T) + np.cov(nothing.T)) / 2
+    spread += RIDGE * np.trace(spread) / len(spread) * np.eye(len(spread))
+    weights = np.linalg.solve(spread, nothing.mean(axis=0) - people.mean(axis=0))
+    return weights / np.linalg.norm(weights)
+
+
 def short(values: np.ndarray) -> tuple[float, ...]:
     """(N,) numbers to six places, for a file."""
     return tuple(float(f"{value:.6g}") for value in values.tolist())
-
-
-class Reliability:
-    """Adds up pairs, block by block, into the bins of a reliability curve."""
-
-    def __init__(self, chances: Likelihood) -> None:
-        self.chances = chances
-        self.counts, self.sums = np.zeros((2, BINS)), np.zeros((2, BINS))
-
-    def add(self, distances: np.ndarray, true: bool) -> None:
-        """(N,) distances of pairs of one kind."""
-        predicted = self.chances.probability(distances)
-        places = np.minimum((predicted * BINS).astype(np.int64), BINS - 1)
-        self.counts[int(true)] += np.bincount(places, minlength=BINS)
-        self.sums[int(true)] += np.bincount(places, predicted, BINS)
-
-    def bins(self) -> tuple[tuple[Bin, ...], float]:
-        """The bins that hold pairs, and the expected calibration error: the mean of |predicted - met| over pairs, each
-        kind counting half in all."""
-        each = 0.5 / self.counts.sum(axis=1, keepdims=True)
-        weight, predicted = ((each * some).sum(axis=0) for some in (self.counts, self.sums))
-        met = each[1] * self.counts[1]
-        bins = tuple(
-            Bin(min(1.0, float(predicted[n] / weight[n])), min(1.0, float(met[n] / weight[n])), int(true), int(false))
-            for n, (false, true) in enumerate(self.counts.T)
-            if weight[n]
-        )
-        return bins, float(np.abs(predicted - met).sum())
