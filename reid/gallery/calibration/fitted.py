@@ -111,8 +111,7 @@ def fit_likelihood(distances: np.ndarray, true: np.ndarray, false: np.ndarray) -
     middle = np.add.reduceat(distances * pairs, starts[pooled]) / np.add.reduceat(pairs, starts[pooled])
     if len(pooled) < 2:
         raise InputError("pairs of the same person lie no nearer than pairs of different people: nothing to calibrate")
-    ratios = special.logit(level.x[pooled])
-    return Likelihood(short(middle), short(ratios))
+    return Likelihood(short(middle), short(special.logit(level.x[pooled])))
 
 
 def fit_unlike(fitted: tuple[Features, Features], held: tuple[Features, Features], nothing: np.ndarray) -> Unlike:

@@ -53,16 +53,9 @@ class Compared:
 
 @dataclass(frozen=True)
 class Judge:
-    """What a calibration says in a gallery.
-
-    Attributes:
-        entries: images that a search goes over.
-        people: how many people these are, if all of them have names.
-        share: of strangers that may find an entry called near.
-        rate: a calibrated false-match rate, whose threshold then stands for that of ``share``.
-
-    Raises InputError for a number out of its range, or a rate that has no threshold.
-    """
+    """What a calibration says in a gallery: a search goes over so many ``entries``, of so many ``people``, if all have
+    names; ``share`` of strangers may find an entry called near, or the threshold of ``rate``, a calibrated false-match
+    rate, stands for that. Raises InputError for a number out of its range, or a rate that has no threshold."""
 
     calibration: Calibration
     entries: int
@@ -79,23 +72,20 @@ class Judge:
         if self.rate is not None:
             self.calibration.at(self.rate)
 
-    @property
-    def _curve(self) -> Curve:
-        return self.calibration.fitted.curve
-
     @cached_property
     def least_share(self) -> float:
         """The least share of strangers that the calibration resolves in a gallery of this size: one of which its
         queries, or the pairs of two people among them, let ``EXPECTED`` expect within the threshold."""
-        some = min(1.0, EXPECTED / self._curve.queries)
-        return float(carried(self._curve, some, some, EXPECTED / self.calibration.fitted.false, self.entries))
+        fitted = self.calibration.fitted
+        some = min(1.0, EXPECTED / fitted.curve.queries)
+        return float(carried(fitted.curve, some, some, EXPECTED / fitted.false, self.entries))
 
     @cached_property
     def _limits(self) -> tuple[float | None, float]:
         """Where near ends and far begins, of two distances: within which no more strangers than wanted find an entry,
         or the threshold of ``rate``; and within which ``LIKELY`` of the pairs of one person lie. Counted is the upper
         end of the interval: by the share itself half of all calibrations would let more through."""
-        curve = self._curve
+        curve = self.calibration.fitted.curve
         likely = curve.distances[min(int(np.searchsorted(curve.true_match, LIKELY)), len(curve.distances) - 1)]
         if self.rate is not None:
             limit = self.calibration.at(self.rate).threshold
@@ -140,8 +130,9 @@ class Judge:
 
     def judge(self, distance: float) -> Judgement:
         """Raises InputError for a distance that is none."""
-        true, false, *_ = self._curve.at(distance)
-        unseen = min(1.0, NONE_SEEN / self.calibration.fitted.false)
+        fitted = self.calibration.fitted
+        true, false, *_ = fitted.curve.at(distance)
+        unseen = min(1.0, NONE_SEEN / fitted.false)
         strangers = self.entries * max(false, unseen)
         probability = None
         if self.people is not None:
@@ -161,8 +152,8 @@ class Judge:
     @cached_property
     def sentences(self) -> tuple[str, ...]:
         """What words and percentages mean in this gallery, what was met elsewhere, and where all of it is from."""
-        fitted, curve, entries = self.calibration.fitted, self._curve, f"{self.entries:,} images"
-        source = f"{curve.queries:,} queries and {curve.entries:,.0f} images of {fitted.people:,} people"
+        fitted, entries = self.calibration.fitted, f"{self.entries:,} images"
+        source = f"{fitted.curve.queries:,} queries and {fitted.curve.entries:,.0f} images of {fitted.people:,} people"
         if self.near is None:
             told = f"; they tell it of a share of {percent(self.least_share)}" if self.least_share < 0.5 else ""
             near = (

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Annotated, Literal, Self
@@ -49,18 +48,12 @@ class Fitted:
 
 @dataclass(frozen=True, config=STRICT)
 class Calibration:
-    """What one model's distances mean, as a file or a gallery's setting keeps it.
-
-    Attributes:
-        model, fingerprint: the origin of the features.
-        source: labelled data set; its people are halved by ``seed``: ``fitted`` on one half, ``held`` measured on the
-            other, pairs of people of different halves unused.
-        likelihood: of one person to two, by distance.
-        held: its rates are the thresholds, by rising rate.
-        unlike: what shows no person; None where the network was not there to look at pictures of nothing.
-        unresolved: rates asked for that have no threshold.
-        targets: measured on other data sets.
-    """
+    """What the distances of features of one origin (``model``, ``fingerprint``) mean, as a file or a gallery's setting
+    keeps it. The people of a labelled data set, the ``source``, are halved by ``seed``: all is ``fitted`` on one half,
+    and ``held`` measured on the other, pairs of people of different halves unused; the rates of ``held`` are the
+    thresholds, by rising rate. ``likelihood``: of one person to two, by distance. ``unlike``: what shows no person;
+    None where the network was not there to look at pictures of nothing. ``unresolved``: rates asked for that have no
+    threshold. ``targets``: measured on other data sets."""
 
     version: Literal[2]
     model: Name
@@ -118,9 +111,8 @@ class Calibration:
                 return row
         there = ", ".join(f"{row.rate:g}" for row in self.held.rates)
         few = [f"; it has {lack.pairs} pairs of {lack.needed} needed" for lack in self.unresolved if lack.rate == rate]
-        raise InputError(
-            f"false-match rate {rate:g}: {self.source} gave no threshold for it, but for {there}{''.join(few)}"
-        )
+        why = f"{self.source} gave no threshold for it, but for {there}{''.join(few)}"
+        raise InputError(f"false-match rate {rate:g}: {why}")
 
     def strange(self, features: np.ndarray) -> np.ndarray:
         """(Q,) bool: which of (Q, D) features are said to show no person; none where that was not calibrated."""
@@ -144,7 +136,7 @@ def calibrate(
     fit, held = halves(query, gallery, seed)
     true, false, found, nearest = _histograms(*fit, max(rates))
     count, rates = int(false.sum()), sorted(rates)
-    few = [Unresolved(rate, count, math.ceil(EXPECTED / rate)) for rate in rates if rate * count < EXPECTED]
+    few = [Unresolved(rate, count, int(np.ceil(EXPECTED / rate))) for rate in rates if rate * count < EXPECTED]
     limits = [(rate, float(nearest[int(rate * count)] - ROUNDING)) for rate in rates if rate * count >= EXPECTED]
     if not limits:
         raise InputError(

@@ -78,8 +78,7 @@ def _csv_entry(row: dict[str, str | None], where: str, folder: Path, needed: Seq
         if not (0 <= left < right and 0 <= top < bottom):
             raise InputError(f"{where}: box {given}: expected 0 <= left < right and 0 <= top < bottom")
         box = (left, top, right, bottom)
-    moment = row.get("time")
-    time = seconds(moment, f"{where}: time", zone) if moment else None
+    time = seconds(moment, f"{where}: time", zone) if (moment := row.get("time")) else None
     source = os.path.realpath(folder / path)  # unlike Path.resolve, no error where links go round
     identity, camera = (written_name(row.get(name) or "", where, name) for name in ("identity", "camera"))
     return Entry(source=source, camera=camera, identity=identity or None, time=time, box=box)
@@ -128,18 +127,18 @@ def read_given(path: Path, camera: str | None, model: Origin | None) -> tuple[Fe
         raise InputError(f"{path}: does not tell which network made its features; reid embed writes files that do")
     if model is not None:
         file.origin.check(model, str(path))
-    unseen = sum(not name for name in file.cameras)
+    unseen = file.cameras.count("")
     if unseen and not camera:
         raise InputError(f"{path}: {unseen:,} of {len(file):,} rows have no camera: give --camera NAME for them")
-    relative = [source for source in file.features.paths if not Path(source).is_absolute()]
+    names = file.features.paths
+    relative = [source for source in names if not Path(source).is_absolute()]
     if relative:
         raise InputError(f"{path}: path {relative[0]!r}: expected the whole path, as reid embed writes it")
     good = usable(file.features.features)
     if not good.all():
-        first = file.features.paths[good.argmin()]
-        raise InputError(f"{path}: {(~good).sum():,} features are all zeros, as that of {first}")
+        raise InputError(f"{path}: {(~good).sum():,} features are all zeros, as that of {names[good.argmin()]}")
     entries = []
-    for row, source in enumerate(file.features.paths):
+    for row, source in enumerate(names):
         left, top, right, bottom = map(int, file.boxes[row])
         box = None if (left, top, right, bottom) == WHOLE else (left, top, right, bottom)
         time = None if np.isnan(file.times[row]) else float(file.times[row])

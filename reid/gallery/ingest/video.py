@@ -44,14 +44,10 @@ def fragments(
     frame where confidence times height is largest. A fragment in which the network finds nothing has a feature of
     zeros. Holds the crops of the open fragments only, at most eleven each.
 
-    Args:
-        rate: frames looked at a second; a video that has fewer is looked at whole.
-        min_height: pixels of a box, below which it does not count.
-        min_confidence: 0..1, the same.
-        start: when the video begins, seconds since 1970, UTC; None where not known: its times then count from 1970.
-
-    Raises:
-        InputError: an argument out of range; or naming the file, when nothing in it can be read.
+    Looked at are ``rate`` frames a second, all of a video that has fewer; a box counts from ``min_height`` pixels and
+    ``min_confidence``, 0..1, on. ``start`` is when the video begins, seconds since 1970, UTC; None where not known: its
+    times then count from 1970. Raises InputError for an argument out of range; or naming the file, when nothing in it
+    can be read.
     """
     if not (0 < rate <= 1000 and 0 <= min_confidence <= 1):
         raise InputError(f"rate {rate}, confidence {min_confidence}: expected above 0 to 1000, and 0 to 1")

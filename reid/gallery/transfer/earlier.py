@@ -69,10 +69,8 @@ def convert(old: Earlier, gallery: Gallery) -> Added:
     old.origin.check(gallery.origin, old.location)
     begun = gallery.setting(CONVERTING)
     if begun != old.location and (begun is not None or len(gallery)):
-        what = "holds entries already" if begun is None else f"is being converted from {begun}"
-        raise InputError(
-            f"{gallery.location}: {what}: {old.location} needs a new gallery (--store names another place)"
-        )
+        why = "holds entries already" if begun is None else f"is being converted from {begun}"
+        raise InputError(f"{gallery.location}: {why}: {old.location} needs a new gallery (--store names another place)")
     gallery.set(CONVERTING, old.location)
     added, now = Added(), time.time()
     for entries, features, images in old.pages:
