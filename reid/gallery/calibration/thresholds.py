@@ -23,7 +23,6 @@ ROUNDING = 1e-6  # a threshold stays as far below the next false pair: other sto
 CELLS = 2**16  # of the distances 0 to 2, in which pairs are counted for the likelihood
 STEPS = 64  # distances of a curve: among those of strangers' nearest, of pairs of two, and of pairs of one person
 
-Rate = Annotated[float, Field(gt=0, lt=1)]
 Name = Annotated[str, Field(min_length=1)]
 
 
@@ -31,7 +30,7 @@ Name = Annotated[str, Field(min_length=1)]
 class Unresolved:
     """A rate for which there are too few pairs of two people: ``needed`` of them, not ``pairs``."""
 
-    rate: Rate
+    rate: Annotated[float, Field(gt=0, lt=1)]
     pairs: Count
     needed: Count
 
