@@ -83,7 +83,7 @@ OPERATIONS = {
     "create": lambda gallery: None,
     "add": lambda gallery: add(gallery, [1001, 1002, 1003]),
     "remove": lambda gallery: gallery.remove([2, 5, 12]),
-    "update": lambda gallery: gallery.update([3, 4], {"identity": "Renamed", "camera": "plaza/2"}),
+    "update": lambda gallery: gallery.update({id: {"identity": "Renamed", "camera": "plaza/2"} for id in (3, 4)}),
     "recover": lambda gallery: gallery.set("any", "thing"),
     "tend": lambda gallery: gallery.tend(),
     "feed": feed,

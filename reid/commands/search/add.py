@@ -7,7 +7,6 @@ from collections.abc import Iterator
 
 from reid import networks
 from reid.commands.models import check_there
-from reid.commands.search.options import tell_left_out
 from reid.commands.search.shared import all_samples, named_dataset, opened, origin_of, tell_added
 from reid.data.samples import DataSet
 from reid.data.times import seconds, zone
@@ -18,7 +17,6 @@ from reid.gallery.ingest.adding import Added, Fragment, add_features, add_fragme
 from reid.gallery.ingest.images import csv_entries, features_files, folder_entries, read_given, split_entries
 from reid.gallery.ingest.naming import under_name
 from reid.gallery.ingest.video import fragments
-from reid.gallery.store import Gallery
 from reid.networks import EMBEDDER, PEOPLE, Network
 from reid.video.detect import load_detector
 
@@ -45,9 +43,9 @@ def add(arguments: argparse.Namespace) -> None:
             label = arguments.name or data.label
             entries = under_name(gallery, label, data.root, entries, lambda: all_samples(arguments))
         if found is not None:
-            _report(gallery, add_fragments(gallery, found, arguments.again, service.who), "fragments of tracks")
+            tell_added(gallery, add_fragments(gallery, found, arguments.again, service.who), "fragments of tracks")
         else:
-            _report(gallery, add_images(gallery, entries, model, arguments.again, who=service.who), "images")
+            tell_added(gallery, add_images(gallery, entries, model, arguments.again, who=service.who), "images")
 
 
 def _add_features(arguments: argparse.Namespace) -> None:
@@ -59,7 +57,7 @@ def _add_features(arguments: argparse.Namespace) -> None:
                 file, _, entries = read_given(path, arguments.camera, origin)
             features = file.features.features
             add_features(service.gallery, entries, features, file.thumbnails, arguments.again, added, who=service.who)
-        _report(service.gallery, added, "images")
+        tell_added(service.gallery, added, "images")
 
 
 def _entries(arguments: argparse.Namespace, data: DataSet | None) -> list[Entry]:
@@ -92,8 +90,3 @@ def _fragments(arguments: argparse.Namespace, model: Network) -> Iterator[Fragme
         min_confidence=arguments.min_confidence,
         start=seconds(arguments.start, "--start", zone(arguments.zone, "--zone")) if arguments.start else None,
     )
-
-
-def _report(gallery: Gallery, added: Added, what: str) -> None:
-    tell_added(gallery, added, what)
-    tell_left_out(added.problems, what, "stored")

@@ -442,7 +442,7 @@ for line in sys.stdin:
     entries = [Entry(f"/{name}/{turns}-{n}.jpg", name, f"{name} {turns}") for n in range(6)]
     ids = gallery.add(entries, rng.standard_normal((6, 8)), [b"\\xff\\xd8\\xff" + bytes(9)] * 6)
     gallery.remove(ids[:2])
-    gallery.update(ids[2:], {"identity": name})
+    gallery.update({id: {"identity": name} for id in ids[2:]})
     turns += 1
     print(*ids[2:], flush=True)
 """

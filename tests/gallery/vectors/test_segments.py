@@ -249,7 +249,7 @@ def test_an_index_finds_what_is_there_and_nothing_else(tmp_path, monkeypatch, ki
         for id in gone:
             assert id not in gallery.search(features[id - 1][None], 10).ids
         held.add(gallery, entries[2300:], features[2300:])
-        gallery.update([20, 1500], {"camera": "c9", "time": 1e6})
+        gallery.update({id: {"camera": "c9", "time": 1e6} for id in (20, 1500)})
         held.entries |= {entry.id: entry for entry in gallery.get([20, 1500])}
         assert two.tend()
         look(indexed=True)

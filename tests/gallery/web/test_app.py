@@ -502,7 +502,7 @@ def test_an_answer_as_a_zip_file(client, tmp_path):
 )
 def test_names_in_a_table_are_no_formulas(client, name):
     gallery = gallery_of(client)
-    gallery.update([2], {"identity": name, "camera": name})
+    gallery.update({2: {"identity": name, "camera": name}})
     (row,), _, _ = unpacked(client.post("/api/answer", files=fields([("entry", 1), ("k", 1)])))  # one line, quoted
     assert row["person"] == row["camera"] and not row["person"].startswith(("=", "+", "-", "@", "\t", "\r"))
     assert row["person"] in (name, f"'{name}")
