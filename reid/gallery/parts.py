@@ -11,7 +11,7 @@ from pathlib import Path
 
 from reid.errors import InputError
 from reid.files import read_yaml, write_atomically
-from reid.gallery.catalogue.database import Database
+from reid.gallery.catalogue.database import Database, SQLite
 from reid.gallery.vectors.rows import Vectors
 from reid.networks import Origin
 
@@ -60,8 +60,6 @@ def open_database(folder: Path, layout: Layout, writer: int, make: bool) -> Data
     """``writer``: the mark of this process, where several may write; ``make``: the tables, where there are none. Raises
     InputError for another kind, what is no catalogue, or a server that does not answer."""
     if layout.catalogue == "sqlite":
-        from reid.gallery.catalogue.sqlite import SQLite
-
         return SQLite(folder / "catalogue.db", make)
     if not str(layout.catalogue).startswith("postgresql://"):
         raise InputError(
