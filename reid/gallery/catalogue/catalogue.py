@@ -271,9 +271,7 @@ class Catalogue(Reader):
         if new:
             with self.db.transaction():
                 first = self._reserve("name", len(new))
-                self.db.many(
-                    "INSERT INTO names VALUES (?, ?, ?) ON CONFLICT (kind, text) DO NOTHING",
-                    [(first + place, kind, name) for place, name in enumerate(new)],
-                )
+                rows = [(number, kind, name) for number, name in enumerate(new, first)]
+                self.db.many("INSERT INTO names VALUES (?, ?, ?) ON CONFLICT (kind, text) DO NOTHING", rows)
             numbers = self._numbers(kind, names)
         return numbers

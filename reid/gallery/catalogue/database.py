@@ -132,16 +132,12 @@ class Database(ABC):
     @contextmanager
     def _cursor(self) -> Iterator[Any]:
         with self._lock, self._explained():
-            yield self._connection().cursor()
-
-    def _connection(self) -> Any:
-        return self._db
+            yield self._db.cursor()
 
     def _held_up(self) -> InputError:
-        return InputError(
-            f"{self.location}: another program has been reading for more than {self.patience:g} seconds; what was "
-            "erased may still lie there until the gallery is next written to"
-        )
+        why = f"another program has been reading for more than {self.patience:g} seconds"
+        still = "what was erased may still lie there until the gallery is next written to"
+        return InputError(f"{self.location}: {why}; {still}")
 
     def _own(self, sql: str) -> str:
         return sql.replace("AMONG ?", self.among).replace("?", self.mark)

@@ -64,20 +64,17 @@ class PostgreSQL(Database):
                 before = self.run("SELECT pg_relation_filenode(?)", table)
                 self.run(f"VACUUM FULL {table}")
                 if self.run("SELECT pg_relation_filenode(?)", table) == before:  # the server passed it over
-                    raise InputError(
-                        f"{self.location}: only its owner can write table {table} anew: what was erased still lies "
-                        "there until the owner next writes to the gallery"
-                    )
+                    still = "what was erased still lies there until the owner next writes to the gallery"
+                    raise InputError(f"{self.location}: only its owner can write table {table} anew: {still}")
         finally:
             self.run("RESET lock_timeout")
 
     def _wait_for_readers(self) -> None:
         """Until no transaction in this database is older than this moment."""
         now = self.run("SELECT pg_current_xact_id()::xid")[0][0]
-        older = (
-            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() "
-            "AND greatest(age(backend_xid), age(backend_xmin)) > age(CAST(? AS xid))"
-        )
+        others = "pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        age = "greatest(age(backend_xid), age(backend_xmin)) > age(CAST(? AS xid))"
+        older = f"SELECT count(*) FROM {others} AND {age}"
         end = time.monotonic() + self.patience
         while self.run(older, now)[0][0]:
             if time.monotonic() > end:
@@ -92,17 +89,16 @@ class PostgreSQL(Database):
                 self.run(f"ALTER TABLE {_part(part)} ALTER COLUMN name SET STATISTICS 0")
 
     def died(self, writers: Sequence[int]) -> list[int]:
-        dead = []
-        for writer in writers:
-            if self.run("SELECT pg_try_advisory_lock(?)", writer)[0][0]:
-                self.run("SELECT pg_advisory_unlock(?)", writer)
-                dead.append(writer)
-        return dead
+        ended = "SELECT CASE WHEN pg_try_advisory_lock(?) THEN pg_advisory_unlock(?) ELSE false END"
+        return [writer for writer in writers if self.run(ended, writer, writer)[0][0]]
 
-    def _connection(self) -> psycopg.Connection:
-        if self._db.closed and not self._within:
-            self._db = self._connected()
-        return self._db
+    @contextmanager
+    def _cursor(self) -> Iterator[psycopg.Cursor]:
+        with self._lock:
+            if self._db.closed and not self._within:
+                self._db = self._connected()
+            with super()._cursor() as cursor:
+                yield cursor
 
     def _connected(self) -> psycopg.Connection:
         with self._explained():

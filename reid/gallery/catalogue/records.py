@@ -207,10 +207,9 @@ class Reader:
 
     def decisions(self, of: int | None = None) -> dict[tuple[int, int], bool]:
         """What people said of pairs of entries, of all or of those with one: whether they are one person."""
-        sql, values = "SELECT first, second, same FROM decisions", list[object]()
-        if of is not None:
-            sql, values = f"{sql} WHERE first = ? OR second = ?", [of, of]
-        return {(first, second): bool(same) for first, second, same in self.db.run(sql, *values)}
+        condition, values = ("1 = 1", []) if of is None else ("first = ? OR second = ?", [of, of])
+        rows = self.db.run(f"SELECT first, second, same FROM decisions WHERE {condition}", *values)
+        return {(first, second): bool(same) for first, second, same in rows}
 
     def setting(self, name: str) -> str | None:
         rows = self.db.run("SELECT value FROM settings WHERE name = ?", name)

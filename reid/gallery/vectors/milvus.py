@@ -74,7 +74,7 @@ class Setting(NamedTuple):
 
 
 class Milvus:
-    """See :class:`reid.gallery.vectors.rows.Vectors`."""
+    """Has the methods of :class:`reid.gallery.vectors.segments.Segments`, which tells what they do."""
 
     shared = True
 
@@ -96,7 +96,12 @@ class Milvus:
 
     def add(self, rows: np.ndarray, vectors: np.ndarray) -> None:
         for name in sorted({partition(day) for day in rows["day"].tolist()} - self._partitions):
-            self._make(name)
+            try:
+                self._collection("create_partition", partition_name=name)
+            except InputError:
+                if name not in self._collection("list_partitions"):  # no other process was quicker
+                    raise
+            self._partitions.add(name)
         self._collection.write("insert", rows, vectors)
 
     def change(self, rows: np.ndarray) -> None:
@@ -192,14 +197,6 @@ class Milvus:
             elif time.monotonic() > until:
                 raise InputError(f"{self._collection.location}: its index is half replaced: build the index again")
             time.sleep(0.1)
-
-    def _make(self, name: str) -> None:
-        try:
-            self._collection("create_partition", partition_name=name)
-        except InputError:
-            if name not in self._collection("list_partitions"):  # no other process was quicker
-                raise
-        self._partitions.add(name)
 
     def _exact(self, queries: np.ndarray, k: int, wanted: str) -> Hits:
         """By the index "flat". A list is certain where its last row is clearly nearer than the farthest that was

@@ -82,23 +82,19 @@ class Segment:
             if path.exists():
                 raise InputError(f"{self.folder}: a file is missing: damaged") from None
             return None
-        index, seen = self._index()
-        if rows is self.rows and index is self.index:
-            return self
-        return replace(self, rows=rows, vectors=vectors, index=index, file=status.st_ino, seen=seen)
-
-    def _index(self) -> tuple[CompressedIndex | None, tuple[int, ...]]:
-        """The one there is, and what its file is; another process may replace it meanwhile, or take it away."""
-        path, index, seen = self.folder / INDEX, self.index, self.seen
-        while (there := _seen(path)) != seen:
+        index, seen = self.index, self.seen
+        # Another process may replace the index meanwhile, or take it away.
+        while (there := _seen(self.folder / INDEX)) != seen:
             from reid.retrieval.compressed import CompressedIndex
 
             try:
-                index, seen = CompressedIndex.load(path) if there else None, there
+                index, seen = CompressedIndex.load(self.folder / INDEX) if there else None, there
             except InputError:
-                if _seen(path) == there:
+                if _seen(self.folder / INDEX) == there:
                     raise
-        return index, seen
+        if rows is self.rows and index is self.index:
+            return self
+        return replace(self, rows=rows, vectors=vectors, index=index, file=status.st_ino, seen=seen)
 
     def search(self, queries: np.ndarray, k: int, narrow: Narrow, exact: bool) -> Iterator[Hits]:
         """The k nearest of those that an index covers, and of the others."""
@@ -155,7 +151,8 @@ class Segment:
 
 
 class Segments:
-    """See :class:`reid.gallery.vectors.rows.Vectors`."""
+    """Methods may be called from several threads; who writes has the turn, unless several processes may write at once,
+    where the vectors are ``shared``."""
 
     shared = False
 
@@ -166,17 +163,20 @@ class Segments:
         self._held: dict[str, Segment] = {}
 
     def add(self, rows: np.ndarray, vectors: np.ndarray) -> None:
+        """(N,) ROW of new ids, rising, and (N, D) float32 of length 1."""
         for day in np.unique(rows["day"]).tolist():
             some = rows["day"] == day
             self._append(day, rows[some], np.ascontiguousarray(vectors[some], FLOAT))
 
     def change(self, rows: np.ndarray) -> None:
+        """New values of (N,) ROW; ids that are not there are passed over."""
         for segment in self._segments():
             places = segment.place(rows["id"])
             if (places >= 0).any():
                 segment.put(places[places >= 0], rows[places >= 0])
 
     def remove(self, ids: np.ndarray) -> None:
+        """Erase (N,) ids; those that are not there are passed over, so that what was begun can be done once more."""
         for segment in self._segments():
             for path, size in segment.beyond():
                 with writing(path) as file:
@@ -209,6 +209,7 @@ class Segments:
         self._segments()  # what was erased is not kept mapped
 
     def fetch(self, ids: np.ndarray) -> np.ndarray:
+        """(N, D) float32, in the order asked for. Raises NotThere with an id that is not there."""
         vectors, found = np.empty((len(ids), self.width), FLOAT), np.zeros(len(ids), bool)
         for segment in self._segments():
             places = segment.place(ids)
@@ -220,14 +221,17 @@ class Segments:
         return vectors
 
     def search(self, queries: np.ndarray, k: int, narrow: Narrow = ALL, exact: bool = False) -> Hits:
+        """The k nearest of (Q, D) float32 of length 1; with ``exact`` every row that passes is compared."""
         parts = (hits for segment in self._segments() for hits in segment.search(queries, k, narrow, exact))
         return merged(parts, len(queries), k)
 
     def ids(self) -> np.ndarray:
+        """All ids, rising, (N,) int64."""
         parts = [segment.rows["id"][segment.there] for segment in self._segments()]
         return np.sort(np.concatenate([np.empty(0, np.int64), *parts]))
 
     def report(self, kind: str | None) -> IndexReport:
+        """How a search is done, where the setting "index" is ``kind``."""
         segments = self._segments()
         total = sum(int(np.count_nonzero(segment.there)) for segment in segments)
         wanted, indexes = self._wanted(kind, segments), [each.index for each in segments if each.index is not None]
@@ -239,6 +243,7 @@ class Segments:
         return IndexReport(now, recall / total if total else 1.0, sum(sizes), nbytes, behind, wanted, stale)
 
     def tend(self, kind: str | None, progress: bool = False) -> Iterator[None]:
+        """Build what :meth:`report` calls stale, a part at a time; takes the turn where it must, by itself."""
         from reid.retrieval.compressed import CompressedIndex
 
         segments = self._segments()
@@ -260,6 +265,7 @@ class Segments:
             yield
 
     def problems(self) -> list[str]:
+        """What is wrong with the files, a sentence each."""
         sentences = list[str]()
         for segment in self._segments():
             for path, _ in segment.beyond():
@@ -295,7 +301,10 @@ class Segments:
             last = max(of_day, key=lambda segment: segment.part, default=None)
             # Within a segment ids rise; those of an adding that was taken back may come again.
             if last is None or len(last.rows) >= ROWS or (abs(last.rows["id"][-1:]) >= rows["id"][0]).any():
-                last = self._new(day, 0 if last is None else last.part[1] + 1)
+                number = 0 if last is None else last.part[1] + 1
+                last = Segment(self.folder / f"{day:06d}-{number:06d}", self.width)
+                make_folder(self.folder)
+                make_folder(last.folder)
             start = len(last.rows)
             part = slice(0, ROWS - start)
             with writing(last.folder / "features") as file:
@@ -303,15 +312,6 @@ class Segments:
             with writing(last.folder / "rows") as file:
                 put(file, rows[part].tobytes(), start * ROW.itemsize)
             rows, vectors = rows[part.stop :], vectors[part.stop :]
-
-    def _new(self, day: int, number: int) -> Segment:
-        folder = self.folder / f"{day:06d}-{number:06d}"
-        make_folder(self.folder)
-        make_folder(folder)
-        for name in ("features", "rows"):
-            with writing(folder / name):
-                pass
-        return Segment(folder, self.width)
 
     def _wanted(self, kind: str | None, segments: list[Segment]) -> str:
         if kind not in (None, *KINDS):
