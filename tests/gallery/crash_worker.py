@@ -21,8 +21,7 @@ from pathlib import Path
 import numpy as np
 
 import reid.gallery.catalogue.postgresql
-import reid.gallery.catalogue.sqlite
-import reid.retrieval.compressed  # noqa: F401  # warm, as the two above
+import reid.retrieval.compressed  # noqa: F401  # warm, as the one above
 from reid.gallery.entries import Entry
 from reid.gallery.parts import Layout
 from reid.gallery.store import Gallery

@@ -16,8 +16,7 @@ from faiss.contrib.inspect_tools import get_invlist
 from sequences import JPEG, ORIGIN, ROWS, WIDTH
 
 from reid.errors import InputError
-from reid.gallery.catalogue import postgresql as postgresql_module
-from reid.gallery.catalogue import sqlite as sqlite_module
+from reid.gallery.catalogue.database import Database
 from reid.gallery.entries import Entry, Filter, NotThere
 from reid.gallery.parts import Layout
 from reid.gallery.store import Gallery
@@ -347,8 +346,7 @@ def test_what_was_being_added_is_in_no_file(tmp_path, layout, request, monkeypat
 
 def test_a_reader_that_stays_holds_erasing_up(tmp_path, layout, request, monkeypatch):
     """The entry is gone at once; that it may lie in a file still is told, until it does not."""
-    monkeypatch.setattr(sqlite_module, "PATIENCE", 0.1)
-    monkeypatch.setattr(postgresql_module, "PATIENCE", 0.1)
+    monkeypatch.setattr(Database, "patience", 0.1)
     with make(tmp_path / "g", layout) as gallery:
         server = None if gallery.layout.catalogue == "sqlite" else request.getfixturevalue("postgresql")
         if server:

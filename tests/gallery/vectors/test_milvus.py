@@ -350,7 +350,7 @@ def test_what_cannot_be_opened(quick, tmp_path, monkeypatch):
 
 def test_what_milvus_refuses_is_told(quick):
     with made(quick) as store, pytest.raises(InputError, match="vectors.*: Milvus cannot create partition: .*name"):
-        store._make("no name")
+        store._collection("create_partition", partition_name="no name")
 
 
 def test_token_and_encryption(monkeypatch):
