@@ -75,16 +75,15 @@ class Answer:
         """The images by camera and time, the sighting of the nearest image first."""
         runs: list[list[Hit]] = []
         end = 0.0
-        for hit in sorted(self.hits, key=lambda hit: (_lane(hit), _times(hit))):
-            start, until = _times(hit)
-            if runs and _lane(runs[-1][0]) == _lane(hit) and start - end <= APART:
+        for hit in sorted(self.hits, key=lambda hit: (_lane(hit), hit.entry.time or 0.0)):
+            until = last_of(hit.entry) or 0.0
+            if runs and _lane(runs[-1][0]) == _lane(hit) and (hit.entry.time or 0.0) - end <= APART:
                 runs[-1].append(hit)
                 end = max(end, until)
             else:
                 runs.append([hit])
                 end = until
-        ranked = sorted((sorted(run, key=lambda hit: hit.rank) for run in runs), key=lambda run: run[0].rank)
-        return tuple(_sighting(run) for run in ranked)
+        return tuple(sorted(map(_sighting, runs), key=lambda each: each.hits[0].rank))
 
 
 def answer_of(
@@ -94,11 +93,15 @@ def answer_of(
     calibrated; ``own``: the cameras that it is known to be from."""
     nearest = zip(found.ids[row].tolist(), found.distances[row].tolist(), strict=True)
     pairs = [(there[id], distance) for id, distance in nearest if id in there][:k]
-    hits = tuple(
-        Hit(rank, *pair, None if judge is None else judge.judge(pair[1])) for rank, pair in enumerate(pairs, 1)
-    )
     if judge is None or not judge.entries:
-        return Answer(hits, None, found.exhaustive, () if judge is None else (EMPTY,))
+        hits = [Hit(rank, *pair) for rank, pair in enumerate(pairs, 1)]
+        return Answer(tuple(hits), None, found.exhaustive, () if judge is None else (EMPTY,))
+    hits = []
+    for rank, (entry, distance) in enumerate(pairs, 1):
+        judged = judge.judge(distance)
+        if entry.camera in own:
+            judged = replace(judged, probability=None)
+        hits.append(Hit(rank, entry, distance, judged))
     words = [judge.word(distance) for _, distance in pairs]
     best: Word = "near" if "near" in words and not strange else "cannot tell" if set(words) - {"far"} else "far"
     sentences = judge.sentences_of(words)
@@ -106,14 +109,9 @@ def answer_of(
         sentences = (MISSED, *sentences[1:])
     if strange:
         sentences = (SENTENCE, *sentences)
-    if judge.people is not None and any(hit.entry.camera in own for hit in hits):
-        hits = tuple(_without_percentage(hit) if hit.entry.camera in own else hit for hit in hits)
+    if judge.people is not None and any(entry.camera in own for entry, _ in pairs):
         sentences = (*sentences, OWN)
-    return Answer(hits, best, found.exhaustive, sentences)
-
-
-def _without_percentage(hit: Hit) -> Hit:
-    return replace(hit, judged=hit.judged and replace(hit.judged, probability=None))
+    return Answer(tuple(hits), best, found.exhaustive, sentences)
 
 
 def _lane(hit: Hit) -> tuple[str, int, str]:
@@ -123,13 +121,8 @@ def _lane(hit: Hit) -> tuple[str, int, str]:
     return hit.entry.camera, 0 if hit.entry.identity else hit.rank, hit.entry.identity or ""
 
 
-def _times(hit: Hit) -> tuple[float, float]:
-    """Of its beginning and end; zeros where they are not known."""
-    return hit.entry.time or 0.0, last_of(hit.entry) or 0.0
-
-
 def _sighting(hits: Sequence[Hit]) -> Sighting:
-    entry, times = hits[0].entry, [_times(hit) for hit in hits]
-    start, until = min(start for start, _ in times), max(until for _, until in times)
-    timed = entry.time is not None
-    return Sighting(entry.camera, start if timed else None, until if timed else None, tuple(hits))
+    """Of its images by rising time."""
+    first, ends = hits[0].entry, [until for hit in hits if (until := last_of(hit.entry)) is not None]
+    by_rank = tuple(sorted(hits, key=lambda hit: hit.rank))
+    return Sighting(first.camera, first.time, max(ends, default=None), by_rank)

@@ -1,8 +1,10 @@
-"""Answers of a gallery: a table for a terminal, and a picture."""
+"""Answers of a gallery: a table for a terminal, a picture, and a ZIP file to take away."""
 
 from __future__ import annotations
 
+import csv
 import io
+import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -14,28 +16,20 @@ from reid.drawing import CELL, GAP, INK, LINE, QUERY, RIGHT, WRONG, paste
 from reid.files import write_atomically
 from reid.gallery.answers.answer import Answer, Hit
 from reid.gallery.calibration.judgement import percent
+from reid.gallery.store import Gallery
 from reid.texts import align
 
-HEAD = [
-    "query",
-    "rank",
-    "id",
-    "image",
-    "person",
-    "camera",
-    "time (UTC)",
-    "distance",
-    "word",
-    "probability",
-    "of strangers",
-]
+HEAD = ["rank", "id", "image", "person", "camera", "time (UTC)", "distance", "word", "probability", "of strangers"]
 DRAWN, ACROSS, LISTED = 20, 10, 10  # queries drawn, entries of each; up to so many queries a table shows whole lists
+FRAMES = {"near": RIGHT, "far": WRONG}
 WIDTH, TEXT = 96, 4 * LINE + 10  # pixels: a column, the text below a thumbnail
+COLUMNS = "rank,entry,person,camera,time,until,image,distance,word,probability,strangers,audit"
+FORMULA = tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")  # how a cell begins that a spreadsheet would compute
 
 
 def answer_table(names: Sequence[str], answers: Sequence[Answer]) -> str:
     """A line an entry; of many queries only the nearest entry each."""
-    few, lines = len(answers) <= LISTED, [HEAD]
+    few, lines = len(answers) <= LISTED, [["query", *HEAD]]
     for name, answer in zip(names, answers, strict=True):
         file = Path(name).name
         lines += [[file, *_cells(hit)] for hit in (answer.hits if few else answer.hits[:1])]
@@ -61,35 +55,28 @@ def moment(seconds: float | None) -> str:
 def draw_answers(
     queries: Sequence[bytes], answers: Sequence[Answer], thumbnail: Callable[[int], bytes], path: Path
 ) -> None:
-    """Write a PNG: a row a query, its crop and its nearest entries; near ones are framed in green, far
-    ones in red with a slash, those that cannot be told in grey, as are all without a calibration.
-
-    Args:
-        queries: the crops, JPEG.
-        thumbnail: JPEG of an entry, by id; may be empty.
-    """
+    """Write a PNG: a row a query, its crop (JPEG) and its nearest entries by their ``thumbnail``, a JPEG by id that may
+    be empty; near ones are framed in green, far ones in red with a slash, those that cannot be told in grey, as are all
+    without a calibration."""
     answers = answers[:DRAWN]
     across = max((min(len(answer.hits), ACROSS) for answer in answers), default=0)
     step = CELL[0] + TEXT + GAP
     sheet = Image.new("RGB", ((across + 1) * WIDTH + 2 * GAP, len(answers) * step + GAP), "white")
     draw = ImageDraw.Draw(sheet)
+
+    def put(row: int, column: int, jpeg: bytes, color: str, texts: Sequence[str], struck: bool = False) -> None:
+        place = GAP + column * WIDTH + (WIDTH - CELL[1]) // 2, GAP + row * step
+        paste(draw, sheet, _pixels(jpeg), place, color, [_fitting(text) for text in texts], struck)
+
     for row, answer in enumerate(answers):
-        top = GAP + row * step
-        paste(draw, sheet, _pixels(queries[row]), (_left(0), top), QUERY, ("query", "nobody" if answer.nobody else ""))
+        put(row, 0, queries[row], QUERY, ("query", "nobody" if answer.nobody else ""))
         for column, hit in enumerate(answer.hits[:ACROSS], 1):
-            word = "" if hit.judged is None else hit.judged.word
-            color = {"near": RIGHT, "far": WRONG}.get(word, QUERY)
-            entry = hit.entry
+            entry, word = hit.entry, "" if hit.judged is None else hit.judged.word
             texts = (f"{hit.rank}   {hit.distance:.3f}", entry.identity or "?", entry.camera, moment(entry.time)[5:16])
-            place, caption = (_left(column), top), [_fitting(text) for text in texts]
-            paste(draw, sheet, _pixels(thumbnail(entry.id)), place, color, caption, struck=word == "far")
+            put(row, column, thumbnail(entry.id), FRAMES.get(word, QUERY), texts, word == "far")
     content = io.BytesIO()
     sheet.save(content, "PNG")
     write_atomically(path, content.getvalue())
-
-
-def _left(column: int) -> int:
-    return GAP + column * WIDTH + (WIDTH - CELL[1]) // 2
 
 
 def _fitting(text: str) -> str:
@@ -106,3 +93,30 @@ def _pixels(jpeg: bytes) -> np.ndarray:
         ImageDraw.Draw(empty).text((CELL[1] // 2, CELL[0] // 2), "no image", fill=INK, anchor="mm")
         return np.asarray(empty)
     return np.asarray(Image.open(io.BytesIO(jpeg), formats=("JPEG",)).convert("RGB"))
+
+
+def zipped(answer: Answer, gallery: Gallery) -> bytes:
+    """``answer.csv``, ``about.txt`` with what is said of the whole, and a JPEG a hit, named by rank and entry."""
+    images = gallery.thumbnails([hit.entry.id for hit in answer.hits])
+    content, table = io.BytesIO(), io.StringIO()
+    rows = csv.writer(table)  # whose lines end with \r\n, so that names that hold either are quoted
+    rows.writerow(COLUMNS.split(","))
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_STORED) as file:
+        for hit, image in zip(answer.hits, images, strict=True):
+            entry, judged = hit.entry, hit.judged
+            said = ("", "", "") if judged is None else (judged.word, judged.probability, judged.strangers)
+            times = ["" if time is None else shown(time) for time in (entry.time, entry.until)]
+            picture = f"{hit.rank:03d}-entry-{entry.id}.jpg" if image else ""
+            row = (hit.rank, entry.id, entry.identity, entry.camera, *times, picture, hit.distance, *said)
+            rows.writerow([_cell(value) for value in (*row, answer.number)])
+            if image:
+                file.writestr(picture, image)
+        about = [f"{gallery.folder.resolve().name}, line {answer.number} of its audit log", *answer.sentences]
+        file.writestr("answer.csv", "\ufeff" + table.getvalue())  # the mark tells spreadsheets that it is UTF-8
+        file.writestr("about.txt", "\n".join(about) + "\n")
+    return content.getvalue()
+
+
+def _cell(value: object) -> object:
+    """A name that a spreadsheet would take for a formula stands behind an apostrophe."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value

@@ -19,7 +19,7 @@ from starlette.exceptions import HTTPException
 
 from reid.errors import InputError
 from reid.gallery.answers.answer import Answer as Found
-from reid.gallery.answers.zipped import zipped
+from reid.gallery.answers.listing import zipped
 from reid.gallery.calibration.judgement import SHARE
 from reid.gallery.entries import Filter, NotThere, ServerProblem, Unfit
 from reid.gallery.service import Service
