@@ -34,8 +34,8 @@ from reid.gallery.service import Service
 from reid.gallery.store import Gallery
 from reid.gallery.vectors.collection import Collection
 from reid.gallery.web.app import listening
+from reid.gallery.web.pictures import Limits
 from reid.gallery.web.routes import Desk
-from reid.gallery.web.uploads import Limits
 from reid.video.detect import Box
 
 TOKEN = "0123456789abcdef-token"
