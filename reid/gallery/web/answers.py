@@ -9,8 +9,7 @@ from typing import Annotated
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, WithJsonSchema
 
 from reid.data.times import span
-from reid.gallery.answers.answer import Answer
-from reid.gallery.answers.answer import Hit as RankedEntry
+from reid.gallery.answers import Answer
 from reid.gallery.calibration.judgement import Word
 from reid.gallery.service import K
 
@@ -72,11 +71,6 @@ class Hit(EntryAnswer):
     sentence: str = Field(description="how many strangers come this near")
     decided: bool | None = Field(description="what a person said of it and the one entry that was looked for")
 
-    @classmethod
-    def of(cls, hit: RankedEntry) -> Hit:
-        said = vars(hit.judged) if hit.judged else {"word": None, "probability": None, "shade": None, "sentence": ""}
-        return cls.model_validate({**vars(hit.entry), **vars(hit), **said})
-
 
 class Page(BaseModel):
     entries: list[EntryAnswer]
@@ -102,7 +96,8 @@ class SearchAnswer(BaseModel):
 
     @classmethod
     def of(cls, answer: Answer) -> SearchAnswer:
-        hits = [Hit.of(hit) for hit in answer.hits]
+        unsaid = {"word": None, "probability": None, "shade": None, "sentence": ""}
+        hits = [{**vars(hit.entry), **vars(hit), **(vars(hit.judged) if hit.judged else unsaid)} for hit in answer.hits]
         sightings = [{**vars(each), "hits": [hit.rank - 1 for hit in each.hits]} for each in answer.sightings()]
         return cls.model_validate({**vars(answer), "hits": hits, "sightings": sightings})
 

@@ -6,10 +6,10 @@ import logging
 import math
 import mimetypes
 import re
-from collections.abc import Callable
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 import anyio
 from fastapi import APIRouter, Depends, Query, Request, Response
@@ -19,8 +19,7 @@ from jinja2 import Environment
 from starlette.exceptions import HTTPException
 
 from reid.errors import InputError
-from reid.gallery.answers.answer import Answer as Found
-from reid.gallery.answers.listing import zipped
+from reid.gallery.answers import Answer, zipped
 from reid.gallery.calibration.judgement import SHARE, Judge
 from reid.gallery.entries import Filter, NotThere, ServerProblem, Unfit
 from reid.gallery.service import Service
@@ -30,7 +29,6 @@ from reid.gallery.web.pictures import FORMATS, Limits, crops, decode, multipart,
 from reid.video.detect import Detector
 
 log = logging.getLogger(__name__)
-Answer = TypeVar("Answer")
 FOLDER = files("reid.gallery.web")
 STATIC = {file.name: file.read_bytes() for file in FOLDER.joinpath("static").iterdir() if file.is_file()}
 PAGE = Environment(autoescape=True).from_string(FOLDER.joinpath("page.html.j2").read_text(encoding="utf-8"))
@@ -44,15 +42,13 @@ SEARCH = multipart(answers.Search)
 
 
 class Desk:
-    """What the routes share: the service, who finds people in photographs, the sessions, and how much goes on at once.
-
-    Attributes:
-        problems: what the server could not do of what it does by itself, a sentence each by its name.
-    """
+    """What the routes share: the service, who finds people in photographs, the sessions, how much goes on at once, and
+    the ``problems``: what the server could not do of what it does by itself, a sentence each by its name."""
 
     def __init__(self, service: Service, detector: Detector | None, sessions: Sessions, limits: Limits) -> None:
         self.service, self.detector, self.sessions, self.limits = service, detector, sessions, limits
-        self.decoding = anyio.CapacityLimiter(limits.decoding)
+        # In a thread, a few at once: decoding, embedding and searching cost memory and cores.
+        self.at_work = partial(anyio.to_thread.run_sync, limiter=anyio.CapacityLimiter(limits.decoding))
         self.problems: dict[str, str] = {}
 
     def told(self, error: Exception) -> str:
@@ -63,10 +59,6 @@ class Desk:
         gallery = self.service.gallery
         places = (str(gallery.folder), gallery.layout.catalogue, gallery.layout.vectors)
         return re.sub(rf"(?<!\S)({'|'.join(map(re.escape, places))})(?=[/:])", "gallery", str(error))
-
-    async def at_work(self, work: Callable[[], Answer]) -> Answer:
-        """In a thread, a few at once: decoding, embedding and searching cost memory and cores."""
-        return await anyio.to_thread.run_sync(work, limiter=self.decoding)
 
 
 def desk(request: Request) -> Desk:
@@ -165,16 +157,15 @@ def thumbnail(id: answers.Id, at: At) -> Response:
 
 @router.get("/api/entries/{id}/source", summary="Its source, the box drawn", responses=PICTURE)
 async def source(id: answers.Id, at: At) -> Response:
-    content = await at.at_work(lambda: source_picture(at.service.source(id)))
-    return Response(content, media_type="image/jpeg")
+    return Response(await at.at_work(lambda: source_picture(at.service.source(id))), media_type="image/jpeg")
 
 
-async def found(request: Request, at: Desk) -> Found:
+async def found(request: Request, at: Desk) -> Answer:
     """The answer to a form of pictures and entries that show one person."""
     images, asked = await received(request, answers.Search, at.limits)
     wanted = filter_of(asked)
 
-    def work() -> Found:
+    def work() -> Answer:
         features = at.service.features(crops(images, asked.box, at.limits))
         return at.service.search(features, asked.entry, asked.k, wanted, asked.elsewhere, asked.share)
 
@@ -201,12 +192,11 @@ async def people(request: Request, at: At) -> answers.People:
         raise HTTPException(422, f"expected one image, got {len(images)}")
 
     def work() -> answers.People:
-        picture = decode(images[0], at.limits)
+        picture, boxes = decode(images[0], at.limits), None
         height, width = picture.shape[:2]
-        if at.detector is None:
-            return answers.People(width=width, height=height, people=None)
-        sure = [box for box in at.detector.detect(picture) if box.confidence >= SURE]
-        boxes = [answers.Person(box=box.pixels(width, height), confidence=box.confidence) for box in sure]
+        if at.detector is not None:
+            sure = [box for box in at.detector.detect(picture) if box.confidence >= SURE]
+            boxes = [answers.Person(box=box.pixels(width, height), confidence=box.confidence) for box in sure]
         return answers.People(width=width, height=height, people=boxes)
 
     return await at.at_work(work)

@@ -27,7 +27,7 @@ from small_gallery import COLOURS, ORIGIN, START, STRANGER, Colours, application
 
 import reid.gallery.web.app as module
 from reid.errors import InputError
-from reid.gallery.answers.answer import EMPTY
+from reid.gallery.answers import EMPTY
 from reid.gallery.entries import Entry, Filter, ServerProblem
 from reid.gallery.parts import Layout
 from reid.gallery.service import Service
