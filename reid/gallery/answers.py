@@ -108,15 +108,14 @@ def answer_of(
     calibrated; ``own``: the cameras that it is known to be from."""
     nearest = zip(found.ids[row].tolist(), found.distances[row].tolist(), strict=True)
     pairs = [(there[id], distance) for id, distance in nearest if id in there][:k]
-    if judge is None or not judge.entries:
-        hits = [Hit(rank, *pair) for rank, pair in enumerate(pairs, 1)]
-        return Answer(tuple(hits), None, found.exhaustive, () if judge is None else (EMPTY,))
     hits = []
     for rank, (entry, distance) in enumerate(pairs, 1):
-        judged = judge.judge(distance)
-        if entry.camera in own:
+        judged = None if judge is None else judge.judge(distance)
+        if judged is not None and entry.camera in own:
             judged = replace(judged, probability=None)
         hits.append(Hit(rank, entry, distance, judged))
+    if judge is None or not judge.entries:
+        return Answer(tuple(hits), None, found.exhaustive, () if judge is None else (EMPTY,))
     words = [judge.word(distance) for _, distance in pairs]
     best: Word = "near" if "near" in words and not strange else "cannot tell" if set(words) - {"far"} else "far"
     sentences = judge.sentences_of(words)

@@ -28,6 +28,7 @@ OPEN = ("/", "/healthz", "/login", "/openapi.json")  # and /static/: nothing of 
 UPLOADS = ("/api/search", "/api/answer", "/api/people", "/api/compare")
 # Bytes: a token of 1,000 characters, 10,000 ids, two of them.
 SMALL = {"/login": 16_000, "/api/forget": 100_000, "/api/name": 100_000, "/api/decide": 1_000}
+TOO_LARGE = "the body is too large: more than {:g} MB"
 PIECE = 65_536  # bytes of a body handed on at once
 LINGER = 2.0  # seconds
 SESSION, SESSIONS = 12 * 3600.0, 100  # seconds; how many at once, the oldest end first
@@ -139,7 +140,7 @@ class Guard:
         if request.method != "POST" or most == 0:
             raise HTTPException(413, f"{request.method} {path[:100]} takes no body")
         if not re.fullmatch("[0-9]{1,18}", length) or int(length) > most:
-            raise _too_large(most)
+            raise HTTPException(413, TOO_LARGE.format(most / 1e6))
         return most
 
     async def _with_body(self, request: Request, send: Send, most: int) -> None:
@@ -167,7 +168,7 @@ class Guard:
                 async for piece in request.stream():
                     body += piece
                     if len(body) > most:
-                        raise _too_large(most)
+                        raise HTTPException(413, TOO_LARGE.format(most / 1e6))
         except TimeoutError:
             raise HTTPException(408, f"the body took longer than {self.limits.seconds:g} s to arrive") from None
         return body
@@ -183,10 +184,6 @@ def handed_on(body: bytearray, receive: Receive) -> Receive:
         return {"type": "http.request", "body": pieces.popleft(), "more_body": bool(pieces)}
 
     return again
-
-
-def _too_large(most: int) -> HTTPException:
-    return HTTPException(413, f"the body is too large: more than {most / 1e6:g} MB")
 
 
 async def _refuse(error: HTTPException, request: Request, send: Send) -> None:
