@@ -154,8 +154,7 @@ class Guard:
             raise HTTPException(503, f"{self.limits.uploads} others are being read or answered: try again") from None
         try:
             with suppress(ClientDisconnect):
-                body = await self._read(request, most)
-                await self.app(request.scope, handed_on(body, request.receive), send)
+                await self.app(request.scope, handed_on(await self._read(request, most), request.receive), send)
         finally:
             places.release()
 
