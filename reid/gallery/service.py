@@ -16,7 +16,7 @@ import numpy as np
 
 from reid.data.times import zone
 from reid.errors import InputError
-from reid.gallery.answers.answer import SEVERAL, Answer, answer_of
+from reid.gallery.answers import SEVERAL, Answer, answer_of
 from reid.gallery.calibration.judgement import SHARE, Compared, Judge, Word, compare
 from reid.gallery.calibration.thresholds import SETTING, Calibration
 from reid.gallery.entries import EVERYTHING, Change, Entry, Filter, NotThere, Unfit

@@ -19,7 +19,7 @@ import reid
 import reid.commands.search.query as module
 from reid.commands.search.query import rank1_hits
 from reid.gallery import service
-from reid.gallery.answers.answer import MISSED, OWN
+from reid.gallery.answers import MISSED, OWN
 from reid.gallery.calibration.thresholds import Calibration
 from reid.gallery.calibration.unlike import SENTENCE
 from reid.gallery.entries import Entry, Hits

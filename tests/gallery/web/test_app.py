@@ -27,15 +27,15 @@ from small_gallery import COLOURS, ORIGIN, START, STRANGER, Colours, application
 
 import reid.gallery.web.app as module
 from reid.errors import InputError
-from reid.gallery.answers.answer import EMPTY
+from reid.gallery.answers import EMPTY
 from reid.gallery.entries import Entry, Filter, ServerProblem
 from reid.gallery.parts import Layout
 from reid.gallery.service import Service
 from reid.gallery.store import Gallery
 from reid.gallery.vectors.collection import Collection
 from reid.gallery.web.app import listening
+from reid.gallery.web.pictures import Limits
 from reid.gallery.web.routes import Desk
-from reid.gallery.web.uploads import Limits
 from reid.video.detect import Box
 
 TOKEN = "0123456789abcdef-token"

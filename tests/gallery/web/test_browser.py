@@ -15,7 +15,7 @@ from small_gallery import COLOURS, STRANGER, application, crop, encoded
 
 from reid.gallery.calibration.judgement import percent
 from reid.gallery.web.app import listening
-from reid.gallery.web.uploads import Limits
+from reid.gallery.web.pictures import Limits
 from reid.video.track import Box
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
