@@ -11,7 +11,7 @@ from typing import Any, Self
 import numpy as np
 
 from reid.errors import InputError
-from reid.gallery.answers.answer import Answer
+from reid.gallery.answers import Answer
 from reid.gallery.catalogue.thumbnails import thumbnail
 from reid.gallery.entries import EVERYTHING, Entry, Filter
 from reid.gallery.parts import MARK

@@ -20,21 +20,15 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     add_store(parser)
     add_model(parser, EMBEDDER, default=PEOPLE)
     add_calibration(parser)
-    parser.add_argument(
-        "--detector",
-        metavar="WHAT",
-        help="finds people in photographs: torchvision, torchvision:WEIGHTS, or a foreign network (default: none)",
-    )
-    parser.add_argument(
-        "--host", default="127.0.0.1", metavar="ADDRESS", help="beyond loopback takes a token (default: %(default)s)"
-    )
+    told = "finds people in photographs: torchvision, torchvision:WEIGHTS, or a foreign network (default: none)"
+    parser.add_argument("--detector", metavar="WHAT", help=told)
+    told = "beyond loopback takes a token (default: %(default)s)"
+    parser.add_argument("--host", default="127.0.0.1", metavar="ADDRESS", help=told)
     parser.add_argument("--port", type=int, default=8000, metavar="N", help="0 takes a free one (default: %(default)s)")
-    parser.add_argument(
-        "--token-file", type=Path, metavar="FILE", help=f"the token asked for, in a file (or in ${TOKEN})"
-    )
-    parser.add_argument(
-        "--allow-host", action="append", default=[], metavar="NAME", help="a name that browsers reach it by; repeatable"
-    )
+    told = f"the token asked for, in a file (or in ${TOKEN})"
+    parser.add_argument("--token-file", type=Path, metavar="FILE", help=told)
+    told = "a name that browsers reach it by; repeatable"
+    parser.add_argument("--allow-host", action="append", default=[], metavar="NAME", help=told)
 
 
 def run(arguments: argparse.Namespace) -> None:

@@ -10,7 +10,7 @@ import os
 import shutil
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import groupby
 from pathlib import Path
 
@@ -276,7 +276,7 @@ def _key(items: Sequence[Item], network: Network) -> str:
             state = [stat.st_size, stat.st_mtime_ns]
         except (OSError, ValueError):  # it will be listed as what cannot be read
             state = []
-        digest.update(json.dumps([item.entry.as_dict(), item.pid, item.camid, state]).encode())
+        digest.update(json.dumps([asdict(item.entry), item.pid, item.camid, state]).encode())
     return digest.hexdigest()
 
 

@@ -20,11 +20,8 @@ def open_private(path: Path, flags: int) -> int:
 
 @contextmanager
 def writing(path: Path) -> Iterator[int]:
-    """A descriptor to write to; synced at the end, a new file's name too.
-
-    Raises:
-        InputError: naming the path, when it cannot be written (a full disk).
-    """
+    """A descriptor to write to; synced at the end, a new file's name too. Raises InputError naming the path, when it
+    cannot be written (a full disk)."""
     try:
         new = not path.exists()
         file = open_private(path, os.O_WRONLY)
@@ -57,11 +54,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def make_folder(folder: Path) -> None:
-    """A folder that only its owner may enter, where there is none yet.
-
-    Raises:
-        InputError: naming it, when it cannot be made.
-    """
+    """A folder that only its owner may enter, where there is none yet. Raises InputError, when it cannot be made."""
     try:
         if not folder.is_dir():
             folder.mkdir(parents=True, exist_ok=True)

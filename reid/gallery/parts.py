@@ -8,12 +8,16 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from reid.errors import InputError
 from reid.files import read_yaml, write_atomically
-from reid.gallery.catalogue.database import Database
-from reid.gallery.vectors.rows import Vectors
+from reid.gallery.catalogue.database import Database, SQLite
 from reid.networks import Origin
+
+if TYPE_CHECKING:
+    from reid.gallery.vectors.milvus import Milvus
+    from reid.gallery.vectors.segments import Segments
 
 MARK = "gallery.json"
 FORMAT = 2  # 1: galleries before the catalogue and the vectors were parted
@@ -57,21 +61,14 @@ def read_layout(folder: Path) -> Layout:
 
 
 def open_database(folder: Path, layout: Layout, writer: int, make: bool) -> Database:
-    """
-    Args:
-        writer: the mark of this process, where several may write.
-        make: the tables, where there are none.
-
-    Raises:
-        InputError: for another kind, what is no catalogue, or a server that does not answer.
-    """
+    """``writer``: the mark of this process, where several may write; ``make``: the tables, where there are none. Raises
+    InputError for another kind, what is no catalogue, or a server that does not answer."""
     if layout.catalogue == "sqlite":
-        from reid.gallery.catalogue.sqlite import SQLite
-
         return SQLite(folder / "catalogue.db", make)
     if not str(layout.catalogue).startswith("postgresql://"):
-        choices = "sqlite nor postgresql://USER@HOST:PORT/DATABASE"
-        raise InputError(f"{folder}: catalogue {layout.catalogue!r} is neither {choices}")
+        raise InputError(
+            f"{folder}: catalogue {layout.catalogue!r} is neither sqlite nor postgresql://USER@HOST:PORT/DATABASE"
+        )
     if re.search("//[^/?@]*:[^/?@]*@|password=", layout.catalogue):  # messages tell the location
         raise InputError(f"{folder}: the catalogue's location holds a password: it belongs in PGPASSWORD or ~/.pgpass")
     try:
@@ -83,10 +80,8 @@ def open_database(folder: Path, layout: Layout, writer: int, make: bool) -> Data
 
 def open_vectors(
     folder: Path, layout: Layout, origin: Origin, turn_: Callable[[], AbstractContextManager[None]], make: bool
-) -> Vectors:
-    """``make``: those of a new gallery.
-
-    Raises InputError for another kind, damaged files, or a server that does not answer."""
+) -> Segments | Milvus:
+    """``make``: those of a new gallery. Raises InputError for another kind, or a server that does not answer."""
     if layout.vectors == "segments":
         from reid.gallery.vectors.segments import Segments
 

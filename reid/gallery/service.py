@@ -16,7 +16,7 @@ import numpy as np
 
 from reid.data.times import zone
 from reid.errors import InputError
-from reid.gallery.answers.answer import SEVERAL, Answer, answer_of
+from reid.gallery.answers import SEVERAL, Answer, answer_of
 from reid.gallery.calibration.judgement import SHARE, Compared, Judge, Word, compare
 from reid.gallery.calibration.thresholds import SETTING, Calibration
 from reid.gallery.entries import EVERYTHING, Change, Entry, Filter, NotThere, Unfit
@@ -62,11 +62,8 @@ class Service:
         return calibration
 
     def features(self, crops: Sequence[np.ndarray]) -> np.ndarray:
-        """(N, D) float32 of length 1 of N crops (h, w, 3) uint8 RGB; N may be 0.
-
-        Raises:
-            InputError: naming the crop in which the network finds nothing.
-        """
+        """(N, D) float32 of length 1 of N crops (h, w, 3) uint8 RGB; N may be 0. Raises InputError naming the crop in
+        which the network finds nothing."""
         if not crops:
             return np.empty((0, self.gallery.origin.width), np.float32)
         if self.network is None:
@@ -108,7 +105,7 @@ class Service:
         if elsewhere:
             wanted = replace(wanted, without=(*wanted.without, *sorted(own)))
         mean = unit_rows(rows, rows.shape[1], "queries").mean(axis=0, keepdims=True)
-        (answer,) = self._answers(mean, k, wanted, self._judge(wanted, share, rate), [{*own, *cameras}], entries)
+        (answer,) = self._answers(mean, k, wanted, share, rate, [{*own, *cameras}], entries)
         more = {"queries": len(rows)} if len(rows) > 1 else {}
         if more and answer.sentences:
             first, *rest = answer.sentences
@@ -132,7 +129,7 @@ class Service:
     ) -> list[Answer]:
         """An answer for each of (Q, D) ``features``, in one line of the audit log; ``cameras``: of each, if known."""
         own = [{camera} for camera in cameras] or [set[str]()] * len(features)
-        answers = self._answers(features, k, wanted, self._judge(wanted, share, rate), own)
+        answers = self._answers(features, k, wanted, share, rate, own)
         ids = sorted({hit.entry.id for answer in answers for hit in answer.hits})
         number = self.gallery.record(self.who, "search", ids, queries=len(features))
         return [replace(answer, number=number) for answer in answers]
@@ -181,7 +178,7 @@ class Service:
             if isinstance(start, (int, float)) and entry.time is not None and entry.until is not None:
                 each[entry.id] = {"until": start + entry.until - entry.time, **changes}
         self.gallery.record(self.who, "update", ids)
-        self.gallery.update_each(each)
+        self.gallery.update(each)
 
     def decide(self, first: int, second: int, same: bool | None) -> None:
         """A person says whether two entries are one person; None takes it back."""
@@ -259,35 +256,32 @@ class Service:
 
         return import_(file, self.gallery, again, self.who)
 
-    def _judge(self, wanted: Filter, share: float | None, rate: float | None) -> Judge | None:
-        calibration = self.calibration
-        if calibration is not None:
-            entries, people = self.gallery.catalogue.counts(wanted)
-            return Judge(calibration, entries, people, SHARE if share is None else share, rate)
-        if share is not None or rate is not None:
-            raise Unfit(f"{self.gallery.location}: has no calibration, so that no share or rate can be chosen")
-        return None
-
     def _answers(
         self,
         features: np.ndarray,
         k: int,
         wanted: Filter,
-        judge: Judge | None,
+        share: float | None,
+        rate: float | None,
         own: Sequence[set[str]],
         without: Sequence[int] = (),
     ) -> list[Answer]:
         """To each of (Q, D) queries of ``own`` cameras, the entries ``without`` left out; where nobody is found by an
         index that may have missed somebody, all are compared."""
-        strange = np.zeros(len(features), bool) if judge is None else judge.calibration.strange(features)
+        calibration, judge, strange = self.calibration, None, np.zeros(len(features), bool)
+        if calibration is not None:
+            counts = self.gallery.catalogue.counts(wanted)
+            judge = Judge(calibration, *counts, SHARE if share is None else share, rate)
+            strange = calibration.strange(features)
+        elif share is not None or rate is not None:
+            raise Unfit(f"{self.gallery.location}: has no calibration, so that no share or rate can be chosen")
 
         def nearest(rows: list[int], exact: bool) -> dict[int, Answer]:
             hits = self.gallery.search(features[rows], k + len(without), wanted, exact)
             ids = np.setdiff1d(hits.ids, [-1, *without])
             there = self.gallery.present(ids.tolist())  # others were erased meanwhile
-            return {
-                row: answer_of(at, k, there, hits, judge, bool(strange[row]), own[row]) for at, row in enumerate(rows)
-            }
+            told = (answer_of(at, k, there, hits, judge, bool(strange[row]), own[row]) for at, row in enumerate(rows))
+            return dict(zip(rows, told, strict=True))
 
         answers = nearest(list(range(len(features))), exact=False)
         doubtful = [row for row, answer in answers.items() if answer.found == "far" and not answer.exhaustive]
@@ -297,11 +291,7 @@ class Service:
 
 
 def check_days(days: str, where: str) -> str:
-    """A retention time as it is.
-
-    Raises:
-        InputError: beginning with ``where``, when it is no positive number of days.
-    """
+    """A retention time as it is. Raises InputError, beginning with ``where``, when it is no positive number of days."""
     with suppress(ValueError):
         if 0 < float(days) < math.inf:
             return days

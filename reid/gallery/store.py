@@ -62,11 +62,8 @@ class Gallery:
 
     @classmethod
     def create(cls, folder: Path | str, origin: Origin, layout: Layout = HERE) -> Self:
-        """A new, empty gallery; only its owner may read its folder.
-
-        Raises:
-            InputError: the folder holds a gallery, or other files, already; a server does not answer.
-        """
+        """A new, empty gallery; only its owner may read its folder. Raises InputError where the folder holds a gallery,
+        or other files, already, or a server does not answer."""
         folder = Path(folder)
         make_folder(folder)
         try:
@@ -89,10 +86,7 @@ class Gallery:
 
     @classmethod
     def open(cls, folder: Path | str) -> Self:
-        """
-        Raises:
-            InputError: there is no gallery, it is damaged or of another format, or a server does not answer.
-        """
+        """Raises InputError: there is no gallery, it is damaged or of another format, a server does not answer."""
         folder = Path(folder)
         return cls(folder, read_layout(folder))
 
@@ -123,11 +117,8 @@ class Gallery:
         return self._vectors.fetch(np.array(ids, np.int64).reshape(-1))
 
     def search(self, queries: np.ndarray, k: int, wanted: Filter = EVERYTHING, exact: bool = False) -> Hits:
-        """The k nearest of each of (Q, D) ``queries``, of any length but 0, among the entries that pass.
-
-        Args:
-            exact: compare every entry, also where there is an index.
-        """
+        """The k nearest of each of (Q, D) ``queries``, of any length but 0, among the entries that pass; ``exact``:
+        every one of them is compared, also where there is an index."""
         queries, narrow = unit_rows(queries, self.origin.width, "queries"), self.catalogue.narrow(wanted)
         if not (len(queries) and k):
             return Hits(np.empty((len(queries), k), np.int64), np.empty((len(queries), k)))
@@ -159,14 +150,8 @@ class Gallery:
         self, entries: Sequence[Entry], features: np.ndarray, thumbnails: Sequence[bytes], keep_ids: bool = False
     ) -> list[int]:
         """All or none; returns the ids, rising. ``features`` (N, D) float of any length but 0; thumbnails are JPEGs,
-        empty where there is none.
-
-        Args:
-            keep_ids: the entries' own, which rise, and lie above those of all others.
-
-        Raises:
-            InputError: for what cannot be kept, or written.
-        """
+        empty where there is none; ``keep_ids``: the entries' own, which rise, and lie above those of all others. Raises
+        InputError for what cannot be kept, or written."""
         if not len(entries) == len(features) == len(thumbnails):
             raise ValueError(f"{len(entries)} entries, {len(features)} features, {len(thumbnails)} thumbnails")
         vectors = unit_rows(features, self.origin.width, "features")
@@ -181,17 +166,9 @@ class Gallery:
             self.catalogue.finish_adding(adding, thumbnails, places)
         return [entry.id for entry in adding.entries]
 
-    def update(self, ids: Sequence[int], changes: Mapping[Change, object]) -> None:
-        """Set identity, camera, time or until of some entries: all or none. Setting what was not known is quick; where
-        an old value gives way, it is erased as by :meth:`remove`.
-
-        Raises:
-            InputError: for an id that is not there.
-        """
-        self.update_each(dict.fromkeys(ids, changes))
-
-    def update_each(self, changes: Mapping[int, Mapping[Change, object]]) -> None:
-        """As :meth:`update`, of each entry what is given for it."""
+    def update(self, changes: Mapping[int, Mapping[Change, object]]) -> None:
+        """Set identity, camera, time or until of entries, by id: all or none. Setting what was not known is quick;
+        where an old value gives way, it is erased as by :meth:`remove`. Raises InputError for an id not there."""
         with self._writing(urgent=True):
             self.catalogue.begin_changing(changes)
 

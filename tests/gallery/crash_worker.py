@@ -21,8 +21,7 @@ from pathlib import Path
 import numpy as np
 
 import reid.gallery.catalogue.postgresql
-import reid.gallery.catalogue.sqlite
-import reid.retrieval.compressed  # noqa: F401  # warm, as the two above
+import reid.retrieval.compressed  # noqa: F401  # warm, as the one above
 from reid.gallery.entries import Entry
 from reid.gallery.parts import Layout
 from reid.gallery.store import Gallery
@@ -83,7 +82,7 @@ OPERATIONS = {
     "create": lambda gallery: None,
     "add": lambda gallery: add(gallery, [1001, 1002, 1003]),
     "remove": lambda gallery: gallery.remove([2, 5, 12]),
-    "update": lambda gallery: gallery.update([3, 4], {"identity": "Renamed", "camera": "plaza/2"}),
+    "update": lambda gallery: gallery.update({id: {"identity": "Renamed", "camera": "plaza/2"} for id in (3, 4)}),
     "recover": lambda gallery: gallery.set("any", "thing"),
     "tend": lambda gallery: gallery.tend(),
     "feed": feed,

@@ -132,10 +132,7 @@ class MemoryStore:
             self.gone.discard(place_of(entry))
         return ids
 
-    def update(self, ids, changes):
-        self.update_each(dict.fromkeys(ids, changes))
-
-    def update_each(self, changes):
+    def update(self, changes):
         self.get(list(changes))
         for id, values in changes.items():
             assert set(values) <= set(CHANGES)

@@ -14,7 +14,7 @@ from pathlib import Path
 sys.path[:0] = [{tests!r}]
 from small_gallery import application
 from reid.gallery.web import app as serving, guard
-from reid.gallery.web.uploads import Limits
+from reid.gallery.web.pictures import Limits
 serving.HEAD, guard.LINGER = {seconds}, {linger}
 app = application(Path({folder!r}), token={token!r}, limits=Limits(seconds={seconds}))
 serving.serve(app, "127.0.0.1", 0)

@@ -11,7 +11,7 @@ from small_gallery import COLOURS, ORIGIN, START, STRANGER, Colours, calibration
 
 import reid.gallery.service as module
 from reid.errors import InputError
-from reid.gallery.answers.answer import EMPTY, MISSED, OWN, SEVERAL
+from reid.gallery.answers import EMPTY, MISSED, OWN, SEVERAL
 from reid.gallery.calibration.fitted import SENTENCE, Unlike
 from reid.gallery.calibration.judgement import Judge, compare
 from reid.gallery.entries import EVERYTHING, Entry, Filter, Hits, NotThere, Unfit

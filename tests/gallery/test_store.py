@@ -16,8 +16,7 @@ from faiss.contrib.inspect_tools import get_invlist
 from sequences import JPEG, ORIGIN, ROWS, WIDTH
 
 from reid.errors import InputError
-from reid.gallery.catalogue import postgresql as postgresql_module
-from reid.gallery.catalogue import sqlite as sqlite_module
+from reid.gallery.catalogue.database import Database
 from reid.gallery.entries import Entry, Filter, NotThere
 from reid.gallery.parts import Layout
 from reid.gallery.store import Gallery
@@ -69,7 +68,7 @@ def test_only_the_owner_may_read(tmp_path, monkeypatch):
             gallery.set("index", "sq8")
             assert gallery.tend()
             gallery.remove([1])
-            gallery.update([2], {"camera": "garden"})
+            gallery.update({2: {"camera": "garden"}})
             gallery.add([Entry("/a", "c", added=1e9)], ROWS[:1], [b""])
             modes = {path: stat.S_IMODE(path.stat().st_mode) for path in [gallery.folder, *gallery.folder.rglob("*")]}
     finally:
@@ -183,9 +182,9 @@ def test_what_cannot_be_changed_is_named_and_nothing_is(tmp_path, layout):
             ([2], {"identity": "a\0b"}, "identity"),
         ]:
             with pytest.raises(InputError, match=message):
-                gallery.update(ids, change)
+                gallery.update(dict.fromkeys(ids, change))
         with pytest.raises(InputError, match="no entry 99"):
-            gallery.update_each({1: {"camera": "x"}, 99: {"camera": "y"}})
+            gallery.update({1: {"camera": "x"}, 99: {"camera": "y"}})
         assert gallery.find() == before
         assert gallery.verify() == []
 
@@ -278,7 +277,7 @@ def test_removed_is_in_no_file(tmp_path, layout, request, monkeypatch, seed):
         if server:
             server.run(*(f"ANALYZE {schema}.{table}" for schema, table in server.run(
                 "SELECT schemaname, tablename FROM pg_tables WHERE schemaname LIKE 'place%'")))  # fmt: skip
-        gallery.update([3, 4], {"camera": "garden"})
+        gallery.update({id: {"camera": "garden"} for id in (3, 4)})
         gallery.remove(gone)
         reader.record("page", "forget", gone)
 
@@ -320,7 +319,7 @@ def test_old_names_are_in_no_file(tmp_path, layout, request, seed):
         for _ in range(5):
             some = rng.choice(ids, 80, replace=False).tolist()
             old = {entry.identity[:13] for entry in gallery.get(some)}
-            gallery.update_each({id: {"identity": name()} for id in some})
+            gallery.update({id: {"identity": name()} for id in some})
             data = all_bytes(folder) + (server.tables() if server else b"")
             left = {text for text in old if text.encode() in data}
             assert left <= {name[:13] for name in gallery.catalogue.names("identity")}
@@ -347,8 +346,7 @@ def test_what_was_being_added_is_in_no_file(tmp_path, layout, request, monkeypat
 
 def test_a_reader_that_stays_holds_erasing_up(tmp_path, layout, request, monkeypatch):
     """The entry is gone at once; that it may lie in a file still is told, until it does not."""
-    monkeypatch.setattr(sqlite_module, "PATIENCE", 0.1)
-    monkeypatch.setattr(postgresql_module, "PATIENCE", 0.1)
+    monkeypatch.setattr(Database, "patience", 0.1)
     with make(tmp_path / "g", layout) as gallery:
         server = None if gallery.layout.catalogue == "sqlite" else request.getfixturevalue("postgresql")
         if server:
@@ -427,7 +425,7 @@ def test_erasing_while_another_process_adds(tmp_path, layout, worker):
             before = batches(gallery)
             gallery.remove([id])
             assert batches(gallery) - before <= 3
-            gallery.update([id + 20], {"camera": f"garden/{id}"})
+            gallery.update({id + 20: {"camera": f"garden/{id}"}})
             told.append(worker.line())
         told += worker.kill(pid)
         gallery.remove([13])
@@ -482,7 +480,7 @@ def test_threads_search_while_one_adds_and_erases(tmp_path, layout):
         for id in [id for id in row if id % 2 == 0][:8]:
             gallery.remove([id])
             (new,) = gallery.add([Entry("/new", "c")], -row[kept[0]][None], [b""])
-            gallery.update([new], {"identity": f"N{id}"})
+            gallery.update({new: {"identity": f"N{id}"}})
         stop.set()
         for thread in threads:
             thread.join()

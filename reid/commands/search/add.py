@@ -7,18 +7,16 @@ from collections.abc import Iterator
 
 from reid import networks
 from reid.commands.models import check_there
-from reid.commands.search.options import tell_left_out
 from reid.commands.search.shared import all_samples, named_dataset, opened, origin_of, tell_added
 from reid.data.samples import DataSet
 from reid.data.times import seconds, zone
 from reid.data.unlabelled import passed_over
 from reid.errors import InputError
 from reid.gallery.entries import Entry
-from reid.gallery.ingest.adding import Added, Fragment, Intake
+from reid.gallery.ingest.adding import Fragment, Intake
 from reid.gallery.ingest.images import csv_entries, features_files, folder_entries, read_given, split_entries
 from reid.gallery.ingest.naming import under_name
 from reid.gallery.ingest.video import fragments
-from reid.gallery.store import Gallery
 from reid.networks import EMBEDDER, PEOPLE, Network
 from reid.video.detect import load_detector
 
@@ -45,9 +43,9 @@ def add(arguments: argparse.Namespace) -> None:
             label = arguments.name or data.label
             entries = under_name(gallery, label, data.root, entries, lambda: all_samples(arguments))
         if found is not None:
-            _report(gallery, intake.fragments(found), "fragments of tracks")
+            tell_added(gallery, intake.fragments(found), "fragments of tracks")
         else:
-            _report(gallery, intake.images(entries, model), "images")
+            tell_added(gallery, intake.images(entries, model), "images")
 
 
 def _add_features(arguments: argparse.Namespace) -> None:
@@ -59,7 +57,7 @@ def _add_features(arguments: argparse.Namespace) -> None:
             if path != files[0]:
                 file, _, entries = read_given(path, arguments.camera, origin)
             intake.features(entries, file.features.features, file.thumbnails)
-        _report(service.gallery, intake.added, "images")
+        tell_added(service.gallery, intake.added, "images")
 
 
 def _entries(arguments: argparse.Namespace, data: DataSet | None) -> list[Entry]:
@@ -92,8 +90,3 @@ def _fragments(arguments: argparse.Namespace, model: Network) -> Iterator[Fragme
         min_confidence=arguments.min_confidence,
         start=seconds(arguments.start, "--start", zone(arguments.zone, "--zone")) if arguments.start else None,
     )
-
-
-def _report(gallery: Gallery, added: Added, what: str) -> None:
-    tell_added(gallery, added, what)
-    tell_left_out(added.problems, what, "stored")

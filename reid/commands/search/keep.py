@@ -12,7 +12,7 @@ from pathlib import Path
 from reid.commands.search.shared import chosen, opened, origin_of, tell_added, tend
 from reid.data.times import seconds, shown, zone
 from reid.errors import InputError
-from reid.gallery.answers.listing import moment
+from reid.gallery.answers import moment
 from reid.gallery.entries import Change
 from reid.gallery.service import RETENTION
 from reid.gallery.store import INDEX

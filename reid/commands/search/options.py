@@ -29,36 +29,30 @@ def add_checking_model(parser: argparse.ArgumentParser) -> None:
 
 
 def add_calibration(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--calibration", type=Path, metavar="JSON", help="what distances mean (default: what is kept with the gallery)"
-    )
+    told = "what distances mean (default: what is kept with the gallery)"
+    parser.add_argument("--calibration", type=Path, metavar="JSON", help=told)
 
 
 def _add_judging(parser: argparse.ArgumentParser, share: bool = False) -> None:
     add_model(parser, EMBEDDER, default=PEOPLE)
     add_calibration(parser)
     near = parser.add_mutually_exclusive_group()
-    near.add_argument(
-        "--rate", type=float, metavar="R", help="near is within the threshold of this calibrated false-match rate"
-    )
+    told = "near is within the threshold of this calibrated false-match rate"
+    near.add_argument("--rate", type=float, metavar="R", help=told)
     if share:
         told = "of strangers that may see a confident answer, 0 to 1 (default: 0.05)"
         near.add_argument("--share", type=float, metavar="P", help=told)
 
 
 def _add_zone(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--zone", default="UTC", metavar="NAME", help="time zone of the times here, as Europe/Berlin (default: UTC)"
-    )
+    told = "time zone of the times here, as Europe/Berlin (default: UTC)"
+    parser.add_argument("--zone", default="UTC", metavar="NAME", help=told)
 
 
 def _add_data(parser: argparse.ArgumentParser, split: str) -> None:
     parser.add_argument("--split", default=split, metavar="NAME", help="with --data (default: %(default)s)")
-    parser.add_argument(
-        "--name",
-        metavar="NAME",
-        help="with --data: what stands before numbers of people and cameras (default: its own)",
-    )
+    told = "with --data: what stands before numbers of people and cameras (default: its own)"
+    parser.add_argument("--name", metavar="NAME", help=told)
     add_data_roots(parser)
 
 
@@ -88,32 +82,22 @@ def add(parser: argparse.ArgumentParser) -> None:
     add_model(parser, EMBEDDER, required=False, note=note)
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--folder", type=Path, metavar="DIR", help="all images below a folder, of one --camera")
-    what.add_argument(
-        "--csv",
-        type=Path,
-        metavar="FILE",
-        help="columns path, camera; if known identity, time, left, top, right, bottom",
-    )
+    columns = "columns path, camera; if known identity, time, left, top, right, bottom"
+    what.add_argument("--csv", type=Path, metavar="FILE", help=columns)
     what.add_argument("--data", metavar="NAME", help="a --split of a data set: a card, or a folder of identities")
     what.add_argument("--video", type=Path, metavar="FILE", help="people in a video, one entry a fragment of a track")
-    what.add_argument(
-        "--features", nargs="+", type=Path, metavar="FILE", help="features that embed.py wrote, or folders of .parquet"
-    )
-    parser.add_argument(
-        "--camera", metavar="NAME", help="of --folder, --video, and of those of --features whose camera is not known"
-    )
+    made = "features that embed.py wrote, or folders of .parquet"
+    what.add_argument("--features", nargs="+", type=Path, metavar="FILE", help=made)
+    seen_by = "of --folder, --video, and of those of --features whose camera is not known"
+    parser.add_argument("--camera", metavar="NAME", help=seen_by)
     parser.add_argument("--person", metavar="NAME", help="with --folder: who it is (default: not known)")
     _add_data(parser, "gallery")
     _add_zone(parser)
     _add_again(parser)
     _add_places(parser)
     video = parser.add_argument_group("with --video")
-    video.add_argument(
-        "--detector",
-        default="person-detection-retail-0013",
-        metavar="WHAT",
-        help="torchvision, torchvision:WEIGHTS, or a foreign network (default: %(default)s)",
-    )
+    known = "torchvision, torchvision:WEIGHTS, or a foreign network (default: %(default)s)"
+    video.add_argument("--detector", default="person-detection-retail-0013", metavar="WHAT", help=known)
     video.add_argument("--start", metavar="TIME", help="when the video begins: 2026-03-01T17:05:00")
     video.add_argument("--fps", type=float, default=5.0, metavar="N", help="frames a second (default: %(default)s)")
     video.add_argument("--min-height", type=int, default=64, metavar="PX", help="of a person (default: %(default)s)")
@@ -134,9 +118,8 @@ def query(parser: argparse.ArgumentParser) -> None:
     _add_judging(parser, share=True)
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the answers here")
     parser.add_argument("--picture", type=Path, metavar="PNG", help="draw the answers to the first 20 queries")
-    parser.add_argument(
-        "--zip", type=Path, metavar="FILE", help="with one answer: its table and pictures as a ZIP file"
-    )
+    told = "with one answer: its table and pictures as a ZIP file"
+    parser.add_argument("--zip", type=Path, metavar="FILE", help=told)
 
 
 def compare(parser: argparse.ArgumentParser) -> None:
@@ -147,17 +130,13 @@ def compare(parser: argparse.ArgumentParser) -> None:
 def calibrate(parser: argparse.ArgumentParser) -> None:
     add_model(parser, EMBEDDER, default=PEOPLE)
     parser.add_argument("--source", required=True, metavar="NAME", help="labelled data set to choose thresholds on")
-    parser.add_argument(
-        "--targets", nargs="*", default=[], metavar="NAME", help="labelled data sets to measure the rates met on"
-    )
-    rates = [1e-4, 1e-3, 1e-2]
-    parser.add_argument(
-        "--rates", nargs="+", type=float, default=rates, metavar="R", help="false-match rates (default: %(default)s)"
-    )
+    measured = "labelled data sets to measure the rates met on"
+    parser.add_argument("--targets", nargs="*", default=[], metavar="NAME", help=measured)
+    told, rates = "false-match rates (default: %(default)s)", [1e-4, 1e-3, 1e-2]
+    parser.add_argument("--rates", nargs="+", type=float, default=rates, metavar="R", help=told)
     add_data_roots(parser)
-    parser.add_argument(
-        "--output", type=Path, metavar="JSON", help="with a picture beside it (default: runs/calibration/MODEL.json)"
-    )
+    place = "with a picture beside it (default: runs/calibration/MODEL.json)"
+    parser.add_argument("--output", type=Path, metavar="JSON", help=place)
 
 
 def forget(parser: argparse.ArgumentParser) -> None:
@@ -180,13 +159,10 @@ def retention(parser: argparse.ArgumentParser) -> None:
 
 def settings(parser: argparse.ArgumentParser) -> None:
     add_checking_model(parser)
-    parser.add_argument(
-        "--index", metavar="KIND", help="auto, flat (exact), rabitq or sq8; on Milvus auto, flat, hnsw or ivf_flat"
-    )
-    parser.add_argument(
-        "--zone", nargs=2, action="append", default=[], metavar=("CAMERA", "NAME"),
-        help="a camera's time zone, such as door Europe/Berlin; an empty NAME for none; repeatable",
-    )  # fmt: skip
+    kinds = "auto, flat (exact), rabitq or sq8; on Milvus auto, flat, hnsw or ivf_flat"
+    parser.add_argument("--index", metavar="KIND", help=kinds)
+    told = "a camera's time zone, such as door Europe/Berlin; an empty NAME for none; repeatable"
+    parser.add_argument("--zone", nargs=2, action="append", default=[], metavar=("CAMERA", "NAME"), help=told)
 
 
 def audit(parser: argparse.ArgumentParser) -> None:
@@ -207,9 +183,8 @@ def import_(parser: argparse.ArgumentParser) -> None:
 
 
 def convert(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "old", metavar="OLD", help="of an earlier version: FOLDER, milvus://host:port/collection, PATH.db"
-    )
+    told = "of an earlier version: FOLDER, milvus://host:port/collection, PATH.db"
+    parser.add_argument("old", metavar="OLD", help=told)
     _add_places(parser)
 
 

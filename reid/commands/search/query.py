@@ -17,9 +17,7 @@ from reid.data.samples import DataSet
 from reid.data.unlabelled import passed_over
 from reid.errors import InputError
 from reid.files import write_atomically
-from reid.gallery.answers.answer import OWN, Answer
-from reid.gallery.answers.listing import answer_table, draw_answers
-from reid.gallery.answers.zipped import zipped
+from reid.gallery.answers import OWN, Answer, answer_table, draw_answers, zipped
 from reid.gallery.calibration import judgement
 from reid.gallery.calibration.fitted import SENTENCE
 from reid.gallery.entries import Entry, Filter

@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from reid import networks
-from reid.commands.search.options import first_few
+from reid.commands.search.options import first_few, tell_left_out
 from reid.data.card import load_card
 from reid.data.layouts import text_of
 from reid.data.reading import read_dataset
@@ -30,14 +30,9 @@ from reid.networks import Network, Origin
 def opened(
     arguments: argparse.Namespace, network: Network | None = None, who: str = "command line", new: Origin | None = None
 ) -> Iterator[Service]:
-    """The gallery that ``--store`` names, with the network, where there is one; ``who`` asks.
-
-    Args:
-        new: make the gallery where there is none, for features of this origin, with ``--catalogue`` and ``--vectors``.
-
-    Raises:
-        InputError: it cannot be opened, or is of another network than these, or than ``--model`` names.
-    """
+    """The gallery that ``--store`` names, with the network, where there is one; ``who`` asks. ``new``: where there is
+    none it is made, for features of this origin, by ``--catalogue`` and ``--vectors``. Raises InputError where it
+    cannot be opened, or is of another network than these, or than ``--model`` names."""
     folder, asked = Path(arguments.store), new or (network.origin if network else origin_of(arguments))
     if new is None or any((folder / name).exists() for name in (MARK, "entries.db")):
         gallery = Gallery.open(folder)
@@ -50,9 +45,8 @@ def opened(
             ours.check(origin, gallery.location)
         except InputError as error:
             former = "the former file of that name" if ours.name == origin.name else "the network that filled it"
-            raise InputError(
-                f"{error}; name {former} (--model), or another place for a gallery of {origin.name!r} (--store)"
-            ) from None
+            other = f"another place for a gallery of {origin.name!r} (--store)"
+            raise InputError(f"{error}; name {former} (--model), or {other}") from None
         yield Service(gallery, who, network, calibration_of(arguments))
 
 
@@ -105,11 +99,7 @@ def filter_of(arguments: argparse.Namespace, gallery: Gallery) -> Filter:
 
 
 def chosen(arguments: argparse.Namespace, gallery: Gallery) -> list[int]:
-    """Ids of the entries that ``--person``, ``--image`` or ``--id`` name.
-
-    Raises:
-        InputError: there is none.
-    """
+    """Ids of the entries that ``--person``, ``--image`` or ``--id`` name. Raises InputError where there is none."""
     if arguments.id:
         return [entry.id for entry in gallery.get(arguments.id)]
     if arguments.of_person is not None:
@@ -129,7 +119,8 @@ def tend(gallery: Gallery) -> None:
 
 
 def tell_added(gallery: Gallery, added: Added, what: str) -> None:
-    """Print how many of ``what`` were stored, and what became of the others; then :func:`tend`."""
+    """Print how many of ``what`` were stored, and what became of the others; then :func:`tend`. Raises InputError where
+    some were left out."""
     known = f", {added.known:,} were there already" if added.known else ""
     print(f"{gallery.location}: {len(added.ids):,} {what} stored{known}; {len(gallery):,} entries")
     for lines, told in (
@@ -142,3 +133,4 @@ def tell_added(gallery: Gallery, added: Added, what: str) -> None:
     for note in added.notes:
         print(note)
     tend(gallery)
+    tell_left_out(added.problems, what, "stored")

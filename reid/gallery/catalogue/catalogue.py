@@ -17,9 +17,8 @@ import numpy as np
 
 from reid.data.times import DAY
 from reid.errors import InputError
-from reid.gallery.catalogue.database import Database
-from reid.gallery.catalogue.reader import ORIGIN, CatalogueReader
-from reid.gallery.catalogue.records import check, content_of, last_of, parted, place_of, record_of
+from reid.gallery.catalogue.database import Database, Row
+from reid.gallery.catalogue.records import ORIGIN, Reader, check, content_of, last_of, parted, place_of, record_of
 from reid.gallery.catalogue.thumbnails import LARGE, Place
 from reid.gallery.entries import CHANGES, Change, Entry
 from reid.gallery.vectors.rows import ROW
@@ -49,16 +48,12 @@ class Pending(NamedTuple):
     size: int
 
 
-class Catalogue(CatalogueReader):
+class Catalogue(Reader):
     """Methods may be called from several threads; those that write need the turn where the database is not shared."""
 
     @classmethod
     def make(cls, db: Database, origin: Origin, writer: int = 0) -> Catalogue:
-        """In a database with empty tables.
-
-        Raises:
-            InputError: it holds a gallery already, of which something is known.
-        """
+        """In a database with empty tables. Raises InputError: it holds a gallery, of which something is known."""
         with db.transaction():
             counts: dict[str, int] = dict(db.run("SELECT name, next FROM counters"))
             if max(counts.values(), default=1) > 1 or len(db.run("SELECT name FROM settings")) > 1:
@@ -105,10 +100,7 @@ class Catalogue(CatalogueReader):
 
     def begin_adding(self, entries: Sequence[Entry], keep_ids: bool = False) -> Adding:
         """Give entries ids, unless they keep theirs, and numbers to their names; name the pack for their thumbnails.
-
-        Raises:
-            InputError: the ids to be kept do not rise, or not from above those that are there.
-        """
+        Raises InputError: the ids to be kept do not rise, or not from above those that are there."""
         now = time.time()
         day = int((entries[0].added or now) // DAY)
         with self.db.transaction():
@@ -126,20 +118,16 @@ class Catalogue(CatalogueReader):
             self.db.make_room(ids[0], ids[-1])
         given = [replace(entry, id=id, added=entry.added or now) for id, entry in zip(ids, entries, strict=True)]
         cameras = self._named("camera", {entry.camera for entry in given})
-        identities = self._named("identity", {entry.identity for entry in given if entry.identity is not None})
-        rows = np.zeros(len(given), ROW)
-        rows["id"], rows["camera"] = ids, [cameras[entry.camera] for entry in given]
-        rows["identity"] = [-1 if entry.identity is None else identities[entry.identity] for entry in given]
-        rows["time"], rows["last"] = [entry.time for entry in given], [last_of(entry) for entry in given]
-        rows["day"] = [entry.added // DAY for entry in given]
-        return Adding(given, rows, pack, start)
+        people = {None: -1} | self._named("identity", {entry.identity for entry in given if entry.identity is not None})
+        rows = [
+            (entry.id, cameras[entry.camera], people[entry.identity], entry.time, last_of(entry), entry.added // DAY)
+            for entry in given
+        ]
+        return Adding(given, np.array(rows, ROW), pack, start)
 
     def finish_adding(self, adding: Adding, thumbnails: Sequence[bytes], places: Sequence[Place]) -> None:
-        """The entries count from now on.
-
-        Raises:
-            InputError: another process took this one for dead, and back what it had added.
-        """
+        """The entries count from now on. Raises InputError: another process took this one for dead, and back what it
+        had added."""
         mine = "DELETE FROM pending WHERE kind = 'add' AND writer = ? AND first = ? RETURNING first"
         entries = adding.entries
         with self.db.transaction():
@@ -150,9 +138,8 @@ class Catalogue(CatalogueReader):
                 folders = [numbers[parted(entry.source)[0]] for entry in entries]
                 records = map(record_of, entries, adding.rows.tolist(), folders, thumbnails, places)
                 self.db.many(f"INSERT INTO entries VALUES ({', '.join('?' * 19)})", records)
-                here = [place_of(entry) for entry in entries]
-                shown = [content for image in thumbnails if (content := content_of(image)) is not None]
-                self.db.run("DELETE FROM erasures WHERE number AMONG ?", here + shown)
+                here, shown = map(place_of, entries), map(content_of, filter(None, thumbnails))
+                self.db.run("DELETE FROM erasures WHERE number AMONG ?", [*here, *shown])
                 end = adding.start + sum(map(len, thumbnails))
                 self.db.run("UPDATE packs SET size = ? WHERE id = ?", end, adding.pack)
             else:  # what was written since is to be taken back too
@@ -175,11 +162,8 @@ class Catalogue(CatalogueReader):
             self.db.run("DELETE FROM decisions WHERE first AMONG ? OR second AMONG ?", ids, ids)
 
     def begin_changing(self, changes: Mapping[int, Mapping[Change, object]]) -> None:
-        """Set identity, camera, time or until of entries, by id, all or none.
-
-        Raises:
-            InputError: for an id that is not there, another field, or a value that cannot be kept.
-        """
+        """Set identity, camera, time or until of entries, by id, all or none. Raises InputError for an id that is not
+        there, another field, or a value that cannot be kept."""
         self.places(list(changes))
         alike: dict[tuple[tuple[str, object], ...], list[int]] = {}
         for id, values in changes.items():
@@ -212,14 +196,13 @@ class Catalogue(CatalogueReader):
     def scrub(self, ids: Sequence[int], again: bool = False) -> None:
         """Leave nothing of what was erased or changed in the tables' files: names that no entry has any more too, and,
         where it was tried before and this is ``again``, those that went then, or were to be added."""
-        unused = "NOT EXISTS (SELECT 1 FROM entries e WHERE e.{0} = names.id)"
+        gone = list[Row]()
         with self.db.transaction():
             self._reserve("name", 0)
-            gone = [
-                self.db.run(f"DELETE FROM names WHERE kind = ? AND {unused.format(kind)} RETURNING id", kind)
-                for kind in ("camera", "identity", "folder")
-            ]
-        self.db.scrub(ids, again or any(gone))
+            for kind in ("camera", "identity", "folder"):
+                unused = f"NOT EXISTS (SELECT 1 FROM entries e WHERE e.{kind} = names.id)"
+                gone += self.db.run(f"DELETE FROM names WHERE kind = ? AND {unused} RETURNING id", kind)
+        self.db.scrub(ids, again or bool(gone))
 
     def drop_packs(self, packs: Collection[int], writers: Sequence[int], drop: Callable[[list[int]], None]) -> None:
         """Forget those of the packs that hold no entry's thumbnail any more, and are of no one who is adding but these
@@ -288,9 +271,7 @@ class Catalogue(CatalogueReader):
         if new:
             with self.db.transaction():
                 first = self._reserve("name", len(new))
-                self.db.many(
-                    "INSERT INTO names VALUES (?, ?, ?) ON CONFLICT (kind, text) DO NOTHING",
-                    [(first + place, kind, name) for place, name in enumerate(new)],
-                )
+                rows = [(number, kind, name) for number, name in enumerate(new, first)]
+                self.db.many("INSERT INTO names VALUES (?, ?, ?) ON CONFLICT (kind, text) DO NOTHING", rows)
             numbers = self._numbers(kind, names)
         return numbers

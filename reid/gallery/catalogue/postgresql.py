@@ -12,15 +12,13 @@ from contextlib import contextmanager
 import psycopg
 
 from reid.errors import InputError
-from reid.gallery.catalogue.database import Database
-from reid.gallery.catalogue.tables import tables
+from reid.gallery.catalogue.database import Database, tables
 from reid.gallery.entries import ServerProblem
 
 PART = 2**17  # ids of a part
 TYPES = {"int": "BIGINT", "real": "DOUBLE PRECISION", "text": "TEXT"}
 PARTED = " PARTITION BY RANGE (id)"
 CONNECTING = 10  # seconds
-PATIENCE = 5.0  # seconds that another transaction may hold an erasure up
 PAUSE = 0.01
 WRONG = (
     psycopg.OperationalError,
@@ -37,13 +35,9 @@ class PostgreSQL(Database):
     begin, mark, among = "BEGIN", "%s", "= ANY(?)"
 
     def __init__(self, location: str, writer: int, make: bool = False) -> None:
-        """
-        Args:
-            location: ``postgresql://USER@HOST:PORT/DATABASE?sslmode=verify-full`` as libpq reads it; a password
-                comes from PGPASSWORD or ~/.pgpass, never from here.
-            writer: a lock of this number is held as long as the connection lives.
-            make: the tables, where there are none.
-        """
+        """``location``: ``postgresql://USER@HOST:PORT/DATABASE?sslmode=verify-full`` as libpq reads it; a password
+        comes from PGPASSWORD or ~/.pgpass, never from here. A lock of the number ``writer`` is held as long as the
+        connection lives. ``make``: the tables, where there are none."""
         super().__init__(location)
         self._writer = writer
         self._db = self._connected()
@@ -64,30 +58,27 @@ class PostgreSQL(Database):
         self._wait_for_readers()
         parts = [_part(part) for part in sorted({id // PART for id in ids})]
         there = [part for part in parts if self.run("SELECT to_regclass(?)", part)[0][0]]
-        self.run(f"SET lock_timeout = {1000 * PATIENCE:.0f}")  # milliseconds
+        self.run(f"SET lock_timeout = {1000 * self.patience:.0f}")  # milliseconds
         try:
             for table in there + ["names"] * names:
                 before = self.run("SELECT pg_relation_filenode(?)", table)
                 self.run(f"VACUUM FULL {table}")
                 if self.run("SELECT pg_relation_filenode(?)", table) == before:  # the server passed it over
-                    raise InputError(
-                        f"{self.location}: only its owner can write table {table} anew: what was erased still lies "
-                        "there until the owner next writes to the gallery"
-                    )
+                    still = "what was erased still lies there until the owner next writes to the gallery"
+                    raise InputError(f"{self.location}: only its owner can write table {table} anew: {still}")
         finally:
             self.run("RESET lock_timeout")
 
     def _wait_for_readers(self) -> None:
         """Until no transaction in this database is older than this moment."""
         now = self.run("SELECT pg_current_xact_id()::xid")[0][0]
-        older = (
-            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() "
-            "AND greatest(age(backend_xid), age(backend_xmin)) > age(CAST(? AS xid))"
-        )
-        end = time.monotonic() + PATIENCE
+        others = "pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        age = "greatest(age(backend_xid), age(backend_xmin)) > age(CAST(? AS xid))"
+        older = f"SELECT count(*) FROM {others} AND {age}"
+        end = time.monotonic() + self.patience
         while self.run(older, now)[0][0]:
             if time.monotonic() > end:
-                raise self._held_up(PATIENCE)
+                raise self._held_up()
             time.sleep(PAUSE)
 
     def make_room(self, first: int, last: int) -> None:
@@ -98,17 +89,16 @@ class PostgreSQL(Database):
                 self.run(f"ALTER TABLE {_part(part)} ALTER COLUMN name SET STATISTICS 0")
 
     def died(self, writers: Sequence[int]) -> list[int]:
-        dead = []
-        for writer in writers:
-            if self.run("SELECT pg_try_advisory_lock(?)", writer)[0][0]:
-                self.run("SELECT pg_advisory_unlock(?)", writer)
-                dead.append(writer)
-        return dead
+        ended = "SELECT CASE WHEN pg_try_advisory_lock(?) THEN pg_advisory_unlock(?) ELSE false END"
+        return [writer for writer in writers if self.run(ended, writer, writer)[0][0]]
 
-    def _connection(self) -> psycopg.Connection:
-        if self._db.closed and not self._within:
-            self._db = self._connected()
-        return self._db
+    @contextmanager
+    def _cursor(self) -> Iterator[psycopg.Cursor]:
+        with self._lock:
+            if self._db.closed and not self._within:
+                self._db = self._connected()
+            with super()._cursor() as cursor:
+                yield cursor
 
     def _connected(self) -> psycopg.Connection:
         with self._explained():
@@ -119,15 +109,12 @@ class PostgreSQL(Database):
             db.execute("SELECT pg_advisory_lock(%s)", [self._writer])
             return db
 
-    def _has_begun(self) -> bool:
-        return not self._db.closed
-
     @contextmanager
     def _explained(self) -> Iterator[None]:
         try:
             yield
         except psycopg.errors.LockNotAvailable:
-            raise self._held_up(PATIENCE) from None
+            raise self._held_up() from None
         except WRONG as error:
             raise ServerProblem(f"{self.location}: {str(error).strip()}") from None
 

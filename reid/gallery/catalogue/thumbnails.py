@@ -70,11 +70,7 @@ class Packs:
         return [Place(pack, at, size) for at, size in zip(accumulate(sizes, initial=start), sizes, strict=False)]
 
     def read(self, places: Iterable[Place]) -> list[bytes]:
-        """The JPEGs, in the order asked for.
-
-        Raises:
-            InputError: naming the file, when it is missing or shorter.
-        """
+        """The JPEGs, in the order asked for. Raises InputError naming the file, when it is missing or shorter."""
         files: dict[int, int] = {}
         images = []
         try:
@@ -93,8 +89,7 @@ class Packs:
 
     def blank(self, places: Iterable[Place]) -> None:
         """Overwrite with zeros; a pack that is gone is gone."""
-        some_bytes = sorted(place for place in places if place.size)
-        for pack, some in groupby(some_bytes, key=lambda place: place.pack):
+        for pack, some in groupby(sorted(place for place in places if place.size), key=lambda place: place.pack):
             if self.path(pack).exists():
                 with writing(self.path(pack)) as file:
                     for _, start, size in some:

@@ -19,8 +19,8 @@ import numpy as np
 
 from reid.errors import InputError
 from reid.files import in_use
+from reid.gallery.catalogue.database import APPLICATION
 from reid.gallery.catalogue.records import place_of
-from reid.gallery.catalogue.sqlite import APPLICATION
 from reid.gallery.entries import Entry
 from reid.gallery.ingest.adding import Added
 from reid.gallery.ingest.images import named

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import re
@@ -37,11 +36,8 @@ class Collection:
         self.step = max(BYTES // (4 * width), 1)  # vectors in a call
 
     def __call__(self, method: str, **options: Any) -> Any:
-        """The client's method of this name.
-
-        Raises:
-            InputError: naming the location, for what Milvus refuses and where it does not answer in time.
-        """
+        """The client's method of this name. Raises InputError naming the location, for what Milvus refuses and where it
+        does not answer in time."""
         from pymilvus import MilvusException
 
         try:
@@ -62,17 +58,13 @@ class Collection:
         self("create_collection", schema=schema, consistency_level="Strong")
 
     def check(self) -> None:
-        """
-        Raises:
-            InputError: there is no such collection, or its columns are others.
-        """
+        """Raises InputError: there is no such collection, or its columns are others."""
         if not self("has_collection"):
             raise InputError(f"{self.location}: there is no collection {self.name!r}")
         fields = {field["name"]: field for field in self("describe_collection")["fields"]}
         if set(fields) != {"id", "vector", *COLUMNS} or fields["vector"]["params"]["dim"] != self.width:
-            raise InputError(
-                f"{self.location}: the collection is another program's, or its features are not {self.width} wide"
-            )
+            others = f"the collection is another program's, or its features are not {self.width} wide"
+            raise InputError(f"{self.location}: {others}")
 
     def index(self, kind: str, build: dict[str, int]) -> None:
         """Ask for an index, and for the collection to be searchable."""
@@ -80,14 +72,6 @@ class Collection:
         index.add_index("vector", index_type=kind.upper(), metric_type="IP", params=build)
         self("create_index", index_params=index, sync=False)
         self("load_collection")
-
-    def property(self, name: str) -> Any:
-        """What :meth:`keep` put there, or None."""
-        text = self("describe_collection").get("properties", {}).get(name)
-        return None if text is None else json.loads(text)
-
-    def keep(self, name: str, value: Any) -> None:
-        self("alter_collection_properties", properties={name: json.dumps(value)})
 
     def query(self, wanted: str, columns: list[str], **options: Any) -> list[dict[str, Any]]:
         return list(self("query", filter=wanted, output_fields=columns, **({"consistency_level": "Strong"} | options)))
@@ -126,11 +110,8 @@ class Collection:
 
 
 def reached(location: str, width: int) -> Collection:
-    """The one that ``milvus://HOST:PORT/COLLECTION`` names.
-
-    Raises:
-        InputError: it is another location, or nothing answers there.
-    """
+    """The one that ``milvus://HOST:PORT/COLLECTION`` names. Raises InputError for another location, or where nothing
+    answers."""
     match = ADDRESS.fullmatch(location)
     if match is None:
         where = location.rpartition("@")[2]  # a password may stand before it: it belongs in TOKEN
@@ -167,13 +148,8 @@ def expression(narrow: Narrow) -> str | None:
     :meth:`reid.gallery.vectors.rows.Narrow.passing`."""
     if () in (narrow.cameras, narrow.identities) or np.isnan([narrow.start or 0, narrow.end or 0]).any():
         return None
-    parts = [
-        among(column, values)
-        for column, values in (("camera", narrow.cameras), ("identity", narrow.identities))
-        if values is not None
-    ]
-    if narrow.without:
-        parts.append(f"camera not in [{', '.join(map(str, narrow.without))}]")
+    named = {"camera": narrow.cameras, "identity": narrow.identities, "camera not": narrow.without or None}
+    parts = [among(column, values) for column, values in named.items() if values is not None]
     for condition, bound in (("last >=", narrow.start), ("time <=", narrow.end)):
         if bound is not None:
             parts.append(f"{condition} {float(min(max(bound, -LIMIT), LIMIT))!r}")

@@ -7,16 +7,16 @@ index is searched, and the recall that was measured so, stands in the collection
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
 from reid.errors import InputError
 from reid.gallery.entries import Hits, NotThere
 from reid.gallery.vectors.collection import TIMEOUT, among, expression, partition, reached
-from reid.gallery.vectors.indexes import KINDS, SHARES, Setting
 from reid.gallery.vectors.rows import ALL, IndexReport, Narrow, merged
 from reid.progress import track
 from reid.retrieval.search import decide, nearest
@@ -32,25 +32,56 @@ BEHIND = 5  # what has no index is sealed and given one when it is more than one
 PATIENCE = 900.0  # seconds without any progress until an index is given up
 K, WANTED, HELD = 10, 0.985, 200  # recall@10 that is looked for, by rows held against all others
 MEASURED = 100_000  # rows among which, at least where there are so many, in whole partitions
+SHARES = (1, 2, 10)  # where all of these pass, one in two, one in ten
 PROPERTY = "reid.search"
 T = TypeVar("T")
 
 
+class Kind(NamedTuple):
+    """An index of Milvus: how it is built, and the parameter that it is searched with, from quick to sure."""
+
+    build: dict[str, int]
+    parameter: str = ""
+    values: tuple[int, ...] = (0,)
+
+
+# Only such as hold the vectors themselves: of those that do not (IVF_SQ8, IVF_PQ), a server 2.3.5 that keeps its files
+# on a disk of its own deletes the files of the vectors when these are asked for.
+KINDS = {
+    "flat": Kind({}),
+    "hnsw": Kind({"M": 24, "efConstruction": 200}, "ef", (32, 48, 64, 96, 128, 192, 256, 512, 1024)),
+    "ivf_flat": Kind({"nlist": 1024}, "nprobe", (8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 512, 1024)),
+}
+
+
+class Setting(NamedTuple):
+    """How the collection is searched: the parameter's value for each of SHARES, and the least recall@10 that was
+    measured so; 0 before it was. ``turn`` rises as the replacing of an index begins, to an odd number, and ends."""
+
+    kind: str = "flat"
+    values: tuple[int, ...] = (0, 0, 0)
+    recall: float = 1.0
+    turn: int = 0
+
+    @property
+    def replacing(self) -> bool:
+        return self.turn % 2 == 1
+
+    def value(self, share: float) -> int:
+        """The one for a filter that lets this share pass: the surest where it is smaller than those measured."""
+        fitting = [value for value, one_in in zip(self.values, SHARES, strict=True) if share * one_in >= 1]
+        return fitting[0] if fitting else KINDS[self.kind].values[-1]
+
+
 class Milvus:
-    """See :class:`reid.gallery.vectors.rows.Vectors`."""
+    """Has the methods of :class:`reid.gallery.vectors.segments.Segments`, which tells what they do."""
 
     shared = True
 
     def __init__(self, location: str, width: int, make: bool = False) -> None:
-        """
-        Args:
-            location: ``milvus://HOST:PORT/COLLECTION``; ``milvus+tls://`` encrypts.
-            make: the collection, of a new gallery.
-
-        Raises:
-            InputError: nothing answers there; there is no such collection, or one of another width; the one to be made
-                holds rows already.
-        """
+        """``location``: ``milvus://HOST:PORT/COLLECTION``; ``milvus+tls://`` encrypts; ``make``: the collection, of a
+        new gallery. Raises InputError: nothing answers there; there is no such collection, or one of another width; the
+        one to be made holds rows already."""
         self._collection = reached(location, width)
         if make and not self._collection("has_collection"):
             self._collection.create()
@@ -65,7 +96,12 @@ class Milvus:
 
     def add(self, rows: np.ndarray, vectors: np.ndarray) -> None:
         for name in sorted({partition(day) for day in rows["day"].tolist()} - self._partitions):
-            self._make(name)
+            try:
+                self._collection("create_partition", partition_name=name)
+            except InputError:
+                if name not in self._collection("list_partitions"):  # no other process was quicker
+                    raise
+            self._partitions.add(name)
         self._collection.write("insert", rows, vectors)
 
     def change(self, rows: np.ndarray) -> None:
@@ -102,12 +138,11 @@ class Milvus:
         total = self._total()
         indexed = 0 if setting.kind == "flat" else sum(each.num_rows for each in segments if each.index_id)
         small = sum(each.num_rows for each in segments if not each.index_id) - _unindexed(segments)
-        wanted, width = _wanted(kind, total, setting.kind), self._collection.width
+        wanted, behind = _wanted(kind, total, setting.kind), max(total - indexed, 0)
         late = not setting.recall or (total - indexed - small) * BEHIND > total
-        size = {"flat": 0, "hnsw": 4 * width + 8 * KINDS["hnsw"].build["M"], "ivf_flat": 4 * width}[setting.kind]
         stale = setting.replacing or wanted != setting.kind or (wanted != "flat" and late)
-        behind = max(total - indexed, 0)
-        return IndexReport(setting.kind, setting.recall, indexed, indexed * size, behind, wanted, stale)
+        nbytes = indexed * (4 * self._collection.width + 8 * KINDS[setting.kind].build.get("M", 0))
+        return IndexReport(setting.kind, setting.recall, indexed, nbytes, behind, wanted, stale)
 
     def tend(self, kind: str | None, progress: bool = False) -> Iterator[None]:
         """Milvus builds; a search waits for the some seconds in which one index takes the place of another."""
@@ -122,7 +157,7 @@ class Milvus:
             for _ in track(self._waiting(indexed=True), name="indexing", unit="check", shown=progress):
                 yield
             measured = self._steadily(lambda _: self._measured(report.wanted))
-            self._collection.keep(PROPERTY, measured._replace(turn=self._setting().turn))
+            self._keep(measured._replace(turn=self._setting().turn))
             yield
 
     def problems(self) -> list[str]:
@@ -134,8 +169,12 @@ class Milvus:
     # --- parts of these
 
     def _setting(self) -> Setting:
-        kind, values, recall, turn = self._collection.property(PROPERTY) or Setting()
+        text = self._collection("describe_collection").get("properties", {}).get(PROPERTY)
+        kind, values, recall, turn = json.loads(text) if text else Setting()
         return Setting(kind, tuple(values), recall, turn)
+
+    def _keep(self, setting: Setting) -> None:
+        self._collection("alter_collection_properties", properties={PROPERTY: json.dumps(setting)})
 
     def _total(self) -> int:
         """About how many rows there are, without waiting for what was just written."""
@@ -143,11 +182,7 @@ class Milvus:
 
     def _steadily(self, read: Callable[[Setting], T]) -> T:
         """What is read while no index is being replaced: then a server of version 2.3 refuses, or answers with less
-        than there is. Waits for the end of it.
-
-        Raises:
-            InputError: it takes too long: who did it died.
-        """
+        than there is. Waits for the end of it; raises InputError where it takes too long: who did it died."""
         until = time.monotonic() + TIMEOUT
         while True:
             setting = self._setting()
@@ -162,14 +197,6 @@ class Milvus:
             elif time.monotonic() > until:
                 raise InputError(f"{self._collection.location}: its index is half replaced: build the index again")
             time.sleep(0.1)
-
-    def _make(self, name: str) -> None:
-        try:
-            self._collection("create_partition", partition_name=name)
-        except InputError:
-            if name not in self._collection("list_partitions"):  # no other process was quicker
-                raise
-        self._partitions.add(name)
 
     def _exact(self, queries: np.ndarray, k: int, wanted: str) -> Hits:
         """By the index "flat". A list is certain where its last row is clearly nearer than the farthest that was
@@ -215,10 +242,9 @@ class Milvus:
                 **{"consistency_level": "Strong"} | options,
             )  # fmt: skip
             for number, rows in enumerate(answers, low):
-                for place, row in enumerate(rows):
-                    ids[number, place] = row["id"]
-                    if row["id"] not in vectors:
-                        vectors[row["id"]] = np.array(row["entity"]["vector"], np.float32)
+                ids[number, : len(rows)] = [row["id"] for row in rows]
+                new = (row for row in rows if row["id"] not in vectors)
+                vectors |= {row["id"]: np.array(row["entity"]["vector"], np.float32) for row in new}
                 if len(rows) == limit:
                     farthest[number] = 1 - rows[-1]["distance"]
         nearest_ids, distances = decide(queries, ids, lambda some: np.array([vectors[id] for id in some.tolist()]), k)
@@ -226,26 +252,27 @@ class Milvus:
 
     def _read(self, queries: np.ndarray, k: int, wanted: str, **options: Any) -> Hits:
         """From every row that passes, some at a time."""
-        return merged(self._parts(queries, k, wanted, **options), len(queries), k)
-
-    def _parts(self, queries: np.ndarray, k: int, wanted: str, **options: Any) -> Iterator[Hits]:
+        hits = merged((), len(queries), k)
         for some in self._collection.ids(wanted, **options):
             for low in range(0, len(some), self._collection.step):
                 there, vectors = self._collection.vectors(some[low : low + self._collection.step])
                 if len(there):
                     places, distances = nearest(queries, vectors, k)
-                    yield Hits(np.where(places < 0, -1, there[places]), distances)
+                    part = Hits(np.where(places < 0, -1, there[places]), distances)
+                    hits = merged((hits, part), len(queries), k)
+        return hits
 
     def _replace(self, kind: str) -> None:
         """Put another index in place."""
-        old, unmeasured = self._setting(), (kind, KINDS[kind].values[-1:] * len(SHARES), float(kind == "flat"))
+        old = self._setting()
         turn = old.turn + 1 + old.turn % 2  # odd; one that died had begun
-        self._collection.keep(PROPERTY, old._replace(turn=turn))
+        self._keep(old._replace(turn=turn))
         self._collection("release_collection")
         if self._collection("list_indexes"):
             self._collection("drop_index", index_name="vector")
         self._collection.index(kind, KINDS[kind].build)
-        self._collection.keep(PROPERTY, Setting(*unmeasured, turn + 1))
+        unmeasured = KINDS[kind].values[-1:] * len(SHARES), float(kind == "flat")
+        self._keep(Setting(kind, *unmeasured, turn + 1))
 
     def _waiting(self, indexed: bool) -> Iterator[None]:
         """Until all rows of this moment lie in sealed segments, and those large enough are searched by their index."""
@@ -274,17 +301,17 @@ class Milvus:
         ids = np.concatenate(list(self._collection.ids(**options)))
         held = np.sort(np.random.default_rng(0).choice(ids, min(HELD, len(ids)), replace=False))
         queries = self._collection.vectors(held)[1]
-        chosen = [self._chosen(kind, queries, f"id % {one_in} == 0", options) for one_in in SHARES]
+        chosen = list[tuple[int, float]]()
+        for one_in in SHARES:
+            wanted = f"id % {one_in} == 0"
+            exact = self._read(queries, K + 1, wanted, **options).distances
+            for value in KINDS[kind].values:
+                _, near, _ = self._propose(queries, K + 1, K + 1 + SPARE, wanted, kind, value, **options)
+                recall = float((near <= exact[:, -1:]).sum() / max(np.isfinite(exact).sum(), 1))
+                if recall >= WANTED or np.isnan(exact).all():
+                    break
+            chosen.append((value, recall))
         return Setting(kind, tuple(value for value, _ in chosen), min(recall for _, recall in chosen))
-
-    def _chosen(self, kind: str, queries: np.ndarray, wanted: str, options: dict[str, Any]) -> tuple[int, float]:
-        exact = self._read(queries, K + 1, wanted, **options).distances
-        for value in KINDS[kind].values:
-            _, near, _ = self._propose(queries, K + 1, K + 1 + SPARE, wanted, kind, value, **options)
-            recall = float((near <= exact[:, -1:]).sum() / max(np.isfinite(exact).sum(), 1))
-            if recall >= WANTED or np.isnan(exact).all():
-                break
-        return value, recall
 
 
 def _wanted(kind: str | None, total: int, now: str) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 
@@ -29,12 +28,11 @@ class Narrow:
     def passing(self, rows: np.ndarray) -> np.ndarray:
         """(N,) bool: which of (N,) ROW count."""
         passing = rows["id"] > 0
-        if self.cameras is not None:
-            passing &= np.isin(rows["camera"], self.cameras)
+        for column, numbers in (("camera", self.cameras), ("identity", self.identities)):
+            if numbers is not None:
+                passing &= np.isin(rows[column], numbers)
         if self.without:
             passing &= ~np.isin(rows["camera"], self.without)
-        if self.identities is not None:
-            passing &= np.isin(rows["identity"], self.identities)
         if self.start is not None:
             passing &= rows["last"] >= self.start
         if self.end is not None:
@@ -83,42 +81,3 @@ class IndexReport:
             return f"exact, until an index ({self.wanted}) is built" if self.stale else "exact"
         text = f"{self.kind}, recall@10 {self.recall:.3f} against exact search, {self.nbytes / 1e6:,.1f} MB in memory"
         return f"{text}; {self.behind:,} entries are searched exactly" if self.behind else text
-
-
-class Vectors(Protocol):
-    """Where the features lie. Methods may be called from several threads; who writes has the turn.
-
-    Attributes:
-        shared: several processes may write at once; else they take turns.
-    """
-
-    shared: bool
-
-    def add(self, rows: np.ndarray, vectors: np.ndarray) -> None:
-        """(N,) ROW of new ids, rising, and (N, D) float32 of length 1."""
-
-    def change(self, rows: np.ndarray) -> None:
-        """New values of (N,) ROW; ids that are not there are passed over."""
-
-    def remove(self, ids: np.ndarray) -> None:
-        """Erase (N,) ids; those that are not there are passed over, so that what was begun can be done once more."""
-
-    def fetch(self, ids: np.ndarray) -> np.ndarray:
-        """(N, D) float32, in the order asked for. Raises NotThere with an id that is not there."""
-
-    def search(self, queries: np.ndarray, k: int, narrow: Narrow = ALL, exact: bool = False) -> Hits:
-        """The k nearest of (Q, D) float32 of length 1; with ``exact`` every row that passes is compared."""
-
-    def ids(self) -> np.ndarray:
-        """All ids, rising, (N,) int64."""
-
-    def report(self, kind: str | None) -> IndexReport:
-        """How a search is done, where the setting "index" is ``kind``."""
-
-    def tend(self, kind: str | None, progress: bool = False) -> Iterable[None]:
-        """Build what :meth:`report` calls stale, a part at a time; takes the turn where it must, by itself."""
-
-    def problems(self) -> list[str]:
-        """What is wrong with the files, a sentence each."""
-
-    def close(self) -> None: ...

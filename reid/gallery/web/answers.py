@@ -9,10 +9,9 @@ from typing import Annotated
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, WithJsonSchema
 
 from reid.data.times import span
-from reid.gallery import service
-from reid.gallery.answers.answer import Answer
-from reid.gallery.answers.answer import Hit as RankedEntry
-from reid.gallery.calibration.judgement import Compared, Judge, Word
+from reid.gallery.answers import Answer
+from reid.gallery.calibration.judgement import Word
+from reid.gallery.service import K
 
 Id = Annotated[int, Field(ge=1, le=2**63 - 1)]
 Name = Annotated[str, Field(min_length=1, max_length=500)]
@@ -72,11 +71,6 @@ class Hit(EntryAnswer):
     sentence: str = Field(description="how many strangers come this near")
     decided: bool | None = Field(description="what a person said of it and the one entry that was looked for")
 
-    @classmethod
-    def of(cls, hit: RankedEntry) -> Hit:
-        said = vars(hit.judged) if hit.judged else {"word": None, "probability": None, "shade": None, "sentence": ""}
-        return cls.model_validate({**vars(hit.entry), **vars(hit), **said})
-
 
 class Page(BaseModel):
     entries: list[EntryAnswer]
@@ -102,7 +96,8 @@ class SearchAnswer(BaseModel):
 
     @classmethod
     def of(cls, answer: Answer) -> SearchAnswer:
-        hits = [Hit.of(hit) for hit in answer.hits]
+        unsaid = {"word": None, "probability": None, "shade": None, "sentence": ""}
+        hits = [{**vars(hit.entry), **vars(hit), **(vars(hit.judged) if hit.judged else unsaid)} for hit in answer.hits]
         sightings = [{**vars(each), "hits": [hit.rank - 1 for hit in each.hits]} for each in answer.sightings()]
         return cls.model_validate({**vars(answer), "hits": hits, "sightings": sightings})
 
@@ -112,11 +107,6 @@ class CompareAnswer(BaseModel):
     word: Word | None
     probability: float | None = Field(description="if as likely as not before looking; null without a calibration")
     sentences: list[str]
-
-    @classmethod
-    def of(cls, distance: float, said: Compared | None) -> CompareAnswer:
-        told = vars(said) if said else {"word": None, "probability": None, "sentences": []}
-        return cls.model_validate({"distance": distance, **told})
 
 
 class Person(BaseModel):
@@ -159,26 +149,6 @@ class SummaryAnswer(BaseModel):
     detects: bool = Field(description="whether people are found in whole photographs")
     decided: dict[Word, tuple[int, int]] = Field(description="by word: pairs decided on, how many are one person")
     problems: list[str] = Field(description="what the server could not do of what it does by itself")
-
-    @classmethod
-    def of(cls, asked: service.Service, detects: bool, problems: list[str]) -> SummaryAnswer:
-        gallery, calibration, held = asked.gallery, asked.calibration, asked.gallery.summary()
-        told = None
-        if calibration is not None:
-            told = CalibrationAnswer(source=calibration.source, sentence=Judge(calibration, held.entries).sentences[0])
-        return cls(
-            **vars(held),
-            name=Path(gallery.location).resolve().name,
-            zones=asked.zones(),
-            model=gallery.origin.name,
-            width=gallery.origin.width,
-            fingerprint=gallery.origin.fingerprint,
-            index=Index.model_validate(gallery.index_state()),
-            calibration=told,
-            detects=detects,
-            decided=asked.decided(),
-            problems=problems,
-        )
 
 
 class Forget(BaseModel, extra="forbid"):
@@ -228,7 +198,7 @@ class Search(Filters):
     entry: list[Id] = Field(default=[], max_length=8, description="entries; they are left out of the answer")
     box: list[Box] = Field(default=[], max_length=8, description="of each picture, where the person is; or none")
     elsewhere: bool = Field(default=False, description="leave out the cameras of the entries")
-    k: Annotated[int, Field(ge=1, le=500)] = service.K
+    k: Annotated[int, Field(ge=1, le=500)] = K
     share: Annotated[float, Field(gt=0, lt=1)] | None = Field(None, description="of strangers that may find one near")
 
 

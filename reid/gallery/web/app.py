@@ -21,13 +21,15 @@ try:
     import python_multipart  # noqa: F401  (forms need it, which starlette says late)
     import uvicorn
     from fastapi import FastAPI
+    from fastapi.exceptions import RequestValidationError
+    from starlette.exceptions import HTTPException
     from uvicorn.protocols.http.h11_impl import H11Protocol
 except ImportError as error:
     raise InputError(f"{error.name} is not installed: pip install 'reid-gap[web]'") from None
 
 from reid.gallery.web.guard import Guard, Sessions
-from reid.gallery.web.routes import Desk, install
-from reid.gallery.web.uploads import Limits
+from reid.gallery.web.pictures import Limits
+from reid.gallery.web.routes import Desk, problem, router
 
 log = logging.getLogger(__name__)
 HOUR, MINUTE = 3600.0, 60.0  # seconds
@@ -55,11 +57,8 @@ def create_app(
     Args:
         service: the caller closes its gallery.
         detector: finds people in whole photographs; None: a box is drawn.
-        token: asked for where given.
+        token: asked for where given. Raises InputError when it is too short.
         allowed_hosts: names and addresses that the Host header may hold, beside those of loopback.
-
-    Raises:
-        InputError: a token that is too short.
     """
     if token is not None and len(token) < SHORTEST:
         raise InputError(f"token: has {len(token)} characters, needs {SHORTEST} or more")
@@ -76,7 +75,10 @@ def create_app(
             works.cancel_scope.cancel()  # what is under way in a thread is waited for
 
     app = FastAPI(title="Gallery", description=ABOUT, version="1", docs_url=None, redoc_url=None, lifespan=lifespan)
-    install(app, desk)
+    app.state.desk = desk
+    app.include_router(router)
+    for kind in (HTTPException, RequestValidationError, InputError, Exception):
+        app.add_exception_handler(kind, problem)
     app.add_middleware(Guard, sessions=sessions, hosts=allowed_hosts, limits=limits)
     return app
 
@@ -98,24 +100,20 @@ class Connection(H11Protocol):
     """Ends where a request's head has not come whole ``HEAD`` seconds after the connection opened or the last answer
     ended: uvicorn waits for the rest of it for ever."""
 
-    _deadline: asyncio.TimerHandle | None = None
+    _deadline: asyncio.TimerHandle
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._expect()
+        self._deadline = self.loop.call_later(HEAD, self._end)
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
-        self._expect()
+        self._deadline.cancel()
+        self._deadline = self.loop.call_later(HEAD, self._end)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._expect(again=False)
+        self._deadline.cancel()
         super().connection_lost(exc)
-
-    def _expect(self, again: bool = True) -> None:
-        if self._deadline is not None:
-            self._deadline.cancel()
-        self._deadline = self.loop.call_later(HEAD, self._end) if again else None
 
     def _end(self) -> None:
         if self.conn.their_state is h11.IDLE:
@@ -124,11 +122,7 @@ class Connection(H11Protocol):
 
 def serve(app: FastAPI, host: str, port: int) -> None:
     """Serve until Ctrl-C, SIGTERM or SIGHUP (unless ignored, as under nohup); requests under way get 5 seconds to end.
-    Port 0 takes a free one.
-
-    Raises:
-        InputError: the address cannot be listened at.
-    """
+    Port 0 takes a free one. Raises InputError when the address cannot be listened at."""
     with listening(host, port) as listener:
         address, taken = listener.getsockname()[:2]
         print(f"gallery at http://{f'[{address}]' if ':' in address else address}:{taken} (Ctrl-C ends it)", flush=True)
@@ -152,10 +146,7 @@ def one_thread_each() -> None:
 
 
 def listening(host: str, port: int) -> socket.socket:
-    """
-    Raises:
-        InputError: naming the address, when it is taken or not one of this machine.
-    """
+    """A socket for :func:`serve`. Raises InputError naming the address, when it is taken or not one of this machine."""
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         listener = socket.create_server((host, port), family=family, backlog=128)

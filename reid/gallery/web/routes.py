@@ -3,55 +3,51 @@
 from __future__ import annotations
 
 import logging
-import math
 import mimetypes
 import re
-from collections.abc import Callable
+from functools import partial
 from importlib.resources import files
-from typing import Annotated, Any, TypeVar
+from pathlib import Path
+from typing import Annotated, Any
 
 import anyio
-from fastapi import APIRouter, Depends, FastAPI, Query, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse
 from jinja2 import Environment
 from starlette.exceptions import HTTPException
 
 from reid.errors import InputError
-from reid.gallery.answers.answer import Answer as Found
-from reid.gallery.answers.zipped import zipped
-from reid.gallery.calibration.judgement import SHARE
+from reid.gallery.answers import Answer, zipped
+from reid.gallery.calibration.judgement import SHARE, Judge
 from reid.gallery.entries import Filter, NotThere, ServerProblem, Unfit
 from reid.gallery.service import Service
 from reid.gallery.web import answers
 from reid.gallery.web.guard import HEADERS, SESSION, Sessions, cookie_name
-from reid.gallery.web.sources import source_picture
-from reid.gallery.web.uploads import FORMATS, Limits, crops, decode, multipart, received, sentence
+from reid.gallery.web.pictures import FORMATS, Limits, crops, decode, multipart, received, sentence, source_picture
 from reid.video.detect import Detector
 
 log = logging.getLogger(__name__)
-Answer = TypeVar("Answer")
 FOLDER = files("reid.gallery.web")
 STATIC = {file.name: file.read_bytes() for file in FOLDER.joinpath("static").iterdir() if file.is_file()}
 PAGE = Environment(autoescape=True).from_string(FOLDER.joinpath("page.html.j2").read_text(encoding="utf-8"))
 SURE = 0.5  # confidence from which a person in a photograph is offered
 
-PROBLEMS: dict[int | str, dict[str, Any]] = {
-    status: {"model": answers.Problem} for status in (400, 401, 403, 404, 408, 413, 415, 422, 503)
-}
-PICTURE: dict[int | str, dict[str, Any]] = {200: {"content": {"image/jpeg": {}}}}
+Responses = dict[int | str, dict[str, Any]]
+PROBLEMS: Responses = {each: {"model": answers.Problem} for each in (400, 401, 403, 404, 408, 413, 415, 422, 503)}
+PICTURE: Responses = {200: {"content": {"image/jpeg": {}}}}
+ZIP: Responses = {200: {"content": {"application/zip": {}}}}
+SEARCH = multipart(answers.Search)
 
 
 class Desk:
-    """What the routes share: the service, who finds people in photographs, the sessions, and how much goes on at once.
-
-    Attributes:
-        problems: what the server could not do of what it does by itself, a sentence each by its name.
-    """
+    """What the routes share: the service, who finds people in photographs, the sessions, how much goes on at once, and
+    the ``problems``: what the server could not do of what it does by itself, a sentence each by its name."""
 
     def __init__(self, service: Service, detector: Detector | None, sessions: Sessions, limits: Limits) -> None:
         self.service, self.detector, self.sessions, self.limits = service, detector, sessions, limits
-        self.decoding = anyio.CapacityLimiter(limits.decoding)
+        # In a thread, a few at once: decoding, embedding and searching cost memory and cores.
+        self.at_work = partial(anyio.to_thread.run_sync, limiter=anyio.CapacityLimiter(limits.decoding))
         self.problems: dict[str, str] = {}
 
     def told(self, error: Exception) -> str:
@@ -62,10 +58,6 @@ class Desk:
         gallery = self.service.gallery
         places = (str(gallery.folder), gallery.layout.catalogue, gallery.layout.vectors)
         return re.sub(rf"(?<!\S)({'|'.join(map(re.escape, places))})(?=[/:])", "gallery", str(error))
-
-    async def at_work(self, work: Callable[[], Answer]) -> Answer:
-        """In a thread, a few at once: decoding, embedding and searching cost memory and cores."""
-        return await anyio.to_thread.run_sync(work, limiter=self.decoding)
 
 
 def desk(request: Request) -> Desk:
@@ -78,23 +70,21 @@ router = APIRouter(responses=PROBLEMS)
 
 def filter_of(fields: answers.Filters, identities: tuple[str, ...] = ()) -> Filter:
     if fields.start is not None and fields.end is not None and fields.start > fields.end:
-        raise HTTPException(422, f"start {math.floor(fields.start)} lies after end {math.floor(fields.end)}")
+        raise HTTPException(422, f"start {fields.start // 1:.0f} lies after end {fields.end // 1:.0f}")
     return Filter(tuple(fields.camera), identities, fields.start, fields.end, tuple(fields.without))
 
 
 @router.get("/", response_class=HTMLResponse, include_in_schema=False)
 def page(request: Request, at: At) -> Response:
-    signed_in, token = at.sessions.admits(request.scope), at.sessions.token is not None
-    text = PAGE.render(limits=at.limits, formats=FORMATS, usual=SHARE, signed_in=signed_in, token=token)
-    return HTMLResponse(text)
+    signed_in, token = at.sessions.admits(request), at.sessions.token is not None
+    return HTMLResponse(PAGE.render(limits=at.limits, formats=FORMATS, usual=SHARE, signed_in=signed_in, token=token))
 
 
 @router.get("/static/{name}", include_in_schema=False)
 def static(name: str) -> Response:
     if name not in STATIC:
         raise HTTPException(404, "there is no such file")
-    kind = mimetypes.guess_type(name)[0] or "application/octet-stream"
-    return Response(STATIC[name], media_type=kind, headers={"Cache-Control": "no-cache"})
+    return Response(STATIC[name], headers={"Cache-Control": "no-cache"}, media_type=mimetypes.guess_type(name)[0])
 
 
 @router.get("/healthz", summary="Whether the server answers")
@@ -106,21 +96,37 @@ def healthz() -> dict[str, bool]:
 async def login(request: Request, sent: answers.SignIn, at: At, response: Response) -> dict[str, bool]:
     if not at.sessions.is_token(sent.token):
         raise HTTPException(401, "this is not the token")
-    name, value, secure = cookie_name(request.scope), at.sessions.open(), request.url.scheme == "https"
+    name, value, secure = cookie_name(request), at.sessions.open(), request.url.scheme == "https"
     response.set_cookie(name, value, int(SESSION), httponly=True, samesite="strict", secure=secure)
     return {"ok": True}
 
 
 @router.post("/logout", summary="End the cookie's session")
 async def logout(request: Request, at: At, response: Response) -> dict[str, bool]:
-    at.sessions.close(request.scope)
-    response.delete_cookie(cookie_name(request.scope), httponly=True, samesite="strict")
+    at.sessions.close(request)
+    response.delete_cookie(cookie_name(request), httponly=True, samesite="strict")
     return {"ok": True}
 
 
 @router.get("/api/summary", summary="What the gallery holds")
 def summary(at: At) -> answers.SummaryAnswer:
-    return answers.SummaryAnswer.of(at.service, at.detector is not None, list(at.problems.values()))
+    gallery, calibration, held, told = at.service.gallery, at.service.calibration, at.service.gallery.summary(), None
+    if calibration is not None:
+        near = Judge(calibration, held.entries).sentences[0]
+        told = answers.CalibrationAnswer(source=calibration.source, sentence=near)
+    return answers.SummaryAnswer(
+        **vars(held),
+        name=Path(gallery.location).resolve().name,
+        zones=at.service.zones(),
+        model=gallery.origin.name,
+        width=gallery.origin.width,
+        fingerprint=gallery.origin.fingerprint,
+        index=answers.Index.model_validate(gallery.index_state()),
+        calibration=told,
+        detects=at.detector is not None,
+        decided=at.service.decided(),
+        problems=list(at.problems.values()),
+    )
 
 
 @router.get("/api/names", summary="The people that have a name")
@@ -150,33 +156,27 @@ def thumbnail(id: answers.Id, at: At) -> Response:
 
 @router.get("/api/entries/{id}/source", summary="Its source, the box drawn", responses=PICTURE)
 async def source(id: answers.Id, at: At) -> Response:
-    content = await at.at_work(lambda: source_picture(at.service.source(id)))
-    return Response(content, media_type="image/jpeg")
+    return Response(await at.at_work(lambda: source_picture(at.service.source(id))), media_type="image/jpeg")
 
 
-async def found(request: Request, at: Desk) -> Found:
+async def found(request: Request, at: Desk) -> Answer:
     """The answer to a form of pictures and entries that show one person."""
     images, asked = await received(request, answers.Search, at.limits)
     wanted = filter_of(asked)
 
-    def work() -> Found:
+    def work() -> Answer:
         features = at.service.features(crops(images, asked.box, at.limits))
         return at.service.search(features, asked.entry, asked.k, wanted, asked.elsewhere, asked.share)
 
     return await at.at_work(work)
 
 
-@router.post("/api/search", summary="Entries most like one person's images", openapi_extra=multipart(answers.Search))
+@router.post("/api/search", summary="Entries most like one person's images", openapi_extra=SEARCH)
 async def search(request: Request, at: At) -> answers.SearchAnswer:
     return answers.SearchAnswer.of(await found(request, at))
 
 
-@router.post(
-    "/api/answer",
-    summary="The same as a ZIP file: a table and the pictures",
-    responses={200: {"content": {"application/zip": {}}}},
-    openapi_extra=multipart(answers.Search),
-)
+@router.post("/api/answer", summary="The same as a ZIP file: a table and pictures", responses=ZIP, openapi_extra=SEARCH)
 async def answer(request: Request, at: At) -> Response:
     given = await found(request, at)
     content = await at.at_work(lambda: zipped(given, at.service.gallery))
@@ -191,12 +191,11 @@ async def people(request: Request, at: At) -> answers.People:
         raise HTTPException(422, f"expected one image, got {len(images)}")
 
     def work() -> answers.People:
-        picture = decode(images[0], at.limits)
+        picture, boxes = decode(images[0], at.limits), None
         height, width = picture.shape[:2]
-        if at.detector is None:
-            return answers.People(width=width, height=height, people=None)
-        sure = [box for box in at.detector.detect(picture) if box.confidence >= SURE]
-        boxes = [answers.Person(box=box.pixels(width, height), confidence=box.confidence) for box in sure]
+        if at.detector is not None:
+            sure = [box for box in at.detector.detect(picture) if box.confidence >= SURE]
+            boxes = [answers.Person(box=box.pixels(width, height), confidence=box.confidence) for box in sure]
         return answers.People(width=width, height=height, people=boxes)
 
     return await at.at_work(work)
@@ -210,8 +209,10 @@ async def compare(request: Request, at: At) -> answers.CompareAnswer:
 
     def work() -> answers.CompareAnswer:
         ours = at.service.gallery.features(asked.entry)
-        pair = [*at.service.features(crops(images, asked.box, at.limits)), *ours]
-        return answers.CompareAnswer.of(*at.service.compare(pair[0], pair[1], asked.entry))
+        first, second = [*at.service.features(crops(images, asked.box, at.limits)), *ours]
+        distance, said = at.service.compare(first, second, asked.entry)
+        told = vars(said) if said else {"word": None, "probability": None, "sentences": ()}
+        return answers.CompareAnswer.model_validate({"distance": distance, **told})
 
     return await at.at_work(work)
 
@@ -244,21 +245,14 @@ def decide(asked: answers.Decide, at: At) -> answers.Changed:
     return answers.Changed(ids=[asked.first, asked.second])
 
 
-def install(app: FastAPI, desk: Desk) -> None:
-    """Routes and error answers, which are always {"error": "..."} and never hold a trace."""
-    app.state.desk = desk
-    app.include_router(router)
-
-    async def problem(_: Request, error: Exception) -> Response:
-        if isinstance(error, HTTPException):
-            return JSONResponse({"error": error.detail}, error.status_code, error.headers)
-        if isinstance(error, RequestValidationError):
-            return JSONResponse({"error": sentence(error.errors())}, 422)
-        kinds = {NotThere: 404, Unfit: 422, InputError: 503, Exception: 500}
-        status = next(status for kind, status in kinds.items() if isinstance(error, kind))
-        if status == 503:
-            log.warning("%s", error)
-        return JSONResponse({"error": desk.told(error)}, status, HEADERS)
-
-    for kind in (HTTPException, RequestValidationError, InputError, Exception):
-        app.add_exception_handler(kind, problem)
+async def problem(request: Request, error: Exception) -> Response:
+    """Error answers are always {"error": "..."} and never hold a trace."""
+    if isinstance(error, HTTPException):
+        return JSONResponse({"error": error.detail}, error.status_code, error.headers)
+    if isinstance(error, RequestValidationError):
+        return JSONResponse({"error": sentence(error.errors())}, 422)
+    kinds = {NotThere: 404, Unfit: 422, InputError: 503, Exception: 500}
+    status = next(status for kind, status in kinds.items() if isinstance(error, kind))
+    if status == 503:
+        log.warning("%s", error)
+    return JSONResponse({"error": desk(request).told(error)}, status, HEADERS)

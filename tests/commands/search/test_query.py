@@ -19,7 +19,7 @@ import reid
 import reid.commands.search.query as module
 from reid.commands.search.query import rank1_hits
 from reid.gallery import service
-from reid.gallery.answers.answer import MISSED, OWN
+from reid.gallery.answers import MISSED, OWN
 from reid.gallery.calibration.fitted import SENTENCE
 from reid.gallery.calibration.thresholds import Calibration
 from reid.gallery.entries import Entry, Hits
@@ -111,7 +111,7 @@ def test_what_is_said_of_one_of_several_answers_is_not_said_of_all(search, found
 
 def test_the_cameras_of_several_images_of_one_person_are_known_too(found, crops, gallery, monkeypatch):
     """As a data set tells them."""
-    gallery.update([11, 12], {"identity": "P6"})  # all have names: there are percentages
+    gallery.update({id: {"identity": "P6"} for id in (11, 12)})  # all have names: there are percentages
     asked = [Entry(str(crops["red"]), "hall/0"), Entry(str(crops["brighter"]), "")]
     monkeypatch.setattr(module, "_queries", lambda *_: asked)
     (answer,) = found(crops["red"], "--one-person", "--k", 12)

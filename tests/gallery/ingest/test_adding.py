@@ -95,7 +95,7 @@ def test_a_fragment_without_a_feature_is_named(gallery):
 def test_what_is_given_otherwise_for_an_image_that_is_there_is_told(folder, gallery):
     plain = folder_entries(folder, "door")
     Intake(gallery).images(plain, MeanColours(), progress=False)
-    gallery.update([2], {"identity": "P2"})
+    gallery.update({2: {"identity": "P2"}})
     assert Intake(gallery).images(plain, MeanColours(), progress=False).differences == []  # a folder names nobody
     first, second, third = plain
     given = [
@@ -126,7 +126,7 @@ def test_two_rows_of_one_image_that_differ_are_told(folder, gallery):
 def test_a_fragment_given_with_another_start_is_told(gallery):
     old, new = (Entry("v.mp4", "door", time=time, frame=1, box=(0, 0, 5, 9)) for time in (0.0, 1772442000.0))
     Intake(gallery).fragments([(old, np.ones(4), b"")])
-    gallery.update([1], {"identity": "P1"})
+    gallery.update({1: {"identity": "P1"}})
     added = Intake(gallery).fragments([(new, np.ones(4), b"")])
     stored = "1970-01-01T00:00:00+00:00 is stored, 2026-03-02T09:00:00+00:00 was given"
     assert added.differences == [f"v.mp4, frame 1, box (0, 0, 5, 9) (entry 1): time: {stored}"]

@@ -112,7 +112,7 @@ def test_a_new_folder_of_a_person_that_shifts_the_numbers_is_refused(gallery, tm
     before = gallery.find()
     paint(folder / "dora" / "c1.png", "yellow", (20, 40))  # behind all others: nothing is shifted
     assert len(add(gallery, folder).ids) == 1 and people(gallery) == {"shop/1", "shop/2", "shop/3"}
-    gallery.update([before[0].id], {"identity": "shop/2"})  # someone's correction is none
+    gallery.update({before[0].id: {"identity": "shop/2"}})  # someone's correction is none
     paint(folder / "bob" / "c2_new.png", "red", (21, 40))
     assert len(add(gallery, folder).ids) == 1
     paint(folder / "alice" / "c1.png", "blue", (20, 40))

@@ -350,7 +350,7 @@ def test_what_cannot_be_opened(quick, tmp_path, monkeypatch):
 
 def test_what_milvus_refuses_is_told(quick):
     with made(quick) as store, pytest.raises(InputError, match="vectors.*: Milvus cannot create partition: .*name"):
-        store._make("no name")
+        store._collection("create_partition", partition_name="no name")
 
 
 def test_token_and_encryption(monkeypatch):
@@ -442,7 +442,7 @@ for line in sys.stdin:
     entries = [Entry(f"/{name}/{turns}-{n}.jpg", name, f"{name} {turns}") for n in range(6)]
     ids = gallery.add(entries, rng.standard_normal((6, 8)), [b"\\xff\\xd8\\xff" + bytes(9)] * 6)
     gallery.remove(ids[:2])
-    gallery.update(ids[2:], {"identity": name})
+    gallery.update({id: {"identity": name} for id in ids[2:]})
     turns += 1
     print(*ids[2:], flush=True)
 """

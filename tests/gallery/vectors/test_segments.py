@@ -110,6 +110,19 @@ def test_what_a_killed_writer_left_is_cut_off_and_written_over(tmp_path, torn):
     assert vectors_of([3]).tobytes()[:12] not in all_bytes(folder)
 
 
+def test_features_of_a_writer_killed_before_their_rows_are_written_over(tmp_path):
+    store = opened(tmp_path / "v")
+    add(store, [1, 2])
+    (tmp_path / "v/000007-000000/rows").unlink()
+    again = opened(tmp_path / "v")
+    assert again.ids().tolist() == [] and again.problems() == []
+    add(again, [3])
+    np.testing.assert_array_equal(again.fetch(np.array([3])), vectors_of([3]))
+    again.remove(np.array([1, 2]))  # as recovery does
+    assert again.ids().tolist() == [3] and again.problems() == []
+    assert vectors_of([2]).tobytes() not in all_bytes(tmp_path)
+
+
 def test_erasing_can_be_done_once_more(tmp_path):
     store = opened(tmp_path / "v")
     rows = rows_of([1, 2, 3])
@@ -249,7 +262,7 @@ def test_an_index_finds_what_is_there_and_nothing_else(tmp_path, monkeypatch, ki
         for id in gone:
             assert id not in gallery.search(features[id - 1][None], 10).ids
         held.add(gallery, entries[2300:], features[2300:])
-        gallery.update([20, 1500], {"camera": "c9", "time": 1e6})
+        gallery.update({id: {"camera": "c9", "time": 1e6} for id in (20, 1500)})
         held.entries |= {entry.id: entry for entry in gallery.get([20, 1500])}
         assert two.tend()
         look(indexed=True)

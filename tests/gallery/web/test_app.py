@@ -27,15 +27,15 @@ from small_gallery import COLOURS, ORIGIN, START, STRANGER, Colours, application
 
 import reid.gallery.web.app as module
 from reid.errors import InputError
-from reid.gallery.answers.answer import EMPTY
+from reid.gallery.answers import EMPTY
 from reid.gallery.entries import Entry, Filter, ServerProblem
 from reid.gallery.parts import Layout
 from reid.gallery.service import Service
 from reid.gallery.store import Gallery
 from reid.gallery.vectors.collection import Collection
 from reid.gallery.web.app import listening
+from reid.gallery.web.pictures import Limits
 from reid.gallery.web.routes import Desk
-from reid.gallery.web.uploads import Limits
 from reid.video.detect import Box
 
 TOKEN = "0123456789abcdef-token"
@@ -502,7 +502,7 @@ def test_an_answer_as_a_zip_file(client, tmp_path):
 )
 def test_names_in_a_table_are_no_formulas(client, name):
     gallery = gallery_of(client)
-    gallery.update([2], {"identity": name, "camera": name})
+    gallery.update({2: {"identity": name, "camera": name}})
     (row,), _, _ = unpacked(client.post("/api/answer", files=fields([("entry", 1), ("k", 1)])))  # one line, quoted
     assert row["person"] == row["camera"] and not row["person"].startswith(("=", "+", "-", "@", "\t", "\r"))
     assert row["person"] in (name, f"'{name}")

@@ -15,7 +15,7 @@ from small_gallery import COLOURS, STRANGER, application, crop, encoded
 
 from reid.gallery.calibration.judgement import percent
 from reid.gallery.web.app import listening
-from reid.gallery.web.uploads import Limits
+from reid.gallery.web.pictures import Limits
 from reid.video.track import Box
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -490,7 +490,7 @@ def test_too_large_files(browser, tmp_path):
 def test_names_are_shown_as_they_are(browser, tmp_path):
     evil = "<img src=x onerror=\"document.title='broken'\">"
     app = application(tmp_path, True)
-    app.state.desk.service.gallery.update_each({1: {"identity": evil, "camera": evil}})
+    app.state.desk.service.gallery.update({1: {"identity": evil, "camera": evil}})
     with opened(browser, app) as page:
         upload(page)
         assert names(page)[0] == evil and page.title() == "Gallery"

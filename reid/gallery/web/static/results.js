@@ -1,8 +1,6 @@
-// An answer: as sightings, as images, or where and when; and the sentences above it.
+// An answer: as sightings, as images, or where and when; the sentences above it; and what is selected, in whichever view.
 
-import { count, kindOf, make, named, number, percent, person, signed, thumbnail } from "./dom.js";
-import { choose } from "./selection.js";
-import { HERE, lasting, ticks, when } from "./times.js";
+import { $, HERE, count, kindOf, lasting, make, named, number, percent, person, signed, thumbnail, ticks, when } from "./dom.js";
 
 /** What the calibration says of a hit, and what a person said, or its distance alone. */
 export function judged(hit) {
@@ -106,4 +104,30 @@ export function headline({ hits, found, sentences: [first, ...more] }) {
   if (hits.length === 0) return ["", ["There is no image to show.", "The filters let none pass, or the gallery is empty."]];
   if (found === null) return ["", ["Distances only.", NONE]];
   return [kindOf(found), [first], more];
+}
+
+// What is selected: it stays while other views are looked at.
+
+export const MOST = 8; // pictures and entries of one query
+export const selected = new Map();
+
+export function choose(entries, chosen) {
+  for (const entry of entries) chosen ? selected.set(entry.id, entry) : selected.delete(entry.id);
+  drawSelection();
+}
+
+/** Marks the cards, of one entry or several, and fills the tray. */
+export function drawSelection() {
+  for (const card of document.querySelectorAll("[data-ids]")) {
+    const ids = card.dataset.ids.split(",").map(Number), some = ids.filter((id) => selected.has(id)).length;
+    card.classList.toggle("selected", some > 0);
+    Object.assign(card.querySelector("input"), { checked: some === ids.length, indeterminate: some > 0 && some < ids.length });
+  }
+  const many = selected.size, query = $("chips").childElementCount;
+  $("tray").hidden = many === 0;
+  $("tray-text").textContent = `${count(many, "image")} selected`;
+  $("tray-search").disabled = many > MOST;
+  $("tray-search").textContent = many > MOST ? `Search with up to ${MOST}` : "Search with these";
+  $("tray-compare").disabled = !(many === 2 || (many === 1 && query === 1));
+  $("tray-compare").textContent = many === 1 ? "Compare with the query" : "Compare the two";
 }

@@ -3,7 +3,7 @@ import sqlite3
 import pytest
 
 from reid.errors import InputError
-from reid.gallery.catalogue.sqlite import SQLite
+from reid.gallery.catalogue.database import SQLite
 
 
 @pytest.mark.parametrize("content", [b"", b"x" * 5000])

@@ -16,7 +16,7 @@ from small_gallery import application, encoded, lines
 from starlette.exceptions import HTTPException
 
 from reid.data.images import read_image
-from reid.gallery.web.uploads import SCANS, Limits, decode
+from reid.gallery.web.pictures import SCANS, Limits, decode
 
 MEMORY = 40_000_000  # bytes at most while 200 hostile uploads are answered
 
