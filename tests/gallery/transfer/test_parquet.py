@@ -103,7 +103,7 @@ def test_a_second_import_adds_nothing_and_one_that_was_cut_off_goes_on(other, ex
     assert [(line["action"], line["entries"]) for line in other.catalogue.log()] == [("import", [1, 2, 3, 4])]
     added = imported(exported, other)
     assert (len(added.ids), added.known, len(other)) == (5, 4, 9)
-    other.update([1], {"identity": "somebody"})
+    other.update({1: {"identity": "somebody"}})
     before = len(other.catalogue.log())
     again = imported(exported, other)
     assert [line["entries"] for line in other.catalogue.log()[before:]] == [[]]  # one, whatever the file's size
