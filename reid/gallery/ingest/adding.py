@@ -51,9 +51,9 @@ class Intake:
     """Puts images into a gallery, a batch a commit, each with a line in the audit log: after an interruption the same
     call goes on where it was.
 
-    An image is known by its source and box; one that is there already is passed over, and what is given for it now and
-    is not what is stored is told. A field that no entry has, such as the person of a folder's images, says nothing.
-    So is one that is the same picture as another (:meth:`_unseen_rows`), before it is embedded. ``again``: also those
+    An image is known by its source and box; one that is there already is passed over, and so is, before it is embedded,
+    one that is the same picture as another (:meth:`_unseen_rows`). What is given for it now and is not what is stored
+    is told; a field that no entry has, such as the person of a folder's images, says nothing. ``again``: also those
     that were erased. ``who`` puts them in, by what ``action``, for the audit log. ``added`` is of all calls together.
     """
 
