@@ -20,7 +20,7 @@ from PIL import Image
 
 from reid.data.unlabelled import read_unlabelled
 from reid.embedding.shards import embed_shard
-from reid.gallery.ingest.adding import add_features
+from reid.gallery.ingest.adding import Intake
 from reid.gallery.ingest.images import read_given
 from reid.gallery.store import Gallery
 from reid.networks import load
@@ -62,7 +62,7 @@ def main() -> None:
         file, origin, entries = read_given(folder / "f.parquet", "camera", None)
         with Gallery.create(folder / "g", origin) as gallery:
             begin = time.process_time()
-            add_features(gallery, entries, file.features.features, file.thumbnails, progress=False)
+            Intake(gallery).features(entries, file.features.features, file.thumbnails, progress=False)
             adding = (time.process_time() - begin) / count
         stored = sum(path.stat().st_size for path in (folder / "g").rglob("*") if path.is_file()) / count
         jpeg, row = ((folder / file).stat().st_size / count for file in ("s.tar", "f.parquet"))

@@ -16,8 +16,8 @@ from PIL import Image, ImageDraw, ImageFont
 from reid.data.times import shown
 from reid.drawing import CELL, GAP, INK, LINE, QUERY, RIGHT, WRONG, paste
 from reid.files import write_atomically
+from reid.gallery.calibration.fitted import SENTENCE
 from reid.gallery.calibration.judgement import Judge, Judgement, Word, percent
-from reid.gallery.calibration.unlike import SENTENCE
 from reid.gallery.catalogue.records import last_of
 from reid.gallery.entries import Entry, Hits
 from reid.gallery.store import Gallery

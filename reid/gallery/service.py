@@ -249,11 +249,12 @@ class Service:
         self.gallery.record(self.who, "export")
         return export(self.gallery, path)
 
-    def import_(self, path: Path, again: bool = False) -> Any:
-        """Add the entries of a Parquet file that :meth:`export` wrote; what became of them."""
+    def import_(self, file: Any, again: bool = False) -> Any:
+        """Add the entries of an :func:`opened <reid.gallery.transfer.parquet.opened>` file that :meth:`export` wrote;
+        what became of them."""
         from reid.gallery.transfer.parquet import import_
 
-        return import_(path, self.gallery, again, self.who)
+        return import_(file, self.gallery, again, self.who)
 
     def _answers(
         self,

@@ -20,7 +20,7 @@ from reid.embedding.shard_contents import read_shard
 from reid.embedding.shards import attempt, embed_shard, embed_shards, outputs_of, shards_of
 from reid.errors import InputError
 from reid.gallery.catalogue.thumbnails import thumbnail
-from reid.gallery.ingest.adding import add_features
+from reid.gallery.ingest.adding import Intake
 from reid.gallery.ingest.images import features_files, read_given
 from reid.gallery.store import Gallery
 from reid.networks import Origin
@@ -351,7 +351,7 @@ def test_a_gallery_takes_them_with_their_thumbnails_though_no_path_leads_to_the_
     embed_shard(shard, tmp_path / "s.parquet", MeanColours())
     file, origin, entries = read_given(tmp_path / "s.parquet", "door", None)
     with Gallery.create(tmp_path / "g", origin) as gallery:
-        added = add_features(gallery, entries, file.features.features, file.thumbnails, progress=False)
+        added = Intake(gallery).features(entries, file.features.features, file.thumbnails, progress=False)
         assert len(added.ids) == 6 and not added.problems
         assert gallery.thumbnails(added.ids) == list(file.thumbnails)
         assert [entry.source for entry in gallery.find()] == [f"{shard}/{place}.png" for place in range(6)]

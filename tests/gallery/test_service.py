@@ -12,11 +12,12 @@ from small_gallery import COLOURS, ORIGIN, START, STRANGER, Colours, calibration
 import reid.gallery.service as module
 from reid.errors import InputError
 from reid.gallery.answers import EMPTY, MISSED, OWN, SEVERAL
+from reid.gallery.calibration.fitted import SENTENCE, Unlike
 from reid.gallery.calibration.judgement import Judge, compare
-from reid.gallery.calibration.unlike import SENTENCE, Unlike
 from reid.gallery.entries import EVERYTHING, Entry, Filter, Hits, NotThere, Unfit
 from reid.gallery.service import DAY, RETENTION, Service, check_days
 from reid.gallery.store import Gallery
+from reid.gallery.transfer.parquet import opened
 from reid.retrieval.unit import unit_rows
 
 
@@ -318,7 +319,8 @@ def test_each_thing_that_is_done_leaves_exactly_its_line(service, tmp_path, monk
     line(lambda: service.forget([4, 3, 4]), ("page", "forget", [3, 4], {}))
     file = tmp_path / "all.parquet"
     line(lambda: service.export(file), ("page", "export", [], {}))
-    line(lambda: service.import_(file, again=True), ("page", "import", [], {}))
+    with opened(file) as exported:
+        line(lambda: service.import_(exported, again=True), ("page", "import", [], {}))
     line(lambda: service.set_zone("hall/0", "Europe/Berlin"), ("page", "zone", [], {}))
     line(lambda: service.choose_index("flat"), ("page", "index", [], {}))
     line(lambda: service.calibrate(calibration()), ("page", "calibrate", [], {}))

@@ -13,7 +13,7 @@ from reid.data.times import seconds, zone
 from reid.data.unlabelled import passed_over
 from reid.errors import InputError
 from reid.gallery.entries import Entry
-from reid.gallery.ingest.adding import Added, Fragment, add_features, add_fragments, add_images
+from reid.gallery.ingest.adding import Fragment, Intake
 from reid.gallery.ingest.images import csv_entries, features_files, folder_entries, read_given, split_entries
 from reid.gallery.ingest.naming import under_name
 from reid.gallery.ingest.video import fragments
@@ -38,26 +38,26 @@ def add(arguments: argparse.Namespace) -> None:
     model = networks.load(name)
     found = _fragments(arguments, model) if arguments.video else None
     with opened(arguments, new=model.origin) as service:
-        gallery = service.gallery
+        gallery, intake = service.gallery, Intake(service.gallery, arguments.again, service.who)
         if data is not None:
             label = arguments.name or data.label
             entries = under_name(gallery, label, data.root, entries, lambda: all_samples(arguments))
         if found is not None:
-            tell_added(gallery, add_fragments(gallery, found, arguments.again, service.who), "fragments of tracks")
+            tell_added(gallery, intake.fragments(found), "fragments of tracks")
         else:
-            tell_added(gallery, add_images(gallery, entries, model, arguments.again, who=service.who), "images")
+            tell_added(gallery, intake.images(entries, model), "images")
 
 
 def _add_features(arguments: argparse.Namespace) -> None:
-    files, model, added = features_files(arguments.features), origin_of(arguments), Added()
+    files, model = features_files(arguments.features), origin_of(arguments)
     file, origin, entries = read_given(files[0], arguments.camera, model)
     with opened(arguments, new=origin) as service:
+        intake = Intake(service.gallery, arguments.again, service.who)
         for path in files:
             if path != files[0]:
                 file, _, entries = read_given(path, arguments.camera, origin)
-            features = file.features.features
-            add_features(service.gallery, entries, features, file.thumbnails, arguments.again, added, who=service.who)
-        tell_added(service.gallery, added, "images")
+            intake.features(entries, file.features.features, file.thumbnails)
+        tell_added(service.gallery, intake.added, "images")
 
 
 def _entries(arguments: argparse.Namespace, data: DataSet | None) -> list[Entry]:

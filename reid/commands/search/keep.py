@@ -132,11 +132,12 @@ def export(arguments: argparse.Namespace) -> None:
 
 
 def import_(arguments: argparse.Namespace) -> None:
-    origin = parquet.checked_origin(arguments.file)
-    if (wanted := origin_of(arguments)) is not None:
-        wanted.check(origin, str(arguments.file))
-    with opened(arguments, new=origin) as service:
-        tell_added(service.gallery, service.import_(arguments.file, arguments.again), "entries")
+    with parquet.opened(arguments.file) as file:
+        parquet.usable_settings(file.settings, file.origin, str(arguments.file), [])  # before a gallery is made for it
+        if (wanted := origin_of(arguments)) is not None:
+            wanted.check(file.origin, str(arguments.file))
+        with opened(arguments, new=file.origin) as service:
+            tell_added(service.gallery, service.import_(file, arguments.again), "entries")
 
 
 def convert(arguments: argparse.Namespace) -> None:

@@ -19,7 +19,7 @@ from reid.errors import InputError
 from reid.files import write_atomically
 from reid.gallery.answers import OWN, Answer, answer_table, draw_answers, zipped
 from reid.gallery.calibration import judgement
-from reid.gallery.calibration.unlike import SENTENCE
+from reid.gallery.calibration.fitted import SENTENCE
 from reid.gallery.entries import Entry, Filter
 from reid.gallery.ingest.images import embed_entries, folder_entries, split_entries
 from reid.gallery.ingest.naming import under_name

@@ -15,12 +15,12 @@ from functools import cached_property
 from typing import Literal, get_args
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from reid.errors import InputError
-from reid.gallery.calibration.probability import NONE_SEEN
-from reid.gallery.calibration.rates import Curve
+from reid.gallery.calibration.fitted import NONE_SEEN, SENTENCE
+from reid.gallery.calibration.rates import Curve, Share
 from reid.gallery.calibration.thresholds import EXPECTED, Calibration
-from reid.gallery.calibration.unlike import SENTENCE
 
 Word = Literal["near", "cannot tell", "far"]
 SHARE = 0.05  # of strangers that may find an entry that is called near
@@ -31,31 +31,15 @@ PRESENT = 0.5  # prior of the query's person being in the gallery at all, where 
 
 @dataclass(frozen=True)
 class Judgement:
-    """Of one entry at some distance from the query.
-
-    Attributes:
-        strangers: entries expected this near, were all of them of other people.
-        probability: that it shows the query's person; None where it is not known how many people there are.
-        shade: 0..1, the share of the pairs of one person that lie farther: 1 for the nearest, 0 for the farthest.
-        sentence: the number of strangers in words.
-    """
+    """Of one entry at some distance from the query. ``strangers``: entries expected this near, were all of them of
+    other people, and in words the ``sentence``. ``probability``: that it shows the query's person; None where it is not
+    known how many people there are. ``shade``: 0..1, the share of the pairs of one person that lie farther."""
 
     word: Word
     strangers: float
     probability: float | None
     shade: float
     sentence: str
-
-
-@dataclass(frozen=True)
-class Met:
-    """Share of the strangers that find an entry called near, of people to whom nothing was fitted, with the 95 %
-    interval over those people; carried over to the gallery's number of entries."""
-
-    where: str
-    share: float
-    low: float
-    high: float
 
 
 @dataclass(frozen=True)
@@ -69,17 +53,9 @@ class Compared:
 
 @dataclass(frozen=True)
 class Judge:
-    """What a calibration says in a gallery.
-
-    Attributes:
-        entries: images that a search goes over.
-        people: how many people these are, if all of them have names.
-        share: of strangers that may find an entry called near.
-        rate: a calibrated false-match rate, whose threshold then stands for that of ``share``.
-
-    Raises:
-        InputError: a number out of its range, a rate that has no threshold.
-    """
+    """What a calibration says in a gallery: a search goes over so many ``entries``, of so many ``people``, if all have
+    names; ``share`` of strangers may find an entry called near, or the threshold of ``rate``, a calibrated false-match
+    rate, stands for that. Raises InputError for a number out of its range, or a rate that has no threshold."""
 
     calibration: Calibration
     entries: int
@@ -90,64 +66,58 @@ class Judge:
     def __post_init__(self) -> None:
         if not 0 < self.share < 1:
             raise InputError(f"share {self.share!r}: wanted a number between 0 and 1")
-        if self.entries < 0 or (self.people is not None and not 1 <= self.people <= self.entries):
-            raise InputError(
-                f"{self.people} people in {self.entries} entries: wanted one at least, one an entry at most"
-            )
+        people, entries = self.people, self.entries
+        if entries < 0 or (people is not None and not 1 <= people <= entries):
+            raise InputError(f"{people} people in {entries} entries: wanted one at least, one an entry at most")
         if self.rate is not None:
             self.calibration.at(self.rate)
-
-    @property
-    def _curve(self) -> Curve:
-        return self.calibration.fitted.curve
 
     @cached_property
     def least_share(self) -> float:
         """The least share of strangers that the calibration resolves in a gallery of this size: one of which its
         queries, or the pairs of two people among them, let ``EXPECTED`` expect within the threshold."""
-        some = np.array(min(1.0, EXPECTED / self._curve.queries))
-        false = np.array(EXPECTED / self.calibration.fitted.false)
-        return float(carried(self._curve, some, some, false, self.entries))
+        fitted = self.calibration.fitted
+        some = min(1.0, EXPECTED / fitted.curve.queries)
+        return float(carried(fitted.curve, some, some, EXPECTED / fitted.false, self.entries))
 
     @cached_property
-    def _limit(self) -> float | None:
-        """The distance within which no more strangers than wanted find an entry, or the threshold of ``rate``. Counted
-        is the upper end of the interval: by the share itself half of all calibrations would let more through."""
+    def _limits(self) -> tuple[float | None, float]:
+        """Where near ends and far begins, of two distances: within which no more strangers than wanted find an entry,
+        or the threshold of ``rate``; and within which ``LIKELY`` of the pairs of one person lie. Counted is the upper
+        end of the interval: by the share itself half of all calibrations would let more through."""
+        curve = self.calibration.fitted.curve
+        likely = curve.distances[min(int(np.searchsorted(curve.true_match, LIKELY)), len(curve.distances) - 1)]
         if self.rate is not None:
-            return self.calibration.at(self.rate).threshold
-        curve = self._curve
-        high, fpir, false = (np.array(each) for each in (curve.high, curve.fpir, curve.false_match))
-        seen = carried(curve, high, fpir, false, self.entries)
-        within = int(np.argmax(np.append(seen, 2) > self.share))
-        return curve.distances[within - 1] if within and self.share >= self.least_share else None
-
-    @cached_property
-    def _likely(self) -> float:
-        """The distance within which ``LIKELY`` of the pairs of one person lie."""
-        place = int(np.searchsorted(self._curve.true_match, LIKELY))
-        return self._curve.distances[min(place, len(self._curve.distances) - 1)]
+            limit = self.calibration.at(self.rate).threshold
+        else:
+            seen = carried(curve, curve.high, curve.fpir, curve.false_match, self.entries)
+            within = int(np.argmax(np.append(seen, 2) > self.share))
+            if not within or self.share < self.least_share:
+                return None, likely
+            limit = curve.distances[within - 1]
+        return min(limit, likely), max(limit, likely)
 
     @property
     def near(self) -> float | None:
         """The largest distance called near; None where nothing is."""
-        return None if self._limit is None else min(self._limit, self._likely)
+        return self._limits[0]
 
     @property
     def far(self) -> float:
         """The largest distance that is not called far."""
-        return self._likely if self._limit is None else max(self._limit, self._likely)
+        return self._limits[1]
 
     @cached_property
-    def met(self) -> tuple[Met, ...]:
-        """On the source's held half, then on each data set that the calibration was measured on."""
+    def met(self) -> tuple[tuple[str, Share], ...]:
+        """Of people to whom nothing was fitted, the source's held half and each data set that the calibration was
+        measured on: the share that finds an entry called near as strangers, carried over to the gallery's entries."""
         if self.near is None:
             return ()
         met = []
         for measured in (self.calibration.held, *self.calibration.targets):
-            curve = measured.curve
-            shares = np.array([_at(curve, each, self.near) for each in (curve.fpir, curve.low, curve.high)])
-            false = np.array(_at(curve, curve.false_match, self.near))
-            met.append(Met(measured.name, *carried(curve, shares, shares[0], false, self.entries).tolist()))
+            _, false, *shares = measured.curve.at(self.near)
+            value, low, high = carried(measured.curve, shares, shares[0], false, self.entries).tolist()
+            met.append((measured.name, Share(value, low, high, measured.curve.queries)))
         return tuple(met)
 
     def word(self, distance: float) -> Word:
@@ -160,18 +130,18 @@ class Judge:
 
     def judge(self, distance: float) -> Judgement:
         """Raises InputError for a distance that is none."""
-        false = _at(self._curve, self._curve.false_match, distance)
-        unseen = min(1.0, NONE_SEEN / self.calibration.fitted.false)
+        fitted = self.calibration.fitted
+        true, false, *_ = fitted.curve.at(distance)
+        unseen = min(1.0, NONE_SEEN / fitted.false)
         strangers = self.entries * max(false, unseen)
         probability = None
         if self.people is not None:
-            probability = self.calibration.probability(distance, PRESENT / self.people)
-        shade = 1 - _at(self._curve, self._curve.true_match, distance)
+            probability = float(self.calibration.likelihood.probability(distance, PRESENT / self.people))
         count = f"about {float(f'{strangers:.2g}'):,.0f}"
         if false < unseen or strangers < 0.95:
             count = f"fewer than {np.ceil(strangers):,.0f}"
         sentence = f"of {self.entries:,} images of other people {count} would come this near"
-        return Judgement(self.word(distance), strangers, probability, shade, sentence)
+        return Judgement(self.word(distance), strangers, probability, 1 - true, sentence)
 
     def sentences_of(self, words: Sequence[Word]) -> tuple[str, ...]:
         """What is said of a list of the nearest entries, by the words for them, before :attr:`sentences`."""
@@ -182,8 +152,8 @@ class Judge:
     @cached_property
     def sentences(self) -> tuple[str, ...]:
         """What words and percentages mean in this gallery, what was met elsewhere, and where all of it is from."""
-        fitted, curve, entries = self.calibration.fitted, self._curve, f"{self.entries:,} images"
-        source = f"{curve.queries:,} queries and {curve.entries:,.0f} images of {fitted.people:,} people"
+        fitted, entries = self.calibration.fitted, f"{self.entries:,} images"
+        source = f"{fitted.curve.queries:,} queries and {fitted.curve.entries:,.0f} images of {fitted.people:,} people"
         if self.near is None:
             told = f"; they tell it of a share of {percent(self.least_share)}" if self.least_share < 0.5 else ""
             near = (
@@ -194,7 +164,7 @@ class Judge:
             wanted = f"where at most {percent(self.share)} of strangers should find any of {entries}"
             if self.rate is not None:
                 wanted = f"the threshold for {percent(self.rate)} of the pairs of two people, whatever strangers find"
-            met = [f"{percent(m.share)} ({percent(m.low)} to {percent(m.high)}) on {m.where}" for m in self.met]
+            met = [f"{percent(m.value)} ({percent(m.low)} to {percent(m.high)}) on {where}" for where, m in self.met]
             near = f"Near: within {self.near:.3f}, {wanted}. Found by strangers among {entries}: {'; '.join(met)}."
         chances = "No percentages: not every image has a name, so how many people there are is not known."
         if self.people is not None:
@@ -210,17 +180,15 @@ class Judge:
         )
 
 
-def carried(curve: Curve, shares: np.ndarray, fpir: np.ndarray, false: np.ndarray, entries: int) -> np.ndarray:
-    """Shares of strangers that find any of ``entries``, where ``shares`` find any of those of the curve.
+def carried(curve: Curve, shares: ArrayLike, fpir: ArrayLike, false: ArrayLike, entries: int) -> np.ndarray:
+    """Shares of strangers that find any of ``entries``, where ``shares`` find any of those of the curve: ``fpir``, its
+    shares of strangers at some distances, or an end of its interval. There ``false`` are its shares of pairs of two.
 
     More entries are more people like those there, who are independent, while a person's images stay together:
     1 - (1 - share)^(entries / entries there). As some strangers resemble many people and others nobody, this says too
     much rather than too little (Jensen). Fewer find no more than those there, nor more than each adds alone.
-
-    Args:
-        shares: ``fpir``, or an end of its interval, at some distances; they broadcast.
-        fpir, false: the curve's shares of strangers and of pairs of two people at those distances.
     """
+    shares, fpir, false = (np.array(each, float) for each in (shares, fpir, false))
     if entries >= curve.entries:
         return -np.expm1(entries / curve.entries * np.log1p(-np.minimum(shares, 1 - 1e-12)))
     alone = np.divide(entries * false, fpir, out=np.zeros_like(fpir), where=fpir > 0)
@@ -229,14 +197,11 @@ def carried(curve: Curve, shares: np.ndarray, fpir: np.ndarray, false: np.ndarra
 
 def compare(calibration: Calibration, distance: float, rate: float | None = None, strange: bool = False) -> Compared:
     """Of two given images, each of which is as good as a gallery of one: near where no more than ``PAIR_SHARE`` of the
-    pairs of two people lie, or within the threshold of ``rate``; ``strange``: one is said to show no person.
-
-    Raises:
-        InputError: a distance that is none, a rate that has no threshold.
-    """
-    judge = Judge(calibration, 1, share=PAIR_SHARE, rate=rate)
-    word, probability, held = judge.word(distance), calibration.probability(distance), calibration.held
-    false, true = (percent(_at(held.curve, each, distance)) for each in (held.curve.false_match, held.curve.true_match))
+    pairs of two people lie, or within the threshold of ``rate``; ``strange``: one is said to show no person. Raises
+    InputError for a distance that is none, or a rate that has no threshold."""
+    word = Judge(calibration, 1, share=PAIR_SHARE, rate=rate).word(distance)
+    probability, held = float(calibration.likelihood.probability(distance)), calibration.held
+    true, false, *_ = map(percent, held.curve.at(distance))
     sentences: tuple[str, ...] = (
         f"Probability of one person {percent(probability)}, if as likely as not before looking.",
         f"{false} of the pairs of two people lie as near and {true} of the pairs of one, on {held.name}; other places "
@@ -245,10 +210,6 @@ def compare(calibration: Calibration, distance: float, rate: float | None = None
     if strange:
         word, sentences = "far" if word == "far" else "cannot tell", (SENTENCE, *sentences)
     return Compared(word, probability, sentences)
-
-
-def _at(curve: Curve, shares: Sequence[float], distance: float) -> float:
-    return float(np.interp(distance, curve.distances, shares))
 
 
 def percent(share: float) -> str:

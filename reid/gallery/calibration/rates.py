@@ -1,4 +1,5 @@
-"""How often a threshold is right and wrong on labelled features: pair by pair, and in a search of the gallery.
+"""What is met on labelled features: how often a threshold is right and wrong, pair by pair and in a search of the
+gallery, and how far probabilities hold.
 
 Pairs are those that the ranking compares: no junk, no query with identity <= 0, not the query's identity and camera.
 A search is right when the nearest entry is within the threshold and shows the query's person (detection and
@@ -19,10 +20,11 @@ from pydantic.dataclasses import dataclass
 from scipy import sparse
 
 from reid.errors import InputError
-from reid.gallery.calibration.probability import STRICT, Bin, Count, Likelihood, Probability, Reliability, short
+from reid.gallery.calibration.fitted import STRICT, Count, Likelihood, Probability, short
 from reid.retrieval.features import JUNK, Features, check_widths
 from reid.retrieval.unit import unit_rows
 
+BINS = 10  # of the reliability curve, of equal width in probability
 BLOCK = 2**21  # distances at once, 8 bytes each
 RESAMPLES, LEVEL = 1000, 0.95
 QUANTILES = ((1 - LEVEL) / 2, (1 + LEVEL) / 2)
@@ -51,17 +53,14 @@ class Rates:
 
 
 Shares = tuple[Probability, ...]
+Limits = Sequence[tuple[float, float]]  # wanted rates and their thresholds
 
 
 @dataclass(frozen=True, config=STRICT)
 class Curve:
-    """What lies within each of some rising distances.
-
-    Attributes:
-        true_match, false_match: shares of the pairs of one person and of two.
-        fpir, low, high: share of the queries that find any entry within, their person left out, and its 95 % interval.
-        queries, entries: those queries, and the entries that one of them is compared with (the mean).
-    """
+    """What lies within each of some rising distances: shares of the pairs of one person and of two (``true_match``,
+    ``false_match``), and of the queries that find any entry, their person left out (``fpir``), with its 95 % interval;
+    the number of those queries, and of the entries that one of them is compared with (the mean)."""
 
     distances: tuple[float, ...]
     true_match: Shares
@@ -73,23 +72,37 @@ class Curve:
     entries: Annotated[float, Field(gt=0)]
 
     def __post_init__(self) -> None:
-        shares = (self.true_match, self.false_match, self.fpir, self.low, self.high)
-        if not self.distances or any(len(each) != len(self.distances) for each in shares):
+        if not self.distances or any(len(each) != len(self.distances) for each in self._shares):
             raise ValueError("a curve needs distances, and as many of each share")
-        if any(a >= b for a, b in pairwise(self.distances)) or any(a > b for s in shares[:3] for a, b in pairwise(s)):
+        rising = all(a <= b for shares in self._shares[:3] for a, b in pairwise(shares))
+        if not rising or any(a >= b for a, b in pairwise(self.distances)):
             raise ValueError("a curve's distances must rise, and no share of what lies within them fall")
+
+    @property
+    def _shares(self) -> tuple[Shares, ...]:
+        return self.true_match, self.false_match, self.fpir, self.low, self.high
+
+    def at(self, distance: float) -> tuple[float, ...]:
+        """Its five shares at a distance, in their order; straight lines lie between those that it holds."""
+        return tuple(float(np.interp(distance, self.distances, each)) for each in self._shares)
+
+
+@dataclass(frozen=True, config=STRICT)
+class Bin:
+    """Pairs of nearly one probability, at even odds: its mean; the share of one person among them, each kind of pair
+    counting half in all; and how many are of one person and of two."""
+
+    predicted: Probability
+    met: Probability
+    true: Count
+    false: Count
 
 
 @dataclass(frozen=True, config=STRICT)
 class Measured:
-    """One labelled data set, or half of one.
-
-    Attributes:
-        people: identities in it; ``queries`` and ``entries`` are its images, of both kinds those that count.
-        rates: a row a threshold, by rising rate.
-        bins, calibration_error: the reliability curve at even odds and its expected calibration error.
-        curve: shares at any distance.
-    """
+    """One labelled data set, or half of one: its identities and its images, of both kinds those that count; a row a
+    threshold, by rising rate; the reliability curve at even odds and its expected calibration error; and shares at any
+    distance."""
 
     name: Annotated[str, Field(min_length=1)]
     people: Count
@@ -102,11 +115,8 @@ class Measured:
 
 
 def countable(query: Features, gallery: Features) -> tuple[Features, Features]:
-    """Without the images that no pair counts: junk, and queries that are nobody.
-
-    Raises:
-        InputError: naming both, where features differ in width, or no pair of one person or of two is left.
-    """
+    """Without the images that no pair counts: junk, and queries that are nobody. Raises InputError naming both, where
+    features differ in width, or no pair of one person or of two is left."""
     check_widths(query, gallery)
     query, gallery = subset(query, query.pids > 0), subset(gallery, gallery.pids != JUNK)
     seen = np.unique(np.stack([query.pids, query.camids], axis=1), axis=0)
@@ -118,11 +128,7 @@ def countable(query: Features, gallery: Features) -> tuple[Features, Features]:
 
 
 def subset(features: Features, rows: np.ndarray) -> Features:
-    """The rows of a mask (N,), without their paths.
-
-    Raises:
-        InputError: naming the features, where it leaves none.
-    """
+    """The rows of a mask (N,), without their paths. Raises InputError naming the features, where it leaves none."""
     if not rows.any():
         raise InputError(f"{features.origin}: no image is left that counts")
     return Features(features.features[rows], features.pids[rows], features.camids[rows], (), features.origin)
@@ -142,27 +148,45 @@ def pairs(query: Features, gallery: Features) -> Iterator[tuple[slice, np.ndarra
         yield rows, 1 - queries[rows] @ entries, person & elsewhere, ~person
 
 
-def measure_at(
-    limits: Sequence[tuple[float, float]],
-    points: Sequence[float],
-    chances: Likelihood,
-    query: Features,
-    gallery: Features,
-    name: str,
-    seed: int,
-) -> Measured:
-    """Rates of (wanted rate, threshold) pairs, the curve at rising ``points`` and the reliability of ``chances`` on
-    labelled features.
+class Reliability:
+    """Adds up pairs, block by block, into the bins of a reliability curve."""
 
-    Raises:
-        InputError: see :func:`countable`.
-    """
+    def __init__(self, chances: Likelihood) -> None:
+        self.chances = chances
+        self.counts, self.sums = np.zeros((2, BINS)), np.zeros((2, BINS))
+
+    def add(self, distances: np.ndarray, true: bool) -> None:
+        """(N,) distances of pairs of one kind."""
+        predicted = self.chances.probability(distances)
+        places = np.minimum((predicted * BINS).astype(np.int64), BINS - 1)
+        self.counts[int(true)] += np.bincount(places, minlength=BINS)
+        self.sums[int(true)] += np.bincount(places, predicted, BINS)
+
+    def bins(self) -> tuple[tuple[Bin, ...], float]:
+        """The bins that hold pairs, and the expected calibration error: the mean of |predicted - met| over pairs, each
+        kind counting half in all."""
+        each = 0.5 / self.counts.sum(axis=1, keepdims=True)
+        weight, predicted = ((each * some).sum(axis=0) for some in (self.counts, self.sums))
+        met = each[1] * self.counts[1]
+        bins = tuple(
+            Bin(min(1.0, float(predicted[n] / weight[n])), min(1.0, float(met[n] / weight[n])), int(true), int(false))
+            for n, (false, true) in enumerate(self.counts.T)
+            if weight[n]
+        )
+        return bins, float(np.abs(predicted - met).sum())
+
+
+def measure_at(
+    limits: Limits, points: Sequence[float], odds: Likelihood, query: Features, gallery: Features, name: str, seed: int
+) -> Measured:
+    """Rates of ``limits``, the curve at rising ``points`` and the reliability of ``odds`` on labelled features. Raises
+    InputError as :func:`countable`."""
     query, gallery = countable(query, gallery)
     pids = np.union1d(query.pids, gallery.pids[gallery.pids > 0])
     people = len(pids)  # each has a place, all distractors the one behind them
     asking = np.searchsorted(pids, query.pids)
     asked = np.where(gallery.pids > 0, np.searchsorted(pids, gallery.pids), people)
-    reliability, up_to = Reliability(chances), np.zeros((2, len(points) + 1))
+    reliability, up_to = Reliability(odds), np.zeros((2, len(points) + 1))
     matches, stranger, first = np.empty((3, len(query)))  # true pairs; distances of the nearest entry of another
     accepted = np.empty((len(limits), len(query)))  # person, and of that of all, infinite where it is no match
     wrong = [sparse.csr_array((people + 1, people + 1)) for _ in limits]

@@ -10,7 +10,7 @@ from matplotlib.ticker import NullFormatter
 
 from reid.drawing import Style, png, styles
 from reid.gallery.calibration.judgement import Judge, percent
-from reid.gallery.calibration.rates import Measured
+from reid.gallery.calibration.rates import Measured, Share
 from reid.gallery.calibration.thresholds import Calibration
 
 HEADER = ["data set", "wanted, %", "threshold", "false-match rate, %", "true-match rate, %", "FPIR, %", "DIR, %",
@@ -28,24 +28,20 @@ def table(calibration: Calibration) -> list[list[str]]:
     for data_set in (calibration.held, *calibration.targets):
         for row in data_set.rates:
             shares = (row.false_match, row.true_match, row.fpir, row.dir)
-            counts = (f"{row.false_match.count:,}", f"{row.true_match.count:,}")
-            wanted = f"{100 * row.rate:g}"
-            met = [_percent(each.value, each.low, each.high) for each in shares]
-            lines.append([data_set.name, wanted, f"{row.threshold:.4f}", *met, *counts])
+            cells = [data_set.name, f"{100 * row.rate:g}", f"{row.threshold:.4f}", *map(_percent, shares)]
+            lines.append([*cells, f"{row.false_match.count:,}", f"{row.true_match.count:,}"])
     return lines
 
 
 def strangers_table(calibration: Calibration) -> list[list[str]]:
     """A row a size of gallery and data set, for :func:`reid.texts.align`: the distance within which an entry is called
-    near, and the share of strangers that find one, wanted and met.
-    """
+    near, and the share of strangers that find one, wanted and met."""
     lines = [["entries", "data set", "near within", "strangers, wanted at most, %", "met, %"]]
     for entries in SIZES:
         judge = Judge(calibration, entries)
         wanted = f"{100 * judge.share:g}"
-        for met in judge.met:
-            share = _percent(met.share, met.low, met.high)
-            lines.append([f"{entries:,}", met.where, f"{judge.near:.4f}", wanted, share])
+        for where, met in judge.met:
+            lines.append([f"{entries:,}", where, f"{judge.near:.4f}", wanted, _percent(met)])
         if not judge.met:
             least = f"resolved: from {percent(judge.least_share)}"
             lines.append([f"{entries:,}", f"{calibration.source}, fitted half", "not resolved", wanted, least])
@@ -66,7 +62,20 @@ def reliability_picture(calibration: Calibration) -> bytes:
         style = look[data_set.name]
         _curve(curves, counts, data_set, style)
         _met(met, data_set, style, 1.06 ** (place - (len(data_sets) - 1) / 2))
-    _dress(curves, counts, met)
+    curves.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), ylabel="share of one person met, at even odds")
+    curves.tick_params(labelbottom=False)
+    counts.set(yscale="log", xlabel="probability of one person stated, at even odds", ylabel="pairs")
+    counts.yaxis.set_minor_formatter(NullFormatter())  # its labels would lie on each other
+    met.set(xscale="log", yscale="log", xlabel="false-match rate wanted", ylabel="false-match rate met")
+    ends = met.get_xlim()
+    for axes, both in ((curves, (0, 1)), (met, ends)):
+        axes.plot(both, both, color="#777777", ls="--", lw=1)
+    met.set_xlim(ends)
+    for axes in (curves, counts, met):
+        axes.xaxis.label.set_fontsize(9)
+        axes.yaxis.label.set_fontsize(9)
+        axes.grid(color="#dddddd", lw=0.6)
+        axes.spines[["top", "right"]].set_visible(False)
     figure.suptitle(f"{calibration.model}, calibrated on half of the people of {calibration.source}", fontsize=11)
     handles, labels = curves.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", fontsize=9, frameon=False)
@@ -94,22 +103,5 @@ def _met(axes: Axes, data_set: Measured, style: Style, shift: float) -> None:
     axes.scatter(wanted, value, s=36, c=fill, marker=style.marker, edgecolors=style.color, zorder=3)
 
 
-def _dress(curves: Axes, counts: Axes, met: Axes) -> None:
-    curves.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), ylabel="share of one person met, at even odds")
-    curves.tick_params(labelbottom=False)
-    counts.set(yscale="log", xlabel="probability of one person stated, at even odds", ylabel="pairs")
-    counts.yaxis.set_minor_formatter(NullFormatter())  # its labels would lie on each other
-    met.set(xscale="log", yscale="log", xlabel="false-match rate wanted", ylabel="false-match rate met")
-    ends = met.get_xlim()
-    for axes, both in ((curves, (0, 1)), (met, ends)):
-        axes.plot(both, both, color="#777777", ls="--", lw=1)
-    met.set_xlim(ends)
-    for axes in (curves, counts, met):
-        axes.xaxis.label.set_fontsize(9)
-        axes.yaxis.label.set_fontsize(9)
-        axes.grid(color="#dddddd", lw=0.6)
-        axes.spines[["top", "right"]].set_visible(False)
-
-
-def _percent(value: float, low: float, high: float) -> str:
-    return f"{100 * value:.3g} ({100 * low:.3g}-{100 * high:.3g})"
+def _percent(share: Share) -> str:
+    return f"{100 * share.value:.3g} ({100 * share.low:.3g}-{100 * share.high:.3g})"

@@ -11,9 +11,8 @@ from pydantic import Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from reid.errors import InputError
-from reid.gallery.calibration.probability import STRICT, Count, Likelihood, fit_likelihood, short
+from reid.gallery.calibration.fitted import STRICT, Count, Likelihood, Unlike, fit_likelihood, fit_unlike, short
 from reid.gallery.calibration.rates import Curve, Measured, Rates, countable, measure_at, pairs, subset
-from reid.gallery.calibration.unlike import Unlike, fit_unlike
 from reid.networks import Origin
 from reid.retrieval.features import Features
 
@@ -24,7 +23,6 @@ ROUNDING = 1e-6  # a threshold stays as far below the next false pair: other sto
 CELLS = 2**16  # of the distances 0 to 2, in which pairs are counted for the likelihood
 STEPS = 64  # distances of a curve: among those of strangers' nearest, of pairs of two, and of pairs of one person
 
-Rate = Annotated[float, Field(gt=0, lt=1)]
 Name = Annotated[str, Field(min_length=1)]
 
 
@@ -32,7 +30,7 @@ Name = Annotated[str, Field(min_length=1)]
 class Unresolved:
     """A rate for which there are too few pairs of two people: ``needed`` of them, not ``pairs``."""
 
-    rate: Rate
+    rate: Annotated[float, Field(gt=0, lt=1)]
     pairs: Count
     needed: Count
 
@@ -49,18 +47,12 @@ class Fitted:
 
 @dataclass(frozen=True, config=STRICT)
 class Calibration:
-    """What one model's distances mean, as a file or a gallery's setting keeps it.
-
-    Attributes:
-        model, fingerprint: the origin of the features.
-        source: labelled data set; its people are halved by ``seed``: ``fitted`` on one half, ``held`` measured on the
-            other, pairs of people of different halves unused.
-        likelihood: of one person to two, by distance.
-        held: its rates are the thresholds, by rising rate.
-        unlike: what shows no person; None where the network was not there to look at pictures of nothing.
-        unresolved: rates asked for that have no threshold.
-        targets: measured on other data sets.
-    """
+    """What the distances of features of one origin (``model``, ``fingerprint``) mean, as a file or a gallery's setting
+    keeps it. The people of a labelled data set, the ``source``, are halved by ``seed``: all is ``fitted`` on one half,
+    and ``held`` measured on the other, pairs of people of different halves unused; the rates of ``held`` are the
+    thresholds, by rising rate. ``likelihood``: of one person to two, by distance. ``unlike``: what shows no person;
+    None where the network was not there to look at pictures of nothing. ``unresolved``: rates asked for that have no
+    threshold. ``targets``: measured on other data sets."""
 
     version: Literal[2]
     model: Name
@@ -111,33 +103,19 @@ class Calibration:
             )
 
     def at(self, rate: float) -> Rates:
-        """The threshold chosen for a false-match rate, with what it met on the source's held half.
-
-        Raises:
-            InputError: naming the rates there are.
-        """
+        """The threshold chosen for a false-match rate, with what it met on the source's held half. Raises InputError
+        naming the rates there are."""
         for row in self.held.rates:
             if row.rate == rate:
                 return row
         there = ", ".join(f"{row.rate:g}" for row in self.held.rates)
         few = [f"; it has {lack.pairs} pairs of {lack.needed} needed" for lack in self.unresolved if lack.rate == rate]
-        raise InputError(
-            f"false-match rate {rate:g}: {self.source} gave no threshold for it, but for {there}{''.join(few)}"
-        )
+        why = f"{self.source} gave no threshold for it, but for {there}{''.join(few)}"
+        raise InputError(f"false-match rate {rate:g}: {why}")
 
     def strange(self, features: np.ndarray) -> np.ndarray:
         """(Q,) bool: which of (Q, D) features are said to show no person; none where that was not calibrated."""
         return np.zeros(len(features), bool) if self.unlike is None else self.unlike.says(features)
-
-    def probability(self, distance: float, prior: float = 0.5) -> float:
-        """That two images at ``distance`` show one person, where a share ``prior`` of the pairs in question do.
-
-        Raises:
-            InputError: a prior that is not between 0 and 1, or a distance that is none.
-        """
-        if not np.isfinite(distance):
-            raise InputError(f"distance {distance!r}: wanted a number")
-        return float(self.likelihood.probability(np.array(distance), prior))
 
 
 def calibrate(
@@ -150,32 +128,24 @@ def calibrate(
     nothing: np.ndarray | None = None,
 ) -> Calibration:
     """Thresholds at chosen false-match rates, curve and likelihood, of one half of the people; rates met, of the other.
-
-    Args:
-        nothing: (M, D) features of :func:`reid.sites.drawn.nothing.pictures`, which show no person.
-
-    Raises:
-        InputError: a rate that is none, or twice; too few people or pairs; not one rate that can be resolved.
-    """
+    ``nothing`` (M, D) are features of :func:`reid.sites.drawn.nothing.pictures`, which show no person. Raises
+    InputError for a rate that is none, or twice, too few people or pairs, or not one rate that can be resolved."""
     if not rates or not all(0 < rate < 1 for rate in rates) or len(set(rates)) < len(rates):
         raise InputError(f"false-match rates {list(rates)}: wanted different numbers between 0 and 1")
     fit, held = halves(query, gallery, seed)
     true, false, found, nearest = _histograms(*fit, max(rates))
-    thresholds, unresolved = [], []
-    for rate in sorted(rates):
-        if rate * false.sum() < EXPECTED:
-            unresolved.append(Unresolved(rate, int(false.sum()), int(np.ceil(EXPECTED / rate))))
-        else:
-            thresholds.append((rate, float(nearest[int(rate * false.sum())] - ROUNDING)))
-    if not thresholds:
+    count, rates = int(false.sum()), sorted(rates)
+    few = [Unresolved(rate, count, int(np.ceil(EXPECTED / rate))) for rate in rates if rate * count < EXPECTED]
+    limits = [(rate, float(nearest[int(rate * count)] - ROUNDING)) for rate in rates if rate * count >= EXPECTED]
+    if not limits:
         raise InputError(
-            f"{source}: {int(false.sum())} pairs of different people in half of it are too few for any of the "
-            f"false-match rates {sorted(rates)}: {max(rates):g} takes {unresolved[-1].needed}"
+            f"{source}: {count} pairs of different people in half of it are too few for any of the false-match rates "
+            f"{rates}: {rates[-1]:g} takes {few[-1].needed}"
         )
     seen = np.flatnonzero(true + false)
     likelihood = fit_likelihood((seen + 0.5) * 2 / CELLS, true[seen], false[seen])
     points = _points(true, false, found)
-    fitted = measure_at(thresholds, points, likelihood, *fit, f"{source}, fitted half", seed)
+    fitted = measure_at(limits, points, likelihood, *fit, f"{source}, fitted half", seed)
     return Calibration(
         version=2,
         model=origin.name,
@@ -183,31 +153,25 @@ def calibrate(
         source=source,
         seed=seed,
         distance="1 - cosine of the features",
-        fitted=Fitted(fitted.people, int(true.sum()), int(false.sum()), fitted.curve),
+        fitted=Fitted(fitted.people, int(true.sum()), count, fitted.curve),
         likelihood=likelihood,
-        held=measure_at(thresholds, points, likelihood, *held, f"{source}, held half", seed),
+        held=measure_at(limits, points, likelihood, *held, f"{source}, held half", seed),
         unlike=None if nothing is None else fit_unlike(fit, held, nothing),
-        unresolved=tuple(unresolved),
+        unresolved=tuple(few),
     )
 
 
 def measure(calibration: Calibration, query: Features, gallery: Features, target: str) -> Measured:
-    """What thresholds, curve and likelihood meet on another labelled data set, whole.
-
-    Raises:
-        InputError: naming the features, where no pair of one person or of two is left.
-    """
+    """What thresholds, curve and likelihood meet on another labelled data set, whole. Raises InputError naming the
+    features, where no pair of one person or of two is left."""
     limits = [(row.rate, row.threshold) for row in calibration.held.rates]
     points = calibration.fitted.curve.distances
     return measure_at(limits, points, calibration.likelihood, query, gallery, target, calibration.seed)
 
 
 def halves(query: Features, gallery: Features, seed: int) -> list[tuple[Features, Features]]:
-    """Half of the people each, the larger half first; each distractor image counts as a person of its own.
-
-    Raises:
-        InputError: naming both, where a half has no pair of one person or of two.
-    """
+    """Half of the people each, the larger half first; each distractor image counts as a person of its own. Raises
+    InputError naming both, where a half has no pair of one person or of two."""
     query, gallery = countable(query, gallery)
     rng = np.random.default_rng(seed)
     people = rng.permutation(np.union1d(query.pids, gallery.pids[gallery.pids > 0]))
@@ -225,8 +189,7 @@ def halves(query: Features, gallery: Features, seed: int) -> list[tuple[Features
 
 def _histograms(query: Features, gallery: Features, rate: float) -> tuple[np.ndarray, ...]:
     """In each cell of distance the pairs of one person, those of two, and the queries whose nearest entry of another
-    person is there; and the least distances of pairs of two, sorted, one more than the largest rate lets through.
-    """
+    person is there; and the least distances of pairs of two, sorted, one more than the largest rate lets through."""
     true, false, found = np.zeros((3, CELLS))
     nearest, most = np.empty(0), int(rate * len(query) * len(gallery)) + 1
     for _, distances, of_one, of_two in pairs(query, gallery):
@@ -243,8 +206,7 @@ def _histograms(query: Features, gallery: Features, rate: float) -> tuple[np.nda
 
 def _points(true: np.ndarray, false: np.ndarray, found: np.ndarray) -> tuple[float, ...]:
     """Distances at which a curve is kept: edges of cells just below chosen pairs. Of strangers' nearest entries and of
-    pairs of two people each some per cent more than before, as the few nearest decide; of pairs of one in equal steps.
-    """
+    pairs of two each some per cent more than before, as the few nearest decide; of pairs of one in equal steps."""
     places = [np.searchsorted(true.cumsum(), np.linspace(0, true.sum(), STEPS))]
     for counts in (found, false):
         places.append(np.searchsorted(counts.cumsum(), np.geomspace(1, counts.sum(), STEPS) - 0.5))

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 
 import numpy as np
 
-from reid.data.times import shown
+from reid.data import times
 from reid.gallery.catalogue.records import content_of, place_of
 from reid.gallery.catalogue.thumbnails import thumbnail
 from reid.gallery.entries import Entry
@@ -21,6 +20,7 @@ TOLD = ("camera", "identity", "time")  # what a person says of an image
 TOGETHER, MADE = 32, 2048  # fragments, and images with features and thumbnails, that are committed together
 
 Fragment = tuple[Entry, np.ndarray, bytes]  # entry, feature (D,), thumbnail
+Images = Mapping[int, bytes] | Sequence[bytes]  # thumbnails, JPEGs, by the place of their entry
 
 
 @dataclass
@@ -46,173 +46,131 @@ class Added:
     notes: list[str] = field(default_factory=list)
 
 
-def add_images(
-    gallery: Gallery,
-    entries: Sequence[Entry],
-    model: Network,
-    again: bool = False,
-    progress: bool = True,
-    who: str = "python",
-) -> Added:
-    """Put images in, a batch a commit, each with a line in the audit log: after an interruption the same call goes on
-    where it was.
+@dataclass
+class Intake:
+    """Puts images into a gallery, a batch a commit, each with a line in the audit log: after an interruption the same
+    call goes on where it was.
 
-    An image is known by its source and box; one that is there already is passed over, and what is given for it now and
-    is not what is stored is told. A field that no entry has, such as the person of a folder's images, says nothing.
-    So is one that is the same picture as another (:func:`_unseen_rows`), before it is embedded.
-
-    Args:
-        again: also those that were erased.
-        who: puts them in, for the audit log.
+    An image is known by its source and box; one that is there already is passed over, and so is, before it is embedded,
+    one that is the same picture as another (:meth:`_unseen_rows`). What is given for it now and is not what is stored
+    is told; a field that no entry has, such as the person of a folder's images, says nothing. ``again``: also those
+    that were erased. ``who`` puts them in, by what ``action``, for the audit log. ``added`` is of all calls together.
     """
-    added, fields = Added(), _told_fields(entries)
-    for rows in in_parts(new_rows(gallery, entries, fields, added, again), AT_ONCE, progress):
-        crops = read_crops(entries, rows, added.problems)
-        images = {row: thumbnail(crop) for row, crop in crops.items()}
-        _put_in(gallery, entries, images, partial(_embedded, model, crops), fields, added, again, who)
-    return added
 
+    gallery: Gallery
+    again: bool = False
+    who: str = "python"
+    action: str = "add"
+    added: Added = field(default_factory=Added)
 
-def _embedded(model: Network, crops: Mapping[int, np.ndarray], rows: Sequence[int]) -> np.ndarray:
-    return model.embed([crops[row] for row in rows])
+    def images(self, entries: Sequence[Entry], model: Network, progress: bool = True) -> Added:
+        """Images of files, which are read and embedded."""
+        fields = _told_fields(entries)
+        for part in in_parts(self.new_rows(entries, fields), AT_ONCE, progress):
+            crops = read_crops(entries, part, self.added.problems)
+            images = {row: thumbnail(crop) for row, crop in crops.items()}
+            if rows := self._unseen_rows(entries, images, fields):
+                self.put(entries, rows, model.embed([crops[row] for row in rows]), images)
+        return self.added
 
+    def features(
+        self, entries: Sequence[Entry], features: np.ndarray, images: Images | None = None, progress: bool = True
+    ) -> Added:
+        """Images with features (N, D) that were made before; thumbnails that are not given are made from the files."""
+        fields = _told_fields(entries)
+        for part in in_parts(self.new_rows(entries, fields), AT_ONCE if images is None else MADE, progress):
+            if images is None:
+                crops = read_crops(entries, part, self.added.problems)
+                shown = {row: thumbnail(crop) for row, crop in crops.items()}
+            else:
+                shown = {row: images[row] for row in part}
+            rows = self._unseen_rows(entries, shown, fields)
+            self.put(entries, rows, features[rows], shown)
+        return self.added
 
-def add_features(
-    gallery: Gallery,
-    entries: Sequence[Entry],
-    features: np.ndarray,
-    thumbnails: Sequence[bytes] | None = None,
-    again: bool = False,
-    added: Added | None = None,
-    progress: bool = True,
-    who: str = "python",
-) -> Added:
-    """As :func:`add_images`, with features (N, D) that were made before.
+    def fragments(self, fragments: Iterable[Fragment]) -> Added:
+        """Fragments of tracks as they end, some at a time; those that have ended when it is interrupted are put in too.
+        One that is there already is passed over as an image is, one without a feature is left out."""
+        waiting = list[Fragment]()
 
-    Args:
-        thumbnails: N JPEGs; None: they are made, for which the images are read.
-        added: gets what became of these, too; for several calls.
-    """
-    added, fields = added or Added(), _told_fields(entries)
-    new = new_rows(gallery, entries, fields, added, again)
-    for rows in in_parts(new, AT_ONCE if thumbnails is None else MADE, progress):
-        if thumbnails is None:
-            images = {row: thumbnail(crop) for row, crop in read_crops(entries, rows, added.problems).items()}
-        else:
-            images = {row: thumbnails[row] for row in rows}
-        _put_in(gallery, entries, images, features.__getitem__, fields, added, again, who)
-    return added
+        def put() -> None:
+            entries, images = [entry for entry, *_ in waiting], [image for *_, image in waiting]
+            self.features(entries, np.array([feature for _, feature, _ in waiting]), images, progress=False)
+            waiting.clear()
 
+        try:
+            for fragment in fragments:
+                waiting.append(fragment)
+                if len(waiting) == TOGETHER:
+                    put()
+        finally:
+            put()
+        return self.added
 
-def add_fragments(gallery: Gallery, fragments: Iterable[Fragment], again: bool = False, who: str = "python") -> Added:
-    """Put fragments of tracks in as they end, some at a time; those that have ended when it is interrupted are put in
-    too. One that is there already is passed over as an image is, one without a feature is left out."""
-    added, waiting = Added(), list[Fragment]()
+    def put(self, entries: Sequence[Entry], rows: Sequence[int], features: np.ndarray, images: Images) -> None:
+        """Put in, in one commit, the entries at R places, of features (R, D), but nothing without a feature."""
+        good = usable(features)
+        self.added.problems += [nothing_in(entries[row]) for row, fine in zip(rows, good, strict=True) if not fine]
+        rows = [row for row, fine in zip(rows, good, strict=True) if fine]
+        ids = self.gallery.add([entries[row] for row in rows], features[good], [images[row] for row in rows])
+        if ids:
+            self.gallery.record(self.who, self.action, ids)
+        self.added.ids += ids
 
-    def put() -> None:
-        entries, images = [entry for entry, *_ in waiting], [image for *_, image in waiting]
-        features = np.array([feature for _, feature, _ in waiting])
-        add_features(gallery, entries, features, images, again, added, False, who)
-        waiting.clear()
+    def new_rows(self, entries: Sequence[Entry], fields: Sequence[str] = TOLD) -> list[int]:
+        """The places in the list of images that the gallery has not, by source, frame and box, each once. Of the others
+        the ``fields`` are compared; those that were erased are left out, unless ``again``."""
+        rows, given = [], dict[int, Entry]()
+        for low in range(0, len(entries), BATCH):
+            some = entries[low : low + BATCH]
+            places = [place_of(entry) for entry in some]
+            known = {place: ids[0] for place, ids in self.gallery.catalogue.known("place", places).items()}
+            stored = self.gallery.present(list(known.values()))
+            erased = set() if self.again else self.gallery.catalogue.erased(places)
+            for row, (place, entry) in enumerate(zip(places, some, strict=True), low):
+                there = stored.get(known.get(place, 0)) or given.get(place)
+                if there is not None:
+                    self.added.known += 1
+                    self.added.differences += _differences(there, entry, fields)
+                elif place in erased:
+                    self.added.erased.append(named(entry))
+                else:
+                    given[place] = entry
+                    rows.append(row)
+        return rows
 
-    try:
-        for fragment in fragments:
-            waiting.append(fragment)
-            if len(waiting) == TOGETHER:
-                put()
-    finally:
-        put()
-    return added
+    def _unseen_rows(self, entries: Sequence[Entry], images: Mapping[int, bytes], fields: Sequence[str]) -> list[int]:
+        """Those of the places with a thumbnail, of ``images``, that shows what no other does that is there or comes
+        before, nor one that was erased, unless ``again``.
 
-
-def _put_in(
-    gallery: Gallery,
-    entries: Sequence[Entry],
-    images: Mapping[int, bytes],
-    features_of: Callable[[list[int]], np.ndarray],
-    fields: Sequence[str],
-    added: Added,
-    again: bool,
-    who: str,
-) -> None:
-    """Put entries in, in one commit: those at the places whose thumbnails are given, but no picture that is there
-    (:func:`_unseen_rows`) and nothing without a feature; ``features_of`` gives (N, D) of N places."""
-    rows = _unseen_rows(gallery, entries, images, fields, added, again)
-    if not rows:
-        return
-    features = features_of(rows)
-    good = usable(features)
-    added.problems += [nothing_in(entries[row]) for row, fine in zip(rows, good, strict=True) if not fine]
-    rows = [row for row, fine in zip(rows, good, strict=True) if fine]
-    if rows:
-        ids = gallery.add([entries[row] for row in rows], features[good], [images[row] for row in rows])
-        gallery.record(who, "add", ids)
-        added.ids += ids
+        Copies of a file are one sighting. The same picture by another camera, or at another time, is another one, such
+        as of who stands still before a camera without noise; where one of two times is not known, nothing says so.
+        """
+        contents = {row: content_of(image) for row, image in images.items()}
+        pictures = [content for content in contents.values() if content is not None]
+        known = self.gallery.catalogue.known("content", pictures)
+        erased = set() if self.again else self.gallery.catalogue.erased(pictures)
+        stored = self.gallery.present([id for ids in known.values() for id in ids])
+        seen = {content: [stored[id] for id in ids if id in stored] for content, ids in known.items()}
+        rows = []
+        for row, content in contents.items():
+            entry, others = entries[row], [] if content is None else seen.setdefault(content, [])
+            same = next((other for other in others if _is_same_moment(other, entry)), None)
+            if same is not None:
+                number = f"entry {same.id}, " if same.id else ""
+                self.added.repeated.append(f"{named(entry)}: the same picture as {number}{named(same)}")
+                self.added.differences += _differences(same, entry, fields)
+            elif content in erased:
+                self.added.erased.append(named(entry))
+            else:
+                others.append(entry)
+                rows.append(row)
+        return rows
 
 
 def _told_fields(entries: Sequence[Entry]) -> list[str]:
     """Those of TOLD that some entry has."""
     return [name for name in TOLD if any(getattr(entry, name) is not None for entry in entries)]
-
-
-def new_rows(gallery: Gallery, entries: Sequence[Entry], fields: Sequence[str], added: Added, again: bool) -> list[int]:
-    """The places in the list of images that the gallery has not, by source, frame and box, each once. Of the others the
-    ``fields`` are compared; those that were erased are left out, unless ``again``."""
-    rows, given = [], dict[int, Entry]()
-    for low in range(0, len(entries), BATCH):
-        some = entries[low : low + BATCH]
-        places = [place_of(entry) for entry in some]
-        known = {place: ids[0] for place, ids in gallery.catalogue.known("place", places).items()}
-        stored = gallery.present(list(known.values()))
-        erased = set() if again else gallery.catalogue.erased(places)
-        for row, (place, entry) in enumerate(zip(places, some, strict=True), low):
-            there = stored.get(known.get(place, 0)) or given.get(place)
-            if there is not None:
-                added.known += 1
-                added.differences += _differences(there, entry, fields)
-            elif place in erased:
-                added.erased.append(named(entry))
-            else:
-                given[place] = entry
-                rows.append(row)
-    return rows
-
-
-def _unseen_rows(
-    gallery: Gallery,
-    entries: Sequence[Entry],
-    images: Mapping[int, bytes],
-    fields: Sequence[str],
-    added: Added,
-    again: bool,
-) -> list[int]:
-    """Those of the places with a thumbnail, of ``images``, that shows what no other does that is there or comes before,
-    nor one that was erased, unless ``again``.
-
-    Copies of a file are one sighting. The same picture by another camera, or at another time, is another one, such as
-    of who stands still before a camera without noise; where one of two times is not known, nothing says so.
-    """
-    contents = {row: content_of(image) for row, image in images.items()}
-    shown = [content for content in contents.values() if content is not None]
-    known = gallery.catalogue.known("content", shown)
-    erased = set() if again else gallery.catalogue.erased(shown)
-    stored = gallery.present([id for ids in known.values() for id in ids])
-    seen = {content: [stored[id] for id in ids if id in stored] for content, ids in known.items()}
-    rows = []
-    for row, content in contents.items():
-        entry, others = entries[row], [] if content is None else seen.setdefault(content, [])
-        same = next((other for other in others if _is_same_moment(other, entry)), None)
-        if same is None:
-            if content in erased:
-                added.erased.append(named(entry))
-                continue
-            others.append(entry)
-            rows.append(row)
-            continue
-        number = f"entry {same.id}, " if same.id else ""
-        added.repeated.append(f"{named(entry)}: the same picture as {number}{named(same)}")
-        added.differences += _differences(same, entry, fields)
-    return rows
 
 
 def _is_same_moment(a: Entry, b: Entry) -> bool:
@@ -230,5 +188,5 @@ def _differences(stored: Entry, entry: Entry, fields: Sequence[str]) -> list[str
 
 def _told(value: str | float | None) -> str:
     if isinstance(value, float):
-        return shown(value)
+        return times.shown(value)
     return "nothing" if value is None else repr(value)

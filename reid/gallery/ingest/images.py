@@ -33,11 +33,8 @@ AT_ONCE = 256  # images embedded together
 
 
 def folder_entries(folder: Path, camera: str, identity: str | None = None) -> list[Entry]:
-    """Every image below a folder, by name, all of one camera and of one person or of nobody known.
-
-    Raises:
-        InputError: as :func:`reid.data.unlabelled.read_unlabelled`.
-    """
+    """Every image below a folder, by name, all of one camera and of one person or of nobody known. Raises InputError as
+    :func:`reid.data.unlabelled.read_unlabelled`."""
     paths = read_unlabelled(folder).paths
     return [Entry(source=str(path.resolve()), camera=camera, identity=identity) for path in paths]
 
@@ -48,26 +45,20 @@ def csv_entries(file: Path, cameras: bool = True, zone: tzinfo = UTC) -> list[En
     Paths are relative to the file's folder; an empty identity or time is an unknown one. Time as
     :func:`reid.data.times.seconds` reads it, in ``zone`` where it names none. A name written 1.0 is 1. A box is in
     pixels of the upright image (:func:`reid.data.images.read_image`). Without ``cameras`` a row may do without one,
-    which is then "".
-
-    Raises:
-        InputError: naming the file, the line and the column.
+    which is then "". Raises InputError naming the file, the line and the column.
     """
     needed = ("path", "camera") if cameras else ("path",)
     try:
         with file.open(newline="", encoding="utf-8-sig") as lines:
             rows = csv.DictReader(lines, strict=True)
-            names = tuple(rows.fieldnames or ())
-            unknown = [name for name in names if name not in COLUMNS]
-            twice = [name for name in names if names.count(name) > 1]
-            if twice:
-                raise InputError(f"{file}: column {twice[0]!r} stands there twice")
-            if unknown or not set(needed) <= set(names):
-                lacking = ", or ".join(f"no column {name}" for name in needed)
-                wrong = f"unknown column {unknown[0]!r}" if unknown else lacking
-                raise InputError(
-                    f"{file}: {wrong}; the columns are {', '.join(COLUMNS)}; {' and '.join(needed)} must be"
-                )
+            names = rows.fieldnames or []
+            choices = f"; the columns are {', '.join(COLUMNS)}; {' and '.join(needed)} must be"
+            wrong = [f"column {name!r} stands there twice" for name in names if names.count(name) > 1]
+            wrong += [f"unknown column {name!r}{choices}" for name in names if name not in COLUMNS]
+            if not set(needed) <= set(names):
+                wrong.append(", or ".join(f"no column {name}" for name in needed) + choices)
+            if wrong:
+                raise InputError(f"{file}: {wrong[0]}")
             return [_csv_entry(row, f"{file}, line {rows.line_num}", file.parent, needed, zone) for row in rows]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{file}: cannot be read as CSV: {error}") from None
@@ -87,19 +78,15 @@ def _csv_entry(row: dict[str, str | None], where: str, folder: Path, needed: Seq
         if not (0 <= left < right and 0 <= top < bottom):
             raise InputError(f"{where}: box {given}: expected 0 <= left < right and 0 <= top < bottom")
         box = (left, top, right, bottom)
-    moment = row.get("time")
-    time = seconds(moment, f"{where}: time", zone) if moment else None
+    time = seconds(moment, f"{where}: time", zone) if (moment := row.get("time")) else None
     source = os.path.realpath(folder / path)  # unlike Path.resolve, no error where links go round
     identity, camera = (written_name(row.get(name) or "", where, name) for name in ("identity", "camera"))
     return Entry(source=source, camera=camera, identity=identity or None, time=time, box=box)
 
 
 def written_name(name: str, where: str, column: str) -> str:
-    """A name as it stands there, but 1 for 1.0, as pandas writes whole numbers beside a missing one.
-
-    Raises:
-        InputError: beginning with ``where``, for a word that stands for a missing value.
-    """
+    """A name as it stands there, but 1 for 1.0, as pandas writes whole numbers beside a missing one. Raises InputError,
+    beginning with ``where``, for a word that stands for a missing value."""
     name = name.strip(" \t")
     refuse_missing(name, where, column)
     number = whole(name) if DECIMAL.fullmatch(name) else None
@@ -120,11 +107,8 @@ def split_entries(data: DataSet, split: str, name: str | None = None) -> list[En
 
 
 def features_files(paths: Sequence[Path]) -> list[Path]:
-    """The files that paths name; a folder stands for the Parquet files in it, by name.
-
-    Raises:
-        InputError: a folder without one.
-    """
+    """The files that paths name; a folder stands for the Parquet files in it, by name. Raises InputError for a folder
+    without one."""
     files: list[Path] = []
     for path in paths:
         inside = sorted(path.glob("[!.]*.parquet")) if path.is_dir() else [path]
@@ -136,34 +120,29 @@ def features_files(paths: Sequence[Path]) -> list[Path]:
 
 def read_given(path: Path, camera: str | None, model: Origin | None) -> tuple[FeaturesFile, Origin, list[Entry]]:
     """A features file whose rows can all go into a gallery, what made it, and its entries, in order; those of no known
-    camera are of ``camera``.
-
-    Raises:
-        InputError: it does not tell which network made it, or is of another one than ``model``; a row has no camera, a
-            path that is not absolute, or a feature of zeros.
-    """
+    camera are of ``camera``. Raises InputError where it does not tell which network made it, or is of another one than
+    ``model``, or a row has no camera, a path that is not absolute, or a feature of zeros."""
     file = read_features_file(path)
     if file.origin is None:
         raise InputError(f"{path}: does not tell which network made its features; reid embed writes files that do")
     if model is not None:
         file.origin.check(model, str(path))
-    unseen = sum(not name for name in file.cameras)
+    unseen = file.cameras.count("")
     if unseen and not camera:
         raise InputError(f"{path}: {unseen:,} of {len(file):,} rows have no camera: give --camera NAME for them")
-    relative = [source for source in file.features.paths if not Path(source).is_absolute()]
+    names = file.features.paths
+    relative = [source for source in names if not Path(source).is_absolute()]
     if relative:
         raise InputError(f"{path}: path {relative[0]!r}: expected the whole path, as reid embed writes it")
     good = usable(file.features.features)
     if not good.all():
-        first = file.features.paths[good.argmin()]
-        raise InputError(f"{path}: {(~good).sum():,} features are all zeros, as that of {first}")
+        raise InputError(f"{path}: {(~good).sum():,} features are all zeros, as that of {names[good.argmin()]}")
     entries = []
-    for row, source in enumerate(file.features.paths):
+    for row, source in enumerate(names):
         left, top, right, bottom = map(int, file.boxes[row])
         box = None if (left, top, right, bottom) == WHOLE else (left, top, right, bottom)
         time = None if np.isnan(file.times[row]) else float(file.times[row])
-        person = file.identities[row] or None
-        entries.append(Entry(source, file.cameras[row] or str(camera), person, time, box=box))
+        entries.append(Entry(source, file.cameras[row] or str(camera), file.identities[row] or None, time, box=box))
     return file, file.origin, entries
 
 
@@ -191,21 +170,15 @@ def read_crops(entries: Sequence[Entry], rows: Sequence[int], problems: list[str
 
 
 def read_crop(entry: Entry) -> np.ndarray:
-    """The person's pixels (h, w, 3) uint8 RGB, from an image.
-
-    Raises:
-        InputError: naming the file, when it cannot be read or the box lies outside it.
-    """
+    """The person's pixels (h, w, 3) uint8 RGB, from an image. Raises InputError naming the file, when it cannot be read
+    or the box lies outside it."""
     refuse_unwritable(entry.source)
     return cut(read_image(Path(entry.source)), entry)
 
 
 def cut(image: np.ndarray, entry: Entry) -> np.ndarray:
-    """The person's pixels, a view, in the image (h, w, 3) that the entry is of.
-
-    Raises:
-        InputError: naming the file, when the box lies outside it.
-    """
+    """The person's pixels, a view, in the image (h, w, 3) that the entry is of. Raises InputError naming the file, when
+    the box lies outside it."""
     if entry.box is None:
         return image
     *_, right, bottom = entry.box
@@ -247,11 +220,8 @@ def nothing_in(entry: Entry) -> str:
 
 def labelled(data: DataSet, model: Network, problems: list[str], progress: bool = True) -> tuple[Features, Features]:
     """Features of the query and the gallery split, with people and cameras, as thresholds are calibrated on; a line to
-    ``problems`` for each image that is left out, as it cannot be read or has no feature.
-
-    Raises:
-        InputError: naming those images, where none is left.
-    """
+    ``problems`` for each image that is left out, as it cannot be read or has no feature. Raises InputError naming those
+    images, where none is left."""
     sides = []
     for split in ("query", "gallery"):
         samples, left_out = data.splits[split], list[str]()

@@ -23,14 +23,11 @@ def under_name(
 
     The same data set may have moved, or been copied: then each of the gallery's images of that name is found again, by
     the end of its path and as the same picture (the same thumbnail). Such an image keeps the place it was put in from.
+    ``root`` is the data set's folder; ``splits`` reads all splits of it that are there, and is asked only where the
+    ``entries`` do not settle it.
 
-    Args:
-        root: the data set's folder.
-        splits: reads all splits of the data set that are there; asked only where ``entries`` do not settle it.
-
-    Raises:
-        InputError: naming both places, where the gallery's images of that name are others: people and cameras are
-            numbers, and those of two data sets mean different ones. Or naming an image, where its number has changed.
+    Raises InputError naming both places, where the gallery's images of that name are others: people and cameras are
+    numbers, and those of two data sets mean different ones. Or naming an image, where its number has changed.
     """
     given, held = {entry.source for entry in entries}, _held(gallery, name)
     strangers = [entry for entry in held if entry.source not in given]

@@ -44,15 +44,10 @@ def fragments(
     frame where confidence times height is largest. A fragment in which the network finds nothing has a feature of
     zeros. Holds the crops of the open fragments only, at most eleven each.
 
-    Args:
-        camera: its name.
-        rate: frames looked at a second; a video that has fewer is looked at whole.
-        min_height: pixels of a box, below which it does not count.
-        min_confidence: 0..1, the same.
-        start: when the video begins, seconds since 1970, UTC; None where not known: its times then count from 1970.
-
-    Raises:
-        InputError: an argument out of range; or naming the file, when nothing in it can be read.
+    Looked at are ``rate`` frames a second, all of a video that has fewer; a box counts from ``min_height`` pixels and
+    ``min_confidence``, 0..1, on. ``start`` is when the video begins, seconds since 1970, UTC; None where not known: its
+    times then count from 1970. Raises InputError for an argument out of range; or naming the file, when nothing in it
+    can be read.
     """
     if not (0 < rate <= 1000 and 0 <= min_confidence <= 1):
         raise InputError(f"rate {rate}, confidence {min_confidence}: expected above 0 to 1000, and 0 to 1")
@@ -71,11 +66,11 @@ def fragments(
 class _Track:
     """What is kept of a fragment: its best crop, and up to ten spread over it."""
 
-    def __init__(self) -> None:
+    def __init__(self, first: float) -> None:
         self.seen = 0  # times
         self._stride = 1
         self._crops: list[np.ndarray] = []  # those seen at multiples of the stride
-        self._first = self._last = 0.0
+        self._first = self._last = first  # seconds
         self._best = (-1.0, 0, (0, 0, 0, 0))  # confidence times height, frame and box
         self.shown = np.empty((0, 0, 3), np.uint8)
 
@@ -83,8 +78,6 @@ class _Track:
         """Add the person's box in the next frame."""
         pixels = box.pixels(*frame.image.shape[1::-1])
         image = crop(frame.image, pixels).copy()  # a view would keep the whole frame
-        if self.seen == 0:
-            self._first = frame.seconds
         self._last = frame.seconds
         if self.seen % self._stride == 0:
             self._crops.append(image)
@@ -121,6 +114,6 @@ def _tracks(
         boxes = [box for box in detected if box.height >= min_height and box.confidence >= min_confidence]
         numbers, ended = linker.step(boxes)
         for number, box in zip(numbers, boxes, strict=True):
-            tracks.setdefault(number, _Track()).see(frame, box)
+            tracks.setdefault(number, _Track(frame.seconds)).see(frame, box)
         yield from map(tracks.pop, ended)
     yield from map(tracks.pop, linker.end())

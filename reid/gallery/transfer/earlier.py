@@ -43,13 +43,8 @@ Line = tuple[float, str, str, list[int], dict[str, float]]  # of an audit log, a
 
 @dataclass(frozen=True)
 class Earlier:
-    """An earlier gallery, opened for reading.
-
-    Attributes:
-        audit: its audit log, a file.
-        pages: its entries, by rising id, with features and thumbnails; without what an erasure that was cut off had
-            still to erase.
-    """
+    """An earlier gallery, opened for reading: its audit log is a file, its ``pages`` are the entries by rising id, with
+    features and thumbnails, without what an erasure that was cut off had still to erase."""
 
     location: str
     origin: Origin
@@ -59,11 +54,8 @@ class Earlier:
 
 
 def opened(location: str) -> AbstractContextManager[Earlier]:
-    """A folder, ``milvus://HOST:PORT/COLLECTION``, or ``PATH.db`` of Milvus Lite.
-
-    Raises:
-        InputError: naming the location: it is none of an earlier version, is damaged, or another process writes to it.
-    """
+    """A folder, ``milvus://HOST:PORT/COLLECTION``, or ``PATH.db`` of Milvus Lite. Raises InputError naming the
+    location, where it is none of an earlier version, is damaged, or another process writes to it."""
     if location.endswith(".parquet"):
         raise InputError(f"{location}: is a file that export wrote: search.py import reads it")
     on_milvus = location.startswith("milvus:") or location.endswith(".db")
@@ -72,18 +64,13 @@ def opened(location: str) -> AbstractContextManager[Earlier]:
 
 def convert(old: Earlier, gallery: Gallery) -> Added:
     """Put all of an earlier gallery into a new one, which must be empty: entries keep ids and times of adding, since
-    audit logs and people's notes name them. Where it was cut off, the same call goes on.
-
-    Raises:
-        InputError: the new gallery holds other entries, or is of another network.
-    """
+    audit logs and people's notes name them. Where it was cut off, the same call goes on. Raises InputError where the
+    new gallery holds other entries, or is of another network."""
     old.origin.check(gallery.origin, old.location)
     begun = gallery.setting(CONVERTING)
     if begun != old.location and (begun is not None or len(gallery)):
-        what = "holds entries already" if begun is None else f"is being converted from {begun}"
-        raise InputError(
-            f"{gallery.location}: {what}: {old.location} needs a new gallery (--store names another place)"
-        )
+        why = "holds entries already" if begun is None else f"is being converted from {begun}"
+        raise InputError(f"{gallery.location}: {why}: {old.location} needs a new gallery (--store names another place)")
     gallery.set(CONVERTING, old.location)
     added, now = Added(), time.time()
     for entries, features, images in old.pages:
@@ -113,21 +100,17 @@ def _audit(path: Path) -> tuple[list[Line], int]:
     """The records of a file of JSON lines, and how many lines are none: a writer was killed there, or a person wrote
     by hand."""
     lines, torn = list[Line](), 0
-    try:
-        with path.open("rb") as file:
-            for text in file:
-                try:
-                    values = json.loads(text)
-                    moment = datetime.fromisoformat(values.pop("time")).timestamp()
-                    who, action = str(values.pop("who")), str(values.pop("action"))
-                    entries = [int(id) for id in values.pop("entries")]
-                    if not all(math.isfinite(value) for value in values.values()):
-                        raise ValueError("not a number")
-                    lines.append((moment, who, action, entries, values))
-                except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
-                    torn += bool(text.strip())
-    except FileNotFoundError:
-        pass
+    for text in path.read_bytes().split(b"\n") if path.exists() else ():
+        try:
+            values = json.loads(text)
+            moment = datetime.fromisoformat(values.pop("time")).timestamp()
+            who, action = str(values.pop("who")), str(values.pop("action"))
+            entries = [int(id) for id in values.pop("entries")]
+            if not all(math.isfinite(value) for value in values.values()):
+                raise ValueError("not a number")
+            lines.append((moment, who, action, entries, values))
+        except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
+            torn += bool(text.strip())
     return lines, torn
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import fields
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
 from glob import escape
 from pathlib import Path
 from reprlib import repr as short
@@ -14,7 +15,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from reid.data.times import DAY, EARLIEST, LATEST, zone
 from reid.errors import InputError
@@ -23,7 +24,7 @@ from reid.gallery.calibration import thresholds
 from reid.gallery.catalogue.records import NO_TEXT
 from reid.gallery.entries import Entry
 from reid.gallery.files import sync_folder
-from reid.gallery.ingest.adding import TOLD, Added, new_rows
+from reid.gallery.ingest.adding import Added, Intake
 from reid.gallery.service import RETENTION, ZONES, check_days
 from reid.gallery.store import Gallery
 from reid.networks import Origin
@@ -49,11 +50,8 @@ TEXT: Rule = (
 )
 MOMENT: Rule = (lambda moment: EARLIEST <= moment <= LATEST, "seconds since 1970 in the years 1 to 9999")
 RULES: dict[str, Rule] = {
-    "source": TEXT,
-    "camera": TEXT,
-    "identity": TEXT,
-    "time": MOMENT,
-    "until": MOMENT,
+    **dict.fromkeys(("source", "camera", "identity"), TEXT),
+    **dict.fromkeys(("time", "until"), MOMENT),
     "frame": (lambda frame: frame >= 0, "0 or more"),
     "box": (
         lambda box: len(box) == 4 and all(edge is not None and abs(edge) <= FARTHEST for edge in box),
@@ -69,42 +67,38 @@ RULES: dict[str, Rule] = {
 }
 
 
-class About(BaseModel):
+class About(BaseModel, extra="forbid", strict=True):
     """What the schema's metadata hold, as JSON."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
 
     format: Literal[1]
     origin: Origin
     settings: dict[Annotated[str, Field(pattern=f"^({'|'.join(SETTINGS)})$")], str]
 
 
-def columns(width: int) -> list[pa.Field]:
-    """Those of Entry, the feature (of length 1) and the thumbnail (null where left out)."""
-    return [
+def columns(width: int) -> pa.Schema:
+    """Those of Entry, the feature (of length 1) and the thumbnail (empty or null where there is none)."""
+    kinds = [
         pa.field("source", pa.string(), nullable=False),
         pa.field("camera", pa.string(), nullable=False),
-        pa.field("identity", pa.string()),
-        pa.field("time", pa.float64()),
-        pa.field("until", pa.float64()),
-        pa.field("frame", pa.int64()),
-        pa.field("box", pa.list_(pa.int64())),
+        ("identity", pa.string()),
+        ("time", pa.float64()),
+        ("until", pa.float64()),
+        ("frame", pa.int64()),
+        ("box", pa.list_(pa.int64())),
         pa.field("id", pa.int64(), nullable=False),
         pa.field("added", pa.float64(), nullable=False),
         pa.field("feature", pa.list_(pa.float32(), width), nullable=False),
-        pa.field("thumbnail", pa.binary()),
+        ("thumbnail", pa.binary()),
     ]
+    return pa.schema(kinds)
 
 
-def export(gallery: Gallery, path: Path, thumbnails: bool = True) -> int:
-    """Write all entries and some settings; the number of entries. Only the owner may read the file.
-
-    Raises:
-        InputError: the file cannot be written; an older one then still stands.
-    """
+def export(gallery: Gallery, path: Path) -> int:
+    """Write all entries and some settings; the number of entries. Only the owner may read the file. Raises InputError
+    where it cannot be written; an older one then still stands."""
     settings = {name: value for name in SETTINGS if (value := gallery.setting(name)) is not None}
     about = About(format=1, origin=gallery.origin, settings=settings)
-    schema = pa.schema(columns(gallery.origin.width), {KEY: about.model_dump_json()})
+    schema = columns(gallery.origin.width).with_metadata({KEY: about.model_dump_json()})
     if not path.name:
         raise InputError(f"{path}: is no name of a file")
     count = 0
@@ -114,7 +108,7 @@ def export(gallery: Gallery, path: Path, thumbnails: bool = True) -> int:
             for entries, features, images in _pages(gallery):
                 arrays: dict[str, Any] = {name: [getattr(entry, name) for entry in entries] for name in OF_ENTRY}
                 arrays["feature"] = pa.FixedSizeListArray.from_arrays(features.reshape(-1), gallery.origin.width)
-                arrays["thumbnail"] = images if thumbnails else [None] * len(images)
+                arrays["thumbnail"] = images
                 writer.write_batch(pa.record_batch(arrays, schema=schema))
                 count += len(entries)
         sync_folder(path.parent)
@@ -123,60 +117,65 @@ def export(gallery: Gallery, path: Path, thumbnails: bool = True) -> int:
     return count
 
 
-def import_(path: Path, gallery: Gallery, again: bool = False, who: str = "python") -> Added:
-    """Add the entries of a file, some at a time, when all of it is checked, and those of its settings that the gallery
-    has not. An image that is there already, by source, frame and box, is passed over: so the same call goes on where it
-    was interrupted. When entries were put in is kept. Each commit has its line in the audit log.
-
-    Args:
-        again: also those that were erased.
-        who: imports, for the audit log.
-
-    Raises:
-        InputError: the file is no export of a gallery, is damaged, or its features are of another origin; naming the
-            row, from 0, and the field of the first value that is wrong. Nothing was added then.
-    """
-    added = Added()
-    with _opened(path) as file:
-        origin, settings = _about(path, file.schema_arrow)
-        origin.check(gallery.origin, str(path))
-        settings = {name: value for name, value in settings.items() if gallery.setting(name) is None}
-        settings = usable_settings(settings, origin, str(path), added.notes)
-        for _ in _read(path, file, origin.width):
+@contextmanager
+def opened(path: Path) -> Iterator[Exported]:
+    """A file that :func:`export` wrote, when all of it is checked. Raises InputError where it is no export of a
+    gallery, or is damaged, naming the row, from 0, and the field of the first value that is wrong."""
+    try:
+        file = pq.ParquetFile(path, page_checksum_verification=True)
+    except (*FAILURES, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read as Parquet: {error}") from None
+    with file:
+        about = _about(path, file.schema_arrow)
+        exported = Exported(path, file, about.origin, about.settings)
+        for _ in exported.blocks():
             pass
-        for entries, features, images in _read(path, file, origin.width):
-            rows = new_rows(gallery, entries, TOLD, added, again)
-            ids = gallery.add([entries[row] for row in rows], features[rows], [images[row] for row in rows])
-            if ids:
-                gallery.record(who, "import", ids)
-            added.ids += ids
-    if not added.ids:  # else a line for each page of what is there already
+        yield exported
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What made the features, and which settings the gallery had; see :func:`opened`."""
+
+    path: Path
+    file: pq.ParquetFile
+    origin: Origin
+    settings: Mapping[str, str]
+
+    def blocks(self) -> Iterator[Block]:
+        """The entries, some at a time, checked: another program may write to the file meanwhile."""
+        row = 0
+        try:
+            for batch in self.file.iter_batches(BLOCK):
+                batch.validate(full=True)
+                yield _block(self.path, row, batch, self.origin.width)
+                row += len(batch)
+        except FAILURES as error:
+            raise InputError(f"{self.path}: is damaged: {error}") from None
+
+
+def import_(exported: Exported, gallery: Gallery, again: bool = False, who: str = "python") -> Added:
+    """Add the entries of a file, some at a time, and those of its settings that the gallery has not; ``again``: also
+    what was erased. An image that is there already, by source, frame and box, is passed over: so the same call goes on
+    where it was interrupted. When entries were put in is kept. Each commit has its line in the audit log, with ``who``.
+    Raises InputError where the features are of another origin, or a setting is none: nothing was added then."""
+    intake = Intake(gallery, again, who, "import")
+    exported.origin.check(gallery.origin, str(exported.path))
+    settings = {name: value for name, value in exported.settings.items() if gallery.setting(name) is None}
+    settings = usable_settings(settings, exported.origin, str(exported.path), intake.added.notes)
+    for entries, features, images in exported.blocks():
+        rows = intake.new_rows(entries)
+        intake.put(entries, rows, features[rows], images)
+    if not intake.added.ids:  # else a line for each page of what is there already
         gallery.record(who, "import")
     for name, value in settings.items():
         gallery.set(name, value)
-    return added
-
-
-def checked_origin(path: Path) -> Origin:
-    """What made the features in a file, all of which is checked: before a gallery is made for it.
-
-    Raises:
-        InputError: as :func:`import_`.
-    """
-    with _opened(path) as file:
-        origin, settings = _about(path, file.schema_arrow)
-        usable_settings(settings, origin, str(path), [])
-        for _ in _read(path, file, origin.width):
-            pass
-    return origin
+    return intake.added
 
 
 def usable_settings(settings: Mapping[str, str], origin: Origin, where: str, notes: list[str]) -> dict[str, str]:
-    """Those that this version can use: of a calibration that it cannot, ``notes`` gets a sentence that says why.
-
-    Raises:
-        InputError: a retention time or a time zone that is none, beginning with ``where``.
-    """
+    """Those that this version can use: of a calibration that it cannot, ``notes`` gets a sentence that says why. Raises
+    InputError, beginning with ``where``, for a retention time or a time zone that is none."""
     kept = dict(settings)
     if RETENTION in kept:
         check_days(kept[RETENTION], where)
@@ -214,15 +213,8 @@ def _pages(gallery: Gallery) -> Iterator[Block]:
         after = ids[-1]
 
 
-def _opened(path: Path) -> pq.ParquetFile:
-    try:
-        return pq.ParquetFile(path, page_checksum_verification=True)
-    except (*FAILURES, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read as Parquet: {error}") from None
-
-
-def _about(path: Path, schema: pa.Schema) -> tuple[Origin, dict[str, str]]:
-    """Origin and settings of an export, whose columns are checked too."""
+def _about(path: Path, schema: pa.Schema) -> About:
+    """Of an export, whose columns are checked too."""
     try:
         about = About.model_validate_json((schema.metadata or {}).get(KEY, b""))
     except ValidationError as error:
@@ -231,29 +223,14 @@ def _about(path: Path, schema: pa.Schema) -> tuple[Origin, dict[str, str]]:
         raise InputError(f"{path}: is not the export of a gallery that this version of reid reads: {what}") from None
     if not 1 <= about.origin.width <= WIDEST:
         raise InputError(f"{path}: width is {about.origin.width}, expected 1 to {WIDEST:,}")
-    _check_columns(f"{path}: has other columns than format {about.format}", list(schema), columns(about.origin.width))
-    return about.origin, about.settings
-
-
-def _check_columns(where: str, stored: Sequence[pa.Field], wanted: Sequence[pa.Field]) -> None:
-    names = [[field.name for field in fields] for fields in (stored, wanted)]
-    if names[0] != names[1]:
-        raise InputError(f"{where}: {', '.join(names[0])}; expected {', '.join(names[1])}")
-    for field, other in zip(stored, wanted, strict=True):
-        if not field.equals(other):
+    wanted, where = columns(about.origin.width), f"{path}: has other columns than format {about.format}"
+    if schema.names != wanted.names:
+        raise InputError(f"{where}: {', '.join(schema.names)}; expected {', '.join(wanted.names)}")
+    for field, other in zip(schema, wanted, strict=True):
+        if field != other:
             kinds = [f"{column.type}{'' if column.nullable else ' not null'}" for column in (field, other)]
             raise InputError(f"{where}: {field.name} is {kinds[0]}, expected {kinds[1]}")
-
-
-def _read(path: Path, file: pq.ParquetFile, width: int) -> Iterator[Block]:
-    row = 0
-    try:
-        for batch in file.iter_batches(BLOCK):
-            batch.validate(full=True)
-            yield _block(path, row, batch, width)
-            row += len(batch)
-    except FAILURES as error:
-        raise InputError(f"{path}: is damaged: {error}") from None
+    return about
 
 
 def _block(path: Path, first: int, batch: pa.RecordBatch, width: int) -> Block:
@@ -264,8 +241,7 @@ def _block(path: Path, first: int, batch: pa.RecordBatch, width: int) -> Block:
             if row[name] is not None and not holds(row[name]):
                 raise InputError(f"{path}, row {number}: {name} is {short(row[name])}, expected {expected}")
     features = batch.column("feature").flatten().to_numpy(zero_copy_only=False).reshape(-1, width)
-    with np.errstate(over="ignore"):
-        lengths = np.sqrt((features.astype(np.float64) ** 2).sum(axis=1))
+    lengths = np.linalg.norm(features.astype(np.float64), axis=1)
     good = abs(lengths - 1) <= ROUNDING
     if not good.all():
         where, length = f"{path}, row {first + good.argmin()}", lengths[good.argmin()]

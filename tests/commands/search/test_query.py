@@ -20,8 +20,8 @@ import reid.commands.search.query as module
 from reid.commands.search.query import rank1_hits
 from reid.gallery import service
 from reid.gallery.answers import MISSED, OWN
+from reid.gallery.calibration.fitted import SENTENCE
 from reid.gallery.calibration.thresholds import Calibration
-from reid.gallery.calibration.unlike import SENTENCE
 from reid.gallery.entries import Entry, Hits
 from reid.gallery.service import Service
 from reid.gallery.store import Gallery

@@ -58,8 +58,9 @@ def test_near_is_where_no_more_than_the_wanted_share_of_strangers_is(calibration
     assert (nearest <= judge.near).mean() == pytest.approx(curve.fpir[place]) and 0.02 < curve.fpir[place] < 0.1
     assert judge.least_share == pytest.approx(10 / 180, rel=0.02)
     held = (strangers_and_pairs(1)[0] <= judge.near).mean()
-    assert judge.met[0].share == pytest.approx(held, rel=0.02) and judge.met[0].low <= held <= judge.met[0].high
-    assert [met.where for met in judge.met] == ["plaza, held half", "street"]
+    assert [where for where, _ in judge.met] == ["plaza, held half", "street"]
+    met = judge.met[0][1]
+    assert met.value == pytest.approx(held, rel=0.02) and met.low <= held <= met.high
 
 
 def test_far_is_where_hardly_any_pair_of_one_person_lies(calibration):
@@ -108,7 +109,7 @@ def test_probability_is_bayes_and_known_people_only(calibration):
     judge = Judge(calibration, 700, 70)
     assert Judge(calibration, 700).judge(0.2).probability is None
     for distance in (0.1, 0.3, 0.5):
-        even = calibration.probability(distance)
+        even = calibration.likelihood.probability(distance)
         odds = even / (1 - even) * (0.5 / 70) / (1 - 0.5 / 70)
         assert judge.judge(distance).probability == pytest.approx(odds / (1 + odds))
 
@@ -158,11 +159,11 @@ def test_a_list_and_two_images_in_words(calibration):
     assert "each of the 60 people" in found[3] and "No percentages" in Judge(calibration, 300).sentences[2]
     assert judge.sentences_of(["far", "far"])[0].startswith("Nobody") and judge.sentences_of([])[0].startswith("Nobody")
     two, held = compare(calibration, 0.1), calibration.held.curve
-    assert two.word == "near" and two.probability == calibration.probability(0.1)
+    assert two.word == "near" and two.probability == calibration.likelihood.probability(0.1)
     false, true = (np.interp(0.1, held.distances, each) for each in (held.false_match, held.true_match))
     assert f"{percent(false)} of the pairs of two people lie as near and {percent(true)} of" in two.sentences[1]
     assert compare(calibration, 1.9).word == "far" and "if as likely as not" in two.sentences[0]
-    for said in (two, judge.judge(0.2), judge.met[0]):
+    for said in (two, judge.judge(0.2), judge.met[0][1]):
         assert json.loads(json.dumps(asdict(said), allow_nan=False))
 
 

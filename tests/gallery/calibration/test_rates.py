@@ -5,8 +5,8 @@ from scipy import sparse
 
 from reid.errors import InputError
 from reid.gallery.calibration import rates
-from reid.gallery.calibration.probability import Likelihood
-from reid.gallery.calibration.rates import measure_at
+from reid.gallery.calibration.fitted import Likelihood
+from reid.gallery.calibration.rates import BINS, Reliability, measure_at
 from reid.retrieval.features import Features
 from reid.retrieval.ranking import evaluate
 
@@ -124,3 +124,38 @@ def test_bad_input():
     zero = Features(query.features * 0, query.pids, query.camids, (), "zeros.npz")
     with pytest.raises(InputError, match=r"zeros\.npz: row 0"):
         measure_at(LIMITS, POINTS, CHANCES, zero, gallery, "bad", 0)
+
+
+def test_reliability_by_hand():
+    """Logit 0 at distance 1: 0.5 there, 1 / (1 + e) at 2."""
+    reliability = Reliability(Likelihood((0.0, 4.0), (1.0, -3.0)))
+    reliability.add(np.array([1.0, 1.0, 1.0, 2.0]), true=True)
+    reliability.add(np.array([1.0, 2.0]), true=False)
+    reliability.add(np.array([2.0, 2.0]), true=False)
+    (low, middle), error = reliability.bins()
+    far = 1 / (1 + np.e)
+    assert (low.true, low.false, middle.true, middle.false) == (1, 3, 3, 1)
+    assert (low.predicted, low.met) == pytest.approx((far, 0.25))  # 1/4 of the true, 3/4 of the false
+    assert (middle.predicted, middle.met) == pytest.approx((0.5, 0.75))
+    assert error == pytest.approx((abs(far - 0.25) + 0.25) / 2)
+
+
+def test_reliability_equals_a_loop():
+    rng = np.random.default_rng(3)
+    kinds = {True: rng.uniform(0, 1, 50), False: rng.uniform(0.2, 1.5, 400)}
+    reliability = Reliability(CHANCES)
+    for true, distances in kinds.items():
+        reliability.add(distances, true)
+    sums = {n: [0.0, 0.0, 0.0] for n in range(BINS)}
+    for true, distances in kinds.items():
+        for distance in distances:
+            predicted = float(CHANCES.probability(np.array(distance)))
+            own = sums[min(int(predicted * BINS), BINS - 1)]
+            for place, value in enumerate((1.0, predicted, float(true))):
+                own[place] += value / len(distances) / 2
+    bins, error = reliability.bins()
+    used = [own for own in sums.values() if own[0]]
+    assert [b.predicted for b in bins] == pytest.approx([own[1] / own[0] for own in used])
+    assert [b.met for b in bins] == pytest.approx([own[2] / own[0] for own in used])
+    assert error == pytest.approx(sum(abs(own[1] - own[2]) for own in used))
+    assert sum(b.true for b in bins) == 50 and sum(b.false for b in bins) == 400

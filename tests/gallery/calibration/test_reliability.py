@@ -51,9 +51,9 @@ def test_strangers_table(calibration):
     assert {len(line) for line in lines} == {len(header)} and [line[1] for line in lines[:2]] == [
         "plaza, held half", "street"
     ]  # fmt: skip
-    (met,) = Judge(own, 30).met
+    ((_, met),) = Judge(own, 30).met
     assert lines[0][0] == "30" and lines[0][2:4] == [f"{Judge(own, 30).near:.4f}", "5"]
-    assert lines[0][4].startswith(f"{100 * met.share:.3g} ({100 * met.low:.3g}-")
+    assert lines[0][4].startswith(f"{100 * met.value:.3g} ({100 * met.low:.3g}-")
     assert lines[-1] == ["100,000", "plaza, fitted half", "not resolved", "5", "resolved: from over 99 %"]
 
 

@@ -69,12 +69,12 @@ def test_rates_that_pairs_do_not_resolve(calibration):
 
 def test_probability(calibration):
     threshold = calibration.at(0.1).threshold
-    even = calibration.probability(threshold)
+    even = calibration.likelihood.probability(threshold)
     assert even == calibration.likelihood.probability(np.array([threshold]))[0]
-    assert calibration.probability(threshold, 0.01) < even
+    assert calibration.likelihood.probability(threshold, 0.01) < even
     for bad in (np.nan, np.inf):
         with pytest.raises(InputError, match="distance"):
-            calibration.probability(bad)
+            calibration.likelihood.probability(bad)
 
 
 def test_json_comes_back_the_same(calibration):

@@ -9,7 +9,7 @@ from reid.embedding.images import Item, embed_to_file
 from reid.errors import InputError
 from reid.gallery.entries import Entry
 from reid.gallery.ingest import adding
-from reid.gallery.ingest.adding import Added, add_features
+from reid.gallery.ingest.adding import Added, Intake
 from reid.gallery.ingest.images import folder_entries, read_given
 from reid.networks.features_file import read_features_file
 
@@ -26,14 +26,14 @@ def test_given_features_are_stored_once_with_thumbnails_of_the_images(folder, ma
     monkeypatch.setattr(adding, "AT_ONCE", 2)
     file, origin, entries = read_given(made, None, ORIGIN)
     assert origin == ORIGIN and [entry.camera for entry in entries] == ["door"] * 3
-    added = add_features(gallery, entries, file.features.features, progress=False)
+    added = Intake(gallery).features(entries, file.features.features, progress=False)
     assert added.ids == [1, 2, 3] and all(image.startswith(b"\xff\xd8") for image in gallery.thumbnails(added.ids))
     unit = file.features.features / np.linalg.norm(file.features.features, axis=1, keepdims=True)
     np.testing.assert_allclose(gallery.features(added.ids), unit, rtol=1e-6)
     gallery.remove([2])
     both = Added()
     for again in (False, True):
-        add_features(gallery, entries, file.features.features, again=again, added=both, progress=False)
+        Intake(gallery, again=again, added=both).features(entries, file.features.features, progress=False)
     assert (both.ids, both.known, both.erased) == ([4], 4, [f"{folder}/b.png"])
 
 
@@ -41,7 +41,7 @@ def test_an_image_that_is_gone_is_named_and_a_copy_is_passed_over(folder, made, 
     file, _, entries = read_given(made, None, None)
     shutil.copy(folder / "a.png", folder / "b.png")
     (folder / "below/c.png").unlink()
-    added = add_features(gallery, entries, file.features.features, progress=False)
+    added = Intake(gallery).features(entries, file.features.features, progress=False)
     assert len(added.ids) == 1 and "c.png: not a readable image" in added.problems[0]
     assert added.repeated == [f"{folder}/b.png: the same picture as {folder}/a.png"]
 
@@ -49,7 +49,7 @@ def test_an_image_that_is_gone_is_named_and_a_copy_is_passed_over(folder, made, 
 def test_thumbnails_that_are_given_are_kept(gallery):
     entries = [Entry(f"/no/{n}.jpg", "door") for n in range(3)]
     images = [b"\xff\xd8\xff%d" % n for n in range(3)]
-    added = add_features(gallery, entries, np.ones((3, 4)), images, progress=False)
+    added = Intake(gallery).features(entries, np.ones((3, 4)), images, progress=False)
     assert gallery.thumbnails(added.ids) == images
 
 

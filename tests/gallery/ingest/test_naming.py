@@ -9,7 +9,7 @@ from reid.data.card import load_card
 from reid.data.reading import read_dataset
 from reid.errors import InputError
 from reid.gallery.entries import Entry
-from reid.gallery.ingest.adding import add_images
+from reid.gallery.ingest.adding import Intake
 from reid.gallery.ingest.images import split_entries
 from reid.gallery.ingest.naming import under_name
 from reid.gallery.store import Gallery
@@ -31,7 +31,7 @@ def add(gallery, card, split="gallery", name=None):
     data = read_dataset(load_card(str(card)), card.parent, card.parent, [split])
     every = lambda: read_dataset(load_card(str(card)), card.parent, card.parent).splits.values()  # noqa: E731
     entries = under_name(gallery, name or data.label, data.root, split_entries(data, split, name), every)
-    return add_images(gallery, entries, MeanColours(), progress=False)
+    return Intake(gallery).images(entries, MeanColours(), progress=False)
 
 
 def people(gallery):

@@ -15,7 +15,7 @@ from PIL import Image
 from reid.errors import InputError
 from reid.gallery.catalogue.thumbnails import crop
 from reid.gallery.ingest import video as module
-from reid.gallery.ingest.adding import add_fragments
+from reid.gallery.ingest.adding import Intake
 from reid.gallery.ingest.video import fragments
 from reid.gallery.store import Gallery
 from reid.networks import load
@@ -69,7 +69,7 @@ class BlindToRed(ColourModel):
 
 def test_a_fragment_in_which_nothing_is_found_stops_no_other(walk, tmp_path):
     with Gallery.create(tmp_path / "gallery", ColourModel.origin) as gallery:
-        added = add_fragments(gallery, fragments(walk, "door", ColourDetector(), BlindToRed(False), progress=False))
+        added = Intake(gallery).fragments(fragments(walk, "door", ColourDetector(), BlindToRed(False), progress=False))
         features = gallery.features(added.ids)
     (red,) = [entry for entry, feature, _ in run(walk) if colour(feature) == "red"]
     assert [colour(row) for row in features] == ["blue", "green", "blue"]
@@ -114,7 +114,7 @@ def test_the_feature_is_the_mean_of_unit_features(walk):
 
 @pytest.mark.parametrize("count", [2, 5, 9, 10, 11, 12, 40, 100, 321])
 def test_crops_are_few_and_spread_over_the_fragment(count):
-    track, kept = module._Track(), 0
+    track, kept = module._Track(0.0), 0
     for number in range(count):
         image = np.full((80, 80, 3), number % 256, np.uint8)
         image[0, 0, 0] = number // 256
@@ -211,7 +211,7 @@ def test_a_real_video_with_public_networks(monkeypatch, tmp_path):
     detector = load_detector("person-detection-retail-0013", threads=1)
     model = load("person-reidentification-retail-0265", ["threads=1"])
     with Gallery.create(tmp_path / "gallery", model.origin) as gallery:
-        add_fragments(gallery, fragments(REAL, "door", detector, model, progress=False))
+        Intake(gallery).fragments(fragments(REAL, "door", detector, model, progress=False))
         woman = [entry.id for entry in gallery.find() if entry.until < 72]
         man = [entry.id for entry in gallery.find() if entry.time > 72]
         assert len(woman) == 2 and 1 <= len(man) <= 2
