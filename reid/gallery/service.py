@@ -139,12 +139,8 @@ class Service:
     ) -> tuple[float, Compared | None]:
         """Are two (D,) features of one person? Their distance, and what the calibration says, where there is one.
         ``entries`` are those of them that are in the gallery."""
-        calibration, apart = self.calibration, distance(first, second)
         self.gallery.record(self.who, "compare", entries)
-        if calibration is None:
-            return apart, None
-        strange = bool(calibration.strange(np.stack([first, second])).any())
-        return apart, compare(calibration, apart, rate, strange)
+        return compared(self.calibration, first, second, rate)
 
     def source(self, id: int) -> Entry:
         """An entry whose source is looked at. Raises InputError where it is not there."""
@@ -298,7 +294,12 @@ def check_days(days: str, where: str) -> str:
     raise InputError(f"{where}: {RETENTION} {days!r} is no number above 0, nor none")
 
 
-def distance(first: np.ndarray, second: np.ndarray) -> float:
-    """1 - cosine of two (D,) float32 features of length 1, 0..2."""
+def compared(
+    calibration: Calibration | None, first: np.ndarray, second: np.ndarray, rate: float | None = None
+) -> tuple[float, Compared | None]:
+    """The distance (1 - cosine, 0..2) of two (D,) float32 features of length 1, and what the calibration says of it."""
     row = np.zeros(1, np.int64)
-    return float(pair_distances(first[None], row, second[None], row)[0])
+    apart = float(pair_distances(first[None], row, second[None], row)[0])
+    if calibration is None:
+        return apart, None
+    return apart, compare(calibration, apart, rate, bool(calibration.strange(np.stack([first, second])).any()))

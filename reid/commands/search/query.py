@@ -18,12 +18,11 @@ from reid.data.unlabelled import passed_over
 from reid.errors import InputError
 from reid.files import write_atomically
 from reid.gallery.answers import OWN, Answer, answer_table, draw_answers, zipped
-from reid.gallery.calibration import judgement
 from reid.gallery.calibration.fitted import SENTENCE
 from reid.gallery.entries import Entry, Filter
 from reid.gallery.ingest.images import embed_entries, folder_entries, split_entries
 from reid.gallery.ingest.naming import under_name
-from reid.gallery.service import distance
+from reid.gallery.service import compared
 from reid.gallery.store import Gallery
 from reid.retrieval.unit import unit_rows
 
@@ -148,11 +147,9 @@ def compare(arguments: argparse.Namespace) -> None:
         with opened(arguments, model) as service:
             apart, said = service.compare(first, second, rate=arguments.rate)
     else:
-        apart, said, calibration = distance(first, second), None, calibration_of(arguments)
-        if calibration is not None:
+        if (calibration := calibration_of(arguments)) is not None:
             calibration.check(model.origin, str(arguments.calibration))
-            strange = bool(calibration.strange(np.stack([first, second])).any())
-            said = judgement.compare(calibration, apart, arguments.rate, strange)
+        apart, said = compared(calibration, first, second, arguments.rate)
     print(f"distance {apart:.4f} (1 - cosine, 0 to 2)")
     if said is None:
         print(f"no calibration: give --calibration FILE, or --store FOLDER (such as {STORE}) that was calibrated")
