@@ -90,7 +90,7 @@ def size(folder: Path) -> int:
 def at_size(folder: Path, count: int) -> list[list[str]]:
     gallery, adds = filled(folder, count)
     service = Service(gallery, "page")
-    load = seconds(lambda: (gallery.summary(), gallery.index_state(), service.browse(EVERYTHING, 60, 0)))
+    load = seconds(lambda: (gallery.catalogue.summary(), gallery.index_state(), service.browse(EVERYTHING, 60, 0)))
     lines = [["adding, with thumbnails", f"{adds:,.0f} entries/s", ""], ["page load", f"{load:.2f} s", "0.5 s"]]
     built, searches = indexing(folder, gallery)
     report = gallery.index_state()

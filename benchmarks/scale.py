@@ -55,7 +55,7 @@ def filled(folder: Path, layout: Layout, count: int) -> tuple[Gallery, float]:
 
 def on_servers(gallery: Gallery, kind: str, adds: float) -> list[list[str]]:
     count = len(gallery)
-    load = seconds(lambda: (gallery.summary(), gallery.index_state(), gallery.find(limit=60)))
+    load = seconds(lambda: (gallery.catalogue.summary(), gallery.index_state(), gallery.find(limit=60)))
     pictures = seconds(lambda: gallery.thumbnails(range(count // 2, count // 2 + 24)))
     with tempfile.TemporaryDirectory() as folder:
         exported = count / seconds(lambda: export(gallery, Path(folder) / "all.parquet"), 1)

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 MARK = "gallery.json"
 FORMAT = 2  # 1: galleries before the catalogue and the vectors were parted
-EXTRA = "pip install 'reid-gap[scale]'"
 
 
 @dataclass(frozen=True)
@@ -74,7 +73,7 @@ def open_database(folder: Path, layout: Layout, writer: int, make: bool) -> Data
     try:
         from reid.gallery.catalogue.postgresql import PostgreSQL
     except ImportError:
-        raise InputError(f"{layout.catalogue}: needs psycopg: {EXTRA}") from None
+        raise InputError(f"{layout.catalogue}: needs psycopg: pip install 'reid-gap[scale]'") from None
     return PostgreSQL(layout.catalogue, writer, make)
 
 

@@ -95,9 +95,7 @@ class Service:
             rate: in its place a false-match rate that was calibrated, whose threshold is taken.
             cameras: of ``features``, as far as known.
 
-        Raises:
-            InputError: neither features nor entries, an entry that is not there, a share or rate that is none.
-        """
+        Raises InputError: neither features nor entries, an entry that is not there, a share or rate that is none."""
         rows = np.concatenate([features, self.gallery.features(entries)])
         if not len(rows):
             raise Unfit("expected images or entries of a person, got none")
@@ -228,7 +226,7 @@ class Service:
     def set_zone(self, camera: str, name: str) -> None:
         """A camera's time zone, such as Europe/Berlin; an empty name for none. Raises InputError for another name, or a
         camera that is not there."""
-        zones, there = self.zones(), self.gallery.summary().cameras
+        zones, there = self.zones(), self.gallery.catalogue.names("camera")
         zones.pop(camera, None)
         if name:
             if camera not in there:
@@ -275,7 +273,7 @@ class Service:
         def nearest(rows: list[int], exact: bool) -> dict[int, Answer]:
             hits = self.gallery.search(features[rows], k + len(without), wanted, exact)
             ids = np.setdiff1d(hits.ids, [-1, *without])
-            there = self.gallery.present(ids.tolist())  # others were erased meanwhile
+            there = self.gallery.catalogue.present(ids.tolist())  # others were erased meanwhile
             told = (answer_of(at, k, there, hits, judge, bool(strange[row]), own[row]) for at, row in enumerate(rows))
             return dict(zip(rows, told, strict=True))
 

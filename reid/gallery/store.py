@@ -23,7 +23,7 @@ from reid.errors import InputError
 from reid.gallery.catalogue.catalogue import Catalogue
 from reid.gallery.catalogue.records import check
 from reid.gallery.catalogue.thumbnails import Packs, Place
-from reid.gallery.entries import EVERYTHING, Change, Entry, Filter, Hits, Summary
+from reid.gallery.entries import EVERYTHING, Change, Entry, Filter, Hits
 from reid.gallery.files import LOCKS, make_folder, open_private, turn
 from reid.gallery.parts import HERE, MARK, Layout, open_database, open_vectors, read_layout, write_layout
 from reid.gallery.vectors.rows import IndexReport
@@ -99,10 +99,6 @@ class Gallery:
         """In the order asked for. Raises InputError naming an id that is not there."""
         return self.catalogue.get(ids)
 
-    def present(self, ids: Sequence[int]) -> dict[int, Entry]:
-        """Those of the ids that are there, others may have been erased meanwhile."""
-        return self.catalogue.present(ids)
-
     def find(self, wanted: Filter = EVERYTHING, limit: int | None = None, after: int = 0) -> list[Entry]:
         """Entries that pass with an id above ``after``, by rising id, the first ``limit``."""
         return self.catalogue.find(wanted, limit, after)
@@ -132,9 +128,6 @@ class Gallery:
                 ids, distances = (np.take_along_axis(each, order, axis=1) for each in (hits.ids, hits.distances))
                 return Hits(ids, distances, hits.exhaustive)
             more += 2 * lacking
-
-    def summary(self) -> Summary:
-        return self.catalogue.summary()
 
     def setting(self, name: str) -> str | None:
         """A text kept with the gallery (a calibration, the retention time), or None."""

@@ -105,7 +105,7 @@ def test_a_query_gives_a_table_json_and_a_picture(gallery, tmp_path, capsys):
 def test_filters_narrow_the_answer(gallery, tmp_path):
     with gallery.opened() as store:
         wanted = store.find()[0]
-        camera = next(name for name in store.summary().cameras if name != wanted.camera)
+        camera = next(name for name in store.catalogue.summary().cameras if name != wanted.camera)
     assert gallery("query", wanted.source, "--camera", camera, "--json", tmp_path / "found.json") == 0
     hits = json.loads((tmp_path / "found.json").read_text())[0]["hits"]
     assert {hit["camera"] for hit in hits} == {camera}

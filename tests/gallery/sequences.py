@@ -192,9 +192,9 @@ class Sequences(RuleBasedStateMachine):
         places = [place_of(entry) for entry in [*reference.entries.values(), Entry("/other", "c")]] + [*reference.gone]
         for gallery in self.both:
             assert len(gallery) == len(reference)
-            assert gallery.summary() == reference.summary()
+            assert gallery.catalogue.summary() == reference.summary()
             assert gallery.get(ids[::-1]) == reference.get(ids[::-1])
-            assert gallery.present([*ids, 999]) == reference.entries
+            assert gallery.catalogue.present([*ids, 999]) == reference.entries
             assert gallery.thumbnails(ids) == reference.thumbnails(ids)
             np.testing.assert_array_equal(gallery.features(ids[::-1]), reference.features(ids[::-1]))
             assert gallery.catalogue.known("place", places) == reference.known("place", places)

@@ -185,7 +185,7 @@ def test_what_is_erased_meanwhile_is_left_out(service, monkeypatch):
 
     def erasing(*asked):
         found = search(*asked)
-        gallery.remove([id for id in (2, 7) if gallery.present([id])])
+        gallery.remove([id for id in (2, 7) if gallery.catalogue.present([id])])
         return found
 
     monkeypatch.setattr(gallery, "search", erasing)

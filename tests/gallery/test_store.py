@@ -469,7 +469,10 @@ def test_threads_search_while_one_adds_and_erases(tmp_path, layout):
                         hits = gallery.search(row[id][None], 3)
                         if hits.ids[0, 0] != id or gallery.get([id])[0].source != f"/images/{id - 1}.jpg":
                             wrong.append(id)
-                        if gallery.thumbnails([id]) != [JPEG + b"image %d" % (id - 1)] or gallery.summary().unknown < 0:
+                        if (
+                            gallery.thumbnails([id]) != [JPEG + b"image %d" % (id - 1)]
+                            or gallery.catalogue.summary().unknown < 0
+                        ):
                             wrong.append(id)
             except Exception as error:
                 wrong.append(error)

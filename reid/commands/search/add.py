@@ -71,22 +71,17 @@ def _entries(arguments: argparse.Namespace, data: DataSet | None) -> list[Entry]
         entries, notes = split_entries(data, arguments.split, arguments.name), list(data.notes)
         unknown = sum(entry.identity is None for entry in entries)
         if unknown:
-            notes.append(
-                f"{unknown:,} images of identity 0, which stands for distractors, are stored as of nobody known"
-            )
+            told = "images of identity 0, which stands for distractors, are stored as of nobody known"
+            notes.append(f"{unknown:,} {told}")
     for note in notes:
         print(f"{arguments.folder or arguments.data}: {note}")
     return entries
 
 
 def _fragments(arguments: argparse.Namespace, model: Network) -> Iterator[Fragment]:
-    return fragments(
-        arguments.video,
-        arguments.camera,
+    detector, limits = (
         load_detector(arguments.detector),
-        model,
-        rate=arguments.fps,
-        min_height=arguments.min_height,
-        min_confidence=arguments.min_confidence,
-        start=seconds(arguments.start, "--start", zone(arguments.zone, "--zone")) if arguments.start else None,
+        (arguments.fps, arguments.min_height, arguments.min_confidence),
     )
+    start = seconds(arguments.start, "--start", zone(arguments.zone, "--zone")) if arguments.start else None
+    return fragments(arguments.video, arguments.camera, detector, model, *limits, start)

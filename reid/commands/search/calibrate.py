@@ -43,8 +43,6 @@ def calibrate(arguments: argparse.Namespace) -> None:
     if arguments.store is not None:
         with opened(arguments, model) as service:
             service.calibrate(calibration)
-    print(
-        f"written: {output}, {picture}"
-        + (f", and into {arguments.store}" if arguments.store else "; --store keeps it with a gallery")
-    )
+    kept = f", and into {arguments.store}" if arguments.store else "; --store keeps it with a gallery"
+    print(f"written: {output}, {picture}{kept}")
     tell_left_out(problems, "images", "measured")

@@ -76,7 +76,7 @@ def settings(arguments: argparse.Namespace) -> None:
 def stats(arguments: argparse.Namespace) -> None:
     with opened(arguments) as service:
         gallery, calibration = service.gallery, service.calibration
-        summary, days = gallery.summary(), gallery.setting(RETENTION)
+        summary, days = gallery.catalogue.summary(), gallery.setting(RETENTION)
         decided = [f"{right} of {count} {word!r} are one person" for word, (count, right) in service.decided().items()]
         times = "not known" if summary.first is None else f"{moment(summary.first)} to {moment(summary.last)}"
         lines = [

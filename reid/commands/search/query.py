@@ -6,7 +6,6 @@ import argparse
 import json
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict
 
 import numpy as np
 
@@ -63,10 +62,9 @@ def query(arguments: argparse.Namespace) -> None:
             print(f"index {gallery.index_state()}: a nearer image may have been missed")
         if data is not None and not arguments.one_person:
             right = rank1_hits(gallery, entries, features)
-            if right:
-                print(f"rank-1 {100 * np.mean(right):.2f} % of {len(right):,} queries with a match from another camera")
-            else:
-                print("no query has a match to find: the same person's images from another camera")
+            told = f"of {len(right):,} queries with a match from another camera"
+            lacking = "no query has a match to find: the same person's images from another camera"
+            print(f"rank-1 {100 * np.mean(right):.2f} % {told}" if right else lacking)
         if arguments.json:
             given = [_as_json(*each) for each in zip(entries, answers, strict=True)]
             write_atomically(arguments.json, json.dumps(given, indent=1) + "\n")
@@ -108,7 +106,7 @@ def rank1_hits(gallery: Gallery, queries: Sequence[Entry], features: np.ndarray)
     left_out = Counter((entry.identity, entry.camera) for entry in there)
     most = max(left_out[query.identity, query.camera] for query in queries)
     hits = gallery.search(features, most + 1)
-    entries = gallery.present(np.unique(hits.ids[hits.ids >= 0]).tolist())
+    entries = gallery.catalogue.present(np.unique(hits.ids[hits.ids >= 0]).tolist())
     right = []
     for query, ids in zip(queries, hits.ids.tolist(), strict=True):
         own = (query.identity, query.camera)
@@ -128,9 +126,7 @@ def _as_json(query: Entry, answer: Answer) -> dict[str, object]:
         "sentences": answer.sentences,
         "audit": answer.number,
         "hits": [
-            {"rank": hit.rank, "distance": hit.distance}
-            | (asdict(hit.judged) if hit.judged else {})
-            | asdict(hit.entry)
+            {"rank": hit.rank, "distance": hit.distance, **(vars(hit.judged) if hit.judged else {}), **vars(hit.entry)}
             for hit in answer.hits
         ],
     }

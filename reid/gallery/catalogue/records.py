@@ -109,7 +109,7 @@ class Reader:
         return [there[id] if id in there else self._missing(id) for id in ids]
 
     def present(self, ids: Sequence[int]) -> dict[int, Entry]:
-        """Those of the ids that are there."""
+        """Those of the ids that are there; others may have been erased meanwhile."""
         return {row[0]: entry_of(row) for row in self.db.run(f"{ENTRIES} WHERE e.id AMONG ?", ids)}
 
     def find(self, wanted: Filter = EVERYTHING, limit: int | None = None, after: int = 0) -> list[Entry]:

@@ -125,7 +125,7 @@ class Intake:
             some = entries[low : low + BATCH]
             places = [place_of(entry) for entry in some]
             known = {place: ids[0] for place, ids in self.gallery.catalogue.known("place", places).items()}
-            stored = self.gallery.present(list(known.values()))
+            stored = self.gallery.catalogue.present(list(known.values()))
             erased = set() if self.again else self.gallery.catalogue.erased(places)
             for row, (place, entry) in enumerate(zip(places, some, strict=True), low):
                 there = stored.get(known.get(place, 0)) or given.get(place)
@@ -150,7 +150,7 @@ class Intake:
         pictures = [content for content in contents.values() if content is not None]
         known = self.gallery.catalogue.known("content", pictures)
         erased = set() if self.again else self.gallery.catalogue.erased(pictures)
-        stored = self.gallery.present([id for ids in known.values() for id in ids])
+        stored = self.gallery.catalogue.present([id for ids in known.values() for id in ids])
         seen = {content: [stored[id] for id in ids if id in stored] for content, ids in known.items()}
         rows = []
         for row, content in contents.items():

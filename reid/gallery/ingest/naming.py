@@ -80,8 +80,8 @@ def _check_numbers(gallery: Gallery, name: str, entries: Sequence[Entry], held: 
 def _held(gallery: Gallery, name: str) -> list[Entry]:
     """The entries whose person or camera is called so, before the number."""
     cameras, people = (
-        tuple(text for text in texts if text.rpartition("/")[0] == name)
-        for texts in (gallery.summary().cameras, gallery.catalogue.names("identity"))
+        tuple(text for text in gallery.catalogue.names(kind) if text.rpartition("/")[0] == name)
+        for kind in ("camera", "identity")
     )
     found = gallery.find(Filter(cameras=cameras)) if cameras else []
     found += gallery.find(Filter(identities=people)) if people else []

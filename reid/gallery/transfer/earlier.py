@@ -74,7 +74,7 @@ def convert(old: Earlier, gallery: Gallery) -> Added:
     gallery.set(CONVERTING, old.location)
     added, now = Added(), time.time()
     for entries, features, images in old.pages:
-        there = gallery.present([entry.id for entry in entries])
+        there = gallery.catalogue.present([entry.id for entry in entries])
         erased = gallery.catalogue.erased([place_of(entry) for entry in entries])
         rows = [row for row, entry in enumerate(entries) if entry.id not in there and place_of(entry) not in erased]
         # Whose time of adding has not come yet would never expire.

@@ -204,10 +204,10 @@ def _pages(gallery: Gallery) -> Iterator[Block]:
         try:
             features, images = gallery.features(ids), gallery.thumbnails(ids)
         except InputError:
-            if len(gallery.present(ids)) == len(ids):
+            if len(gallery.catalogue.present(ids)) == len(ids):
                 raise
             continue  # with what is left
-        there = gallery.present(ids)  # since what was read of those that were erased meanwhile may be zeros
+        there = gallery.catalogue.present(ids)  # since what was read of those that were erased meanwhile may be zeros
         rows = [row for row, id in enumerate(ids) if id in there]
         yield [there[ids[row]] for row in rows], features[rows], [images[row] for row in rows]
         after = ids[-1]

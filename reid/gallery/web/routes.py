@@ -110,7 +110,8 @@ async def logout(request: Request, at: At, response: Response) -> dict[str, bool
 
 @router.get("/api/summary", summary="What the gallery holds")
 def summary(at: At) -> answers.SummaryAnswer:
-    gallery, calibration, held, told = at.service.gallery, at.service.calibration, at.service.gallery.summary(), None
+    gallery, calibration, told = at.service.gallery, at.service.calibration, None
+    held = gallery.catalogue.summary()
     if calibration is not None:
         near = Judge(calibration, held.entries).sentences[0]
         told = answers.CalibrationAnswer(source=calibration.source, sentence=near)

@@ -161,7 +161,7 @@ def test_stats_tell_what_there_is(search, gallery, capsys):
         "| calibrated | on drawn |", "| kept | for good |", "| catalogue | sqlite |", "| decided pairs | none |",
     ):  # fmt: skip
         assert told in shown
-    assert gallery.summary().first == START and "2023-11-14 22:13:20 to 2023-11-14 23:17:25" in shown
+    assert gallery.catalogue.summary().first == START and "2023-11-14 22:13:20 to 2023-11-14 23:17:25" in shown
 
 
 def test_stats_while_files_come_and_go(search, tmp_path, monkeypatch):

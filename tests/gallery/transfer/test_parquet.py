@@ -147,7 +147,7 @@ def test_what_is_erased_meanwhile_is_left_out(gallery, other, tmp_path, monkeypa
 
     def erasing(ids):
         found = real(ids) if when == "thumbnails" else None
-        if 6 in ids and gallery.present([6]):
+        if 6 in ids and gallery.catalogue.present([6]):
             gallery.remove([6])
         return real(ids) if found is None else found
 

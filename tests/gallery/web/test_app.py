@@ -675,7 +675,7 @@ def test_a_hit_that_is_erased_meanwhile_is_left_out(client, monkeypatch):
 
     def erasing(*asked):
         found = search(*asked)
-        if gallery.present([2]):
+        if gallery.catalogue.present([2]):
             gallery.remove([2])
         return found
 
