@@ -79,9 +79,7 @@ def _entries(arguments: argparse.Namespace, data: DataSet | None) -> list[Entry]
 
 
 def _fragments(arguments: argparse.Namespace, model: Network) -> Iterator[Fragment]:
-    detector, limits = (
-        load_detector(arguments.detector),
-        (arguments.fps, arguments.min_height, arguments.min_confidence),
-    )
+    detector = load_detector(arguments.detector)
+    limits = arguments.fps, arguments.min_height, arguments.min_confidence
     start = seconds(arguments.start, "--start", zone(arguments.zone, "--zone")) if arguments.start else None
     return fragments(arguments.video, arguments.camera, detector, model, *limits, start)
