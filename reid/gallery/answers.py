@@ -213,22 +213,24 @@ def _pixels(jpeg: bytes) -> np.ndarray:
 def zipped(answer: Answer, gallery: Gallery) -> bytes:
     """``answer.csv``, ``about.txt`` with what is said of the whole, and a JPEG a hit, named by rank and entry."""
     images = gallery.thumbnails([hit.entry.id for hit in answer.hits])
-    content, table = io.BytesIO(), io.StringIO()
+    content, table, pictures = io.BytesIO(), io.StringIO(), dict[str, bytes]()
     rows = csv.writer(table)  # whose lines end with \r\n, so that names that hold either are quoted
     rows.writerow(COLUMNS.split(","))
+    for hit, image in zip(answer.hits, images, strict=True):
+        entry, judged = hit.entry, hit.judged
+        said = ("", "", "") if judged is None else (judged.word, judged.probability, judged.strangers)
+        times = ["" if time is None else shown(time) for time in (entry.time, entry.until)]
+        picture = f"{hit.rank:03d}-entry-{entry.id}.jpg" if image else ""
+        row = (hit.rank, entry.id, entry.identity, entry.camera, *times, picture, hit.distance, *said)
+        rows.writerow([_cell(value) for value in (*row, answer.number)])
+        if image:
+            pictures[picture] = image
+    about = [f"{gallery.folder.resolve().name}, line {answer.number} of its audit log", *answer.sentences]
     with zipfile.ZipFile(content, "w", zipfile.ZIP_STORED) as file:
-        for hit, image in zip(answer.hits, images, strict=True):
-            entry, judged = hit.entry, hit.judged
-            said = ("", "", "") if judged is None else (judged.word, judged.probability, judged.strangers)
-            times = ["" if time is None else shown(time) for time in (entry.time, entry.until)]
-            picture = f"{hit.rank:03d}-entry-{entry.id}.jpg" if image else ""
-            row = (hit.rank, entry.id, entry.identity, entry.camera, *times, picture, hit.distance, *said)
-            rows.writerow([_cell(value) for value in (*row, answer.number)])
-            if image:
-                file.writestr(picture, image)
-        about = [f"{gallery.folder.resolve().name}, line {answer.number} of its audit log", *answer.sentences]
         file.writestr("answer.csv", "\ufeff" + table.getvalue())  # the mark tells spreadsheets that it is UTF-8
         file.writestr("about.txt", "\n".join(about) + "\n")
+        for picture, image in pictures.items():
+            file.writestr(picture, image)
     return content.getvalue()
 
 

@@ -37,7 +37,7 @@ class MemoryStore:
         self.location, self.origin, self.folder = "memory", origin, Path(folder)
         self.entries, self.rows, self.images, self.settings = {}, {}, {}, {}
         self.gone, self.lines, self.pairs = set(), [], {}
-        self.next_id = 1
+        self.next_id, self.catalogue = 1, self
 
     def __len__(self):
         return len(self.entries)

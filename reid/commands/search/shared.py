@@ -89,7 +89,7 @@ def filter_of(arguments: argparse.Namespace, gallery: Gallery) -> Filter:
     end = span(arguments.end, "--to", place)[1] if arguments.end else None
     if start is not None and end is not None and start > end:
         raise InputError(f"--from {arguments.start} is later than --to {arguments.end}")
-    there = gallery.catalogue.names("camera")
+    there = gallery.catalogue.names("camera") if arguments.camera or arguments.without else []
     for option, names in (("--camera", arguments.camera), ("--without", arguments.without)):
         unknown = sorted(set(names) - set(there))
         if unknown:

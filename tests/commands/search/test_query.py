@@ -22,6 +22,7 @@ from reid.gallery import service
 from reid.gallery.answers import MISSED, OWN
 from reid.gallery.calibration.fitted import SENTENCE
 from reid.gallery.calibration.thresholds import Calibration
+from reid.gallery.catalogue.records import Reader
 from reid.gallery.entries import Entry, Hits
 from reid.gallery.service import Service
 from reid.gallery.store import Gallery
@@ -125,6 +126,13 @@ def test_cameras_may_be_left_out(search, found, crops, capsys):
         assert {hit["camera"] for hit in answer["hits"]} == cameras and len(answer["hits"]) == 6
     assert search("query", crops["red"], "--without", "hall") == 2
     assert "--without 'hall' is not in" in capsys.readouterr().err
+
+
+def test_names_of_cameras_are_looked_up_only_where_some_are_named(found, crops, monkeypatch):
+    """On PostgreSQL that reads all entries."""
+    monkeypatch.setattr(Reader, "names", lambda *_: pytest.fail("names were looked up"))
+    (answer,) = found(crops["red"], "--from", "2023-11-01")
+    assert answer["hits"]
 
 
 def test_times_are_meant_in_a_zone(search, found, crops, capsys):

@@ -594,6 +594,17 @@ def test_a_phone_shows_all_within_its_width(browser, tmp_path):
             shoot(page, f"phone_{view}")
 
 
+@pytest.mark.parametrize("width", [390, 850])  # a phone, and where the tray takes two rows
+def test_the_tray_hides_nothing_at_the_end_of_the_page(browser, tmp_path, width):
+    with opened(browser, application(tmp_path, True), width, 844) as page:
+        upload(page)
+        for at in (0, 1):
+            page.locator("#hits .choose input").nth(at).check()
+        last, tray = "document.getElementById('hits').getBoundingClientRect().bottom", page.locator("#tray")
+        page.evaluate("window.scrollTo(0, document.documentElement.scrollHeight)")
+        come_to(page, lambda: page.evaluate(last) <= tray.bounding_box()["y"], "the last image is above the tray")
+
+
 def test_a_search_under_way_is_shown_and_the_last_one_counts(browser, tmp_path):
     app = application(tmp_path, True)
     search = app.state.desk.service.gallery.search
