@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -24,6 +24,10 @@ from reid.gallery.store import INDEX, Gallery
 from reid.networks import Network
 from reid.retrieval.kernels import pair_distances
 from reid.retrieval.unit import unit_rows, usable
+
+if TYPE_CHECKING:
+    from reid.gallery.ingest.adding import Added
+    from reid.gallery.transfer.parquet import Exported
 
 K = 24
 CONFIRMED = 2_000_000  # entries up to which "nobody" is confirmed by comparing all of them
@@ -243,9 +247,8 @@ class Service:
         self.gallery.record(self.who, "export")
         return export(self.gallery, path)
 
-    def import_(self, file: Any, again: bool = False) -> Any:
-        """Add the entries of an :func:`opened <reid.gallery.transfer.parquet.opened>` file that :meth:`export` wrote;
-        what became of them."""
+    def import_(self, file: Exported, again: bool = False) -> Added:
+        """Add the entries of a file that :meth:`export` wrote, opened; what became of them."""
         from reid.gallery.transfer.parquet import import_
 
         return import_(file, self.gallery, again, self.who)

@@ -79,9 +79,8 @@ class Intake:
         """Images with features (N, D) that were made before; thumbnails that are not given are made from the files."""
         fields = _told_fields(entries)
         for part in in_parts(self.new_rows(entries, fields), AT_ONCE if images is None else MADE, progress):
-            if images is None:
-                crops = read_crops(entries, part, self.added.problems)
-                shown = {row: thumbnail(crop) for row, crop in crops.items()}
+            if images is None:  # no name holds the crops, so that they go before the next are read
+                shown = {row: thumbnail(crop) for row, crop in read_crops(entries, part, self.added.problems).items()}
             else:
                 shown = {row: images[row] for row in part}
             rows = self._unseen_rows(entries, shown, fields)

@@ -78,8 +78,8 @@ class Segment:
             if count != len(rows) or status.st_ino != self.file:
                 rows = _mapped(path, ROW, (count,))
                 vectors = _mapped(self.folder / "features", FLOAT, (count, self.width))
-        except FileNotFoundError:
-            if path.exists():
+        except FileNotFoundError as error:
+            if error.filename != str(path) and path.exists():  # rows themselves may be made meanwhile
                 raise InputError(f"{self.folder}: a file is missing: damaged") from None
             return None
         index, seen = self.index, self.seen

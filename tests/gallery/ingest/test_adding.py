@@ -249,8 +249,8 @@ def test_fragments_are_committed_some_at_a_time_and_none_is_lost(gallery, monkey
 def test_the_gallery_is_not_read_as_a_whole(folder, gallery, monkeypatch):
     Intake(gallery).images(folder_entries(folder, "door"), MeanColours(), progress=False)
     gallery.add([Entry(f"/else/{n}.jpg", "hall") for n in range(50)], np.ones((50, 4)), [b""] * 50)
-    asked, real = [], gallery.present
-    monkeypatch.setattr(gallery, "present", lambda ids: asked.extend(ids) or real(ids))
+    asked, real = [], gallery.catalogue.present
+    monkeypatch.setattr(gallery.catalogue, "present", lambda ids: asked.extend(ids) or real(ids))
     monkeypatch.delattr(Gallery, "find")
     Intake(gallery).images(folder_entries(folder, "door"), MeanColours(), progress=False)
     assert sorted(asked) == [1, 2, 3]

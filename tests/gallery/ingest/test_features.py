@@ -1,4 +1,5 @@
 import shutil
+import weakref
 from dataclasses import replace
 
 import numpy as np
@@ -35,6 +36,21 @@ def test_given_features_are_stored_once_with_thumbnails_of_the_images(folder, ma
     for again in (False, True):
         Intake(gallery, again=again, added=both).features(entries, file.features.features, progress=False)
     assert (both.ids, both.known, both.erased) == ([4], 4, [f"{folder}/b.png"])
+
+
+def test_crops_of_one_part_alone_are_held(folder, made, gallery, monkeypatch):
+    monkeypatch.setattr(adding, "AT_ONCE", 1)
+    file, _, entries = read_given(made, None, ORIGIN)
+    real, read = adding.read_crops, []
+
+    def reading(*asked):
+        assert [crop for crop in read if crop() is not None] == []
+        crops = real(*asked)
+        read.extend(map(weakref.ref, crops.values()))
+        return crops
+
+    monkeypatch.setattr(adding, "read_crops", reading)
+    assert len(Intake(gallery).features(entries, file.features.features, progress=False).ids) == len(read) == 3
 
 
 def test_an_image_that_is_gone_is_named_and_a_copy_is_passed_over(folder, made, gallery):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from contextlib import nullcontext
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -121,6 +122,25 @@ def test_features_of_a_writer_killed_before_their_rows_are_written_over(tmp_path
     again.remove(np.array([1, 2]))  # as recovery does
     assert again.ids().tolist() == [3] and again.problems() == []
     assert vectors_of([2]).tobytes() not in all_bytes(tmp_path)
+
+
+def test_a_segment_that_is_made_as_it_is_looked_at_is_no_damage(tmp_path, monkeypatch):
+    store, reader = opened(tmp_path / "v"), opened(tmp_path / "v")
+    add(store, [1, 2])
+    rows, aside, real = tmp_path / "v/000007-000000/rows", tmp_path / "aside", Path.stat
+    rows.rename(aside)  # a writer has written features only
+
+    def stat(path, **more):
+        try:
+            return real(path, **more)
+        except FileNotFoundError:
+            if path == rows and aside.exists():
+                aside.rename(rows)  # and goes on
+            raise
+
+    monkeypatch.setattr(Path, "stat", stat)
+    assert reader.ids().tolist() == [] and rows.exists()
+    assert reader.ids().tolist() == [1, 2]
 
 
 def test_erasing_can_be_done_once_more(tmp_path):

@@ -705,7 +705,7 @@ def test_a_picture_without_a_feature(shared, monkeypatch, nothing):
 
 def test_a_fault_answers_without_its_trace(tmp_path, monkeypatch):
     client = TestClient(application(tmp_path), "http://localhost", raise_server_exceptions=False)
-    monkeypatch.setattr(gallery_of(client), "summary", lambda: 1 / 0)
+    monkeypatch.setattr(gallery_of(client).catalogue, "summary", lambda: 1 / 0)
     assert "division" not in error(client.get("/api/summary"), 500)
 
 
