@@ -141,8 +141,9 @@ class Service:
     ) -> tuple[float, Compared | None]:
         """Are two (D,) features of one person? Their distance, and what the calibration says, where there is one.
         ``entries`` are those of them that are in the gallery."""
+        calibration = self.calibration
         self.gallery.record(self.who, "compare", entries)
-        return compared(self.calibration, first, second, rate)
+        return compared(calibration, first, second, rate)
 
     def source(self, id: int) -> Entry:
         """An entry whose source is looked at. Raises InputError where it is not there."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import mimetypes
 import re
 from functools import partial
@@ -70,7 +71,7 @@ router = APIRouter(responses=PROBLEMS)
 
 def filter_of(fields: answers.Filters, identities: tuple[str, ...] = ()) -> Filter:
     if fields.start is not None and fields.end is not None and fields.start > fields.end:
-        raise HTTPException(422, f"start {fields.start // 1:.0f} lies after end {fields.end // 1:.0f}")
+        raise HTTPException(422, f"start {math.floor(fields.start)} lies after end {math.floor(fields.end)}")
     return Filter(tuple(fields.camera), identities, fields.start, fields.end, tuple(fields.without))
 
 
