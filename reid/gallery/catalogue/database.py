@@ -11,7 +11,7 @@ import sqlite3
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -123,8 +123,9 @@ class Database(ABC):
                 yield
                 self.run("COMMIT")
             except BaseException:
-                with suppress(InputError):  # it may be over: a full disk ends it, and a server that goes
-                    self.run("ROLLBACK")
+                if not getattr(self._db, "closed", False):  # else it went with the server
+                    with self._explained():
+                        self._db.rollback()  # does nothing where it is over: a full disk ends it
                 raise
             finally:
                 self._within = False
